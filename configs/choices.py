@@ -1,0 +1,52 @@
+"""What can be chosen by name, and which code answers: plain tables, one line an adapter.
+
+The values are import paths, so that settings can be validated and the form drawn without importing torch; `load`
+follows them when the work begins. A new problem, model source or dataset form adds one line here and touches no stage.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+
+PROBLEMS: dict[str, str] = {
+    "classification": "tasks.problems.classification:Classification",
+}
+
+MODEL_SOURCES: dict[str, str] = {
+    "timm": "tasks.models.timm_encoder:build_encoder",
+}
+
+DATASET_FORMS: dict[str, str] = {
+    "folder": "tasks.data.folder:list_images",
+    "table": "tasks.data.table:list_images",
+}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as `; did you mean 'timm'? known: timm, hub`, for the end of an error."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return (f"; did you mean {close[0]!r}?" if close else "") + f" known: {', '.join(names[:40])}"
+
+
+def load(table: Mapping[str, str], name: str) -> Any:
+    """Import and return what a table's entry `package.module:attribute` names."""
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _one_of(table: dict[str, str]) -> tuple[AfterValidator, WithJsonSchema]:
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"unknown name {name!r}{nearest(name, table)}")
+        return name
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": sorted(table)})
+
+
+ProblemName = Annotated[str, *_one_of(PROBLEMS)]
+SourceName = Annotated[str, *_one_of(MODEL_SOURCES)]
+FormName = Annotated[str, *_one_of(DATASET_FORMS)]

@@ -1,0 +1,58 @@
+"""Settings of datasets and of the views shown of each image."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from configs.base import Path_, Settings, StageConfig
+from configs.choices import FormName
+
+
+class IngestConfig(StageConfig):
+    """From images on disk to one image-set."""
+
+    path: Path_ = ""
+    """Folder that holds the images."""
+    form: FormName = "folder"
+    """folder: split/class/file or class/file. table: a CSV or Parquet table of path, label, split."""
+    table: str = ""
+    """Form table: the table's path inside the folder; its path column is relative to the folder."""
+    val_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training images held out for validation where the dataset names none."""
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training images held out for testing where the dataset names none."""
+    max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
+    """Unreadable images are set aside and named; a larger share of them stops the ingest."""
+    max_side_px: int = Field(default=16_384, ge=16, le=65_535)
+    """Images wider or higher than this are set aside: most are mistakes or attacks."""
+    max_megapixels: float = Field(default=80.0, gt=0)
+    """Images of more pixels than this are set aside."""
+
+    @model_validator(mode="after")
+    def _table_is_named(self) -> Self:
+        if (self.form == "table") != bool(self.table):
+            raise ValueError(
+                "form 'table' needs data.table (a file inside data.path), and form 'folder' must not have it"
+            )
+        return self
+
+
+class ViewSettings(Settings):
+    """The augmented views of each image, drawn once, stored, and shown to teacher and student alike."""
+
+    num_views: int = Field(default=8, ge=0, le=1024)
+    """Augmented views of each image; epoch e trains on view e modulo this number. 0: the clean view only."""
+    min_area: float = Field(default=0.3, gt=0, le=1)
+    """Smallest share of the image's area that a crop may keep."""
+    max_aspect: float = Field(default=1.333, ge=1)
+    """Widest aspect ratio of a crop; the narrowest is its inverse."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    brightness: float = Field(default=0.2, ge=0, lt=1)
+    """Brightness is multiplied by a factor from 1 - this to 1 + this."""
+    contrast: float = Field(default=0.2, ge=0, lt=1)
+    """Contrast is multiplied by a factor from 1 - this to 1 + this."""
+    saturation: float = Field(default=0.2, ge=0, lt=1)
+    """Saturation is multiplied by a factor from 1 - this to 1 + this."""
+    seed: int = Field(default=0, ge=0)
+    """Another seed draws other views."""

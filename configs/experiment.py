@@ -1,0 +1,86 @@
+"""An experiment: the settings of all stages together, and every check that looks at more than one of them."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from configs.base import RuntimeConfig, Settings
+from configs.choices import ProblemName
+from configs.data import IngestConfig, ViewSettings
+from configs.models import Backbone
+from configs.stages import (
+    DistillConfig,
+    DistillSettings,
+    EvaluateConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    PrecomputeImagesConfig,
+    ProbeConfig,
+    ProbeSettings,
+    TrainingSettings,
+    check_distillable,
+)
+
+
+class Experiment(Settings):
+    """All that one run of the pipeline is told. `runtime` alone is no part of any artifact's identity."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Version of this form; presets carry it so that old files can be recognised."""
+    name: str = Field(default="distillation", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    """A short name for titles and labels."""
+    problem: ProblemName = "classification"
+    """What is learnt."""
+    data: IngestConfig = IngestConfig()
+    teacher: Backbone = Backbone(name="vit_large_patch14_dinov2.lvd142m")
+    student: Backbone = Backbone(name="vit_small_patch14_dinov2.lvd142m")
+    teacher_training: Literal["probed", "finetuned"] = "probed"
+    """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
+    views: ViewSettings = ViewSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the frozen encoders."""
+    probe: ProbeSettings = ProbeSettings()
+    student_probe: ProbeSettings = ProbeSettings()
+    training: TrainingSettings = TrainingSettings()
+    distill: DistillSettings = DistillSettings()
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Each seed trains one finetuned and one distilled student."""
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _sections_fit_each_other(self) -> Self:
+        check_distillable(self.views, self.training)
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
+        return self
+
+    def extract_config(self, backbone: Backbone) -> ExtractConfig:
+        return ExtractConfig(backbone=backbone, views=self.views, precision=self.precision)
+
+    def probe_config(self, probe: ProbeSettings) -> ProbeConfig:
+        return ProbeConfig(problem=self.problem, probe=probe)
+
+    def precompute_config(self) -> PrecomputeConfig:
+        return PrecomputeConfig()
+
+    def precompute_images_config(self) -> PrecomputeImagesConfig:
+        return PrecomputeImagesConfig(views=self.views, precision=self.precision)
+
+    def finetune_config(self, backbone: Backbone, seed: int) -> FinetuneConfig:
+        return FinetuneConfig(
+            problem=self.problem, backbone=backbone, views=self.views, training=self.training, seed=seed
+        )
+
+    def distill_config(self, seed: int) -> DistillConfig:
+        return DistillConfig(
+            problem=self.problem,
+            backbone=self.student,
+            views=self.views,
+            training=self.training,
+            distill=self.distill,
+            seed=seed,
+        )
+
+    def evaluate_config(self) -> EvaluateConfig:
+        return EvaluateConfig(problem=self.problem)

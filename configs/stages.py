@@ -1,0 +1,157 @@
+"""Settings of each stage beyond ingest. A stage's config is composed of sections that an experiment shares."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from configs.base import Settings, StageConfig
+from configs.choices import ProblemName
+from configs.data import ViewSettings
+from configs.models import Backbone
+
+ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
+
+
+class ExtractConfig(StageConfig):
+    """From images to features of a frozen encoder: every image, every view, once."""
+
+    backbone: Backbone = Backbone()
+    views: ViewSettings = ViewSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast; about twice as fast on recent GPUs, slower for narrow networks on a CPU."""
+
+
+class ProbeSettings(Settings):
+    """A linear head on frozen features; a whole grid of inputs and learning rates is trained at once."""
+
+    inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
+    """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
+    concatenated, each with or without the mean of the patch tokens. The best is chosen on validation."""
+    learning_rates: tuple[float, ...] = Field(
+        default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
+    )
+    """For a batch of 256; scaled linearly with the batch size."""
+    steps: int = Field(default=1000, ge=1)
+    """Steps of SGD (momentum 0.9, no weight decay, cosine to 0)."""
+    batch_size: int = Field(default=256, ge=1)
+    """Features per step."""
+    train_on: Literal["clean", "augmented"] = "augmented"
+    """Which views of the training images the head sees."""
+    seed: int = Field(default=0, ge=0)
+    """Decides initial weights and order."""
+
+
+class ProbeConfig(StageConfig):
+    """From features and labels to a head."""
+
+    problem: ProblemName = "classification"
+    probe: ProbeSettings = ProbeSettings()
+
+
+class PrecomputeConfig(StageConfig):
+    """From a probe and cached features to logits; raw, in fp16, never at a fixed temperature."""
+
+
+class PrecomputeImagesConfig(StageConfig):
+    """From a finetuned teacher and images to logits; here the teacher does run, once for every view."""
+
+    views: ViewSettings = ViewSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast."""
+
+
+class TrainingSettings(Settings):
+    """The optimisation that finetuning and distillation share, so that they are compared at equal effort."""
+
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the labelled training images."""
+    batch_size: int = Field(default=32, ge=1)
+    """Labelled images per optimiser step, all accumulated parts together."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts a batch is computed in, to save memory."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Decay of weights; biases and norms have none."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises linearly; cosine to 0 after it."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one below it; 1: none."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth, where the backbone has it."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient; 0: unlimited."""
+    batchnorm: Literal["frozen", "train"] = "frozen"
+    """Statistics of BatchNorm layers; frozen is better on few images."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the averaged weights, which are then the ones evaluated and kept; 0: none."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Beta parameter of mixup; 0: none. Not together with cached logits."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """Beta parameter of cutmix; 0: none. Not together with cached logits."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are evaluated: best on validation, or those of the last step. Both are written."""
+
+
+class FinetuneConfig(StageConfig):
+    """From images and a probe to a model trained on labels alone: the control of every claim, and a possible
+    teacher.
+    """
+
+    problem: ProblemName = "classification"
+    backbone: Backbone = Backbone()
+    views: ViewSettings = ViewSettings()
+    training: TrainingSettings = TrainingSettings()
+    seed: int = Field(default=0, ge=0)
+    """Decides order, stochastic depth and mixing."""
+
+
+class DistillSettings(Settings):
+    """(1 - alpha) * task + alpha * T^2 * KL(teacher || student); arXiv 2402.11305."""
+
+    alpha: float = Field(default=0.75, ge=0, le=1)
+    """Weight of the teacher against the labels."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Softens both distributions; large values compare the small probabilities too."""
+    synthetic_ratio: float = Field(default=1.0, ge=0)
+    """Synthetic images per real one in a batch, when there is a synthetic image-set."""
+
+
+def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
+    """Raise ValueError where cached logits could not describe what the student would be shown."""
+    if training.mixup or training.cutmix:
+        raise ValueError(
+            "training.mixup and training.cutmix must be 0 when distilling from cached logits: the teacher has seen "
+            "each "
+            "view, never the mixture of two, and its logits are not linear in the pixels. Set both to 0; synthetic "
+            "images (ImageMixer) are the mixing that a cache can hold"
+        )
+    if views.num_views == 0:
+        raise ValueError("views.num_views must be at least 1 to distil: the student trains on augmented views")
+
+
+class DistillConfig(StageConfig):
+    """From images and a teacher's cached logits to the student."""
+
+    problem: ProblemName = "classification"
+    backbone: Backbone = Backbone()
+    views: ViewSettings = ViewSettings()
+    training: TrainingSettings = TrainingSettings()
+    distill: DistillSettings = DistillSettings()
+    seed: int = Field(default=0, ge=0)
+    """Decides order and stochastic depth."""
+
+    @model_validator(mode="after")
+    def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
+        check_distillable(self.views, self.training)
+        return self
+
+
+class EvaluateConfig(StageConfig):
+    """From a model and images to scores, predictions and a confusion matrix."""
+
+    problem: ProblemName = "classification"
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    """Which images are scored."""

@@ -1,0 +1,1 @@
+"""The shells: command line and Prefect flows around one chain of stages."""

@@ -1,0 +1,167 @@
+"""What a run would do, known before it does anything: have, resume, build, or stale because of which field.
+
+Every fingerprint follows from the settings and the digests of external files, so naming all artifacts needs no work
+and no torch.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from configs.base import StageConfig
+from configs.choices import DATASET_FORMS, load
+from configs.data import IngestConfig
+from configs.experiment import Experiment
+from flows.chain import Evaluated, chain
+from storage.files import read_json
+from storage.manifest import MANIFEST, ArtifactRef
+from storage.store import ArtifactStore
+from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.stage import Stage, external_digests
+
+Action = Literal["have", "resume", "build", "stale"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a run, as planned."""
+
+    name: str
+    stage: Stage[Any]
+    config: StageConfig
+    inputs: Mapping[str, ArtifactRef]
+    ref: ArtifactRef
+    action: Action
+    because: str
+    num_bytes: int | None
+    """Size of the artifact: as it is, or about what it will be; None where that cannot be said."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps in order, and the evaluations that the final table will show."""
+
+    steps: list[Step]
+    results: list[Evaluated]
+
+    @property
+    def is_complete(self) -> bool:
+        return all(step.action == "have" for step in self.steps)
+
+
+def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
+    """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
+    steps: list[Step] = []
+    recipes: dict[str, list[dict[str, Any]]] = {}
+    size = _Sizes(experiment, store)
+
+    def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
+        external = external_digests(config, store)
+        ref = stage.reference(config, inputs, external)
+        if ref in store:
+            action: Action = "have"
+            because = ""
+            num_bytes: int | None = store.manifest(ref).num_bytes
+        else:
+            action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes)
+            num_bytes = size.estimate(stage, config, inputs)
+        steps.append(Step(step, stage, config, inputs, ref, action, because, num_bytes))
+        return ref
+
+    results = chain(experiment, name_it, synthetic=synthetic)
+    return Plan(steps, results)
+
+
+def _why(
+    recipe: dict[str, Any], ref: ArtifactRef, store: ArtifactStore, recipes: dict[str, list[dict[str, Any]]]
+) -> tuple[Action, str]:
+    if progress := store.progress(ref):
+        return "resume", f"at {progress['done']} of {progress['total']} {progress['unit']}"
+    if ref in store.drafts():
+        return "resume", "from the beginning"
+    if ref.kind not in recipes:
+        recipes[ref.kind] = [read_json(store.path(other) / MANIFEST)["recipe"] for other in store.references(ref.kind)]
+    others = [other for other in recipes[ref.kind] if other["stage"] == recipe["stage"]]
+    changes = [_differences(other, recipe) for other in others]
+    # Another seed or another backbone is another artifact, not a newer form of this one.
+    changes = [change for change in changes if change and not _OTHER_ARTIFACT.intersection(name for name, *_ in change)]
+    if not changes:
+        return "build", ""
+    return "stale", "; ".join(_said(*change) for change in min(changes, key=len)[:3])
+
+
+_OTHER_ARTIFACT = {"config.seed", "config.backbone.name", "inputs.model", "inputs.images"}
+
+
+def _said(name: str, old: Any, new: Any) -> str:
+    if name.startswith("inputs."):
+        return f"its input {name.removeprefix('inputs.')} changed"
+    if name.startswith("external."):
+        return f"the content of {name.removeprefix('external.')} changed"
+    return f"{name.removeprefix('config.')} changed from {old} to {new}"
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        (name, before.get(name, "nothing"), after.get(name, "nothing"))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", tuple(item) if isinstance(item, list) else item
+
+
+_WIDTHS = (
+    (r"vit_(giant|so400m)|eva02?_giant", 1536), (r"vit_large|eva02?_large", 1024), (r"vit_base|eva02?_base", 768),
+    (r"vit_small|eva02?_small", 384), (r"vit_tiny|eva02?_tiny", 192), (r"resnet(18|34)", 512), (r"resne[xt]*", 2048),
+    (r"mobilenet|efficientnet", 1280),
+)  # fmt: skip
+"""Widths of common backbones, so that `plan` can say a size without importing timm."""
+_TOKENS = re.compile(r"vit|eva|deit|beit")
+_PER_VIEW_BYTES = 100
+"""View fields and thumbnail."""
+
+
+class _Sizes:
+    """Sizes of artifacts that are not there yet."""
+
+    def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
+        self._experiment, self._store = experiment, store
+        self._last = (0, 0)
+
+    def estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef]) -> int | None:
+        if stage.name == "ingest":
+            return self._dataset(config)
+        images, classes = self._counts(inputs.get("images"))
+        views = self._experiment.views.num_views + 1
+        if stage.name == "extract" and images:
+            width = next((width for name, width in _WIDTHS if re.search(name, config.backbone.name)), None)
+            blocks = 5 if _TOKENS.search(config.backbone.name) else 1
+            return images * views * (2 * blocks * width + _PER_VIEW_BYTES) if width else None
+        if stage.output == "logits" and images:
+            return images * views * (2 * classes + _PER_VIEW_BYTES)
+        return None
+
+    def _dataset(self, config: IngestConfig) -> int:
+        """Check the dataset by its names, as ingest will, and add up its files."""
+        candidates = load(DATASET_FORMS, config.form)(config)
+        classes = class_names(candidates)
+        candidates, _ = with_splits(candidates, config)
+        check_splits(candidates, classes)
+        self._last = len(candidates), len(classes)
+        return sum(candidate.path.stat().st_size for candidate in candidates)
+
+    def _counts(self, images: ArtifactRef | None) -> tuple[int, int]:
+        """Images and classes: of a finished set, or of the dataset as it lies."""
+        if images is not None and images in self._store:
+            summary = self._store.manifest(images).summary
+            self._last = int(summary["images"]), int(summary["classes"])
+        return self._last

@@ -1,0 +1,23 @@
+"""The errors of the store. Each says what was asked, what was found, and what to do next."""
+
+from configs.errors import UserError
+
+
+class StoreError(UserError):
+    """Something about the store or an artifact in it is not as asked."""
+
+
+class NotInStoreError(StoreError):
+    """A reference, label or file that the store does not have."""
+
+
+class CorruptArtifactError(StoreError):
+    """Bytes on disk are not the bytes that were committed."""
+
+
+class StillNeededError(StoreError):
+    """Something cannot be removed because other things stand on it or work on it."""
+
+
+class CacheMismatchError(StoreError):
+    """Cached teacher outputs belong to other images, another encoder or other views than asked for."""

@@ -1,0 +1,195 @@
+"""Kind image-set: encoded images in Parquet shards, each with label, mask, split, parents and seed.
+
+    shards/00000.parquet ...   rows in id order, image bytes as they came
+    image-set.json             classes, rows of each shard, counts; written last
+
+Random access: a row group holds at most 512 KiB of images, or one image if larger, so that reading one image of a
+shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and every
+page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and re-encoded:
+nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits are resolved
+when decoding.
+"""
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import CorruptArtifactError
+from storage.files import atomic, read_json, write_json
+from storage.manifest import advice
+
+ROW_GROUP_BYTES = 512 * 1024
+ROW_GROUP_ROWS = 128
+INDEX = "image-set.json"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.int32()),
+        pa.field("mask", pa.binary()),
+        pa.field("parents", pa.list_(pa.string())),
+        pa.field("seed", pa.int64()),
+    ]
+)
+_INDEX_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "mask")]
+
+
+class ImageRow(NamedTuple):
+    """One image: encoded bytes and all that is known about it. Height and width are those after EXIF orientation."""
+
+    id: str
+    image: bytes
+    height: int
+    width: int
+    split: str
+    label: int | None = None
+    mask: bytes | None = None
+    parents: list[str] | None = None
+    seed: int | None = None
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    return folder / "shards" / f"{shard:05d}.parquet"
+
+
+def write_shard(folder: Path, shard: int, rows: Iterable[ImageRow]) -> int:
+    """Write one shard, all of it or nothing, holding one row group in memory; returns its number of rows."""
+    path = shard_path(folder, shard)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    num_rows = 0
+    with (
+        atomic(path) as partial,
+        pq.ParquetWriter(
+            partial, SCHEMA, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
+        ) as writer,
+    ):
+        for group in _row_groups(rows):
+            writer.write_table(pa.Table.from_pylist([row._asdict() for row in group], schema=SCHEMA))
+            num_rows += len(group)
+    return num_rows
+
+
+def _row_groups(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
+    group: list[ImageRow] = []
+    num_bytes = 0
+    for row in rows:
+        size = len(row.image) + len(row.mask or b"")
+        if group and (num_bytes + size > ROW_GROUP_BYTES or len(group) == ROW_GROUP_ROWS):
+            yield group
+            group, num_bytes = [], 0
+        group.append(row)
+        num_bytes += size
+    if group:
+        yield group
+
+
+def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str, Any]:
+    """Write the index of a set whose shards are all there; returns its counts for the manifest."""
+    sizes, splits = [], Counter[str]()
+    for shard in range(num_shards):
+        column = pq.read_table(shard_path(folder, shard), columns=["split"])["split"].to_pylist()
+        sizes.append(len(column))
+        splits.update(column)
+    counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}
+    write_json(folder / INDEX, {"classes": list(classes), "shards": sizes, **counts})
+    return counts
+
+
+class ImageSet:
+    """A finished image-set, open for reading from any number of threads.
+
+    Everything but the images is held in memory: `ids`, `labels` (int64, -1 where there is none), `splits`, `heights`,
+    `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = read_json(folder / INDEX)
+        self.folder = folder
+        self.fingerprint = folder.name
+        self.classes: list[str] = index["classes"]
+        self._first_rows = np.cumsum([0, *index["shards"]])
+        table = pa.concat_tables([self._index_of(shard) for shard in range(len(index["shards"]))])
+        if table.num_rows != index["images"]:
+            raise CorruptArtifactError(
+                f"{folder} holds {table.num_rows} of its {index['images']} rows: {advice(folder)}"
+            )
+        self.ids: list[str] = table["id"].to_pylist()
+        self.splits: npt.NDArray[np.str_] = np.asarray(table["split"].to_pylist(), dtype=np.str_)
+        self.labels: npt.NDArray[np.int64] = table["label"].fill_null(-1).to_numpy().astype(np.int64)
+        self.heights: npt.NDArray[np.int32] = table["height"].to_numpy()
+        self.widths: npt.NDArray[np.int32] = table["width"].to_numpy()
+        self.parents: list[list[str] | None] = table["parents"].to_pylist()
+        self.seeds: list[int | None] = table["seed"].to_pylist()
+        self._open = threading.local()
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_of(self, *splits: str) -> npt.NDArray[np.int64]:
+        """Rows of these splits, ascending."""
+        return np.flatnonzero(np.isin(self.splits, splits))
+
+    def image(self, row: int) -> bytes:
+        """Return the encoded image of a row; reads its row group and nothing else."""
+        cell = self._cell(row, "image")
+        if cell is None:
+            raise CorruptArtifactError(f"image {self.ids[row]!r} has no bytes: {advice(self.folder)}")
+        return cell
+
+    def mask(self, row: int) -> bytes | None:
+        """Return the encoded mask of a row, where it has one."""
+        return self._cell(row, "mask")
+
+    def _cell(self, row: int, column: str) -> bytes | None:
+        shard = int(np.searchsorted(self._first_rows, row, side="right")) - 1
+        file, group_starts = self._shard(shard)
+        local = row - int(self._first_rows[shard])
+        group = int(np.searchsorted(group_starts, local, side="right")) - 1
+        try:
+            cells = file.read_row_group(group, columns=[column], use_threads=False)[column]
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(shard, error) from error
+        value: bytes | None = cells[local - int(group_starts[group])].as_py()
+        return value
+
+    def _shard(self, shard: int) -> tuple[pq.ParquetFile, npt.NDArray[np.int64]]:
+        """An open shard and the first row of each of its groups; one of each per thread, as readers are not shared."""
+        opened: dict[int, tuple[pq.ParquetFile, npt.NDArray[np.int64]]] = self._open.__dict__.setdefault("shards", {})
+        if shard not in opened:
+            try:
+                file = pq.ParquetFile(shard_path(self.folder, shard), page_checksum_verification=True)
+            except (OSError, pa.ArrowException) as error:
+                raise self._damaged(shard, error) from error
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            opened[shard] = file, np.fromiter(itertools.accumulate([0, *sizes[:-1]]), np.int64)
+        return opened[shard]
+
+    def _index_of(self, shard: int) -> pa.Table:
+        try:
+            return self._shard_table(shard)
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(shard, error) from error
+
+    def _shard_table(self, shard: int) -> pa.Table:
+        return pq.read_table(
+            shard_path(self.folder, shard), columns=_INDEX_COLUMNS, page_checksum_verification=True, use_threads=False
+        )
+
+    def _damaged(self, shard: int, error: Exception) -> CorruptArtifactError:
+        return CorruptArtifactError(f"{shard_path(self.folder, shard)} is damaged ({error}): {advice(self.folder)}")

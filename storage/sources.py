@@ -1,0 +1,61 @@
+"""Content digests of what lies outside the store: image folders and weight files.
+
+A digest is taken once by reading every byte; afterwards a file whose size and modification time are unchanged is not
+read again. The digest of a folder covers the relative paths and contents of all its files, so it is the same
+wherever the folder lies. Hidden files are left out: desktop programs write them unasked.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from storage.errors import NotInStoreError
+from storage.files import read_json, sha256_of, write_json
+
+log = logging.getLogger(__name__)
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder` that is not hidden, links followed, in a fixed order."""
+    for base, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(base, name) for name in sorted(names) if not name.startswith("."))
+
+
+def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of a folder from each file's relative POSIX path and SHA-256, in any order."""
+    lines = sorted(f"{path}\0{sha256}\n" for path, sha256 in contents)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class SourceDigests:
+    """Digests of external files and folders, remembered in a folder of the store by size and modification time."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+
+    def digest(self, location: str) -> str:
+        """Return the content digest of a file or folder; NotInStoreError when nothing lies there."""
+        path = Path(location).expanduser().absolute()
+        if not path.exists():
+            raise NotInStoreError(f"{path} does not exist: check the path in the settings")
+        record = self._memory / f"{hashlib.sha256(str(path).encode()).hexdigest()[:32]}.json"
+        known = read_json(record) if record.is_file() else {}
+        files = list(visible_files(path)) if path.is_dir() else [path]
+        now = {str(file.relative_to(path)): self._entry(file, known.get(str(file.relative_to(path)))) for file in files}
+        if now != known:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            write_json(record, now)
+        if path.is_file():
+            return str(now["."][2])
+        return tree_digest((Path(name).as_posix(), entry[2]) for name, entry in now.items())
+
+    @staticmethod
+    def _entry(file: Path, known: list[Any] | None) -> list[Any]:
+        status = file.stat()
+        if known and known[:2] == [status.st_size, status.st_mtime_ns]:
+            return known
+        return [status.st_size, status.st_mtime_ns, sha256_of(file)]

@@ -1,0 +1,49 @@
+"""Arrow schemas of the small tables inside artifacts, and reading and writing them whole."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.files import atomic
+
+SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
+DUPLICATES = pa.schema([("sha256", pa.string()), ("ids", pa.list_(pa.string())), ("splits", pa.list_(pa.string()))])
+HISTORY = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("epoch", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("loss", pa.float64()),
+        ("task_loss", pa.float64()),
+        ("distill_loss", pa.float64()),
+        ("val_score", pa.float64()),
+    ]
+)
+PROBE_GRID = pa.schema(
+    [
+        ("input", pa.string()),
+        ("learning_rate", pa.float64()),
+        ("val_score", pa.float64()),
+        ("val_loss", pa.float64()),
+    ]
+)
+
+
+def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of a schema to Parquet, all or nothing; missing columns are null."""
+    with atomic(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, write_page_checksum=True)
+
+
+def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns whose names and types a problem decides, such as predictions."""
+    with atomic(path) as partial:
+        pq.write_table(pa.table(dict(columns)), partial, write_page_checksum=True)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path, page_checksum_verification=True).to_pylist()
+    return rows

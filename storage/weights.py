@@ -1,0 +1,81 @@
+"""Kinds probe and model: safetensors beside a description that says how to build the network they belong to."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from storage.errors import StoreError
+from storage.files import atomic, write_json
+from storage.manifest import check_file
+
+MODEL = "model.json"
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+
+class ModelDescription(BaseModel):
+    """All that is needed, beside the tensors, to build the network again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    problem: str
+    backbone: dict[str, Any]
+    """Settings of the backbone (configs.models.Backbone), without the place of its weight file."""
+    preprocessing: dict[str, Any]
+    """How the network wants to see an image (tasks.models.preprocessing)."""
+    encoder: str
+    """Fingerprint of the pretrained encoder: its settings and the content of its weights."""
+    blocks: list[str]
+    """Which blocks of the encoder's summary the head sees, concatenated."""
+    classes: list[str]
+    weights: str
+    """The safetensors file to load: of the head alone (probe) or of the whole network (model)."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        return cls.model_validate_json(check_file(folder, MODEL).read_bytes())
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / MODEL, self.model_dump(mode="json"))
+
+
+def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
+    """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order)."""
+    with atomic(path) as partial, _system_errors():
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, partial, {"note": note})
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Give an error of the system, such as a full disk, the type it has everywhere else."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if not found:
+            raise
+        raise OSError(int(found[1]), str(error)) from error
+
+
+def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a safetensors file; StoreError where it is something else, such as a pickle."""
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise StoreError(
+            f"{path} is not a safetensors file ({error}). Pickled checkpoints (.pth, .pt, .bin, .ckpt) can run code "
+            "and are not "
+            "read: convert yours with safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+        ) from None
+
+
+def read_committed_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
+    """Read a weight file of a finished artifact after comparing its digest with the manifest."""
+    return read_tensors(check_file(folder, name))

@@ -1,0 +1,1 @@
+"""Images in: dataset forms, decoding, splits, and batches of views."""

@@ -1,0 +1,99 @@
+"""Views of an image-set as batches, decoded by threads while the network computes.
+
+Threads rather than worker processes: decoding and resizing release the interpreter's lock, nothing is pickled or
+copied through shared memory, an error keeps its traceback, and a killed run leaves no orphans.
+
+Shape letters: N images, S side in pixels.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from configs.data import ViewSettings
+from storage.errors import CorruptArtifactError
+from storage.image_set import ImageSet
+from storage.manifest import advice
+from tasks.data.decode import UnreadableImageError, decode_rgb
+from tasks.functional.views import Pixels, View, clean_view, draw_view, replay
+from tasks.models.preprocessing import Preprocessing
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iterator[R]:
+    """Yield make(job) in order, computed by threads up to workers + 1 jobs ahead of the consumer."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
+        pending: deque[Future[R]] = deque()
+        try:
+            for job in jobs:
+                pending.append(pool.submit(make, job))
+                if len(pending) > workers + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+class DecodedImages:
+    """Decoded images of a set by row, kept in memory while the budget lasts. For any number of threads."""
+
+    def __init__(self, images: ImageSet, *, cache_mb: int) -> None:
+        self.images = images
+        self._kept: dict[int, Pixels] = {}
+        self._free_bytes = cache_mb * 2**20
+        self._lock = threading.Lock()
+
+    def pixels(self, row: int) -> Pixels:
+        """Return the image as uint8 [H, W, 3], RGB, upright."""
+        if row in self._kept:
+            return self._kept[row]
+        try:
+            pixels = decode_rgb(self.images.image(row))
+        except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
+            raise CorruptArtifactError(
+                f"image {self.images.ids[row]!r}: {error}; {advice(self.images.folder)}"
+            ) from error
+        with self._lock:
+            if pixels.nbytes <= self._free_bytes and row not in self._kept:
+                self._kept[row] = pixels
+                self._free_bytes -= pixels.nbytes
+        return pixels
+
+
+class ViewSource:
+    """Shows views of an image-set to one network, at that network's size and resampling."""
+
+    def __init__(self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing) -> None:
+        self.images = decoded.images
+        self.preprocessing = preprocessing
+        self._decoded, self._settings = decoded, settings
+
+    def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
+        """Return how one view of each row is cut, [N, 9]: number 0 is the clean view, the augmented ones count from
+        1.
+        """
+        return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
+
+    def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
+        """Return the views of the rows as uint8 [N, S, S, 3]."""
+        side, interpolation = self.preprocessing.side_px, self.preprocessing.interpolation
+        return np.stack(
+            [
+                replay(self._decoded.pixels(row), view, side, interpolation)
+                for row, view in zip(rows, views_N9, strict=True)
+            ]
+        )
+
+    def _view(self, row: int, number: int) -> View:
+        height, width = int(self.images.heights[row]), int(self.images.widths[row])
+        if number == 0:
+            return clean_view(height, width, self.preprocessing.crop_share, self.preprocessing.crop_mode)
+        return draw_view(self.images.ids[row], number, height, width, self._settings)

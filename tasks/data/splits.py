@@ -1,0 +1,83 @@
+"""Classes and splits of a dataset: what is checked before any image is opened, and what is made where it is missing."""
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from configs.data import IngestConfig
+from tasks.data.candidates import Candidate, DatasetError
+
+log = logging.getLogger(__name__)
+
+MIN_TRAIN_IMAGES = 2
+
+
+def class_names(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the classes in order: by number when all are numbers, else by name. DatasetError where they cannot be
+    right.
+    """
+    names = {candidate.label for candidate in candidates}
+    folded = defaultdict(set)
+    for name in names:
+        folded[name.casefold()].add(name)
+    if clash := [sorted(same) for same in folded.values() if len(same) > 1]:
+        raise DatasetError(f"the classes {clash[0]} differ only in case: rename or merge them")
+    if len(names) < 2:
+        raise DatasetError(f"there is only one class, {sorted(names)}: a task needs at least two")
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=int)
+    return sorted(names)
+
+
+def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[list[Candidate], list[str]]:
+    """Return the candidates with train, val and test all present, and a sentence for each split that was made.
+
+    A made split takes a share of each class of train, at least one image, chosen by a hash of the image id: adding
+    images later moves none of the others to another side.
+    """
+    named = Counter(candidate.split for candidate in candidates)
+    if named[""] and len(named) > 1:
+        raise DatasetError(f"{named['']} of {len(candidates)} images have no split while others do: name all or none")
+    result = [candidate._replace(split=candidate.split or "train") for candidate in candidates]
+    made = []
+    for split, share in (("test", config.test_share), ("val", config.val_share)):
+        if not named[split]:
+            result = _carve(result, split, share)
+            count = sum(candidate.split == split for candidate in result)
+            made.append(
+                f"the dataset names no {split} split: {count} training images were held out for it ({share:.0%})"
+            )
+    for sentence in made:
+        log.warning(sentence)
+    return result, made
+
+
+def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> None:
+    """Raise DatasetError where a class could not be learnt: too few training images, or none at all."""
+    train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
+    elsewhere = Counter(candidate.label for candidate in candidates if candidate.split != "train")
+    if unknown := sorted(elsewhere.keys() - train.keys()):
+        raise DatasetError(
+            f"the labels {unknown[:5]} appear in val or test but in no training image; the classes of train are "
+            f"{sorted(train)[:20]}"
+        )
+    if rare := [name for name in classes if train[name] < MIN_TRAIN_IMAGES]:
+        counts = ", ".join(f"{name!r} has {train[name]}" for name in rare[:5])
+        raise DatasetError(
+            f"each class needs at least {MIN_TRAIN_IMAGES} training images (and one more for each split that is "
+            f"made): {counts}. "
+            "Add images, or remove the class"
+        )
+
+
+def _carve(candidates: list[Candidate], split: str, share: float) -> list[Candidate]:
+    by_class = defaultdict(list)
+    for candidate in candidates:
+        if candidate.split == "train":
+            by_class[candidate.label].append(candidate.id)
+    chosen: set[str] = set()
+    for ids in by_class.values():
+        ids.sort(key=lambda image_id: hashlib.blake2b(f"{split}/{image_id}".encode()).digest())
+        chosen.update(ids[: max(1, round(share * len(ids)))])
+    return [candidate._replace(split=split) if candidate.id in chosen else candidate for candidate in candidates]

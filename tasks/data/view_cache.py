@@ -1,0 +1,63 @@
+"""Cached teacher outputs in memory, a view at a time: what keeps zarr out of the training loop."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.teacher_outputs import Half, TeacherOutputs, rows_by_id
+from tasks.functional.views import Pixels, View
+
+
+class Seen(NamedTuple):
+    """What the frozen network was shown, and what it said: outputs [n, ...], views [n, 9], thumbnails [n, 64]."""
+
+    outputs: Half
+    views_N9: View
+    thumbnails_N64: Pixels
+
+
+class ViewCache:
+    """Outputs of chosen images, joined by image id.
+
+    The first use of a view reads each of its chunks once; after that a batch is one `np.take`. Earlier views are
+    kept while the budget lasts, the oldest going first, and one view is always held, so training in the order of
+    epochs reads
+    ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
+    """
+
+    def __init__(self, outputs: TeacherOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
+        self._source = outputs
+        self._rows = rows_by_id(outputs.ids, ids)
+        self._budget_bytes = budget_mb * 2**20
+        self._held: dict[int, Seen] = {}
+
+    def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> Seen:
+        """Return what the network saw and said for items (positions in `ids`) in the given views, each [n]."""
+        first, *others = [(view, views == view) for view in dict.fromkeys(views.tolist())]
+        if not others:
+            return _rows(self._view(first[0]), items)
+        # A batch that ends one epoch and begins the next: each part from its own view, put back in the batch's order.
+        parts = [(chosen, _rows(self._view(view), items[chosen])) for view, chosen in (first, *others)]
+        order = np.argsort(np.concatenate([np.flatnonzero(chosen) for chosen, _ in parts]))
+        seen = [part for _, part in parts]
+        return Seen(
+            np.concatenate([part.outputs for part in seen])[order],
+            np.concatenate([part.views_N9 for part in seen])[order],
+            np.concatenate([part.thumbnails_N64 for part in seen])[order],
+        )
+
+    def _view(self, view: int) -> Seen:
+        if view not in self._held:
+            every = (0, self._source.shape[0], view)
+            whole = Seen(self._source.view(view), self._source.view_fields(*every), self._source.thumbnails(*every))
+            self._held[view] = _rows(whole, self._rows)
+            size = sum(field.nbytes for field in self._held[view])
+            while len(self._held) > 1 and size * len(self._held) > self._budget_bytes:
+                del self._held[next(iter(self._held))]
+        return self._held[view]
+
+
+def _rows(seen: Seen, rows: npt.NDArray[np.int64]) -> Seen:
+    return Seen(seen.outputs[rows], seen.views_N9[rows], seen.thumbnails_N64[rows])

@@ -1,0 +1,175 @@
+"""Stage "ingest": from images on disk to an image-set, every image decoded once to know that it can be.
+
+Everything that can be known from names is checked before any image is opened. Each shard is written whole, with a
+note of its files' digests and of what was set aside; a killed ingest continues at the first shard without a note. At
+the end the digest of all files is compared with the one in the recipe: a folder that changed meanwhile is not what
+was asked for.
+"""
+
+import hashlib
+import itertools
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from configs.choices import DATASET_FORMS, load
+from configs.data import IngestConfig
+from storage.files import read_json, sha256_of, write_json
+from storage.image_set import ImageRow, finish, write_shard
+from storage.sources import tree_digest, visible_files
+from storage.tables import DUPLICATES, SOURCE_FILES, write_table
+from tasks.data.batches import prefetch
+from tasks.data.candidates import Candidate, DatasetError, dataset_folder
+from tasks.data.decode import UnreadableImageError, decode_rgb, upright_size
+from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.stage import Job, Summary
+
+log = logging.getLogger(__name__)
+
+SHARD_BYTES = 64 * 2**20
+SHARD_ROWS = 2048
+
+
+class Read(NamedTuple):
+    """One file as it was found: its digest, and either a row or the reason there is none."""
+
+    id: str
+    sha256: str
+    row: ImageRow | None
+    reason: str = ""
+
+
+def run(config: IngestConfig, job: Job) -> Summary:
+    candidates = sorted(load(DATASET_FORMS, config.form)(config))
+    classes = class_names(candidates)
+    candidates, made_splits = with_splits(candidates, config)
+    check_splits(candidates, classes)
+
+    shards = list(_shards(candidates))
+    notes = job.draft / "notes"
+    notes.mkdir(exist_ok=True)
+    done = 0
+    for number, shard in enumerate(shards):
+        note = notes / f"{number:05d}.json"
+        if not note.is_file():
+            write_json(note, _write_shard(config, job, number, shard, classes))
+        done += len(shard)
+        job.report("images", done, len(candidates))
+
+    files = [file for number in range(len(shards)) for file in read_json(notes / f"{number:05d}.json")]
+    _check_unchanged(config, job, files)
+    kept = _check_quarantine(config, candidates, files, classes)
+    duplicates = _duplicates(kept, files)
+    write_table(job.draft / "files.parquet", SOURCE_FILES, files)
+    write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
+    counts = finish(job.draft, classes=classes, num_shards=len(shards))
+    shutil.rmtree(notes)
+    quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    return counts | {
+        "made_splits": made_splits,
+        "quarantined": len(quarantined),
+        "quarantined_first": dict(itertools.islice(quarantined.items(), 10)),
+        "duplicates_across_splits": len(duplicates),
+    }
+
+
+def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Cut the candidates into shards by the size of their files, which is known without reading them."""
+    shard: list[Candidate] = []
+    num_bytes = 0
+    for candidate in candidates:
+        size = candidate.path.stat().st_size
+        if shard and (num_bytes + size > SHARD_BYTES or len(shard) == SHARD_ROWS):
+            yield shard
+            shard, num_bytes = [], 0
+        shard.append(candidate)
+        num_bytes += size
+    yield shard
+
+
+def _write_shard(
+    config: IngestConfig, job: Job, number: int, shard: Sequence[Candidate], classes: Sequence[str]
+) -> list[dict[str, str | None]]:
+    """Write one shard of images; returns what became of each of its files."""
+    labels = {name: label for label, name in enumerate(classes)}
+    files: list[dict[str, str | None]] = []
+
+    def rows() -> Iterator[ImageRow]:
+        for found in prefetch(lambda c: _read(config, c, labels[c.label]), shard, workers=job.runtime.workers):
+            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None})
+            if found.row:
+                yield found.row
+
+    write_shard(job.draft, number, rows())
+    return files
+
+
+def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
+    data = candidate.path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        height, width = upright_size(data)
+        if max(height, width) > config.max_side_px or height * width > config.max_megapixels * 1e6:
+            raise UnreadableImageError(  # noqa: TRY301
+                f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
+                f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
+            )
+        decode_rgb(data)
+    except UnreadableImageError as error:
+        return Read(candidate.id, sha256, None, str(error))
+    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label))
+
+
+def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, str]]) -> None:
+    folder = dataset_folder(config)
+    known = {file["id"]: file["sha256"] for file in files}
+    names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
+    contents = [(name, known.get(name) or sha256_of(folder / name)) for name in names]
+    if tree_digest(contents) != job.external["path"]:
+        raise DatasetError(
+            f"{folder} changed while it was being read, so nothing was committed: discard this draft with 'taskdistill "
+            f"discard image-set@{job.draft.name[:12]}' and run again; files added, removed or edited get a new "
+            "image-set"
+        )
+
+
+def _check_quarantine(
+    config: IngestConfig, candidates: Sequence[Candidate], files: Sequence[dict[str, str]], classes: Sequence[str]
+) -> list[Candidate]:
+    """Return the candidates that became rows; DatasetError where too many did not."""
+    reasons = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    for name, reason in itertools.islice(reasons.items(), 20):
+        log.warning("set aside %s: %s", name, reason)
+    if len(reasons) > config.max_quarantined_share * len(candidates):
+        first = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(reasons.items(), 5))
+        raise DatasetError(
+            f"{len(reasons)} of {len(candidates)} files cannot be used, more than data.max_quarantined_share = "
+            f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or raise the share"
+        )
+    kept = [candidate for candidate in candidates if candidate.id not in reasons]
+    check_splits(kept, classes)
+    return kept
+
+
+def _duplicates(kept: Sequence[Candidate], files: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return each group of byte-identical images that lies in more than one split: they make test scores look
+    better.
+    """
+    split_of = {candidate.id: candidate.split for candidate in kept}
+    groups = defaultdict(list)
+    for file in files:
+        if file["id"] in split_of:
+            groups[file["sha256"]].append(file["id"])
+    crossing = [
+        {"sha256": sha256, "ids": ids, "splits": [split_of[image_id] for image_id in ids]}
+        for sha256, ids in groups.items()
+        if len({split_of[image_id] for image_id in ids}) > 1
+    ]
+    if crossing:
+        log.warning(
+            "%d images appear in more than one split, such as %s: scores on them are too good; see duplicates.parquet",
+            len(crossing), crossing[0]["ids"],
+        )  # fmt: skip
+    return crossing

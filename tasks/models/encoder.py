@@ -1,0 +1,70 @@
+"""What an encoder is: images in, a few summary vectors out. A new source of models implements this and nothing
+else.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from configs.choices import MODEL_SOURCES, load
+from configs.errors import UserError
+from configs.models import Backbone
+from storage.fingerprint import fingerprint
+from tasks.models.preprocessing import Preprocessing
+
+LAST, MEAN = "last", "mean"
+PROBE_INPUTS: dict[str, tuple[str, ...]] = {
+    "last": (LAST,),
+    "last4": ("layer-4", "layer-3", "layer-2", LAST),
+    "last+mean": (LAST, MEAN),
+    "last4+mean": ("layer-4", "layer-3", "layer-2", LAST, MEAN),
+}
+"""What a head may see -> the blocks it is made of."""
+
+
+class ModelError(UserError, ValueError):
+    """A backbone that cannot be built as asked; the message says what would be right."""
+
+
+class Encoder(nn.Module):
+    """A network that summarises an image as R blocks of D numbers, named by `blocks`.
+
+    Every encoder has the block "last" (final CLS token, or pooled map). Transformers add "layer-2" to "layer-4", the
+    CLS tokens of the layers before it (final norm applied), and "mean", the mean of the last patch tokens.
+    """
+
+    blocks: tuple[str, ...]
+    width: int
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def summarise(self, images_NCHW: Tensor) -> Tensor:
+        """Return [N, R, D] for normalised images."""
+
+    @abstractmethod
+    def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        """Return optimiser groups: no decay for biases and norms, and a smaller learning rate further from the head."""
+
+
+def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
+    """Build a pretrained encoder through its source's adapter; ModelError where settings or weights do not fit."""
+    encoder: Encoder = load(MODEL_SOURCES, backbone.source)(backbone, drop_path=drop_path)
+    return encoder
+
+
+def encoder_fingerprint(backbone: Backbone, weights_digest: str) -> str:
+    """Return the identity of a pretrained encoder: its settings and, for a file, the content of its weights."""
+    return fingerprint({"backbone": backbone.identity(), "weights": weights_digest})
+
+
+def block_indices(encoder_blocks: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return where the wanted blocks stand; ModelError where the encoder has no such block."""
+    if missing := [block for block in wanted if block not in encoder_blocks]:
+        raise ModelError(
+            f"this encoder gives the blocks {list(encoder_blocks)}, not {missing}: convolutional networks have "
+            "'last' only; "
+            "set the probe's inputs to ['last']"
+        )
+    return [list(encoder_blocks).index(block) for block in wanted]

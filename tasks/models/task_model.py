@@ -1,0 +1,90 @@
+"""The network that solves the task: an encoder, the blocks its head sees, and the head."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from configs.base import RuntimeConfig
+from configs.choices import PROBLEMS, load
+from configs.models import Backbone
+from storage.weights import ModelDescription, read_committed_tensors
+from tasks.models.encoder import Encoder, block_indices, build_encoder
+from tasks.models.preprocessing import Preprocessing
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class TaskModel(nn.Module):
+    """encoder -> blocks -> head; `forward` maps normalised images [N, C, H, W] to the head's outputs."""
+
+    def __init__(self, encoder: Encoder, blocks: list[str], head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self._indices = block_indices(encoder.blocks, blocks)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.encoder.preprocessing
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        outputs: Tensor = self.head(select_blocks(self.encoder.summarise(images_NCHW), self._indices))
+        return outputs
+
+
+def select_blocks(features_NRD: Tensor, indices: list[int]) -> Tensor:
+    """Concatenate blocks of the summary, [N, R, D] -> [N, len(indices) * D]."""
+    return features_NRD[:, indices].flatten(1)
+
+
+def device_of(runtime: RuntimeConfig) -> torch.device:
+    """Return the device to compute on, and set the threads of an operation."""
+    torch.set_num_threads(runtime.threads)
+    if runtime.device != "auto":
+        return torch.device(runtime.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def on_device(module: M, device: torch.device) -> M:
+    """Move a network to the device, its convolutions in channels-last order, and return it."""
+    return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which forward passes run."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def load_head(folder: Path, description: ModelDescription, width: int) -> nn.Module:
+    """Load the head of a finished probe, for an encoder of this width."""
+    problem = load(PROBLEMS, description.problem)()
+    head: nn.Module = problem.head(width * len(description.blocks), len(description.classes))
+    head.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
+    return head
+
+
+def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
+    """Load a finished model artifact, ready for inference; nothing is downloaded."""
+    description = ModelDescription.read(folder)
+    backbone = Backbone.model_validate(description.backbone | {"weights": "random", "file": ""})
+    encoder = build_encoder(backbone)
+    encoder.preprocessing = Preprocessing(**description.preprocessing)
+    problem = load(PROBLEMS, description.problem)()
+    head = problem.head(encoder.width * len(description.blocks), len(description.classes))
+    model = TaskModel(encoder, description.blocks, head)
+    model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
+    return model.eval(), description
+
+
+def as_tensors(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def as_arrays(tensors: dict[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()}

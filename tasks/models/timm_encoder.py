@@ -1,0 +1,106 @@
+"""Model source "timm": any backbone timm knows, from the hub, from a safetensors file, or untrained."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from torch import Tensor, nn
+
+from configs.choices import nearest
+from configs.models import Backbone
+from storage.weights import read_tensors
+from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError
+from tasks.models.preprocessing import Preprocessing
+
+
+class TimmEncoder(Encoder):
+    """A timm model without its classifier."""
+
+    def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.preprocessing = preprocessing
+        has_tokens = getattr(model, "cls_token", None) is not None and hasattr(model, "forward_intermediates")
+        self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
+        self.width = int(model.num_features if has_tokens else model.head_hidden_size)
+
+    def summarise(self, images_NCHW: Tensor) -> Tensor:
+        if self.blocks == (LAST,):
+            pooled_ND: Tensor = self.model.forward_head(self.model.forward_features(images_NCHW), pre_logits=True)
+            return pooled_ND.unsqueeze(1)
+        layers = self.model.forward_intermediates(
+            images_NCHW, indices=4, norm=True, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
+        )
+        cls_tokens = [prefix_NLD[:, 0] for _, prefix_NLD in layers]
+        patches_NLD, _ = layers[-1]
+        return torch.stack([*cls_tokens, patches_NLD.mean(dim=1)], dim=1)
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        if layer_decay == 1:
+            groups: list[dict[str, Any]] = param_groups_weight_decay(self.model, weight_decay)
+            return [group | {"lr": learning_rate} for group in groups]
+        groups = param_groups_layer_decay(self.model, weight_decay, layer_decay=layer_decay)
+        return [
+            {"params": group["params"], "weight_decay": group["weight_decay"], "lr": learning_rate * group["lr_scale"]}
+            for group in groups
+        ]
+
+
+def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
+    """Build the timm model that a backbone's settings describe; ModelError where name, arguments or weights do not
+    fit.
+    """
+    _check_name(backbone.name)
+    arguments = dict(backbone.arguments) | ({"drop_path_rate": drop_path} if drop_path else {})
+    pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
+    if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
+        arguments["img_size"] = backbone.input_px
+    create = functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments)
+    model = _with_weights(create, backbone)
+    return TimmEncoder(model, _preprocessing(model, backbone))
+
+
+def _check_name(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ModelError(f"timm has no model {name!r}{nearest(architecture, timm.list_models())[:400]}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ModelError(f"timm's {architecture} has no weights {tag!r}{nearest(tag, tags)}")
+
+
+def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
+    try:
+        match backbone.weights:
+            case "hub":
+                model: nn.Module = create(pretrained=True)
+            case "file":
+                path = Path(backbone.file).expanduser()
+                read_tensors(path)  # timm would read a pickle; this refuses one, and says so
+                model = create(pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+            case "random":
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(backbone.seed)
+                    model = create(pretrained=False)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights {backbone.file or backbone.weights} do not fit {backbone.name}: {error}"
+        ) from error
+    except TypeError as error:
+        raise ModelError(f"{backbone.name} does not take the arguments {backbone.arguments}: {error}") from error
+    return model
+
+
+def _preprocessing(model: nn.Module, backbone: Backbone) -> Preprocessing:
+    own = timm.data.resolve_model_data_config(model)
+    return Preprocessing(
+        side_px=backbone.input_px,
+        mean=tuple(backbone.mean or own["mean"]),
+        std=tuple(backbone.std or own["std"]),
+        interpolation=own["interpolation"] if backbone.interpolation == "model" else backbone.interpolation,
+        crop_share=float(own["crop_pct"]),
+        crop_mode="squash" if own["crop_mode"] == "squash" else "center",
+    )

@@ -1,0 +1,1 @@
+"""Problems: what is learnt, behind one protocol. A new one is a module here and a line in configs.choices."""

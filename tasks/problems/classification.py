@@ -1,0 +1,75 @@
+"""Problem "classification": one class an image.
+
+Shape letters: N samples, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+)
+
+from storage.image_set import ImageSet
+from tasks.functional.losses import distillation_divergence
+from tasks.functional.views import View
+from tasks.problems.pictures import draw_confusion
+
+CALIBRATION_BINS = 15
+
+
+class Classification:
+    """Cross-entropy with the labels, temperature-scaled KL with the teacher, chosen by top-1 accuracy."""
+
+    score_name = "top1"
+
+    def head(self, width: int, num_classes: int) -> nn.Module:
+        """One linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2, arXiv 2304.07193)."""
+        head = nn.Linear(width, num_classes)
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+        return head
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
+        return np.asarray(images.labels[row])
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.float(), targets)
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
+        return distillation_divergence(outputs, teacher_outputs, temperature).mean()
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Top-1, top-5, mean per-class accuracy and ECE (15 bins) in 0..1, NLL in nats."""
+        logits_NK = outputs.float()
+        num_classes = logits_NK.shape[1]
+
+        def accuracy(average: str, top_k: int) -> float:
+            return float(multiclass_accuracy(logits_NK, targets, num_classes, average=average, top_k=top_k))
+
+        return {
+            "top1": accuracy("micro", 1),
+            "top5": accuracy("micro", min(5, num_classes)),
+            "mean_class_accuracy": accuracy("macro", 1),
+            "nll": float(F.cross_entropy(logits_NK, targets)),
+            "ece": float(multiclass_calibration_error(logits_NK.softmax(1), targets, num_classes, CALIBRATION_BINS)),
+        }
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
+        return float((outputs.argmax(1) == teacher_outputs.argmax(1)).float().mean())
+
+    def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
+        confidence_N, predicted_N = outputs.float().softmax(1).max(1)
+        return {"predicted": predicted_N.numpy(), "confidence": confidence_N.numpy()}
+
+    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
+        counts_KK = multiclass_confusion_matrix(outputs.argmax(1), targets, len(classes))
+        draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK), classes)

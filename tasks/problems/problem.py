@@ -1,0 +1,67 @@
+"""The protocol of problems. Stages call these methods and never ask which problem it is.
+
+Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from configs.choices import PROBLEMS, load
+from storage.image_set import ImageSet
+from tasks.functional.views import View
+
+
+class Problem(Protocol):
+    """One kind of task."""
+
+    score_name: str
+    """The metric a model is chosen by; higher is better."""
+
+    def head(self, width: int, num_classes: int) -> nn.Module:
+        """Return an untrained head on `width` features."""
+        ...
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
+        """Return what is to be learnt from one view of one image."""
+        ...
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss against the labels, a scalar."""
+        ...
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
+        """Return the mean divergence from the teacher, a scalar, at this temperature."""
+        ...
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return every score of these outputs by name, `score_name` among them."""
+        ...
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
+        """Return how often, 0..1, two models say the same."""
+        ...
+
+    def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
+        """Return columns of the table of predictions, one entry a sample."""
+        ...
+
+    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
+        """Write the pictures a person looks at, each file beginning with `name`."""
+        ...
+
+
+def problem_named(name: str) -> Problem:
+    problem: Problem = load(PROBLEMS, name)()
+    return problem
+
+
+def targets_of(
+    problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, side_px: int
+) -> npt.NDArray[Any]:
+    """Return the targets of a batch of views, stacked."""
+    return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])

@@ -1,0 +1,125 @@
+"""Showing all views of an image-set to a frozen network and writing what it says: the body of extract and of
+precompute-images.
+
+Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished
+chunks. Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that
+are missing.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from storage.teacher_outputs import Chunk, TeacherOutputsWriter
+from tasks.data.batches import ViewSource, prefetch
+from tasks.functional.views import Pixels, View, thumbnail
+from tasks.models.preprocessing import Preprocessing, normalise
+from tasks.stage import Job
+
+WRITE_AHEAD = 2
+
+
+class Part(NamedTuple):
+    """Some rows of a chunk: what one forward pass is given."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+
+
+class Looks(NamedTuple):
+    """What the network is shown, [N, S, S, 3], and how it was cut, [N, 9]."""
+
+    pixels_NSS3: Pixels
+    views_N9: View
+
+
+def show_all(
+    network: Callable[[Tensor], Tensor],
+    source: ViewSource,
+    writer: TeacherOutputsWriter,
+    device: torch.device,
+    job: Job,
+) -> tuple[int, float]:
+    """Fill every missing chunk; returns how many images the network was shown and how many seconds it computed."""
+    missing = writer.missing()
+    batch = job.runtime.inference_batch_size
+    parts = [
+        Part(chunk, start, min(start + batch, chunk.stop))
+        for chunk in missing
+        for start in range(chunk.start, chunk.stop, batch)
+    ]
+    total = writer.num_rows * writer.num_views
+    done = total - sum(part.stop - part.start for part in parts)
+    shown, seconds = 0, 0.0
+    looks: list[Looks] = []
+    outputs: list[npt.NDArray[np.float16]] = []
+    with _background_writer(writer) as write:
+        cut = prefetch(lambda part: _looks(source, part), parts, workers=job.runtime.workers)
+        for part, look in zip(parts, cut, strict=True):
+            began = time.perf_counter()
+            outputs.append(_forward(network, look, source.preprocessing, device))
+            seconds += time.perf_counter() - began
+            looks.append(look)
+            shown += part.stop - part.start
+            job.report("views", done + shown, total)
+            if part.stop == part.chunk.stop:
+                write(part.chunk, np.concatenate(outputs), looks)
+                looks, outputs = [], []
+    return shown, seconds
+
+
+def _looks(source: ViewSource, part: Part) -> Looks:
+    rows = range(part.start, part.stop)
+    views_N9 = source.views(rows, [part.chunk.view] * len(rows))
+    return Looks(source.cut(rows, views_N9), views_N9)
+
+
+def _forward(
+    network: Callable[[Tensor], Tensor], looks: Looks, preprocessing: Preprocessing, device: torch.device
+) -> npt.NDArray[np.float16]:
+    outputs = network(normalise(looks.pixels_NSS3, preprocessing, device))
+    return outputs.to(torch.float16).cpu().numpy()
+
+
+@contextmanager
+def _background_writer(writer: TeacherOutputsWriter) -> Iterator[Callable[..., None]]:
+    """Yield a function that hands a chunk to a writing thread; an error there is raised at the next call or at the
+    end.
+    """
+    waiting: queue.Queue[tuple[Chunk, npt.NDArray[np.float16], list[Looks]] | None] = queue.Queue(WRITE_AHEAD)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        while (item := waiting.get()) is not None:
+            if failed:
+                continue  # drain, so that the producer never waits for a dead writer
+            chunk, outputs, looks = item
+            try:
+                thumbnails = np.stack([thumbnail(view) for look in looks for view in look.pixels_NSS3])
+                writer.write(chunk, outputs, np.concatenate([look.views_N9 for look in looks]), thumbnails)
+            except BaseException as error:  # carried to the caller's thread and raised there
+                failed.append(error)
+
+    def write(chunk: Chunk, outputs: npt.NDArray[np.float16], looks: list[Looks]) -> None:
+        if failed:
+            raise failed[0]
+        waiting.put((chunk, outputs, looks))
+
+    thread = threading.Thread(target=work, name="chunk-writer")
+    thread.start()
+    try:
+        yield write
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -1,0 +1,143 @@
+"""Stages as data, and the one function that runs them.
+
+A stage is declared once (`tasks.stages`) and run by flows, command line and tests through `execute`. It knows
+nothing of Prefect, of where artifacts lie, or of whether there is anything to do: the store knows that.
+"""
+
+import importlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from configs.base import RuntimeConfig, StageConfig
+from storage.errors import NotInStoreError
+from storage.files import write_json
+from storage.fingerprint import fingerprint
+from storage.manifest import ArtifactRef
+from storage.store import PROGRESS, ArtifactStore
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=StageConfig)
+
+Summary = dict[str, Any]
+Inputs = Mapping[str, ArtifactRef]
+Report = Callable[[str, int, int], None]
+"""Called with a unit such as "images", how many are done, and how many there are."""
+
+
+def silent(unit: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is given besides its settings."""
+
+    inputs: Mapping[str, Path]
+    """Role -> folder of the finished artifact."""
+    draft: Path
+    """Folder to write to; holds what an earlier attempt left."""
+    runtime: RuntimeConfig
+    external: Mapping[str, str] = field(default_factory=dict)
+    """Dotted name of each location in the config -> digest of the content it had when the recipe was written."""
+    report: Report = silent
+
+
+@dataclass(frozen=True)
+class Stage(Generic[C]):
+    """One step of the pipeline."""
+
+    name: str
+    version: int
+    """Raise by one when the same config and inputs would now give other bytes."""
+    config_type: type[C]
+    inputs: Mapping[str, str]
+    """Role of each input -> the kind of artifact it must be."""
+    output: str
+    """Kind of artifact it makes."""
+    run: str
+    """`package.module:function`, called with (config, job), returning the summary; imported only when there is work."""
+    optional_inputs: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> dict[str, Any]:
+        """Return all that decides the bytes of the artifact, as plain JSON values."""
+        self._check_inputs(inputs)
+        return {
+            "stage": self.name,
+            "version": self.version,
+            "config": config.identity(),
+            "external": dict(external),
+            "inputs": {role: ref.fingerprint for role, ref in inputs.items()},
+        }
+
+    def reference(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> ArtifactRef:
+        return ArtifactRef(self.output, fingerprint(self.recipe(config, inputs, external)))
+
+    def load(self) -> Callable[[C, Job], Summary]:
+        """Import the stage's function."""
+        module, _, name = self.run.partition(":")
+        function: Callable[[C, Job], Summary] = getattr(importlib.import_module(module), name)
+        return function
+
+    def _check_inputs(self, inputs: Inputs) -> None:
+        allowed = {**self.inputs, **self.optional_inputs}
+        given = {role: ref.kind for role, ref in inputs.items()}
+        if not self.inputs.keys() <= given.keys() or any(allowed.get(role) != kind for role, kind in given.items()):
+            raise NotInStoreError(f"stage {self.name!r} needs the inputs {allowed}, got {given}")
+
+
+def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
+    """Return the content digest of every place on disk a config points at."""
+    return {name: store.sources.digest(path) for name, path in config.locations().items()}
+
+
+def execute(
+    stage: Stage[C],
+    config: C,
+    inputs: Inputs,
+    *,
+    store: ArtifactStore,
+    runtime: RuntimeConfig,
+    report: Report = silent,
+    origin: Mapping[str, Any] | None = None,
+) -> ArtifactRef:
+    """Return the artifact this recipe names, building it only if the store does not have it yet.
+
+    Safe to call again after any death, and from several processes at once: they build it together, which is to say
+    once. `origin` (the settings of the whole run) is noted in the manifest and decides nothing.
+    """
+    external = external_digests(config, store)
+    recipe = stage.recipe(config, inputs, external)
+    ref = ArtifactRef(stage.output, fingerprint(recipe))
+    if ref in store:
+        return ref
+    folders = {role: store.path(source) for role, source in inputs.items()}
+    with store.lock(ref):
+        if ref in store:  # another process finished it while we waited
+            return ref
+        began = time.monotonic()
+        draft = store.draft(ref, recipe)
+        log.info("%s: building %s", stage.name, ref.short)
+        job = Job(folders, draft, runtime, external, _noting(draft, report))
+        summary = stage.load()(config, job) | {"seconds": round(time.monotonic() - began, 1)}
+        store.commit(ref, recipe=recipe, inputs=inputs, summary=summary, settings=dict(origin or {}))
+    log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])
+    return ref
+
+
+def _noting(draft: Path, report: Report) -> Report:
+    """Also write progress into the draft, at most once a second, for `plan` to show."""
+    last = 0.0
+
+    def note(unit: str, done: int, total: int) -> None:
+        nonlocal last
+        report(unit, done, total)
+        if time.monotonic() - last >= 1:
+            last = time.monotonic()
+            write_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
+
+    return note

@@ -1,0 +1,74 @@
+"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from configs.models import Backbone
+from configs.stages import TrainingSettings
+from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
+from storage.weights import ModelDescription
+from tasks.data.batches import ViewSource
+from tasks.models.encoder import build_encoder, encoder_fingerprint
+from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.predict import predict
+from tasks.problems.pictures import draw_history
+from tasks.problems.problem import Problem
+from tasks.stage import Job, Summary
+from tasks.training import Trainer, Work
+
+
+def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSet, job: Job) -> TaskModel:
+    """Build the pretrained encoder with its own probed head, on the device.
+
+    Raises CacheMismatchError where the probe belongs to another encoder or other classes.
+    """
+    description = ModelDescription.read(job.inputs["probe"])
+    if description.encoder != encoder_fingerprint(backbone, job.external.get("backbone.file", "")):
+        raise CacheMismatchError(
+            f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with "
+            "these weights: "
+            "run extract and probe for this backbone first"
+        )
+    if description.classes != images.classes:
+        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
+    encoder = build_encoder(backbone, drop_path=training.drop_path)
+    head = load_head(job.inputs["probe"], description, encoder.width)
+    return on_device(TaskModel(encoder, description.blocks, head), device_of(job.runtime))
+
+
+def validation_score(problem: Problem, source: ViewSource, job: Job, precision: str) -> Callable[[nn.Module], float]:
+    """Return a function model -> score on the clean view of the validation images."""
+    rows = source.images.rows_of("val")
+    device = device_of(job.runtime)
+
+    def score(model: nn.Module) -> float:
+        found = predict(model, problem, source, rows, job.runtime, device, precision)
+        return problem.metrics(found.outputs, found.targets)[problem.score_name]
+
+    return score
+
+
+def train_and_write(
+    model: TaskModel, training: TrainingSettings, work: Work, problem: str, seed: int, images: ImageSet, job: Job
+) -> Summary:
+    """Run the training, write weights, description and learning curve; returns the summary."""
+    trainer = Trainer(model, training, work, seed=seed, device=next(model.parameters()).device)
+    trainer.fit(
+        job.draft,
+        workers=job.runtime.workers,
+        checkpoint_seconds=job.runtime.checkpoint_seconds,
+        report=job.report,
+    )
+    weights = trainer.write(job.draft)
+    draw_history(job.draft / "history.png", trainer.state.history, work.score_name)
+    probe = ModelDescription.read(job.inputs["probe"])
+    probe.model_copy(update={"weights": weights, "problem": problem}).write(job.draft)
+    return {
+        "steps": trainer.num_steps,
+        "best_step": trainer.state.best_step,
+        f"best_val_{work.score_name}": trainer.state.best_score,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "images": len(images.rows_of("train")),
+    }
