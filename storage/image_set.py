@@ -103,7 +103,7 @@ def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str
         sizes.append(len(column))
         splits.update(column)
     counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}
-    write_json(folder / INDEX, {"classes": list(classes), "shards": sizes, **counts})
+    write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes})
     return counts
 
 

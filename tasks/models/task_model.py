@@ -12,6 +12,7 @@ from configs.base import RuntimeConfig
 from configs.choices import PROBLEMS, load
 from configs.models import Backbone
 from storage.weights import ModelDescription, read_committed_tensors
+from tasks.models.cpu_memory import keep_freed_memory
 from tasks.models.encoder import Encoder, block_indices, build_encoder
 from tasks.models.preprocessing import Preprocessing
 
@@ -42,8 +43,9 @@ def select_blocks(features_NRD: Tensor, indices: list[int]) -> Tensor:
 
 
 def device_of(runtime: RuntimeConfig) -> torch.device:
-    """Return the device to compute on, and set the threads of an operation."""
+    """Return the device to compute on, and prepare this process for it: threads of an operation, memory."""
     torch.set_num_threads(runtime.threads)
+    keep_freed_memory()
     if runtime.device != "auto":
         return torch.device(runtime.device)
     if torch.cuda.is_available():
