@@ -65,6 +65,9 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
             num_bytes: int | None = store.manifest(ref).num_bytes
         else:
             action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes)
+            stale = {made.ref for made in steps if made.action == "stale"}
+            if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):
+                action, because = "stale", f"its input {', '.join(roles)} changed"
             num_bytes = size.estimate(stage, config, inputs)
         steps.append(Step(step, stage, config, inputs, ref, action, because, num_bytes))
         return ref

@@ -11,7 +11,14 @@ from flows.chain import Evaluated
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
-TABLE_METRICS = ("top1", "mean_class_accuracy", "nll", "ece", "teacher_agreement")
+TABLE_METRICS = {
+    "top1": "top-1",
+    "mean_class_accuracy": "per class",
+    "nll": "NLL",
+    "ece": "ECE",
+    "teacher_agreement": "as teacher",
+}
+"""What the table shows, and its headings; a problem's other scores are in the artifacts. Shares are in per cent."""
 PERCENT = {"top1", "top5", "mean_class_accuracy", "ece", "teacher_agreement"}
 
 
@@ -40,11 +47,11 @@ def score_table(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
         values[row["model"], row["split"], row["metric"]].append(row["value"])
     metrics = [metric for metric in dict.fromkeys(row["metric"] for row in rows) if metric in TABLE_METRICS]
     table = Table(title=title)
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     table.add_column("split")
     for metric in metrics:
-        table.add_column(metric.replace("_", " "), justify="right")
-    table.add_column("parameters", justify="right")
+        table.add_column(TABLE_METRICS[metric], justify="right")
+    table.add_column("size", justify="right", no_wrap=True)
     table.add_column("images/s", justify="right")
     cost = {result.model: _cost(store, result) for result in results}
     for split in dict.fromkeys(row["split"] for row in rows):

@@ -6,19 +6,18 @@ chunks. Work is cut at chunks, batches within a chunk, so a run that continues a
 are missing.
 """
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from storage.teacher_outputs import Chunk, TeacherOutputsWriter
+from storage.teacher_outputs import Chunk, Half, TeacherOutputsWriter
 from tasks.data.batches import ViewSource, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
@@ -42,6 +41,9 @@ class Looks(NamedTuple):
     views_N9: View
 
 
+Write = Callable[[Chunk, Half, list[Looks]], None]
+
+
 def show_all(
     network: Callable[[Tensor], Tensor],
     source: ViewSource,
@@ -61,7 +63,7 @@ def show_all(
     done = total - sum(part.stop - part.start for part in parts)
     shown, seconds = 0, 0.0
     looks: list[Looks] = []
-    outputs: list[npt.NDArray[np.float16]] = []
+    outputs: list[Half] = []
     with _background_writer(writer) as write:
         cut = prefetch(lambda part: _looks(source, part), parts, workers=job.runtime.workers)
         for part, look in zip(parts, cut, strict=True):
@@ -85,41 +87,29 @@ def _looks(source: ViewSource, part: Part) -> Looks:
 
 def _forward(
     network: Callable[[Tensor], Tensor], looks: Looks, preprocessing: Preprocessing, device: torch.device
-) -> npt.NDArray[np.float16]:
+) -> Half:
     outputs = network(normalise(looks.pixels_NSS3, preprocessing, device))
     return outputs.to(torch.float16).cpu().numpy()
 
 
 @contextmanager
-def _background_writer(writer: TeacherOutputsWriter) -> Iterator[Callable[..., None]]:
-    """Yield a function that hands a chunk to a writing thread; an error there is raised at the next call or at the
-    end.
+def _background_writer(writer: TeacherOutputsWriter) -> Iterator[Write]:
+    """Yield a function that hands a chunk to a writing thread and waits while two are unwritten; errors are raised
+    there.
     """
-    waiting: queue.Queue[tuple[Chunk, npt.NDArray[np.float16], list[Looks]] | None] = queue.Queue(WRITE_AHEAD)
-    failed: list[BaseException] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="chunk-writer") as thread:
+        unwritten: deque[Future[None]] = deque()
 
-    def work() -> None:
-        while (item := waiting.get()) is not None:
-            if failed:
-                continue  # drain, so that the producer never waits for a dead writer
-            chunk, outputs, looks = item
-            try:
-                thumbnails = np.stack([thumbnail(view) for look in looks for view in look.pixels_NSS3])
-                writer.write(chunk, outputs, np.concatenate([look.views_N9 for look in looks]), thumbnails)
-            except BaseException as error:  # carried to the caller's thread and raised there
-                failed.append(error)
+        def write(chunk: Chunk, outputs: Half, looks: list[Looks]) -> None:
+            while len(unwritten) >= WRITE_AHEAD:
+                unwritten.popleft().result()
+            unwritten.append(thread.submit(_write, writer, chunk, outputs, looks))
 
-    def write(chunk: Chunk, outputs: npt.NDArray[np.float16], looks: list[Looks]) -> None:
-        if failed:
-            raise failed[0]
-        waiting.put((chunk, outputs, looks))
-
-    thread = threading.Thread(target=work, name="chunk-writer")
-    thread.start()
-    try:
         yield write
-    finally:
-        waiting.put(None)
-        thread.join()
-    if failed:
-        raise failed[0]
+        for pending in unwritten:
+            pending.result()
+
+
+def _write(writer: TeacherOutputsWriter, chunk: Chunk, outputs: Half, looks: list[Looks]) -> None:
+    thumbnails = np.stack([thumbnail(view) for look in looks for view in look.pixels_NSS3])
+    writer.write(chunk, outputs, np.concatenate([look.views_N9 for look in looks]), thumbnails)

@@ -6,6 +6,7 @@ same weights, bit for bit on a CPU: data order from `functional.order`, learning
 and the random numbers of stochastic depth from a generator seeded anew at each step.
 """
 
+import itertools
 import logging
 import math
 import time
@@ -114,11 +115,9 @@ class Trainer:
         """Train to the last step, writing checkpoints into the draft; raises TrainingDivergedError."""
         self._restore(draft)
         saved = time.monotonic()
-        jobs = self._work.jobs(self.state.step)
+        jobs = itertools.islice(self._work.jobs(self.state.step), self.num_steps - self.state.step)
         with torch.random.fork_rng():
             for batch in prefetch(lambda make: make(), jobs, workers=workers):
-                if self.state.step == self.num_steps:
-                    break
                 self._step(batch)
                 if self._ends_epoch(self.state.step):
                     self._validate()

@@ -39,10 +39,11 @@ class TimmEncoder(Encoder):
         return torch.stack([*cls_tokens, patches_NLD.mean(dim=1)], dim=1)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        undecayed = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         if layer_decay == 1:
-            groups: list[dict[str, Any]] = param_groups_weight_decay(self.model, weight_decay)
+            groups: list[dict[str, Any]] = param_groups_weight_decay(self.model, weight_decay, undecayed)
             return [group | {"lr": learning_rate} for group in groups]
-        groups = param_groups_layer_decay(self.model, weight_decay, layer_decay=layer_decay)
+        groups = param_groups_layer_decay(self.model, weight_decay, undecayed, layer_decay=layer_decay)
         return [
             {"params": group["params"], "weight_decay": group["weight_decay"], "lr": learning_rate * group["lr_scale"]}
             for group in groups

@@ -1,0 +1,151 @@
+"""Kill -9 the pipeline at random moments, run the same command again, and compare with a run nobody disturbed.
+
+    python -m tests.kill_anything --kills 25
+
+Every run is the real command line in a process of its own. A kill comes at a random moment after a stage has begun,
+so that stages and not imports are hit. When a run comes to its end, every file of every artifact (features, logits,
+weights, predictions, pictures) must have the digest it has in the undisturbed store; then the next round starts with
+an empty store, until all kills are spent.
+"""
+
+import argparse
+import collections
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from storage.files import read_json
+from storage.manifest import ArtifactRef
+from storage.store import DRAFT, ArtifactStore
+
+KINDS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
+
+SETTINGS = """
+schema: 1
+name: killed
+data: {{path: {data}}}
+teacher: {{name: test_resnet, weights: random, input_px: 64}}
+student: {{name: test_vit, weights: random, input_px: 32, arguments: {{img_size: 32}}}}
+views: {{num_views: 4}}
+probe: {{steps: 150, batch_size: 64}}
+student_probe: {{steps: 150, batch_size: 64, inputs: [last, last4]}}
+training: {{epochs: 6, batch_size: 16, drop_path: 0.1, ema: 0.9, accumulate: 2}}
+runtime: {{device: cpu, workers: 1, inference_batch_size: 16, checkpoint_seconds: 0.2}}
+"""
+
+
+def main() -> int:
+    """Parse the arguments, do all rounds, say what was hit; exit code 1 when anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        hit, different = rounds(Path(folder), kills=arguments.kills, seed=arguments.seed)
+    for stage, count in hit.most_common():
+        print(f"  killed {count:2d} times in {stage}")
+    print(f"{sum(hit.values())} kills, {len(different)} files differ from the undisturbed run")
+    for name in different[:20]:
+        print(f"  {name}")
+    return 1 if different else 0
+
+
+def rounds(folder: Path, *, kills: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
+    """Return how often each stage was hit, and the files that came out otherwise than undisturbed."""
+    rng = random.Random(seed)
+    settings = folder / "settings.yaml"
+    settings.write_text(SETTINGS.format(data=write_images(folder / "images")))
+    start(settings, folder / "undisturbed").wait()
+    expected = digests(folder / "undisturbed")
+    hit: collections.Counter[str] = collections.Counter()
+    different: list[str] = []
+    number = 0
+    while sum(hit.values()) < kills:
+        number += 1
+        store = folder / f"round{number}"
+        while sum(hit.values()) < kills:
+            run = start(settings, store)
+            stage = kill_in_a_stage(run, store, rng)
+            if not stage:
+                break
+            hit[stage] += 1
+            print(f"kill {sum(hit.values())}: {stage}", flush=True)
+        if start(settings, store).wait() != 0:
+            different.append(f"{store.name}: the last run failed")
+        found = digests(store)
+        different += sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    return hit, different
+
+
+def start(settings: Path, store: Path) -> subprocess.Popen[bytes]:
+    """Start the command line; its output is kept beside the store for a look at failures."""
+    with (store.parent / f"{store.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", str(settings)],
+            env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, rng: random.Random) -> str:
+    """Wait until this run makes an artifact of a random kind, then a random moment, then kill -9.
+
+    Returns what was being made, or "" when the run ended before.
+    """
+    kind = rng.choice(KINDS)
+    later = rng.uniform(0, 0.6)
+    drafts = ArtifactStore(store).draft_path(ArtifactRef(kind, "any")).parent
+    while run.poll() is None and not being_made(drafts, kind):
+        time.sleep(0.005)
+    deadline = time.monotonic() + later
+    while run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if run.poll() is not None:
+        return ""
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    return ", ".join(sorted(ref.kind for ref in ArtifactStore(store).drafts())) or "between stages"
+
+
+def being_made(drafts: Path, kind: str) -> bool:
+    """Whether a draft of this kind had a file written in the last quarter of a second."""
+    newest = 0.0
+    for record in drafts.glob(f"*/{DRAFT}"):
+        with contextlib.suppress(FileNotFoundError):  # drafts and their temporaries come and go
+            if read_json(record)["reference"].startswith(f"{kind}@"):
+                newest = max([newest, *(path.stat().st_mtime for path in record.parent.rglob("*"))])
+    return time.time() - newest < 0.25
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of every artifact by its name, as the manifests have it."""
+    store = ArtifactStore(root)
+
+    def files(ref: ArtifactRef) -> dict[str, str]:
+        return {f"{ref.short}/{name}": record.sha256 for name, record in store.manifest(ref).files.items()}
+
+    return {name: sha256 for ref in store.references() for name, sha256 in files(ref).items()}
+
+
+def write_images(folder: Path) -> Path:
+    """Write 120 small pictures of three classes: a bright patch in one of three places, on noise."""
+    rng = np.random.default_rng(0)
+    for label in range(3):
+        (folder / f"class{label}").mkdir(parents=True)
+        for number in range(40):
+            picture = rng.integers(0, 120, (72, 80, 3), dtype=np.uint8)
+            picture[20 * label : 20 * label + 24, 10:70] += 100
+            Image.fromarray(picture).save(folder / f"class{label}" / f"{number:02d}.png")
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
