@@ -21,6 +21,8 @@ from tasks.data.splits import check_splits, class_names, with_splits
 from tasks.stage import Stage, external_digests
 
 Action = Literal["have", "resume", "build", "stale"]
+Flat = dict[str, Any]
+"""A recipe by dotted names, such as config.seed."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Plan:
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
     steps: list[Step] = []
-    recipes: dict[str, list[dict[str, Any]]] = {}
+    recipes: dict[str, list[Flat]] = {}
     size = _Sizes(experiment, store)
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
@@ -77,16 +79,18 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
 
 
 def _why(
-    recipe: dict[str, Any], ref: ArtifactRef, store: ArtifactStore, recipes: dict[str, list[dict[str, Any]]]
+    recipe: dict[str, Any], ref: ArtifactRef, store: ArtifactStore, recipes: dict[str, list[Flat]]
 ) -> tuple[Action, str]:
     if progress := store.progress(ref):
         return "resume", f"at {progress['done']} of {progress['total']} {progress['unit']}"
     if ref in store.drafts():
         return "resume", "from the beginning"
     if ref.kind not in recipes:
-        recipes[ref.kind] = [read_json(store.path(other) / MANIFEST)["recipe"] for other in store.references(ref.kind)]
-    others = [other for other in recipes[ref.kind] if other["stage"] == recipe["stage"]]
-    changes = [_differences(other, recipe) for other in others]
+        # Flattened once, not for each step: most of the time in a store of thousands of artifacts.
+        made = [read_json(store.path(other) / MANIFEST)["recipe"] for other in store.references(ref.kind)]
+        recipes[ref.kind] = [dict(_flat(other)) for other in made]
+    wanted = dict(_flat(recipe))
+    changes = [_differences(other, wanted) for other in recipes[ref.kind] if other["stage"] == wanted["stage"]]
     # Another seed or another backbone is another artifact, not a newer form of this one.
     changes = [change for change in changes if change and not _OTHER_ARTIFACT.intersection(name for name, *_ in change)]
     if not changes:
@@ -105,18 +109,14 @@ def _said(name: str, old: Any, new: Any) -> str:
     return f"{name.removeprefix('config.')} changed from {old} to {new}"
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    before, after = dict(_flat(old)), dict(_flat(new))
-    return [
-        (name, before.get(name, "nothing"), after.get(name, "nothing"))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+def _differences(before: Flat, after: Flat) -> list[tuple[str, Any, Any]]:
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    return [(name, before.get(name, "nothing"), after.get(name, "nothing")) for name in sorted(names)]
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, item in value.items():
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             yield from _flat(item, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", tuple(item) if isinstance(item, list) else item

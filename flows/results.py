@@ -5,19 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from flows.chain import Evaluated
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
-TABLE_METRICS = {
-    "top1": "top-1",
-    "mean_class_accuracy": "per class",
-    "nll": "NLL",
-    "ece": "ECE",
-    "teacher_agreement": "as teacher",
-}
+TABLE_METRICS = {"top1": "top-1", "ece": "ECE", "teacher_agreement": "as teacher"}
 """What the table shows, and its headings; a problem's other scores are in the artifacts. Shares are in per cent."""
 PERCENT = {"top1", "top5", "mean_class_accuracy", "ece", "teacher_agreement"}
 
@@ -46,7 +41,7 @@ def score_table(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
     for row in rows:
         values[row["model"], row["split"], row["metric"]].append(row["value"])
     metrics = [metric for metric in dict.fromkeys(row["metric"] for row in rows) if metric in TABLE_METRICS]
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("model", no_wrap=True)
     table.add_column("split")
     for metric in metrics:

@@ -26,11 +26,12 @@ def run(config: PrecomputeConfig, job: Job) -> Summary:
     num_rows, num_views, _, width = features.shape
     head = load_head(job.inputs["probe"], description, width).to(device).eval()
     indices = block_indices(features.attributes["blocks"], description.blocks)
+    row_shape = head(torch.zeros(1, width * len(indices), device=device)).shape[1:]
     writer = TeacherOutputsWriter(
         job.draft,
         ids=features.ids,
         num_views=num_views,
-        row_shape=(len(description.classes),),
+        row_shape=row_shape,
         attributes=_attributes(features.attributes, description),
     )
     total = len(writer.chunks())
@@ -44,7 +45,7 @@ def run(config: PrecomputeConfig, job: Job) -> Summary:
             features.thumbnails(chunk.start, chunk.stop, chunk.view),
         )
         job.report("chunks", total - len(writer.missing()), total)
-    return {"images": num_rows, "views": num_views, "outputs": len(description.classes), "encoder_forwards": 0}
+    return {"images": num_rows, "views": num_views, "outputs": list(row_shape), "encoder_forwards": 0}
 
 
 @torch.inference_mode()
@@ -53,11 +54,13 @@ def run_on_images(config: PrecomputeImagesConfig, job: Job) -> Summary:
     model, description = load_model(job.inputs["model"])
     device = device_of(job.runtime)
     on_device(model, device)
+    side_px = model.preprocessing.side_px
+    row_shape = model(torch.zeros(1, 3, side_px, side_px, device=device)).shape[1:]
     writer = TeacherOutputsWriter(
         job.draft,
         ids=images.ids,
         num_views=config.views.num_views + 1,
-        row_shape=(len(description.classes),),
+        row_shape=row_shape,
         attributes=_attributes({"images": images.fingerprint, "views": config.views.identity()}, description),
     )
     source = ViewSource(DecodedImages(images, cache_mb=job.runtime.image_cache_mb), config.views, model.preprocessing)
@@ -66,7 +69,7 @@ def run_on_images(config: PrecomputeImagesConfig, job: Job) -> Summary:
     return {
         "images": len(images),
         "views": config.views.num_views + 1,
-        "outputs": len(description.classes),
+        "outputs": list(row_shape),
         "encoder_forwards": forwards,
     }
 

@@ -1,6 +1,7 @@
 """Model source "timm": any backbone timm knows, from the hub, from a safetensors file, or untrained."""
 
 import functools
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class TimmEncoder(Encoder):
         super().__init__()
         self.model = model
         self.preprocessing = preprocessing
-        has_tokens = getattr(model, "cls_token", None) is not None and hasattr(model, "forward_intermediates")
+        has_tokens = getattr(model, "cls_token", None) is not None and _gives_prefix_tokens(model)
         self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
         self.width = int(model.num_features if has_tokens else model.head_hidden_size)
 
@@ -48,6 +49,12 @@ class TimmEncoder(Encoder):
             {"params": group["params"], "weight_decay": group["weight_decay"], "lr": learning_rate * group["lr_scale"]}
             for group in groups
         ]
+
+
+def _gives_prefix_tokens(model: nn.Module) -> bool:
+    """Whether the model can return the CLS token of each layer; XCiT and CaiT have one but only at the end."""
+    forward = getattr(model, "forward_intermediates", None)
+    return forward is not None and "return_prefix_tokens" in inspect.signature(forward).parameters
 
 
 def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
