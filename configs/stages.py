@@ -45,6 +45,7 @@ class ProbeConfig(StageConfig):
     """From features and labels to a head."""
 
     problem: ProblemName = "classification"
+    """What is learnt."""
     probe: ProbeSettings = ProbeSettings()
 
 
@@ -94,6 +95,15 @@ class TrainingSettings(Settings):
     keep: Literal["best", "last"] = "best"
     """Which weights are evaluated: best on validation, or those of the last step. Both are written."""
 
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts: make it a multiple "
+                "of accumulate"
+            )
+        return self
+
 
 class FinetuneConfig(StageConfig):
     """From images and a probe to a model trained on labels alone: the control of every claim, and a possible
@@ -101,6 +111,7 @@ class FinetuneConfig(StageConfig):
     """
 
     problem: ProblemName = "classification"
+    """What is learnt."""
     backbone: Backbone = Backbone()
     views: ViewSettings = ViewSettings()
     training: TrainingSettings = TrainingSettings()
@@ -136,6 +147,7 @@ class DistillConfig(StageConfig):
     """From images and a teacher's cached logits to the student."""
 
     problem: ProblemName = "classification"
+    """What is learnt."""
     backbone: Backbone = Backbone()
     views: ViewSettings = ViewSettings()
     training: TrainingSettings = TrainingSettings()
@@ -153,5 +165,6 @@ class EvaluateConfig(StageConfig):
     """From a model and images to scores, predictions and a confusion matrix."""
 
     problem: ProblemName = "classification"
+    """What is learnt."""
     splits: tuple[Literal["val", "test"], ...] = ("val", "test")
     """Which images are scored."""

@@ -14,7 +14,6 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.tree import Tree
 
-from configs.choices import nearest
 from configs.errors import UserError
 from configs.loading import SettingsError, dump_preset, load_experiment, preset_names
 from flows.planning import Step, make_plan
@@ -90,11 +89,12 @@ def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_jso
 def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
     """Run the whole pipeline, doing only what is missing, and print the scores."""
     from flows.results import score_rows, score_table
-    from flows.running import run_plan
+    from flows.running import in_this_process, run_plan
 
     store = ArtifactStore.from_env()
     experiment = load_experiment(source, set_)
-    results, stages = run_plan(experiment, store, errors, synthetic=_synthetic(store, synthetic))
+    do = in_this_process(experiment, store, errors)
+    results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
     if as_json:
         _print_json({"scores": score_rows(results, store), "stages": stages})
         return
@@ -118,22 +118,30 @@ def stage(
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
-    from flows.running import run_steps
+    from flows.running import in_this_process, run_steps
 
     store = ArtifactStore.from_env()
     experiment = load_experiment(source, set_)
-    other = _synthetic(store, synthetic)
-    steps = make_plan(experiment, store, synthetic=other).steps
-    names = {step.name for step in steps if name in (step.name, step.stage.name)}
-    if not names:
-        raise SettingsError(f"there is no step {name!r}{nearest(name, [step.name for step in steps])}")
     given = dict(_input(store, text) for text in inputs)
-    made = run_steps(experiment, names, store, errors, inputs=given, synthetic=other)
+    do = in_this_process(experiment, store, errors)
+    made = run_steps(experiment, name, store, do, inputs=given, synthetic=_synthetic(store, synthetic))
     if as_json:
         _print_json({"made": [str(ref) for ref in made]})
         return
     for ref in made:
         output.print(f"{ref}  {store.path(ref)}")
+
+
+@app.command()
+def serve(
+    source: Annotated[str, typer.Argument(help="A preset or YAML file that the forms open with.")] = "",
+    set_: Overrides = [],  # noqa: B006
+    limit: Annotated[int, typer.Option(min=1, help="Runs at the same time; the others wait.")] = 1,
+) -> None:
+    """Offer the pipeline and every single stage to a Prefect server, and run what it asks for; until Ctrl-C."""
+    from flows.serving import serve_all
+
+    serve_all(load_experiment(source, set_) if source else None, limit=limit)
 
 
 @app.command()

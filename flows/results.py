@@ -13,7 +13,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 TABLE_METRICS = {"top1": "top-1", "ece": "ECE", "teacher_agreement": "as teacher"}
-"""What the table shows, and its headings; a problem's other scores are in the artifacts. Shares are in per cent."""
+"""What the table shows of classification, with its headings; of other problems it shows every score."""
 PERCENT = {"top1", "top5", "mean_class_accuracy", "ece", "teacher_agreement"}
 
 
@@ -40,14 +40,15 @@ def score_table(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
     values = defaultdict(list)
     for row in rows:
         values[row["model"], row["split"], row["metric"]].append(row["value"])
-    metrics = [metric for metric in dict.fromkeys(row["metric"] for row in rows) if metric in TABLE_METRICS]
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    metrics = [metric for metric in TABLE_METRICS if metric in known] or known
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", no_wrap=True)
-    table.add_column("split")
+    table.add_column("split", no_wrap=True)
     for metric in metrics:
-        table.add_column(TABLE_METRICS[metric], justify="right")
+        table.add_column(TABLE_METRICS.get(metric, metric), justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("images/s", justify="right")
+    table.add_column("images/s", justify="right", no_wrap=True)
     cost = {result.model: _cost(store, result) for result in results}
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
@@ -84,3 +85,19 @@ def _lineage(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ArtifactRef]:
             seen.add(current)
             yield current
             waiting += store.manifest(current).input_refs.values()
+
+
+def score_markdown(results: Sequence[Evaluated], store: ArtifactStore, title: str) -> str:
+    """The same table as Markdown, for reports, with the artifact of each model below it."""
+    columns = score_table(results, store, title).columns
+    rows = [
+        [str(column.header) for column in columns],
+        [":---" if column.justify == "left" else "---:" for column in columns],
+        *zip(*(map(str, column.cells) for column in columns), strict=True),
+    ]
+    models = [f"- {result.model}{_seed(result)}: `{result.artifact}`" for result in results]
+    return "\n".join([f"# {title}", "", *("| " + " | ".join(row) + " |" for row in rows), "", *models])
+
+
+def _seed(result: Evaluated) -> str:
+    return "" if result.seed is None else f", seed {result.seed}"

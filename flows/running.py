@@ -1,25 +1,36 @@
-"""Doing what a plan says, in this process, and telling a person how it goes."""
+"""Doing what a plan says, and telling a person how it goes.
+
+Command line and Prefect flows share this one path and differ only in `do`: how a single step is done.
+"""
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from configs.base import StageConfig
+from configs.choices import nearest
 from configs.experiment import Experiment
+from configs.loading import SettingsError
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
+from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import Report, Stage, execute
+from tasks.stage import Report, Stage, execute, external_digests
+from tasks.stages import STAGES
 
 log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 20.0
+
+DoStep = Callable[[Step], ArtifactRef]
+"""Sees to it that the artifact of a step is in the store, and returns its reference."""
 
 
 def origin_of(experiment: Experiment) -> dict[str, Any]:
@@ -27,8 +38,27 @@ def origin_of(experiment: Experiment) -> dict[str, Any]:
     return experiment.model_dump(mode="json", by_alias=True)
 
 
+def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:
+    """Return the way the command line does a step: right here, showing it on the console."""
+    origin = origin_of(experiment)
+
+    def do(step: Step) -> ArtifactRef:
+        with shown(console, step) as report:
+            return execute(
+                step.stage,
+                step.config,
+                step.inputs,
+                store=store,
+                runtime=experiment.runtime,
+                report=report,
+                origin=origin,
+            )
+
+    return do
+
+
 def run_plan(
-    experiment: Experiment, store: ArtifactStore, console: Console, *, synthetic: ArtifactRef | None = None
+    experiment: Experiment, store: ArtifactStore, do: DoStep, *, synthetic: ArtifactRef | None = None
 ) -> tuple[list[Evaluated], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage."""
     plan = make_plan(experiment, store, synthetic=synthetic)
@@ -38,22 +68,69 @@ def run_plan(
 
     def run(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
         began = time.monotonic()
-        with shown(console, step, planned[step]) as report:
-            ref = execute(
-                stage,
-                config,
-                inputs,
-                store=store,
-                runtime=experiment.runtime,
-                report=report,
-                origin=origin_of(experiment),
-            )
+        ref = do(replace(planned[step], inputs=inputs))
         action = {"have": "have", "resume": "resumed"}.get(planned[step].action, "built")
         seconds = round(time.monotonic() - began, 2)
         stages.append({"name": step, "action": action, "reference": str(ref), "seconds": seconds})
         return ref
 
     return chain(experiment, run, synthetic=synthetic), stages
+
+
+def run_steps(
+    experiment: Experiment,
+    name: str,
+    store: ArtifactStore,
+    do: DoStep,
+    *,
+    inputs: Mapping[str, ArtifactRef] | None = None,
+    synthetic: ArtifactRef | None = None,
+) -> list[ArtifactRef]:
+    """Run the step of this name, or all steps of the stage of this name; what they need must be in the store.
+
+    `inputs` takes the place of what the experiment would use, by role.
+    """
+    planned = make_plan(experiment, store, synthetic=synthetic).steps
+    steps = [step for step in planned if name in (step.name, step.stage.name)]
+    if not steps:
+        raise SettingsError(_no_step(name, [step.name for step in planned]))
+    steps = [_given(step, inputs or {}, store) for step in steps]
+    makers = {step.ref: step for step in planned}
+    for step in steps:
+        _check_inputs(step, makers, store)
+    return [do(step) for step in steps]
+
+
+def _no_step(name: str, steps: Sequence[str]) -> str:
+    if name in {stage.name for stage in STAGES}:
+        return (
+            f"stage {name!r} has no part in this experiment, whose steps are {', '.join(steps)}. Settings such as "
+            "teacher_training decide which stages have one"
+        )
+    return f"there is no step {name!r}{nearest(name, steps)}"
+
+
+def _given(step: Step, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) -> Step:
+    """Plan a step anew with other inputs."""
+    if not inputs:
+        return step
+    roles = {**step.stage.inputs, **step.stage.optional_inputs}
+    for role in inputs.keys() - roles.keys():
+        raise SettingsError(f"stage {step.stage.name!r} has no input {role!r}{nearest(role, roles)}")
+    given = {**step.inputs, **inputs}
+    ref = step.stage.reference(step.config, given, external_digests(step.config, store))
+    return replace(step, inputs=given, ref=ref, action="have" if ref in store else "build", because="")
+
+
+def _check_inputs(step: Step, makers: Mapping[ArtifactRef, Step], store: ArtifactStore) -> None:
+    missing = [(role, ref) for role, ref in step.inputs.items() if ref not in store]
+    if step.ref not in store and missing:
+        role, ref = missing[0]
+        how = f"run the step {makers[ref].name!r} first" if ref in makers else "check the reference"
+        raise NotInStoreError(
+            f"{step.name} needs the {role} {ref.short}, which are not in the store {store.root}: {how}, or name "
+            f"others as the input {role!r}"
+        )
 
 
 def check_models(experiment: Experiment, plan: Plan) -> None:
@@ -74,8 +151,9 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
 
 
 @contextmanager
-def shown(console: Console, name: str, step: Step) -> Iterator[Report]:
+def shown(console: Console, step: Step) -> Iterator[Report]:
     """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
+    name = step.name
     if step.action == "have":
         console.print(f"[green]have[/]   {name}  {step.ref.short}")
         yield lambda unit, done, total: None
@@ -107,34 +185,3 @@ def _plain(console: Console, name: str, began: float) -> Report:
             console.print(f"       {name}: {done} of {total} {unit}, about {left:.0f} s left")
 
     return report
-
-
-def run_steps(
-    experiment: Experiment,
-    names: set[str],
-    store: ArtifactStore,
-    console: Console,
-    *,
-    inputs: Mapping[str, ArtifactRef] | None = None,
-    synthetic: ArtifactRef | None = None,
-) -> list[ArtifactRef]:
-    """Run only the steps of these names; their inputs must be in the store. `inputs` replaces some of them by role."""
-    plan = make_plan(experiment, store, synthetic=synthetic)
-    made = []
-    for step in plan.steps:
-        if step.name not in names:
-            continue
-        given = dict(step.inputs) | {role: ref for role, ref in (inputs or {}).items() if role in step.inputs}
-        with shown(console, step.name, step) as report:
-            made.append(
-                execute(
-                    step.stage,
-                    step.config,
-                    given,
-                    store=store,
-                    runtime=experiment.runtime,
-                    report=report,
-                    origin=origin_of(experiment),
-                )
-            )
-    return made

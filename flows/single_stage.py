@@ -1,0 +1,33 @@
+"""One Prefect flow for each stage: it does the steps of that stage and nothing else.
+
+What the steps need must be in the store; `inputs` names others by role, such as {"logits": "my-teacher-logits"}.
+"""
+
+from typing import Any
+
+from prefect import Flow, flow
+
+from configs.experiment import Experiment
+from flows.distillation import as_tasks
+from flows.running import run_steps
+from storage.store import ArtifactStore
+from tasks.stage import Stage
+from tasks.stages import STAGES
+
+
+def _flow_of(stage: Stage[Any]) -> Flow[..., list[str]]:
+    def run(experiment: Experiment = Experiment(), inputs: dict[str, str] = {}) -> list[str]:  # noqa: B006, B008
+        store = ArtifactStore.from_env()
+        given = {role: store.resolve(text) for role, text in inputs.items()}
+        return [str(ref) for ref in run_steps(experiment, stage.name, store, as_tasks(experiment), inputs=given)]
+
+    roles = {**stage.inputs, **stage.optional_inputs}
+    run.__name__ = run.__qualname__ = stage.name.replace("-", "_")
+    run.__doc__ = f"{stage.config_type.__doc__}\n\nInputs: {', '.join(roles) or 'none'}; each a label or reference."
+    return flow(name=stage.name, persist_result=False)(run)
+
+
+FLOWS = {stage.name: _flow_of(stage) for stage in STAGES}
+
+# Prefect finds a flow as an attribute of its module: flows.single_stage.precompute_images.
+globals().update({flow.fn.__name__: flow for flow in FLOWS.values()})
