@@ -25,11 +25,16 @@ DATASET_FORMS: dict[str, str] = {
 }
 
 
+MAX_LISTED = 16
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as `; did you mean 'timm'? known: timm, hub`, for the end of an error."""
+    """Return a hint for the end of an error, such as `; did you mean 'timm'? (known: hub, timm)`."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return (f"; did you mean {close[0]!r}?" if close else "") + f" known: {', '.join(names[:40])}"
+    rest = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{meant} (known: {', '.join(names[:MAX_LISTED])}{rest})"
 
 
 def load(table: Mapping[str, str], name: str) -> Any:

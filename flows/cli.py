@@ -42,7 +42,8 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "timm"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
     except UserError as error:

@@ -46,6 +46,8 @@ def run(config: IngestConfig, job: Job) -> Summary:
     classes = class_names(candidates)
     candidates, made_splits = with_splits(candidates, config)
     check_splits(candidates, classes)
+    for sentence in made_splits:
+        log.warning(sentence)
 
     shards = list(_shards(candidates))
     notes = job.draft / "notes"

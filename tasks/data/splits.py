@@ -1,14 +1,11 @@
 """Classes and splits of a dataset: what is checked before any image is opened, and what is made where it is missing."""
 
 import hashlib
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from configs.data import IngestConfig
 from tasks.data.candidates import Candidate, DatasetError
-
-log = logging.getLogger(__name__)
 
 MIN_TRAIN_IMAGES = 2
 
@@ -48,8 +45,6 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
             made.append(
                 f"the dataset names no {split} split: {count} training images were held out for it ({share:.0%})"
             )
-    for sentence in made:
-        log.warning(sentence)
     return result, made
 
 

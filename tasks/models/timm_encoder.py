@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,13 @@ class TimmEncoder(Encoder):
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         undecayed = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         if layer_decay == 1:
-            groups: list[dict[str, Any]] = param_groups_weight_decay(self.model, weight_decay, undecayed)
+            groups: list[dict[str, Any]] = param_groups_weight_decay(
+                self.model, weight_decay, no_weight_decay_list=undecayed
+            )
             return [group | {"lr": learning_rate} for group in groups]
-        groups = param_groups_layer_decay(self.model, weight_decay, undecayed, layer_decay=layer_decay)
+        groups = param_groups_layer_decay(
+            self.model, weight_decay, no_weight_decay_list=undecayed, layer_decay=layer_decay
+        )
         return [
             {"params": group["params"], "weight_decay": group["weight_decay"], "lr": learning_rate * group["lr_scale"]}
             for group in groups
@@ -74,7 +79,7 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
 def _check_name(name: str) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise ModelError(f"timm has no model {name!r}{nearest(architecture, timm.list_models())[:400]}")
+        raise ModelError(f"timm has no model {name!r}{nearest(architecture, timm.list_models())}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ModelError(f"timm's {architecture} has no weights {tag!r}{nearest(tag, tags)}")
@@ -87,12 +92,11 @@ def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
                 model: nn.Module = create(pretrained=True)
             case "file":
                 path = Path(backbone.file).expanduser()
-                read_tensors(path)  # timm would read a pickle; this refuses one, and says so
-                model = create(pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+                in_file = read_tensors(path)  # timm would read a pickle; this refuses one, and says so
+                model = _seeded(create, 0, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+                _check_loaded(model, _seeded(create, 0, pretrained=False), backbone, in_file.keys())
             case "random":
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(backbone.seed)
-                    model = create(pretrained=False)
+                model = _seeded(create, backbone.seed, pretrained=False)
     except RuntimeError as error:
         raise ModelError(
             f"the weights {backbone.file or backbone.weights} do not fit {backbone.name}: {error}"
@@ -100,6 +104,34 @@ def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
     except TypeError as error:
         raise ModelError(f"{backbone.name} does not take the arguments {backbone.arguments}: {error}") from error
     return model
+
+
+def _seeded(create: Any, seed: int, **arguments: Any) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = create(**arguments)
+        return model
+
+
+def _check_loaded(model: nn.Module, untrained: nn.Module, backbone: Backbone, in_file: Collection[str]) -> None:
+    """Raise ModelError where a parameter still has the random values it began with.
+
+    A model without its classifier is loaded leniently by timm, so weights of quite another model would pass in
+    silence. Names cannot be compared instead, as timm renames, fuses and resamples on loading.
+    """
+    initial = dict(untrained.named_parameters())
+    unloaded = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.std(correction=0) > 0 and torch.equal(parameter, initial[name])
+    ]
+    if unloaded:
+        unknown = sorted(set(in_file) - model.state_dict().keys())
+        raise ModelError(
+            f"the weights {backbone.file} do not fit {backbone.name}: {len(unloaded)} of its parameters are not in "
+            "the file, such "
+            f"as {unloaded[:5]}; the file has {len(in_file)} tensors, of which the model does not know {unknown[:5]}"
+        )
 
 
 def _preprocessing(model: nn.Module, backbone: Backbone) -> Preprocessing:
