@@ -43,7 +43,7 @@ def main() -> None:
         handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
     )
     for chatty in ("httpx", "timm"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:

@@ -4,20 +4,17 @@ Every fingerprint follows from the settings and the digests of external files, s
 and no torch.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.base import StageConfig
-from configs.choices import DATASET_FORMS, load
-from configs.data import IngestConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
+from flows.estimates import Sizes
 from storage.files import read_json
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
-from tasks.data.splits import check_splits, class_names, with_splits
 from tasks.stage import Stage, external_digests
 
 Action = Literal["have", "resume", "build", "stale"]
@@ -56,7 +53,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
     steps: list[Step] = []
     recipes: dict[str, list[Flat]] = {}
-    size = _Sizes(experiment, store)
+    sizes = Sizes(experiment, store)
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
         external = external_digests(config, store)
@@ -70,7 +67,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
             stale = {made.ref for made in steps if made.action == "stale"}
             if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):
                 action, because = "stale", f"its input {', '.join(roles)} changed"
-            num_bytes = size.estimate(stage, config, inputs)
+            num_bytes = sizes.estimate(stage, config, inputs)
         steps.append(Step(step, stage, config, inputs, ref, action, because, num_bytes))
         return ref
 
@@ -120,51 +117,3 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(item, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", tuple(item) if isinstance(item, list) else item
-
-
-_WIDTHS = (
-    (r"vit_(giant|so400m)|eva02?_giant", 1536), (r"vit_large|eva02?_large", 1024), (r"vit_base|eva02?_base", 768),
-    (r"vit_small|eva02?_small", 384), (r"vit_tiny|eva02?_tiny", 192), (r"resnet(18|34)", 512), (r"resne[xt]*", 2048),
-    (r"mobilenet|efficientnet", 1280),
-)  # fmt: skip
-"""Widths of common backbones, so that `plan` can say a size without importing timm."""
-_TOKENS = re.compile(r"vit|eva|deit|beit")
-_PER_VIEW_BYTES = 100
-"""View fields and thumbnail."""
-
-
-class _Sizes:
-    """Sizes of artifacts that are not there yet."""
-
-    def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
-        self._experiment, self._store = experiment, store
-        self._last = (0, 0)
-
-    def estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef]) -> int | None:
-        if stage.name == "ingest":
-            return self._dataset(config)
-        images, classes = self._counts(inputs.get("images"))
-        views = self._experiment.views.num_views + 1
-        if stage.name == "extract" and images:
-            width = next((width for name, width in _WIDTHS if re.search(name, config.backbone.name)), None)
-            blocks = 5 if _TOKENS.search(config.backbone.name) else 1
-            return images * views * (2 * blocks * width + _PER_VIEW_BYTES) if width else None
-        if stage.output == "logits" and images:
-            return images * views * (2 * classes + _PER_VIEW_BYTES)
-        return None
-
-    def _dataset(self, config: IngestConfig) -> int:
-        """Check the dataset by its names, as ingest will, and add up its files."""
-        candidates = load(DATASET_FORMS, config.form)(config)
-        classes = class_names(candidates)
-        candidates, _ = with_splits(candidates, config)
-        check_splits(candidates, classes)
-        self._last = len(candidates), len(classes)
-        return sum(candidate.path.stat().st_size for candidate in candidates)
-
-    def _counts(self, images: ArtifactRef | None) -> tuple[int, int]:
-        """Images and classes: of a finished set, or of the dataset as it lies."""
-        if images is not None and images in self._store:
-            summary = self._store.manifest(images).summary
-            self._last = int(summary["images"]), int(summary["classes"])
-        return self._last

@@ -128,8 +128,8 @@ def _check_inputs(step: Step, makers: Mapping[ArtifactRef, Step], store: Artifac
         role, ref = missing[0]
         how = f"run the step {makers[ref].name!r} first" if ref in makers else "check the reference"
         raise NotInStoreError(
-            f"{step.name} needs the {role} {ref.short}, which are not in the store {store.root}: {how}, or name "
-            f"others as the input {role!r}"
+            f"{step.name} needs the input {role!r} ({ref.short}), which is not in the store {store.root}: {how}, or "
+            "give another"
         )
 
 
