@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64()),
     ]
 )
+_READ_ERRORS = (OSError, pa.ArrowException, LookupError, UnicodeDecodeError)
+"""What pyarrow raises on damaged files; headers and names in them have no checksum."""
 _INDEX_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "mask")]
 
 
@@ -163,33 +165,36 @@ class ImageSet:
         group = int(np.searchsorted(group_starts, local, side="right")) - 1
         try:
             cells = file.read_row_group(group, columns=[column], use_threads=False)[column]
-        except (OSError, pa.ArrowException) as error:
+            value: bytes | None = cells[local - int(group_starts[group])].as_py()
+        except _READ_ERRORS as error:
             raise self._damaged(shard, error) from error
-        value: bytes | None = cells[local - int(group_starts[group])].as_py()
         return value
 
     def _shard(self, shard: int) -> tuple[pq.ParquetFile, npt.NDArray[np.int64]]:
         """An open shard and the first row of each of its groups; one of each per thread, as readers are not shared."""
         opened: dict[int, tuple[pq.ParquetFile, npt.NDArray[np.int64]]] = self._open.__dict__.setdefault("shards", {})
         if shard not in opened:
-            try:
-                file = pq.ParquetFile(shard_path(self.folder, shard), page_checksum_verification=True)
-            except (OSError, pa.ArrowException) as error:
-                raise self._damaged(shard, error) from error
+            file = self._opened(shard)
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             opened[shard] = file, np.fromiter(itertools.accumulate([0, *sizes[:-1]]), np.int64)
         return opened[shard]
 
     def _index_of(self, shard: int) -> pa.Table:
         try:
-            return self._shard_table(shard)
-        except (OSError, pa.ArrowException) as error:
+            with self._opened(shard) as file:
+                return file.read(columns=_INDEX_COLUMNS, use_threads=False)
+        except _READ_ERRORS as error:
             raise self._damaged(shard, error) from error
 
-    def _shard_table(self, shard: int) -> pa.Table:
-        return pq.read_table(
-            shard_path(self.folder, shard), columns=_INDEX_COLUMNS, page_checksum_verification=True, use_threads=False
-        )
+    def _opened(self, shard: int) -> pq.ParquetFile:
+        try:
+            file = pq.ParquetFile(shard_path(self.folder, shard), page_checksum_verification=True)
+            found = file.schema_arrow
+        except _READ_ERRORS as error:
+            raise self._damaged(shard, error) from error
+        if found != SCHEMA:
+            raise self._damaged(shard, TypeError(f"its columns are {', '.join(map(str, found))}"))
+        return file
 
     def _damaged(self, shard: int, error: Exception) -> CorruptArtifactError:
         return CorruptArtifactError(f"{shard_path(self.folder, shard)} is damaged ({error}): {advice(self.folder)}")

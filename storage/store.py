@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from storage.errors import NotInStoreError, StillNeededError, StoreError
-from storage.files import all_files, read_json, remove_partials, sync, write_json
+from storage.files import PARTIAL, all_files, read_json, remove_partials, sync, write_json
 from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
 from storage.provenance import code_commit, provenance
 from storage.sources import SourceDigests
@@ -92,7 +92,7 @@ class ArtifactStore:
 
     def label(self, name: str, ref: ArtifactRef) -> None:
         """Point `name` at an artifact, away from whatever it pointed at before."""
-        if not _LABEL.fullmatch(name):
+        if not _LABEL.fullmatch(name) or name.endswith(PARTIAL):
             raise StoreError(f"{name!r} cannot be a label: use letters, digits, '.', '_' and '-', such as birds-v1")
         self.path(ref)
         (self.root / "labels").mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class ArtifactStore:
     def labels(self) -> dict[str, ArtifactRef]:
         folder = self.root / "labels"
         names = sorted(path for path in folder.iterdir() if _LABEL.fullmatch(path.name)) if folder.is_dir() else []
-        return {path.name: ArtifactRef.parse(read_json(path)) for path in names if not path.name.endswith(".partial")}
+        return {path.name: ArtifactRef.parse(read_json(path)) for path in names if not path.name.endswith(PARTIAL)}
 
     # --- making ----------------------------------------------------------------------------------------------------
 

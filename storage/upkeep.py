@@ -8,7 +8,7 @@ from typing import NamedTuple
 from storage.errors import CorruptArtifactError, StillNeededError
 from storage.files import all_files, read_json, sha256_of
 from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef, Manifest
+from storage.manifest import MANIFEST, ArtifactRef, Manifest, advice
 from storage.store import DRAFT, ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,10 @@ def verify(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Damage]:
     except CorruptArtifactError as error:
         yield Damage(ref, MANIFEST, str(error))
         return
-    if fingerprint(manifest.recipe) != ref.fingerprint or manifest.ref != ref:
+    if fingerprint(manifest.recipe) != ref.fingerprint or manifest.reference != str(ref):
         yield Damage(ref, MANIFEST, "the recipe does not have the fingerprint the artifact is named by")
+    if {role: text.partition("@")[2] for role, text in manifest.inputs.items()} != manifest.recipe.get("inputs", {}):
+        yield Damage(ref, MANIFEST, "the inputs it names are not those of the recipe")
     present = {path.relative_to(folder).as_posix(): path for path in all_files(folder)}
     for name in sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
         yield Damage(ref, name, "not in the manifest")
@@ -46,7 +48,7 @@ def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[Art
     """Every artifact made, directly or not, from one of `roots`; the last made first."""
     users: dict[ArtifactRef, list[ArtifactRef]] = {}
     for ref in store.references():
-        for source in set(_inputs(store, ref)):
+        for source in set(_inputs(_manifest(store, ref))):
             users.setdefault(source, []).append(ref)
     return [ref for ref in _leaves_first(roots, users) if ref not in roots]
 
@@ -71,16 +73,28 @@ def discard(store: ArtifactStore, ref: ArtifactRef, *, with_dependents: bool = F
 
 
 def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> list[ArtifactRef]:
-    """Artifacts that no label, no draft and no artifact made since `newer_than` needs; the last made first."""
-    sources = {ref: _inputs(store, ref) for ref in store.references()}
+    """Artifacts that no label, no draft and no artifact made since `newer_than` needs; the last made first.
+
+    Raises CorruptArtifactError where something to keep cannot say what it was made from.
+    """
+    manifests = {ref: _manifest(store, ref) for ref in store.references()}
+    sources = {ref: _inputs(manifest) for ref, manifest in manifests.items()}
     drafts = {ref: read_json(folder / DRAFT)["recipe"]["inputs"].values() for ref, folder in store.drafts().items()}
     wanted = {fingerprint for inputs in drafts.values() for fingerprint in inputs}
     roots = set(store.labels().values()) | {ref for ref in sources if ref.fingerprint in wanted}
     if newer_than is not None:
         roots |= {
-            ref for ref in sources if datetime.fromisoformat(store.manifest(ref).provenance["made"]) >= newer_than
+            ref
+            for ref, manifest in manifests.items()
+            if manifest and datetime.fromisoformat(manifest.provenance["made"]) >= newer_than
         }
     kept = set(_leaves_first(roots, sources))
+    for ref in kept & manifests.keys():
+        if manifests[ref] is None:
+            raise CorruptArtifactError(
+                f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
+                f"{advice(store.path(ref))}"
+            )
     return [ref for ref in reversed(_leaves_first(sources, sources)) if ref not in kept]
 
 
@@ -93,12 +107,16 @@ def collect(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> None:
             store.remove_label(name)
 
 
-def _inputs(store: ArtifactStore, ref: ArtifactRef) -> list[ArtifactRef]:
+def _manifest(store: ArtifactStore, ref: ArtifactRef) -> Manifest | None:
     try:
-        return list(store.manifest(ref).input_refs.values())
+        return store.manifest(ref)
     except CorruptArtifactError:  # must not keep the very tool from removing it
         log.warning("%s has an unreadable manifest: what it was made from is unknown", ref.short)
-        return []
+        return None
+
+
+def _inputs(manifest: Manifest | None) -> list[ArtifactRef]:
+    return list(manifest.input_refs.values()) if manifest else []
 
 
 def _leaves_first(

@@ -49,7 +49,8 @@ class ModelDescription(BaseModel):
 def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
     """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order)."""
     with atomic(path) as partial, _system_errors():
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, partial, {"note": note})
+        # Not np.ascontiguousarray, which gives a scalar such as a step count the shape (1,).
+        save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, partial, {"note": note})
 
 
 @contextmanager

@@ -47,6 +47,8 @@ class Taught(NamedTuple):
 class Drawn(NamedTuple):
     """Some of them, chosen for one batch."""
 
+    items: npt.NDArray[np.int64]
+    """Positions among the images that can be drawn."""
     rows: npt.NDArray[np.int64]
     seen: Seen
 
@@ -57,6 +59,10 @@ def run(config: DistillConfig, job: Job) -> Summary:
     model = probed_model(config.backbone, config.training, images, job)
     real = _taught(config, images, "logits", model.preprocessing, job)
     synthetic = None
+    if ("synthetic" in job.inputs) != ("synthetic_logits" in job.inputs):
+        raise CacheMismatchError(
+            "synthetic images teach by their logits: pass both 'synthetic' and 'synthetic_logits', or neither"
+        )
     if "synthetic" in job.inputs:
         synthetic = _taught(
             config, ImageSet.open(job.inputs["synthetic"]), "synthetic_logits", model.preprocessing, job
@@ -105,7 +111,7 @@ def _batches(
 
 def _draw(taught: Taught, step: int, count: int, seed: int) -> Drawn:
     items, epochs = visits(step * count, count, size=len(taught.rows), seed=seed)
-    return Drawn(taught.rows[items], taught.cache.take(items, 1 + epochs % taught.num_views))
+    return Drawn(items, taught.rows[items], taught.cache.take(items, 1 + epochs % taught.num_views))
 
 
 def _batch(problem: Problem, drawn: list[tuple[Taught, Drawn]]) -> Batch:
@@ -123,7 +129,7 @@ def _batch(problem: Problem, drawn: list[tuple[Taught, Drawn]]) -> Batch:
 
 def _check_seen(source: ViewSource, chosen: Drawn, pixels_NSS3: npt.NDArray[np.uint8]) -> None:
     for index, row in enumerate(chosen.rows):
-        if row % CHECK_EVERY:
+        if chosen.items[index] % CHECK_EVERY:
             continue
         distance = thumbnail_distance(thumbnail(pixels_NSS3[index]), chosen.seen.thumbnails_N64[index])
         if distance > CHECK_TOLERANCE:

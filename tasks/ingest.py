@@ -22,7 +22,7 @@ from storage.sources import tree_digest, visible_files
 from storage.tables import DUPLICATES, SOURCE_FILES, write_table
 from tasks.data.batches import prefetch
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
-from tasks.data.decode import UnreadableImageError, decode_rgb, upright_size
+from tasks.data.decode import UnreadableImageError, decode_rgb, header_size
 from tasks.data.splits import check_splits, class_names, with_splits
 from tasks.stage import Job, Summary
 
@@ -112,13 +112,13 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
     data = candidate.path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        height, width = upright_size(data)
+        width, height = header_size(data)
         if max(height, width) > config.max_side_px or height * width > config.max_megapixels * 1e6:
             raise UnreadableImageError(  # noqa: TRY301
                 f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
-        decode_rgb(data)
+        height, width, _ = decode_rgb(data).shape
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
     return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label))

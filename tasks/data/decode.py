@@ -5,37 +5,30 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.functional.views import Pixels
 
 # The size is checked from the header against the ingest's own limits, before a pixel is decoded; Pillow's limit of
-# its own
-# would only turn some of our errors into warnings.
+# its own would only turn some of our errors into warnings.
 Image.MAX_IMAGE_PIXELS = None
 
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-"""What Pillow's decoders raise on damaged files."""
+Image.init()
+FORMATS = sorted({"JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"} & Image.OPEN.keys())
+"""What cameras and desktop programs write. Not all that Pillow reads: for EPS it would start Ghostscript."""
 
-_TURNED = {5, 6, 7, 8}
-_EXIF_ORIENTATION = 0x0112
+BROKEN = (OSError, RuntimeError, SyntaxError, TypeError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+"""What Pillow's decoders raise on damaged files."""
 
 
 class UnreadableImageError(ValueError):
     """Bytes that are no image we can use; the message is the reason."""
 
 
-def upright_size(data: bytes) -> tuple[int, int]:
-    """Return height and width in pixels as a person would see the image, from the header alone."""
-    if not data:
-        raise UnreadableImageError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_EXIF_ORIENTATION) in _TURNED
-    except BROKEN as error:
-        raise UnreadableImageError(f"not an image: {error}") from error
-    return (width, height) if turned else (height, width)
+def header_size(data: bytes) -> tuple[int, int]:
+    """Return width and height in pixels, as stored, without decoding any: what decoding would cost."""
+    with _opened(data) as picture:
+        return picture.size
 
 
 def decode_rgb(data: bytes) -> Pixels:
@@ -44,15 +37,26 @@ def decode_rgb(data: bytes) -> Pixels:
     16-bit greys are scaled to 8, transparent pixels lie on white, CMYK and palettes are converted; the first frame
     of several.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
+    with _opened(data) as picture:
+        try:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+        except BROKEN as error:
+            raise UnreadableImageError(f"damaged: {error}") from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise UnreadableImageError("the file is empty")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:  # its own message holds a memory address
+        raise UnreadableImageError(f"not an image of a format we read ({', '.join(FORMATS)})") from error
     except BROKEN as error:
-        raise UnreadableImageError(f"damaged: {error}") from error
+        raise UnreadableImageError(f"not an image: {error}") from error
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB":
+    if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         grey = np.asarray(picture, np.float64)

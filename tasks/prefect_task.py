@@ -1,0 +1,86 @@
+"""A stage as a Prefect task: the only file in this package that knows Prefect.
+
+The store decides whether there is work to do, so Prefect neither caches nor keeps results: its cache was seen
+returning paths of deleted folders. A task hands back a reference and nothing else.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+from prefect import Task, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from configs.base import RuntimeConfig, StageConfig
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import Report, Stage, execute
+
+PROGRESS_SECONDS = 2.0
+PROGRESS_SHARE = 0.05
+"""Reports may take no more than this share of the time, however slow or far away the server is."""
+
+
+def as_task(stage: Stage[Any]) -> Task[..., ArtifactRef]:
+    """Return the stage as a task; its runs are named after the step of the pipeline they do."""
+
+    @task(name=stage.name, task_run_name="{step}", cache_policy=NO_CACHE, persist_result=False)
+    def run(
+        step: str,
+        config: StageConfig,
+        inputs: Mapping[str, ArtifactRef],
+        runtime: RuntimeConfig,
+        origin: Mapping[str, Any],
+    ) -> ArtifactRef:
+        store = ArtifactStore.from_env()
+        with _progress(step) as report:
+            return execute(stage, config, inputs, store=store, runtime=runtime, report=report, origin=origin)
+
+    return run
+
+
+@contextlib.contextmanager
+def _progress(step: str) -> Iterator[Report]:
+    """Show progress in the UI every other second; what takes less time than that shows none."""
+    last, pause, artifacts = time.monotonic(), PROGRESS_SECONDS, list[Any]()
+
+    def show(share: float, text: str) -> None:
+        with contextlib.suppress(httpx.HTTPError):  # a server that is away must not stop hours of work
+            if artifacts:
+                update_progress_artifact(artifacts[0], share, description=text)
+            else:
+                artifacts.append(create_progress_artifact(share, key=f"progress-{step}", description=text))
+
+    def report(unit: str, done: int, total: int) -> None:
+        nonlocal last, pause
+        if (began := time.monotonic()) - last >= pause:
+            show(100 * done / total, f"{step}: {done} of {total} {unit}")
+            last = time.monotonic()
+            pause = max(PROGRESS_SECONDS, (last - began) / PROGRESS_SHARE)
+
+    yield report
+    if artifacts:
+        show(100.0, f"{step}: done")
+
+
+class _IntoTheRun(logging.Handler):
+    """Repeats what our packages log to the flow or task run it happens in, so that the UI shows it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(MissingContextError):  # outside of a run, other handlers have it
+            get_run_logger().log(record.levelno, "%s", record.getMessage())
+
+
+def show_logs_in_ui() -> None:
+    """Let the logs of our packages reach the UI; Prefect takes up no logger but its own unasked."""
+    for name in ("flows", "storage", "tasks"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, _IntoTheRun) for handler in logger.handlers):
+            logger.addHandler(_IntoTheRun())

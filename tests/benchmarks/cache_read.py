@@ -1,0 +1,116 @@
+"""How long a batch of cached teacher logits takes to come out of the cache.
+
+    python -m tests.benchmarks.cache_read [--quick] [--student resnet18] [--device cpu]
+
+Training may not wait for the cache. `ViewCache.take` (256 of 20,000 images, 1000 classes in float16) is timed against
+`np.take` on the same array in memory, which is the least it could cost; it also returns how each view was cut and its
+thumbnail. Loading a view from disk, checksums and all, happens once an epoch at most; it is told by itself and shared
+out over the epoch's batches.
+
+Budget: taking and its part of the loading together are under 1 % of the training step of a small student with the same
+batch at 224 px. A share rather than milliseconds, since what matters is whether the step notices. On a CPU the step is
+measured with 16 images and scaled to 256, as its time is proportional; on a GPU the whole batch is used.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from configs.base import RuntimeConfig
+from configs.stages import TrainingSettings
+from storage.teacher_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, TeacherOutputs, TeacherOutputsWriter
+from tasks.data.view_cache import ViewCache
+from tasks.functional.order import visits
+from tasks.models.task_model import device_of, on_device
+from tests.benchmarks import taught_images
+from tests.benchmarks.report import Row, finish, parser
+
+AT_MOST_SHARE = 0.01
+BATCH, NUM_CLASSES = 256, 1000
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=20_000)
+    options.add_argument("--views", type=int, default=3)
+    options.add_argument("--student", default="resnet18", help="timm name of the network whose step is the measure")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments = options.parse_args()
+    num_rows, num_views = (4_000, 2) if arguments.quick else (arguments.rows, arguments.views)
+    with tempfile.TemporaryDirectory() as folder:
+        write_logits(Path(folder), num_rows, num_views)
+        take, np_take, load = reading(Path(folder), num_rows, num_views)
+    step = step_seconds(arguments)
+    loading = load / (num_rows / BATCH)
+    rows = [
+        Row("ViewCache.take", 1000 * take, "ms a batch"),
+        Row("np.take in memory", 1000 * np_take, "ms a batch"),
+        Row("ViewCache.take / np.take", take / np_take),
+        Row("loading a view", 1000 * load, "ms an epoch"),
+        Row("its part", 1000 * loading, "ms a batch"),
+        Row(f"step of {arguments.student}", 1000 * step, "ms a batch"),
+        Row("take / step", take / step),
+        Row("take and loading / step", (take + loading) / step, at_most=AT_MOST_SHARE),
+    ]
+    finish(f"Reading cached logits, {num_rows} rows", rows, as_json=arguments.json)
+
+
+def write_logits(folder: Path, num_rows: int, num_views: int) -> None:
+    ids = [f"{row:06d}" for row in range(num_rows)]
+    writer = TeacherOutputsWriter(folder, ids=ids, num_views=num_views, row_shape=(NUM_CLASSES,), attributes={})
+    rng = np.random.default_rng(0)
+    for chunk in writer.missing():
+        size = chunk.stop - chunk.start
+        logits_NK = rng.standard_normal((size, NUM_CLASSES), np.float32).astype(np.float16)
+        writer.write(
+            chunk, logits_NK, np.ones((size, NUM_VIEW_FIELDS), np.float32), np.ones((size, THUMBNAIL_PIXELS), np.uint8)
+        )
+
+
+def reading(folder: Path, num_rows: int, num_views: int) -> tuple[float, float, float]:
+    """Return the median seconds of ViewCache.take, of np.take, and of loading a view."""
+    outputs = TeacherOutputs(folder)
+    cache = ViewCache(outputs, outputs.ids, budget_mb=2048)
+    takes, np_takes, loads = [], [], []
+    for view in range(num_views):
+        loads.append(seconds_of(lambda view=view: cache.take(np.zeros(1, np.int64), np.full(1, view))))
+        in_memory_NK = outputs.view(view)
+        for batch in range(num_rows // BATCH):
+            items, epochs = visits(view * num_rows + batch * BATCH, BATCH, size=num_rows, seed=0)
+            views = np.full_like(epochs, view)
+            takes.append(seconds_of(lambda items=items, views=views: cache.take(items, views)))
+            np_takes.append(seconds_of(lambda items=items, rows_NK=in_memory_NK: np.take(rows_NK, items, axis=0)))
+    return statistics.median(takes), statistics.median(np_takes), statistics.median(loads)
+
+
+def step_seconds(arguments: argparse.Namespace) -> float:
+    """Return the seconds of one training step on BATCH images, through the Trainer, from cached logits."""
+    runtime = RuntimeConfig(device=arguments.device)
+    device = device_of(runtime)
+    batch = 16 if device.type == "cpu" else BATCH
+    num_steps = 2 if arguments.quick else 4
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        model = on_device(taught_images.network(arguments.student), device)
+        made = {"num_images": batch * num_steps, "preprocessing": model.preprocessing, "runtime": runtime}
+        taught = taught_images.write(folder, **made)
+        training = TrainingSettings(epochs=1, batch_size=batch)
+        work = taught_images.cached(taught, model, training)
+        epochs = [seconds_of(lambda: taught_images.train(model, work, training, folder, runtime)) for _ in range(4)]
+    # The first epoch decodes the pictures and warms the device.
+    return statistics.median(epochs[1:]) / num_steps * BATCH / batch
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

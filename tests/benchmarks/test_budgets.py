@@ -1,0 +1,55 @@
+"""The quick form of each benchmark, held to bounds that a busy machine keeps too; the scripts hold the real budgets."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def measured(name: str) -> dict[str, float]:
+    """Run a benchmark in a process of its own, as a person does, and return its rows."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    # 0: all within the script's own budgets; 1: some are not, which is for this test to judge; else it broke.
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout, done.stderr
+    rows: dict[str, float] = json.loads(done.stdout)
+    return rows
+
+
+def test_distilling_from_cached_logits_costs_about_as_much_as_plain_finetuning_and_far_less_than_a_live_teacher():
+    rows = measured("distillation_step")
+    assert rows["vit_tiny_patch16_224, cached / plain"] < 1.25
+    assert rows["vit_tiny_patch16_224, online / cached"] > 1.6
+
+
+def test_reading_cached_logits_is_under_one_percent_of_a_training_step():
+    rows = measured("cache_read")
+    assert rows["take and loading / step"] < 0.01
+    assert rows["ViewCache.take / np.take"] < 10
+
+
+def test_commands_in_a_store_of_two_thousand_artifacts_answer_within_two_seconds_of_what_start_up_takes():
+    rows = measured("store_scale")
+    start_up = rows["--help, 2000 artifacts"]
+    for command in ("plan", "list --json", "show PREFIX", "show LABEL"):
+        assert rows[f"{command}, 2000 artifacts"] < start_up + 2
+
+
+def test_finding_an_artifact_by_prefix_or_label_does_not_slow_down_with_the_store():
+    rows = measured("store_scale")
+    assert rows["show PREFIX, 2000 to 100 artifacts"] < 2
+    assert rows["show LABEL, 2000 to 100 artifacts"] < 2
+
+
+def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images():
+    rows = measured("memory_growth")
+    assert rows["ingest, 10 n to n"] < 1.2
+    assert rows["extract, 10 n to n"] < 1.2

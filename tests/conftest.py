@@ -1,0 +1,139 @@
+"""Fixtures that several folders use. Expensive ones are made once a session and copied for each test that writes."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import hypothesis
+import pytest
+import torch
+
+from configs.base import RuntimeConfig, StageConfig
+from configs.data import IngestConfig, ViewSettings
+from configs.models import Backbone
+from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import Report, Stage, execute, silent
+from tasks.stages import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from tests.fakes import write_shapes
+
+torch.set_num_threads(1)
+# The same examples on every run, however slow the machine is today, and nothing written beside the code.
+hypothesis.settings.register_profile("taskdistill", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("taskdistill")
+
+RUNTIME = RuntimeConfig(device="cpu", workers=2, inference_batch_size=16, image_cache_mb=64, logits_cache_mb=64)
+VIEWS = ViewSettings(num_views=2)
+TEACHER = Backbone(name="test_vit", weights="random", input_px=48)
+STUDENT = Backbone(name="test_resnet", weights="random", input_px=32)
+PROBE_SETTINGS = ProbeSettings(inputs=("last",), learning_rates=(1e-2, 1.0), steps=60, batch_size=16)
+
+Run = Callable[..., ArtifactRef]
+
+
+class Bench(NamedTuple):
+    """A store with a small dataset in it and everything a student needs: 3 classes, 8 / 4 / 4 images of each."""
+
+    store: ArtifactStore
+    images: ArtifactRef
+    features: ArtifactRef
+    probe: ArtifactRef
+    logits: ArtifactRef
+    student_features: ArtifactRef
+    student_probe: ArtifactRef
+
+    def run(
+        self,
+        stage: Stage[Any],
+        config: StageConfig,
+        *,
+        report: Report = silent,
+        runtime: Mapping[str, Any] = MappingProxyType({}),
+        **inputs: ArtifactRef,
+    ) -> ArtifactRef:
+        """Execute a stage here on the CPU; inputs by role, `runtime` for what differs from RUNTIME."""
+        settings = RUNTIME.model_copy(update=dict(runtime))
+        return execute(stage, config, inputs, store=self.store, runtime=settings, report=report)
+
+    def path(self, ref: ArtifactRef) -> Path:
+        return self.store.path(ref)
+
+    def summary(self, ref: ArtifactRef) -> Mapping[str, Any]:
+        return self.store.manifest(ref).summary
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    """An empty store."""
+    return ArtifactStore(tmp_path / "store")
+
+
+@pytest.fixture
+def run(store: ArtifactStore) -> Run:
+    """Execute a stage in the empty store: run(STAGE, config, {"images": ref}, **settings of the runtime)."""
+
+    def run_stage(
+        stage: Stage[Any],
+        config: StageConfig,
+        inputs: Mapping[str, ArtifactRef] | None = None,
+        report: Report = silent,
+        **runtime: Any,
+    ) -> ArtifactRef:
+        settings = RUNTIME.model_copy(update=runtime)
+        return execute(stage, config, inputs or {}, store=store, runtime=settings, report=report)
+
+    return run_stage
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 pictures of 3 shapes as split/class/file.png, 40 px a side. Read only."""
+    return write_shapes(tmp_path_factory.mktemp("shapes"), {"train": 8, "val": 4, "test": 4})
+
+
+@pytest.fixture(scope="session")
+def finished_bench(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path) -> Bench:
+    """The shapes, ingested, with a probed ViT as teacher, its logits, and a probed ResNet as student. Read only."""
+    store = ArtifactStore(tmp_path_factory.mktemp("bench") / "store")
+
+    def make(stage: Stage[Any], config: StageConfig, **inputs: ArtifactRef) -> ArtifactRef:
+        return execute(stage, config, inputs, store=store, runtime=RUNTIME)
+
+    probe_config = ProbeConfig(probe=PROBE_SETTINGS)
+    images = make(INGEST, IngestConfig(path=str(shapes_folder)))
+    features = make(EXTRACT, ExtractConfig(backbone=TEACHER, views=VIEWS), images=images)
+    probe = make(PROBE, probe_config, images=images, features=features)
+    logits = make(PRECOMPUTE, PrecomputeConfig(), features=features, probe=probe)
+    student_features = make(EXTRACT, ExtractConfig(backbone=STUDENT, views=VIEWS), images=images)
+    student_probe = make(PROBE, probe_config, images=images, features=student_features)
+    return Bench(store, images, features, probe, logits, student_features, student_probe)
+
+
+def _copied(bench: Bench, root: Path) -> Bench:
+    shutil.copytree(bench.store.root, root)
+    return bench._replace(store=ArtifactStore(root))
+
+
+@pytest.fixture(scope="session")
+def workshop(finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A copy that tests may add to: as artifacts never change, they cannot disturb each other, and share the work."""
+    return _copied(finished_bench, tmp_path_factory.mktemp("shared") / "store")
+
+
+@pytest.fixture
+def bench(finished_bench: Bench, tmp_path: Path) -> Bench:
+    """A copy for one test: to discard in, to die in, or to build with other adapters."""
+    return _copied(finished_bench, tmp_path / "bench")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images and weights; skips where REAL_DATA_DIR is not set."""
+    if not (folder := os.environ.get("REAL_DATA_DIR")):
+        pytest.skip("REAL_DATA_DIR is not set")
+    return Path(folder)

@@ -1,0 +1,96 @@
+"""What every dataset form must obey: the same pictures, laid out as the form wants them, are the same dataset."""
+
+import shutil
+from abc import abstractmethod
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from configs.choices import DATASET_FORMS, load
+from configs.data import IngestConfig
+from storage.image_set import ImageSet
+from storage.store import ArtifactStore
+from tasks.data.candidates import Candidate, DatasetError
+from tasks.stages import INGEST
+from tests.conftest import Run
+from tests.fakes import write_shapes
+
+
+class DatasetFormContract:
+    """The rules; a subclass lays out a folder of split/class/file as its form wants it."""
+
+    @abstractmethod
+    def config(self, folder: Path) -> IngestConfig:
+        """Make of split/class/file what this form reads; returns the settings that read it."""
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> IngestConfig:
+        """Three classes; 3, 1 and 2 images of each in train, val and test."""
+        return self.config(write_shapes(tmp_path / "data", {"train": 3, "val": 1, "test": 2}, side=16))
+
+    @staticmethod
+    def list_images(config: IngestConfig) -> list[Candidate]:
+        found: list[Candidate] = load(DATASET_FORMS, config.form)(config)
+        return found
+
+    def test_every_image_is_named_once_with_its_class_and_split(self, dataset: IngestConfig) -> None:
+        found = self.list_images(dataset)
+        count = {split: sum(candidate.split == split for candidate in found) for split in ("train", "val", "test")}
+        assert count == {"train": 9, "val": 3, "test": 6}
+        assert {candidate.label for candidate in found} == {"disc", "frame", "wedge"}
+        assert len({candidate.id for candidate in found}) == len(found) == 18
+
+    def test_an_id_is_the_path_below_the_folder_and_leads_to_the_file(self, dataset: IngestConfig) -> None:
+        for candidate in self.list_images(dataset):
+            assert candidate.path == Path(dataset.path) / candidate.id
+            assert candidate.path.is_file()
+            assert candidate.label in candidate.id
+
+    def test_ids_do_not_change_when_the_folder_is_moved(self, dataset: IngestConfig, tmp_path: Path) -> None:
+        before = {candidate.id for candidate in self.list_images(dataset)}
+        moved = shutil.move(dataset.path, tmp_path / "elsewhere")
+        after = {candidate.id for candidate in self.list_images(dataset.model_copy(update={"path": str(moved)}))}
+        assert after == before
+
+    def test_a_folder_that_is_not_there_is_refused_by_name(self, dataset: IngestConfig) -> None:
+        with pytest.raises(DatasetError, match="/nowhere"):
+            self.list_images(dataset.model_copy(update={"path": "/nowhere"}))
+
+    def test_it_ingests_to_rows_with_the_labels_of_the_classes(
+        self, dataset: IngestConfig, run: Run, store: ArtifactStore
+    ) -> None:
+        images = ImageSet.open(store.path(run(INGEST, dataset)))
+        assert images.classes == ["disc", "frame", "wedge"]
+        assert len(images) == 18
+        for image_id, label in zip(images.ids, images.labels, strict=True):
+            assert images.classes[label] in image_id
+
+
+class TestFolder(DatasetFormContract):
+    def config(self, folder: Path) -> IngestConfig:
+        return IngestConfig(path=str(folder))
+
+
+class TestCsvTable(DatasetFormContract):
+    def config(self, folder: Path) -> IngestConfig:
+        pyarrow.csv.write_csv(_table_of(folder), folder / "labels.csv")
+        return IngestConfig(path=str(folder), form="table", table="labels.csv")
+
+
+class TestParquetTable(DatasetFormContract):
+    def config(self, folder: Path) -> IngestConfig:
+        pq.write_table(_table_of(folder), folder / "labels.parquet")
+        return IngestConfig(path=str(folder), form="table", table="labels.parquet")
+
+
+def _table_of(folder: Path) -> pa.Table:
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*.png"))]
+    columns = {
+        "path": [file.as_posix() for file in files],
+        "label": [file.parts[1] for file in files],
+        "split": [file.parts[0] for file in files],
+    }
+    return pa.table(columns)

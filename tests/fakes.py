@@ -1,0 +1,159 @@
+"""Small real things the tests put at the adapter tables: a dataset anyone can learn, an encoder that counts, a toy
+problem, a toy source of models, a toy dataset form.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from configs.data import IngestConfig
+from configs.models import Backbone
+from storage.image_set import ImageSet
+from tasks.data.candidates import Candidate
+from tasks.functional.views import Pixels, View
+from tasks.models.encoder import LAST, Encoder
+from tasks.models.preprocessing import Preprocessing
+
+SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
+"""Class -> the colour it is drawn in, more or less."""
+
+
+def draw_shape(name: str, seed: int, side: int = 40) -> Image.Image:
+    """A coloured shape at a random place on grey noise: the same picture for the same seed."""
+    rng = np.random.default_rng([seed, sorted(SHAPES).index(name)])
+    picture = Image.fromarray(rng.integers(90, 150, (side, side, 3), np.uint8))
+    colour = tuple(int(value) for value in np.clip(SHAPES[name] + rng.integers(-30, 31, 3), 0, 255))
+    left, top = (int(value) for value in rng.integers(0, side // 3, 2))
+    right, bottom = (int(value) for value in rng.integers(2 * side // 3, side, 2))
+    pen = ImageDraw.Draw(picture)
+    match name:
+        case "disc":
+            pen.ellipse((left, top, right, bottom), fill=colour)
+        case "frame":
+            pen.rectangle((left, top, right, bottom), outline=colour, width=side // 6)
+        case "wedge":
+            pen.polygon([(left, bottom), (right, bottom), ((left + right) // 2, top)], fill=colour)
+    return picture
+
+
+def write_shapes(folder: Path, images_per_class: Mapping[str, int], *, side: int = 40, seed: int = 0) -> Path:
+    """Write split/class/000.png ... for each split; with the split "" write class/000.png. Returns the folder."""
+    for split_number, (split, count) in enumerate(images_per_class.items()):
+        for name in SHAPES:
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                picture = draw_shape(name, seed * 100_000 + split_number * 1000 + number, side)
+                picture.save(folder / split / name / f"{number:03d}.png")
+    return folder
+
+
+class CountingEncoder(Encoder):
+    """Says the exact mean colour of each quarter of an image, and remembers how many images it was shown.
+
+    The sums are of whole numbers, so no order of summation or size of batch can change a bit of them.
+    """
+
+    def __init__(self, side_px: int, dies_after: int | None = None) -> None:
+        super().__init__()
+        self.blocks, self.width = (LAST,), 12
+        self.preprocessing = Preprocessing(side_px, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear", 1.0, "center")
+        self.scale = nn.Parameter(torch.ones(self.width))
+        self.batches: list[int] = []
+        self.dies_after = dies_after
+
+    @property
+    def shown(self) -> int:
+        return sum(self.batches)
+
+    def summarise(self, images_NCHW: Tensor) -> Tensor:
+        if self.dies_after is not None and self.shown + len(images_NCHW) > self.dies_after:
+            raise RuntimeError("power cut")
+        self.batches.append(len(images_NCHW))
+        levels_NCHW = (images_NCHW * 255).round().double()
+        side = levels_NCHW.shape[-1] // 2
+        quarters = levels_NCHW.unfold(2, side, side).unfold(3, side, side).sum(dim=(-2, -1)).flatten(1)
+        return (quarters / (255 * side * side)).float().unsqueeze(1) * self.scale
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        return [{"params": [self.scale], "lr": learning_rate, "weight_decay": 0.0}]
+
+
+counting_encoders: list[CountingEncoder] = []
+"""Encoders for `build_counting_encoder` to hand out, in this order; the test that fills the list owns it."""
+
+
+def build_counting_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> CountingEncoder:
+    return counting_encoders.pop(0)
+
+
+# --- extensions, as a user would write them ------------------------------------------------------------------------
+
+
+class Ordinal:
+    """A toy problem: the label is a place on a scale, learnt by least squares with a single output."""
+
+    score_name = "minus_mae"
+
+    def head(self, width: int, num_classes: int) -> nn.Module:
+        return nn.Linear(width, 1)
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+        return np.asarray([images.labels[row]], np.float32)
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(outputs.float(), targets)
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
+        return F.mse_loss(outputs.float(), teacher_outputs.float())
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        return {"minus_mae": -float(F.l1_loss(outputs.float(), targets))}
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
+        return float((outputs.round() == teacher_outputs.round()).float().mean())
+
+    def predictions(self, outputs: Tensor) -> Mapping[str, np.ndarray]:
+        return {"place": outputs[:, 0].numpy()}
+
+    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
+        Image.new("L", (8, 8)).save(folder / f"{name}-nothing.png")
+
+
+class PoolingEncoder(Encoder):
+    """A toy source of models: the colours of a 4x4 grid, mixed by one layer."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(backbone.seed)
+            self.mix = nn.Linear(48, 16)
+        self.blocks, self.width = (LAST,), 16
+        self.preprocessing = Preprocessing(backbone.input_px, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "center")
+
+    def summarise(self, images_NCHW: Tensor) -> Tensor:
+        return torch.tanh(self.mix(F.adaptive_avg_pool2d(images_NCHW, 4).flatten(1))).unsqueeze(1)
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": 0.0}]
+
+
+def build_pooling_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> PoolingEncoder:
+    return PoolingEncoder(backbone)
+
+
+def list_flat_images(config: IngestConfig) -> list[Candidate]:
+    """A toy dataset form: all files in one folder, named class-number.png."""
+    folder = Path(config.path)
+    return [Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())]
+
+
+def gradient_image(height: int, width: int) -> Pixels:
+    """An image whose red is its row, green its column: each pixel says where it is. Up to 256 on a side."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)

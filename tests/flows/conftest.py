@@ -1,0 +1,138 @@
+"""An experiment on the shapes that fits the bench of tests/conftest.py, and ways to run it."""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from configs.data import IngestConfig
+from configs.experiment import Experiment
+from configs.loading import dump_preset
+from configs.stages import TrainingSettings
+from flows import cli
+from flows.running import DoStep, origin_of, run_plan
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import execute
+from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench
+
+
+class Done(NamedTuple):
+    """What one call of the command line did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+Command = Callable[..., Done]
+
+
+def call(store: ArtifactStore, *arguments: str) -> Done:
+    """Call the command line as a user does, here in this process, on this store."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKDISTILL_STORE", str(store.root))
+        patch.setattr(sys, "argv", ["taskdistill", *arguments])
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+    return Done(code, stdout.getvalue(), stderr.getvalue())
+
+
+def quietly(experiment: Experiment, store: ArtifactStore) -> DoStep:
+    """Do each step here, telling nobody."""
+    return lambda step: execute(
+        step.stage,
+        step.config,
+        step.inputs,
+        store=store,
+        runtime=experiment.runtime,
+        origin=origin_of(experiment),
+    )
+
+
+def when_made(store: ArtifactStore) -> dict[ArtifactRef, tuple[str, int]]:
+    """Time each artifact was made, as its manifest and its file system say: building it again would change both."""
+    return {
+        ref: (store.manifest(ref).provenance["made"], (store.path(ref) / "manifest.json").stat().st_mtime_ns)
+        for ref in store.references()
+    }
+
+
+def write_preset(path: Path, experiment: Experiment) -> str:
+    path.write_text(dump_preset(origin_of(experiment)))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def experiment(shapes_folder: Path) -> Experiment:
+    """A probed ViT teaches a ResNet the shapes, with the settings of the bench."""
+    return Experiment(
+        name="shapes",
+        data=IngestConfig(path=str(shapes_folder)),
+        teacher=TEACHER,
+        student=STUDENT,
+        views=VIEWS,
+        probe=PROBE_SETTINGS,
+        student_probe=PROBE_SETTINGS,
+        training=TrainingSettings(epochs=2, batch_size=8),
+        runtime=RUNTIME,
+    )
+
+
+@pytest.fixture(scope="session")
+def with_finetuned_teacher(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"teacher_training": "finetuned"})
+
+
+@pytest.fixture(scope="session")
+def preset(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The experiment as a YAML file."""
+    return write_preset(tmp_path_factory.mktemp("presets") / "shapes.yaml", experiment)
+
+
+@pytest.fixture(scope="session")
+def first_run(finished_bench: Bench, preset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """The store after `run --json` on a copy of the bench, and what the command said. Read only."""
+    root = tmp_path_factory.mktemp("run") / "store"
+    shutil.copytree(finished_bench.store.root, root)
+    return root, call(ArtifactStore(root), "run", preset, "--json")
+
+
+@pytest.fixture(scope="session")
+def complete(
+    first_run: tuple[Path, Done], with_finetuned_teacher: Experiment, tmp_path_factory: pytest.TempPathFactory
+) -> ArtifactStore:
+    """A store with the experiment finished, once with a probed and once with a finetuned teacher. Read only."""
+    root = tmp_path_factory.mktemp("complete") / "store"
+    shutil.copytree(first_run[0], root)
+    store = ArtifactStore(root)
+    run_plan(with_finetuned_teacher, store, quietly(with_finetuned_teacher, store))
+    return store
+
+
+@pytest.fixture
+def finished(first_run: tuple[Path, Done], tmp_path: Path) -> ArtifactStore:
+    """A copy of the store with the experiment finished, to write to."""
+    shutil.copytree(first_run[0], tmp_path / "finished")
+    return ArtifactStore(tmp_path / "finished")
+
+
+@pytest.fixture
+def taskdistill(finished: ArtifactStore) -> Command:
+    """The command line on the store with the finished experiment."""
+    return lambda *arguments: call(finished, *arguments)

@@ -1,0 +1,96 @@
+"""The chain names every step once, in an order in which each finds its inputs; nothing is run here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from configs.base import StageConfig
+from configs.experiment import Experiment
+from flows.chain import chain
+from storage.manifest import ArtifactRef
+from tasks.stage import Stage
+
+SYNTHETIC = ArtifactRef("image-set", "blends")
+
+PROBED = [
+    "ingest", "extract-teacher", "probe-teacher", "precompute", "evaluate-teacher", "extract-student", "probe-student",
+    "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
+]  # fmt: skip
+FINETUNED = [
+    "ingest", "extract-teacher", "probe-teacher", "finetune-teacher", "precompute", "evaluate-teacher",
+    "extract-student", "probe-student", "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0",
+    "evaluate-distilled-seed0",
+]  # fmt: skip
+
+
+class Notebook:
+    """A `run` that writes down what it is asked and answers with a reference named after the step."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.inputs: dict[str, dict[str, str]] = {}
+        self.unknown: list[str] = []
+        self._made = {SYNTHETIC}
+
+    def __call__(
+        self, step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]
+    ) -> ArtifactRef:
+        stage.recipe(config, inputs, {})  # refuses inputs of other roles or kinds
+        self.unknown += [f"{step}: {role}" for role, ref in inputs.items() if ref not in self._made]
+        self.steps.append(step)
+        self.inputs[step] = {role: ref.fingerprint for role, ref in inputs.items()}
+        self._made.add(ref := ArtifactRef(stage.output, step))
+        return ref
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook()
+
+
+def test_a_probed_teacher_needs_these_steps_in_this_order(notebook: Notebook) -> None:
+    chain(Experiment(), notebook)
+    assert notebook.steps == PROBED
+
+
+def test_a_finetuned_teacher_is_trained_before_it_is_asked(notebook: Notebook) -> None:
+    chain(Experiment(teacher_training="finetuned"), notebook)
+    assert notebook.steps == FINETUNED
+    assert notebook.inputs["precompute"] == {"images": "ingest", "model": "finetune-teacher"}
+
+
+@pytest.mark.parametrize("teacher_training", ["probed", "finetuned"])
+@pytest.mark.parametrize("synthetic", [None, SYNTHETIC])
+def test_every_step_comes_once_and_after_its_inputs(
+    notebook: Notebook, teacher_training: Any, synthetic: ArtifactRef | None
+) -> None:
+    chain(Experiment(teacher_training=teacher_training, seeds=(0, 1, 7)), notebook, synthetic=synthetic)
+    assert notebook.unknown == []
+    assert len(set(notebook.steps)) == len(notebook.steps)
+
+
+def test_each_seed_trains_and_evaluates_a_finetuned_and_a_distilled_student(notebook: Notebook) -> None:
+    results = chain(Experiment(seeds=(3, 5)), notebook)
+    assert [(result.model, result.seed, result.evaluation.fingerprint) for result in results] == [
+        ("teacher probed", None, "evaluate-teacher"),
+        ("student finetuned", 3, "evaluate-finetuned-seed3"),
+        ("student distilled", 3, "evaluate-distilled-seed3"),
+        ("student finetuned", 5, "evaluate-finetuned-seed5"),
+        ("student distilled", 5, "evaluate-distilled-seed5"),
+    ]
+
+
+def test_finetuned_and_distilled_student_start_from_the_same_probe(notebook: Notebook) -> None:
+    chain(Experiment(), notebook)
+    assert notebook.inputs["finetune-seed0"] == {"images": "ingest", "probe": "probe-student"}
+    assert notebook.inputs["distill-seed0"] == {"images": "ingest", "probe": "probe-student", "logits": "precompute"}
+
+
+def test_synthetic_images_reach_the_distilled_student_with_their_logits_and_nobody_else(notebook: Notebook) -> None:
+    chain(Experiment(), notebook, synthetic=SYNTHETIC)
+    users = [step for step, inputs in notebook.inputs.items() if "blends" in inputs.values()]
+    assert users == ["extract-teacher-synthetic", "distill-seed0"]
+    asked = notebook.inputs["precompute-synthetic"]
+    assert asked == {"features": "extract-teacher-synthetic", "probe": "probe-teacher"}
+    assert notebook.inputs["distill-seed0"]["synthetic_logits"] == "precompute-synthetic"

@@ -1,0 +1,135 @@
+"""What a plan says of each step before anything runs: have, resume, build, or stale because of which field."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from configs.experiment import Experiment
+from configs.stages import ProbeSettings
+from flows.planning import make_plan
+from flows.running import run_plan
+from storage.store import ArtifactStore
+from tasks.stage import execute
+from tests.conftest import RUNTIME, Bench
+from tests.flows.conftest import quietly
+from tests.flows.test_chain import PROBED
+
+AFTER_THE_BENCH = [
+    "evaluate-teacher", "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
+]  # fmt: skip
+
+
+def said(experiment: Experiment, store: ArtifactStore) -> dict[str, tuple[str, str]]:
+    return {step.name: (step.action, step.because) for step in make_plan(experiment, store).steps}
+
+
+def test_in_an_empty_store_everything_is_to_be_built(experiment: Experiment, store: ArtifactStore) -> None:
+    assert said(experiment, store) == dict.fromkeys(PROBED, ("build", ""))
+
+
+def test_planning_makes_no_artifact_and_no_draft(experiment: Experiment, store: ArtifactStore) -> None:
+    make_plan(experiment, store)
+    assert [path.name for path in store.root.iterdir()] == ["sources"]
+
+
+def test_what_is_in_the_store_is_had_and_the_rest_built(experiment: Experiment, bench: Bench) -> None:
+    actions = {name: action for name, (action, _) in said(experiment, bench.store).items()}
+    assert actions == dict.fromkeys(PROBED, "have") | dict.fromkeys(AFTER_THE_BENCH, "build")
+
+
+def test_a_run_makes_exactly_the_artifacts_that_the_plan_named(experiment: Experiment, bench: Bench) -> None:
+    planned = make_plan(experiment, bench.store)
+    run_plan(experiment, bench.store, quietly(experiment, bench.store))
+    assert {step.ref for step in planned.steps} == set(bench.store.references())
+    assert make_plan(experiment, bench.store).is_complete
+    assert not planned.is_complete
+
+
+def test_a_changed_setting_makes_its_step_stale_with_both_values_and_what_follows_stale_with_it(
+    experiment: Experiment, finished: ArtifactStore
+) -> None:
+    changed = experiment.model_copy(update={"probe": experiment.probe.model_copy(update={"steps": 70})})
+    assert said(changed, finished) == dict.fromkeys(PROBED, ("have", "")) | {
+        "probe-teacher": ("stale", "probe.steps changed from 60 to 70"),
+        "precompute": ("stale", "its input probe changed"),
+        "evaluate-teacher": ("stale", "its input logits changed"),
+        "distill-seed0": ("stale", "its input logits changed"),
+        "evaluate-finetuned-seed0": ("stale", "its input teacher changed"),
+        "evaluate-distilled-seed0": ("stale", "its input model, teacher changed"),
+    }
+
+
+def test_another_seed_is_another_student_and_not_a_stale_one(experiment: Experiment, finished: ArtifactStore) -> None:
+    plan = said(experiment.model_copy(update={"seeds": (0, 1)}), finished)
+    assert {name: plan[name] for name in plan if name not in PROBED} == dict.fromkeys(
+        ["finetune-seed1", "distill-seed1", "evaluate-finetuned-seed1", "evaluate-distilled-seed1"], ("build", "")
+    )
+
+
+def test_a_moved_dataset_changes_nothing_and_an_edited_image_makes_the_image_set_stale(
+    experiment: Experiment, finished: ArtifactStore, shapes_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(shapes_folder, folder)
+    moved = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
+    assert make_plan(moved, finished).is_complete
+
+    Image.new("RGB", (40, 40)).save(folder / "train" / "disc" / "000.png")
+    plan = said(moved, finished)
+    assert plan["ingest"] == ("stale", "the content of path changed")
+    assert plan["extract-teacher"] == ("stale", "its input images changed")
+
+
+def test_a_step_that_was_interrupted_is_resumed_where_it_says_it_stopped(experiment: Experiment, bench: Bench) -> None:
+    more_views = experiment.model_copy(update={"views": experiment.views.model_copy(update={"num_views": 3})})
+    extract = next(step for step in make_plan(more_views, bench.store).steps if step.name == "extract-teacher")
+    assert extract.because == "views.num_views changed from 2 to 3"
+
+    def power_cut(unit: str, done: int, total: int) -> None:
+        if done > 16:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        execute(
+            extract.stage, extract.config, {"images": bench.images}, store=bench.store, runtime=RUNTIME,
+            report=power_cut,
+        )  # fmt: skip
+    # 48 images, each clean and in 3 views; the first batch of 16 was shown.
+    assert said(more_views, bench.store)["extract-teacher"] == ("resume", "at 16 of 192 views")
+
+
+def test_a_draft_that_never_said_how_far_it_was_is_resumed_from_the_beginning(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    ingest = make_plan(experiment, store).steps[0]
+    with store.lock(ingest.ref):
+        store.draft(ingest.ref, {"stage": "ingest"})
+    assert said(experiment, store)["ingest"] == ("resume", "from the beginning")
+
+
+def test_sizes_are_those_of_the_files_where_they_exist_and_estimates_where_not(
+    experiment: Experiment, store: ArtifactStore, bench: Bench, shapes_folder: Path
+) -> None:
+    empty = {step.name: step.num_bytes for step in make_plan(experiment, store).steps}
+    assert empty["ingest"] == sum(path.stat().st_size for path in shapes_folder.rglob("*.png"))
+    # 48 images, 3 views each, 3 classes in 2 bytes, and 100 bytes for the view itself.
+    assert empty["precompute"] == 48 * 3 * (3 * 2 + 100)
+
+    there = {step.name: step.num_bytes for step in make_plan(experiment, bench.store).steps}
+    folder = bench.path(bench.logits)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert there["precompute"] == sum(path.stat().st_size for path in files)
+
+
+def test_of_several_older_artifacts_the_nearest_says_what_changed(experiment: Experiment, bench: Bench) -> None:
+    def with_probe(**settings: object) -> Experiment:
+        probe = ProbeSettings.model_validate({**experiment.probe.model_dump(), **settings})
+        return experiment.model_copy(update={"probe": probe})
+
+    other = with_probe(batch_size=8, seed=4)
+    step = next(step for step in make_plan(other, bench.store).steps if step.name == "probe-teacher")
+    quietly(other, bench.store)(step)
+    plan = said(with_probe(batch_size=8, seed=4, steps=5), bench.store)
+    assert plan["probe-teacher"] == ("stale", "probe.steps changed from 60 to 5")

@@ -1,0 +1,92 @@
+"""Small real artifacts, and the two ways in which tests look at bytes: flip one, or note which files are opened."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from storage.fingerprint import fingerprint
+from storage.image_set import ImageRow, finish, write_shard
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.tables import HISTORY, write_table
+from storage.teacher_outputs import TeacherOutputsWriter
+from storage.weights import ModelDescription, write_tensors
+
+DESCRIPTION = ModelDescription(
+    problem="classification",
+    backbone={"source": "timm", "name": "test_vit"},
+    preprocessing={"side": 32},
+    encoder="e" * 64,
+    blocks=["last"],
+    classes=["wren", "robin"],
+    weights="model.safetensors",
+)
+
+
+def commit(
+    store: ArtifactStore,
+    kind: str,
+    *,
+    inputs: Mapping[str, ArtifactRef] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    seed: int = 0,
+) -> ArtifactRef:
+    """Commit an artifact of these files; kind, seed and inputs are its recipe."""
+    recipe = recipe_of(kind, inputs or {}, seed)
+    ref = ArtifactRef(kind, fingerprint(recipe))
+    with store.lock(ref):
+        draft = store.draft(ref, recipe)
+        for name, data in (files or {"data.bin": kind.encode()}).items():
+            (draft / name).write_bytes(data)
+        store.commit(ref, recipe=recipe, inputs=inputs or {}, summary={"seed": seed})
+    return ref
+
+
+def recipe_of(kind: str, inputs: Mapping[str, ArtifactRef], seed: int = 0) -> dict[str, object]:
+    names = {role: source.fingerprint for role, source in inputs.items()}
+    return {"stage": f"make-{kind}", "version": 1, "config": {"seed": seed}, "external": {}, "inputs": names}
+
+
+def write_every_format(folder: Path) -> None:
+    """Fill a folder with each kind of file that artifacts hold: Parquet, Zarr, safetensors and JSON."""
+    rows = [ImageRow(f"{number}.png", bytes([number]) * 50, 8, 8, "train", number % 2) for number in range(4)]
+    write_shard(folder, 0, rows)
+    finish(folder, classes=["robin", "wren"], num_shards=1)
+    writer = TeacherOutputsWriter(folder, ids=["a", "b"], num_views=1, row_shape=(2,), attributes={"images": "i" * 64})
+    chunk = writer.chunks()[0]
+    writer.write(chunk, np.ones((2, 2), np.float16), np.zeros((2, 9), np.float32), np.zeros((2, 64), np.uint8))
+    write_tensors(folder / "model.safetensors", {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    DESCRIPTION.write(folder)
+    write_table(folder / "history.parquet", HISTORY, [{"step": 1, "loss": 0.5}])
+
+
+def flip_a_bit(path: Path, position: int | None = None) -> None:
+    """Flip one bit of a file, in its middle unless told where; size and name stay."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if position is None else position] ^= 0b100
+    path.write_bytes(bytes(data))
+
+
+_opened: list[list[str]] = []
+
+
+def _note_open(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened:
+        for listener in _opened:
+            listener.append(str(arguments[0]))
+
+
+@contextmanager
+def opened_files() -> Iterator[list[str]]:
+    """Collect the path of every file that Python opens, in any thread, while the block runs."""
+    if not getattr(sys, "_opened_files_noted", False):
+        sys.addaudithook(_note_open)  # hooks stay for the life of the process: one is enough
+        sys._opened_files_noted = True  # type: ignore[attr-defined]
+    _opened.append([])
+    try:
+        yield _opened[-1]
+    finally:
+        _opened.pop()

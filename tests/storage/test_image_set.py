@@ -1,0 +1,200 @@
+"""Encoded images in Parquet shards: everything comes back, one image is read for the price of one, damage is found."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.errors import CorruptArtifactError
+from storage.files import read_json
+from storage.image_set import ImageRow, ImageSet, finish, shard_path, write_shard
+from tests.storage.artifacts import flip_a_bit
+
+KIB = 1024
+PROCESS_COUNTERS = Path("/proc/self/io")
+
+THREE_ROWS = [
+    ImageRow("robin/1.jpg", b"\xff\xd8 first", 480, 640, "train", 0, b"mask of 1"),
+    ImageRow("robin/2.jpg", b"\xff\xd8 second", 20, 30, "val", 1),
+    ImageRow("mix/3.png", b"\x89PNG third", 64, 65, "train", None, None, ["robin/1.jpg", "wren/9.jpg"], 2**40),
+]
+
+
+@pytest.fixture
+def three_images(tmp_path: Path) -> Path:
+    """Two shards: two photographs, and a synthetic image of two parents."""
+    folder = tmp_path / "image-set" / ("a" * 64)
+    write_shard(folder, 0, THREE_ROWS[:2])
+    write_shard(folder, 1, THREE_ROWS[2:])
+    finish(folder, classes=["robin", "wren"], num_shards=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[bytes]:
+    """60 images of 100 KiB that nothing could compress."""
+    rng = np.random.default_rng(0)
+    return [rng.bytes(100 * KIB) for _ in range(60)]
+
+
+@pytest.fixture(scope="module")
+def photograph_folder(photographs: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("image-set")
+    rows = [ImageRow(f"{number:03d}.jpg", data, 300, 400, "train", 0) for number, data in enumerate(photographs)]
+    write_shard(folder, 0, rows[:40])
+    write_shard(folder, 1, rows[40:])
+    finish(folder, classes=["bird"], num_shards=2)
+    return folder
+
+
+def bytes_read() -> int:
+    """What this process has asked the kernel to read so far, in bytes."""
+    fields = dict(line.split(": ") for line in PROCESS_COUNTERS.read_text().splitlines())
+    return int(fields["rchar"])
+
+
+def test_every_column_comes_back_as_it_was_written(three_images: Path):
+    images = ImageSet.open(three_images)
+    assert len(images) == 3
+    assert images.classes == ["robin", "wren"]
+    assert images.ids == ["robin/1.jpg", "robin/2.jpg", "mix/3.png"]
+    assert images.splits.tolist() == ["train", "val", "train"]
+    assert images.labels.tolist() == [0, 1, -1]
+    assert images.heights.tolist() == [480, 20, 64]
+    assert images.widths.tolist() == [640, 30, 65]
+    assert images.parents == [None, None, ["robin/1.jpg", "wren/9.jpg"]]
+    assert images.seeds == [None, None, 2**40]
+    assert [images.image(row) for row in range(3)] == [b"\xff\xd8 first", b"\xff\xd8 second", b"\x89PNG third"]
+    assert [images.mask(row) for row in range(3)] == [b"mask of 1", None, None]
+
+
+def test_the_index_counts_images_splits_and_shards(three_images: Path):
+    expected = {"images": 3, "splits": {"train": 2, "val": 1}, "classes": ["robin", "wren"], "shards": [2, 1]}
+    assert read_json(three_images / "image-set.json") == expected
+
+
+def test_a_set_knows_its_fingerprint_and_the_rows_of_a_split(three_images: Path):
+    images = ImageSet.open(three_images)
+    assert images.fingerprint == "a" * 64
+    assert images.rows_of("train").tolist() == [0, 2]
+    assert images.rows_of("val", "train").tolist() == [0, 1, 2]
+    assert images.rows_of("test").tolist() == []
+
+
+def test_the_same_rows_give_the_same_bytes(three_images: Path, tmp_path: Path):
+    write_shard(tmp_path / "again", 0, iter(THREE_ROWS[:2]))
+    assert shard_path(tmp_path / "again", 0).read_bytes() == shard_path(three_images, 0).read_bytes()
+
+
+def test_images_of_any_size_come_back_from_any_row(photographs: list[bytes], photograph_folder: Path):
+    images = ImageSet.open(photograph_folder)
+    for row in (0, 4, 5, 39, 40, 59, 3):
+        assert images.image(row) == photographs[row]
+
+
+def test_an_image_larger_than_a_row_group_is_kept_whole(tmp_path: Path):
+    pictures = [bytes([number]) * size for number, size in enumerate((10, 900 * KIB, 700 * KIB, 10))]
+    write_shard(tmp_path, 0, [ImageRow(str(i), data, 1, 1, "train") for i, data in enumerate(pictures)])
+    finish(tmp_path, classes=[], num_shards=1)
+    images = ImageSet.open(tmp_path)
+    assert [images.image(row) for row in range(4)] == pictures
+
+
+@pytest.mark.skipif(not PROCESS_COUNTERS.exists(), reason="the kernel does not count the bytes a process reads")
+def test_opening_a_set_reads_no_images(photograph_folder: Path):
+    before = bytes_read()
+    ImageSet.open(photograph_folder)
+    assert bytes_read() - before < 300 * KIB  # of 6000
+
+
+@pytest.mark.skipif(not PROCESS_COUNTERS.exists(), reason="the kernel does not count the bytes a process reads")
+def test_reading_one_image_reads_half_a_megabyte_and_not_the_shard(photograph_folder: Path):
+    images = ImageSet.open(photograph_folder)
+    images.image(0)
+    for row in (17, 3, 38):
+        before = bytes_read()
+        images.image(row)
+        assert 100 * KIB <= bytes_read() - before < 530 * KIB  # of 4000
+
+
+def test_many_threads_read_at_the_same_time(photographs: list[bytes], photograph_folder: Path):
+    images = ImageSet.open(photograph_folder)
+    wrong: list[int] = []
+
+    def read_in_own_order(seed: int) -> None:
+        rows = np.random.default_rng(seed).permutation(60)
+        wrong.extend(int(row) for row in rows if images.image(int(row)) != photographs[row])
+
+    threads = [threading.Thread(target=read_in_own_order, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def everything_in(folder: Path) -> list[object]:
+    images = ImageSet.open(folder)
+    cells = [(images.image(row), images.mask(row)) for row in range(len(images))]
+    table = [images.ids, images.splits.tolist(), images.labels.tolist(), images.heights.tolist()]
+    return [*cells, *table, images.widths.tolist(), images.parents, images.seeds]
+
+
+def test_a_flipped_bit_in_an_image_is_found_when_it_is_read_with_advice(three_images: Path):
+    shard = shard_path(three_images, 0)
+    flip_a_bit(shard, shard.read_bytes().index(b"second"))
+    images = ImageSet.open(three_images)
+    with pytest.raises(
+        CorruptArtifactError, match=r"00000\.parquet is damaged .*taskdistill discard image-set@aaaaaaaaaaaa"
+    ):
+        images.image(1)
+    assert images.image(2) == b"\x89PNG third"
+
+
+def test_no_flipped_bit_anywhere_in_a_shard_goes_unnoticed(three_images: Path):
+    """Most bits of page and file headers have no checksum: each flip is found, or makes no difference."""
+    shard = shard_path(three_images, 1)
+    expected = everything_in(three_images)
+    found = 0
+    for position in range(0, shard.stat().st_size, 7):
+        flip_a_bit(shard, position)
+        try:
+            assert everything_in(three_images) == expected, position
+        except CorruptArtifactError:
+            found += 1
+        flip_a_bit(shard, position)
+    assert found > 100
+    assert everything_in(three_images) == expected
+
+
+def test_a_truncated_shard_is_found_when_the_set_is_opened(three_images: Path):
+    shard = shard_path(three_images, 1)
+    shard.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(CorruptArtifactError, match=r"00001\.parquet is damaged"):
+        ImageSet.open(three_images)
+
+
+def test_a_missing_shard_is_found_when_the_set_is_opened(three_images: Path):
+    shard_path(three_images, 0).unlink()
+    with pytest.raises(CorruptArtifactError, match=r"00000\.parquet is damaged"):
+        ImageSet.open(three_images)
+
+
+def test_a_shard_of_fewer_rows_than_the_index_says_is_found(three_images: Path):
+    write_shard(three_images, 0, THREE_ROWS[:1])
+    with pytest.raises(CorruptArtifactError, match="holds 2 of its 3 rows"):
+        ImageSet.open(three_images)
+
+
+def test_a_shard_that_failed_half_way_does_not_exist(tmp_path: Path):
+    def rows():
+        yield THREE_ROWS[0]
+        raise OSError("the photograph cannot be read")
+
+    with pytest.raises(OSError, match="photograph"):
+        write_shard(tmp_path, 0, rows())
+    assert not list((tmp_path / "shards").iterdir())

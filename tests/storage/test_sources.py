@@ -1,0 +1,116 @@
+"""Content digests of what lies outside the store."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.errors import NotInStoreError
+from storage.sources import SourceDigests, tree_digest
+from tests.storage.artifacts import opened_files
+
+SHA_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+SHA_OF_DEFG = "4c8a43980498636e9c1d1595fa5d115af7937c2422dfe68a2520a52b7a5fb4de"
+# printf 'a.txt\0%s\nsub/d.txt\0%s\n' $SHA_OF_ABC $SHA_OF_DEFG | sha256sum
+SHA_OF_FOLDER = "1b63eba0faba234bb8ff464093adff797857957b10df94f0d2c1e7e6b58b818b"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_bytes(b"abc")
+    (folder / "sub" / "d.txt").write_bytes(b"defg")
+    return folder
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> SourceDigests:
+    return SourceDigests(tmp_path / "memory")
+
+
+def edit(path: Path, data: bytes) -> None:
+    """Write a file as an editor does a second later."""
+    status = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+
+
+def test_the_digest_of_a_file_is_its_sha256(sources: SourceDigests, folder: Path):
+    assert sources.digest(str(folder / "a.txt")) == SHA_OF_ABC
+
+
+def test_the_digest_of_a_folder_covers_relative_paths_and_contents(sources: SourceDigests, folder: Path):
+    assert sources.digest(str(folder)) == SHA_OF_FOLDER
+
+
+def test_the_order_in_which_files_are_named_makes_no_difference():
+    contents = [("sub/d.txt", SHA_OF_DEFG), ("a.txt", SHA_OF_ABC)]
+    assert tree_digest(contents) == tree_digest(reversed(contents)) == SHA_OF_FOLDER
+
+
+def test_moving_a_folder_keeps_its_digest(sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder))
+    assert sources.digest(str(folder.rename(folder.with_name("moved")))) == before
+
+
+def test_one_changed_byte_changes_the_digest(sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder))
+    edit(folder / "sub" / "d.txt", b"defh")
+    assert sources.digest(str(folder)) != before
+
+
+@pytest.mark.parametrize("change", ["rename", "add", "remove"])
+def test_a_renamed_added_or_removed_file_changes_the_digest(sources: SourceDigests, folder: Path, change: str):
+    before = sources.digest(str(folder))
+    if change == "rename":
+        (folder / "a.txt").rename(folder / "b.txt")
+    elif change == "add":
+        (folder / "empty.txt").touch()
+    else:
+        (folder / "a.txt").unlink()
+    assert sources.digest(str(folder)) != before
+
+
+def test_a_file_whose_size_and_time_are_unchanged_is_not_read_again(sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder))
+    with opened_files() as opened:
+        assert sources.digest(str(folder)) == before
+    assert not [path for path in opened if path.startswith(str(folder))]
+
+
+def test_only_the_changed_file_of_a_folder_is_read_again(sources: SourceDigests, folder: Path):
+    sources.digest(str(folder))
+    edit(folder / "a.txt", b"abd")
+    with opened_files() as opened:
+        sources.digest(str(folder))
+    assert [path for path in opened if path.startswith(str(folder))] == [str(folder / "a.txt")]
+
+
+def test_digests_are_remembered_from_one_process_to_the_next(tmp_path: Path, sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder))
+    times = (folder / "a.txt").stat()
+    (folder / "a.txt").write_bytes(b"xyz")
+    os.utime(folder / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert SourceDigests(tmp_path / "memory").digest(str(folder)) == before
+    assert SourceDigests(tmp_path / "other memory").digest(str(folder)) != before
+
+
+def test_hidden_files_and_folders_do_not_count(sources: SourceDigests, folder: Path):
+    (folder / ".DS_Store").write_bytes(b"desktop")
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "a.png").write_bytes(b"picture")
+    assert sources.digest(str(folder)) == SHA_OF_FOLDER
+
+
+def test_links_are_followed(sources: SourceDigests, folder: Path, tmp_path: Path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "a.txt").symlink_to(folder / "a.txt")
+    (linked / "sub").symlink_to(folder / "sub")
+    assert sources.digest(str(linked)) == SHA_OF_FOLDER
+
+
+def test_a_place_where_nothing_lies_is_named(sources: SourceDigests, tmp_path: Path):
+    with pytest.raises(NotInStoreError, match=r"nowhere does not exist: check the path in the settings"):
+        sources.digest(str(tmp_path / "nowhere"))

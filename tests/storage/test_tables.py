@@ -1,0 +1,49 @@
+"""Small tables inside artifacts."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from storage.errors import CorruptArtifactError
+from storage.tables import DUPLICATES, HISTORY, read_table, write_columns, write_table
+from tests.storage.artifacts import flip_a_bit
+
+
+def test_rows_come_back_and_what_they_leave_out_is_null(tmp_path: Path):
+    write_table(tmp_path / "history.parquet", HISTORY, [{"step": 1, "loss": 0.5}, {"step": 2, "val_score": 0.75}])
+    nothing = dict.fromkeys(HISTORY.names)
+    assert read_table(tmp_path / "history.parquet") == [
+        nothing | {"step": 1, "loss": 0.5},
+        nothing | {"step": 2, "val_score": 0.75},
+    ]
+
+
+def test_a_table_without_rows_still_has_its_columns(tmp_path: Path):
+    write_table(tmp_path / "duplicates.parquet", DUPLICATES, [])
+    assert pq.read_schema(tmp_path / "duplicates.parquet").names == ["sha256", "ids", "splits"]
+    assert read_table(tmp_path / "duplicates.parquet") == []
+
+
+def test_a_value_of_another_type_than_the_schema_says_is_refused_and_nothing_is_written(tmp_path: Path):
+    with pytest.raises(pa.ArrowInvalid, match="Could not convert 'first'"):
+        write_table(tmp_path / "history.parquet", HISTORY, [{"step": "first"}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_that_a_problem_names_come_back(tmp_path: Path):
+    write_columns(tmp_path / "p.parquet", {"id": ["a", "b"], "predicted": np.array([3, 4]), "top": [[1, 2], [3]]})
+    assert read_table(tmp_path / "p.parquet") == [
+        {"id": "a", "predicted": 3, "top": [1, 2]},
+        {"id": "b", "predicted": 4, "top": [3]},
+    ]
+
+
+def test_a_flipped_bit_in_a_value_is_found_on_reading(tmp_path: Path):
+    path = tmp_path / "p.parquet"
+    write_columns(path, {"score": np.random.default_rng(0).random(100)})
+    flip_a_bit(path, position=300)  # one of the 800 bytes of scores, as likely before as after
+    with pytest.raises(CorruptArtifactError, match=r"p\.parquet is damaged"):
+        read_table(path)

@@ -1,0 +1,46 @@
+"""The thumbnail by which a cached view and a replayed one recognise each other."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.data import ViewSettings
+from tasks.data.decode import decode_rgb
+from tasks.distill import CHECK_TOLERANCE
+from tasks.functional.views import draw_view, replay, thumbnail, thumbnail_distance
+
+
+def test_it_is_the_mean_grey_of_each_of_64_fields() -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[0:2, 0:2] = 200  # the first field
+    pixels[2, 15] = (100, 100, 100)  # a quarter of the last field of the second row
+    found = thumbnail(pixels)
+    assert found.shape == (64,)
+    assert found.dtype == np.uint8
+    assert found[0] == 200
+    assert found[15] == 25
+    assert found.sum() == 225
+
+
+def test_the_distance_is_the_mean_difference_and_does_not_wrap_around() -> None:
+    dark, bright = np.zeros(64, np.uint8), np.full(64, 250, np.uint8)
+    assert thumbnail_distance(dark, bright) == thumbnail_distance(bright, dark) == 250
+    half = np.concatenate([dark[:32], bright[:32]])
+    assert thumbnail_distance(dark, half) == 125
+
+
+@pytest.mark.real_data
+def test_two_sizes_of_one_view_are_told_from_another_view_of_the_same_photograph(real_data: Path) -> None:
+    photographs = sorted((real_data / "clothing10/test").rglob("*.jpg"))[::4]
+    assert len(photographs) > 30
+    same, other = [], []
+    for path in photographs:
+        pixels = decode_rgb(path.read_bytes())
+        views = [draw_view(path.name, number, *pixels.shape[:2], ViewSettings()) for number in (1, 2)]
+        small, large = (thumbnail(replay(pixels, views[0], side, "bicubic")) for side in (128, 224))
+        same.append(thumbnail_distance(small, large))
+        other.append(thumbnail_distance(small, thumbnail(replay(pixels, views[1], 224, "bicubic"))))
+    assert max(same) < CHECK_TOLERANCE / 4
+    # Two large crops of a plain background can be much alike; among the many images of a training one is enough.
+    assert np.mean(np.asarray(other) > CHECK_TOLERANCE) > 0.9

@@ -1,0 +1,208 @@
+"""Stage "ingest": what becomes a row, what is set aside and named, what is refused."""
+
+import io
+import re
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.data import IngestConfig
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.tables import read_table
+from tasks.data.candidates import DatasetError
+from tasks.stages import INGEST
+from tests.conftest import Bench, Run
+from tests.fakes import write_shapes
+
+TOLERANT = {"max_quarantined_share": 0.5}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """train, val and test with 4, 1 and 1 pictures of each of three shapes."""
+    return write_shapes(tmp_path / "data", {"train": 4, "val": 1, "test": 1}, side=16)
+
+
+def open_set(store: ArtifactStore, ref: ArtifactRef) -> ImageSet:
+    return ImageSet.open(store.path(ref))
+
+
+def wide_png(width: int, height: int) -> bytes:
+    """A PNG whose header tells of this size and which holds no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def test_rows_hold_the_original_bytes_in_the_order_of_their_ids(finished_bench: Bench, shapes_folder: Path) -> None:
+    images = open_set(finished_bench.store, finished_bench.images)
+    assert images.ids == sorted(path.relative_to(shapes_folder).as_posix() for path in shapes_folder.rglob("*.png"))
+    for row in (0, 20, 47):
+        assert images.image(row) == (shapes_folder / images.ids[row]).read_bytes()
+        assert images.ids[row].startswith(f"{images.splits[row]}/{images.classes[images.labels[row]]}/")
+        assert (images.heights[row], images.widths[row]) == (40, 40)
+
+
+def test_sizes_are_those_a_person_sees_after_the_cameras_orientation(
+    folder: Path, run: Run, store: ArtifactStore
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(folder / "train/disc/turned.jpg", exif=exif)
+    images = open_set(store, run(INGEST, IngestConfig(path=str(folder))))
+    row = images.ids.index("train/disc/turned.jpg")
+    assert (images.heights[row], images.widths[row]) == (20, 10)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"path,label\na.jpg,cat\n", "^not an image of a format we read .AVIF, .*, WEBP.$"),
+        (wide_png(30_000, 10), r"30000x10 pixels; the limits are 16384 a side \(data.max_side_px\)"),
+        (wide_png(16_000, 16_000), "16000x16000 pixels; the limits are .* 80 megapixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not an image of a format we read"),
+    ],
+    ids=["zero bytes", "text", "too wide", "too many pixels", "a program for Ghostscript"],
+)
+def test_a_file_that_cannot_be_used_is_set_aside_and_named_with_the_reason(
+    folder: Path, run: Run, store: ArtifactStore, content: bytes, reason: str
+) -> None:
+    (folder / "train/disc/odd.png").write_bytes(content)
+    ref = run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
+    assert "train/disc/odd.png" not in open_set(store, ref).ids
+    summary = store.manifest(ref).summary
+    assert (summary["images"], summary["quarantined"]) == (18, 1)
+    found = {file["id"]: file["quarantined"] for file in read_table(store.path(ref) / "files.parquet")}
+    assert len(found) == 19
+    assert found["train/disc/odd.png"] == summary["quarantined_first"]["train/disc/odd.png"]
+    assert re.search(reason, found["train/disc/odd.png"])
+    assert found["train/disc/000.png"] is None
+
+
+def test_a_truncated_jpeg_is_set_aside(folder: Path, run: Run, store: ArtifactStore) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(encoded, "JPEG")
+    (folder / "val/wedge/cut.jpg").write_bytes(encoded.getvalue()[:-600])
+    ref = run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
+    assert "truncated" in store.manifest(ref).summary["quarantined_first"]["val/wedge/cut.jpg"]
+
+
+def test_more_unusable_files_than_the_share_allows_fail_and_are_named(
+    folder: Path, run: Run, store: ArtifactStore
+) -> None:
+    for number in range(2):
+        (folder / f"train/frame/bad{number}.png").write_bytes(b"")
+    with pytest.raises(
+        DatasetError, match=r"2 of 20 files cannot be used.*0.05 allows. train/frame/bad0.png: the file"
+    ):
+        run(INGEST, IngestConfig(path=str(folder), max_quarantined_share=0.05))
+    assert not store.references()
+    assert run(INGEST, IngestConfig(path=str(folder), max_quarantined_share=0.1)) in store
+
+
+def test_a_class_whose_images_are_all_unusable_is_refused_even_where_the_share_allows_it(
+    folder: Path, run: Run
+) -> None:
+    for file in (folder / "train/wedge").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"\['wedge'\] appear in val or test but in no training image"):
+        run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
+
+
+def test_the_same_bytes_in_two_splits_are_reported(folder: Path, run: Run, store: ArtifactStore) -> None:
+    shutil.copy(folder / "train/disc/000.png", folder / "test/disc/again.png")
+    shutil.copy(folder / "train/wedge/000.png", folder / "train/wedge/again.png")
+    ref = run(INGEST, IngestConfig(path=str(folder)))
+    assert store.manifest(ref).summary["duplicates_across_splits"] == 1
+    (group,) = read_table(store.path(ref) / "duplicates.parquet")
+    assert sorted(zip(group["ids"], group["splits"], strict=True)) == [
+        ("test/disc/again.png", "test"),
+        ("train/disc/000.png", "train"),
+    ]
+
+
+def test_splits_that_had_to_be_made_are_said(tmp_path: Path, run: Run, store: ArtifactStore) -> None:
+    folder = write_shapes(tmp_path / "flat", {"": 10}, side=16)
+    summary = store.manifest(run(INGEST, IngestConfig(path=str(folder), test_share=0.2))).summary
+    assert len(summary["made_splits"]) == 2
+    for split, count in (("test", summary["splits"]["test"]), ("val", summary["splits"]["val"])):
+        assert any(f"names no {split} split: {count} training" in sentence for sentence in summary["made_splits"])
+    assert sum(summary["splits"].values()) == 30
+
+
+def test_a_dataset_with_all_its_splits_has_none_made(finished_bench: Bench) -> None:
+    assert finished_bench.summary(finished_bench.images)["made_splits"] == []
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "remove"])
+def test_a_folder_that_changes_while_it_is_read_is_refused(
+    folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr("tasks.ingest.SHARD_ROWS", 6)
+
+    def meddle(unit: str, done: int, total: int) -> None:
+        """Called after every sixth image: the first six have been read, the last six have not."""
+        if done == 6:
+            meddle_with[change]()
+
+    last = folder / "val/wedge/000.png"
+    meddle_with = {
+        "edit": lambda: shutil.copy(folder / "train/disc/001.png", last),
+        "add": lambda: shutil.copy(last, folder / "train/disc/new.png"),
+        "remove": (folder / "test/disc/000.png").unlink,
+    }
+
+    with pytest.raises(DatasetError, match=r"changed while it was being read.*taskdistill discard image-set@"):
+        run(INGEST, IngestConfig(path=str(folder)), report=meddle)
+    assert not store.references()
+
+
+def test_moving_the_folder_rebuilds_nothing_and_editing_a_file_makes_another_image_set(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    first = run(INGEST, IngestConfig(path=str(folder)))
+    moved = folder.rename(tmp_path / "moved")
+    assert run(INGEST, IngestConfig(path=str(moved))) == first
+    (moved / "train/disc/000.png").write_bytes((moved / "train/disc/001.png").read_bytes())
+    assert run(INGEST, IngestConfig(path=str(moved))) != first
+
+
+def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
+    folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
+    config = IngestConfig(path=str(folder))
+    reports: list[int] = []
+
+    def stop(unit: str, done: int, total: int) -> None:
+        reports.append(done)
+        if done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(INGEST, config, report=stop)
+    (draft,) = store.drafts().values()
+    finished = {path: path.stat().st_ino for path in (draft / "shards").iterdir()}
+    assert len(finished) == 2
+
+    kept: dict[str, int] = {}
+
+    def look(unit: str, done: int, total: int) -> None:
+        kept.update({path.name: path.stat().st_ino for path in finished})
+
+    images = open_set(store, run(INGEST, config, report=look))
+    assert kept == {path.name: inode for path, inode in finished.items()}  # not one of them was written again
+    assert images.ids == sorted(images.ids)
+    assert len(images) == 18
+    assert [len(images.image(row)) for row in range(18)] == [(folder / name).stat().st_size for name in images.ids]

@@ -1,0 +1,208 @@
+"""The shape of the code, read from its text: which way imports point, how long things are, what is never done.
+
+Each test collects every violation as `file:line` and what it is, so that one failure lists all there is to do.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("configs", "storage", "tasks", "flows")
+"""From the bottom up: a package imports itself and those before it."""
+
+MODULES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 50, 8
+
+TOO_LARGE_WITH_REASON: dict[str, str] = {}
+"""`path` or `path:function` -> why it may be larger than the limits."""
+
+READS_THE_ENVIRONMENT = {
+    "storage/store.py": "the store's root",
+    "configs/loading.py": "${NAME} in presets",
+}
+
+HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(), module)
+
+
+def modules_in(folder: str) -> list[str]:
+    return [module for module in MODULES if module.startswith(f"{folder}/")]
+
+
+def imports(module: str) -> Iterator[tuple[str, str]]:
+    """Yield place and dotted name of everything imported anywhere in a file, inside functions too."""
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from ((f"{module}:{node.lineno}", name) for name in names)
+
+
+def imports_of(packages: set[str], folder: str) -> list[str]:
+    """Return where the modules of a folder import one of these packages."""
+    return [
+        f"{place} imports {name}"
+        for module in modules_in(folder)
+        for place, name in imports(module)
+        if name.partition(".")[0] in packages
+    ]
+
+
+def functions(module: str) -> Iterator[Function]:
+    return (node for node in ast.walk(tree_of(module)) if isinstance(node, Function))
+
+
+def num_lines(function: Function) -> int:
+    return (function.end_lineno or 0) - function.lineno + 1
+
+
+def num_parameters(function: Function) -> int:
+    """Count what a caller passes; `self` and `cls` are not passed."""
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return len([argument for argument in every if argument and argument.arg not in ("self", "cls")])
+
+
+def too_large() -> dict[str, str]:
+    """Return `path` or `path:function` of everything beyond the limits, and by what."""
+    found = {}
+    for module in MODULES:
+        if (lines := (ROOT / module).read_text().count("\n")) > MAX_FILE_LINES:
+            found[module] = f"{lines} lines"
+        for function in functions(module):
+            place = f"{module}:{function.name}"
+            if num_lines(function) > MAX_FUNCTION_LINES:
+                found[place] = f"{num_lines(function)} lines"
+            if num_parameters(function) > MAX_PARAMETERS:
+                found[place] = f"{num_parameters(function)} parameters"
+    return found
+
+
+# --- imports -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_from_flows_to_tasks_to_storage_to_configs_only(package: str):
+    above = {*PACKAGES[PACKAGES.index(package) + 1 :], "tests"}
+    assert imports_of(above, package) == []
+
+
+def test_imports_are_absolute_so_that_this_file_can_follow_them():
+    assert [place for module in MODULES for place, name in imports(module) if name.startswith(".")] == []
+
+
+def test_configs_import_nothing_heavy():
+    assert imports_of(HEAVY, "configs") == []
+
+
+def test_storage_imports_neither_torch_nor_prefect():
+    assert imports_of({"torch", "torchvision", "timm", "prefect"}, "storage") == []
+    assert [
+        name for module in modules_in("storage") for _, name in imports(module) if "safetensors.torch" in name
+    ] == []
+
+
+def test_one_file_of_tasks_imports_prefect():
+    assert {found.partition(":")[0] for found in imports_of({"prefect"}, "tasks")} <= {"tasks/prefect_task.py"}
+
+
+def test_the_chain_imports_no_prefect():
+    assert [name for _, name in imports("flows/chain.py") if name.startswith("prefect")] == []
+
+
+def test_pure_functions_know_no_files_and_no_stages():
+    assert imports_of({"storage", "os", "pathlib", "shutil", "tempfile"}, "tasks/functional") == []
+    above = [found for found in imports_of({"tasks"}, "tasks/functional") if "imports tasks.functional." not in found]
+    assert above == []
+
+
+# --- sizes -------------------------------------------------------------------------------------------------------
+
+
+def test_files_and_functions_are_short_and_functions_take_few_things():
+    assert {place: size for place, size in too_large().items() if place not in TOO_LARGE_WITH_REASON} == {}
+
+
+def test_every_exception_from_the_sizes_is_still_needed():
+    assert TOO_LARGE_WITH_REASON.keys() <= too_large().keys()
+
+
+# --- what is never done ------------------------------------------------------------------------------------------
+
+
+def test_no_error_is_caught_without_saying_which():
+    """Product code names what it can deal with; BaseException may be carried to another thread and raised there."""
+    caught = {
+        f"{module}:{node.lineno}": ast.unparse(node.type) if node.type else "everything"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.ExceptHandler)
+    }
+    assert {place: what for place, what in caught.items() if re.search(r"\bException\b|everything", what)} == {}
+
+
+def test_the_environment_is_read_in_two_places_only():
+    readers = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
+    reads = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in readers
+    ]
+    imported = [place for module in MODULES for place, name in imports(module) if name in readers]
+    assert {place.partition(":")[0] for place in reads + imported} == READS_THE_ENVIRONMENT.keys()
+
+
+def test_nothing_is_unpickled_but_with_weights_only():
+    pickles = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
+    assert [found for package in PACKAGES for found in imports_of(pickles, package)] == []
+    loads = [
+        (f"{module}:{node.lineno}", {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords})
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+    assert [place for place, keywords in loads if keywords.get("weights_only") != "True"] == []
+
+
+# --- the map -----------------------------------------------------------------------------------------------------
+
+
+def file_map(readme: str) -> dict[str, str]:
+    """Return folder -> what the README says is in it, from table rows such as | `storage/` | `store.py` finds ... |."""
+    rows = re.findall(r"^\|\s*`((?:configs|storage|tasks|flows)[\w/]*)`\s*\|(.*)\|\s*$", readme, re.MULTILINE)
+    return {folder.rstrip("/"): text for folder, text in rows}
+
+
+def modules_named(folders: dict[str, str]) -> set[str]:
+    """Return the path of every `name.py` that stands in backticks in its folder's row."""
+    return {f"{folder}/{name}" for folder, text in folders.items() for name in re.findall(r"`([\w/]+\.py)`", text)}
+
+
+def test_the_map_is_read_row_by_row():
+    rows = "| folder | what |\n| --- | --- |\n| `storage/` | `a.py` does, `b.py` is |\n| `tasks/data` | `a.py` |\n"
+    assert modules_named(file_map(rows)) == {"storage/a.py", "storage/b.py", "tasks/data/a.py"}
+
+
+def test_the_file_map_in_the_readme_names_every_module_and_no_other():
+    readme = ROOT / "README.md"
+    named = modules_named(file_map(readme.read_text())) if readme.is_file() else set()
+    if not named:
+        pytest.skip("the README has no file map yet")
+    modules = {module for module in MODULES if not module.endswith("__init__.py")}
+    assert (sorted(modules - named), sorted(named - modules)) == ([], [])
