@@ -137,3 +137,15 @@ def real_data() -> Path:
     if not (folder := os.environ.get("REAL_DATA_DIR")):
         pytest.skip("REAL_DATA_DIR is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, truly full after that; skips where mounting is not allowed."""
+    folder = tmp_path / "tiny_disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -26,7 +26,7 @@ class UnreadableImageError(ValueError):
 
 
 def header_size(data: bytes) -> tuple[int, int]:
-    """Return width and height in pixels, as stored, without decoding any: what decoding would cost."""
+    """Return width and height in pixels, upright or not, without decoding any: what decoding would cost."""
     with _opened(data) as picture:
         return picture.size
 

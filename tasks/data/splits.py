@@ -30,8 +30,9 @@ def class_names(candidates: Sequence[Candidate]) -> list[str]:
 def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[list[Candidate], list[str]]:
     """Return the candidates with train, val and test all present, and a sentence for each split that was made.
 
-    A made split takes a share of each class of train, at least one image, chosen by a hash of the image id: adding
-    images later moves none of the others to another side.
+    A made split takes about a share of each class of train, at least one image: those whose hashed id lies below the
+    share. So adding images later moves none of the others to another side, unless a class is so small that chance
+    had to be corrected.
     """
     named = Counter(candidate.split for candidate in candidates)
     if named[""] and len(named) > 1:
@@ -70,9 +71,16 @@ def _carve(candidates: list[Candidate], split: str, share: float) -> list[Candid
     by_class = defaultdict(list)
     for candidate in candidates:
         if candidate.split == "train":
-            by_class[candidate.label].append(candidate.id)
+            by_class[candidate.label].append((_place(split, candidate.id), candidate.id))
     chosen: set[str] = set()
-    for ids in by_class.values():
-        ids.sort(key=lambda image_id: hashlib.blake2b(f"{split}/{image_id}".encode()).digest())
-        chosen.update(ids[: max(1, round(share * len(ids)))])
+    for placed in by_class.values():
+        wanted = sum(place < share for place, _ in placed)
+        # By chance alone a small class could give none of its images, or most of them.
+        low, high = (max(1, round(factor * share * len(placed))) for factor in (0.5, 1.5))
+        chosen.update(image_id for _, image_id in sorted(placed)[: min(max(wanted, low), high)])
     return [candidate._replace(split=split) if candidate.id in chosen else candidate for candidate in candidates]
+
+
+def _place(split: str, image_id: str) -> float:
+    """Return a number in 0..1 that depends on the image's id and on nothing else."""
+    return int.from_bytes(hashlib.blake2b(f"{split}/{image_id}".encode(), digest_size=8).digest()) / 2**64

@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 from configs.data import IngestConfig
 from tasks.data.candidates import SPLIT_NAMES, Candidate, DatasetError, dataset_folder
 
+# Else the label 007 would become 7, and the label NA nothing.
+_TEXT = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("path", "label", "split"), pa.string()))
+
 
 def list_images(config: IngestConfig) -> list[Candidate]:
     """Return the table's rows as candidates; DatasetError names the first row that cannot be used."""
@@ -52,7 +55,9 @@ def _read(table: Path) -> list[dict[str, Any]]:
     if not table.is_file():
         raise DatasetError(f"data.table: there is no file {table}")
     try:
-        read = pq.read_table(table) if table.suffix == ".parquet" else pyarrow.csv.read_csv(table)
+        read = (
+            pq.read_table(table) if table.suffix == ".parquet" else pyarrow.csv.read_csv(table, convert_options=_TEXT)
+        )
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{table} cannot be read as {table.suffix or 'a table'}: {error}") from error
     if missing := {"path", "label"} - set(read.column_names):

@@ -1,0 +1,126 @@
+"""Classes and splits: what is checked before any image is opened, and what is made where the dataset says nothing."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from configs.data import IngestConfig
+from tasks.data.candidates import Candidate, DatasetError
+from tasks.data.splits import check_splits, class_names, with_splits
+
+CONFIG = IngestConfig()
+
+
+def images(label: str, count: int, split: str = "", first: int = 0) -> list[Candidate]:
+    ids = [f"{split}{label}/{number:05d}.jpg" for number in range(first, first + count)]
+    return [Candidate(image_id, Path(image_id), label, split) for image_id in ids]
+
+
+def split_of(candidates: list[Candidate], config: IngestConfig = CONFIG) -> dict[str, str]:
+    return {candidate.id: candidate.split for candidate in with_splits(candidates, config)[0]}
+
+
+# --- classes -------------------------------------------------------------------------------------------------------
+
+
+def test_classes_are_in_the_order_of_their_names() -> None:
+    assert class_names(images("dog", 1) + images("cat", 1) + images("Ape", 1)) == ["Ape", "cat", "dog"]
+
+
+def test_classes_that_are_all_numbers_are_in_the_order_of_the_numbers() -> None:
+    assert class_names(images("10", 1) + images("9", 1) + images("100", 1)) == ["9", "10", "100"]
+
+
+def test_one_name_among_numbers_makes_all_of_them_names() -> None:
+    assert class_names(images("10", 1) + images("9", 1) + images("other", 1)) == ["10", "9", "other"]
+
+
+def test_classes_that_differ_only_in_case_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"\['Cat', 'cat'\] differ only in case"):
+        class_names(images("cat", 2) + images("Cat", 2) + images("dog", 2))
+
+
+def test_a_single_class_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"only one class, \['cat'\]: a task needs at least two"):
+        class_names(images("cat", 5))
+
+
+# --- splits that are made ------------------------------------------------------------------------------------------
+
+
+def test_a_share_of_each_class_is_held_out() -> None:
+    config = IngestConfig(test_share=0.2, val_share=0.25)
+    splits = split_of(images("cat", 2000) + images("dog", 500), config)
+    for label, count in (("cat", 2000), ("dog", 500)):
+        found = Counter(split for image_id, split in splits.items() if image_id.startswith(label))
+        assert found["test"] == pytest.approx(0.2 * count, rel=0.15)
+        assert found["val"] == pytest.approx(0.25 * 0.8 * count, rel=0.15)  # of what test has left
+        assert sum(found.values()) == count
+
+
+def test_small_classes_give_at_least_one_image_and_never_much_more_than_their_share() -> None:
+    for count in range(4, 40):
+        for label in ("cat", "dog", "cow", "ant", "bee", "owl"):
+            found = Counter(split_of(images(label, count)).values())
+            assert 1 <= found["test"] <= max(1, 0.15 * count + 0.5)
+            assert 1 <= found["val"] <= max(1, 0.15 * count + 0.5)
+            assert found["train"] >= 2
+
+
+def test_adding_images_later_moves_none_of_the_others() -> None:
+    before = split_of(images("cat", 300) + images("dog", 300))
+    after = split_of(images("cat", 300) + images("dog", 450) + images("cow", 300))
+    assert {image_id: after[image_id] for image_id in before} == before
+    assert Counter(after[f"dog/{number:05d}.jpg"] for number in range(300, 450))["test"] > 5
+
+
+def test_the_order_of_the_files_does_not_matter() -> None:
+    candidates = images("cat", 40) + images("dog", 40)
+    assert split_of(candidates[::-1]) == split_of(candidates)
+
+
+def test_only_the_split_that_is_missing_is_made_and_it_is_said() -> None:
+    named = (
+        images("cat", 30, "train") + images("dog", 30, "train") + images("cat", 5, "test") + images("dog", 5, "test")
+    )
+    result, made = with_splits(named, CONFIG)
+    assert {candidate.id for candidate in result if candidate.split == "test"} == {
+        candidate.id for candidate in named if candidate.split == "test"
+    }
+    count = sum(candidate.split == "val" for candidate in result)
+    assert made == [f"the dataset names no val split: {count} training images were held out for it (10%)"]
+    assert count >= 2
+
+
+def test_a_dataset_with_all_splits_is_left_as_it_is() -> None:
+    named = [image for split in ("train", "val", "test") for image in images("cat", 3, split)]
+    assert with_splits(named, CONFIG) == (named, [])
+
+
+def test_images_without_a_split_among_others_with_one_are_refused() -> None:
+    with pytest.raises(DatasetError, match="3 of 5 images have no split while others do: name all or none"):
+        with_splits(images("cat", 2, "train") + images("dog", 3), CONFIG)
+
+
+# --- what could not be learnt --------------------------------------------------------------------------------------
+
+
+def test_a_class_of_one_image_is_refused_with_its_count() -> None:
+    candidates, _ = with_splits(images("cat", 20) + images("dog", 1), CONFIG)
+    with pytest.raises(DatasetError, match="dog"):
+        check_splits(candidates, ["cat", "dog"])
+    with pytest.raises(DatasetError, match=r"at least 2 training images .*: 'dog' has 1\. Add images"):
+        check_splits(images("cat", 2, "train") + images("dog", 1, "train"), ["cat", "dog"])
+
+
+def test_a_label_of_test_that_train_lacks_is_refused_by_name() -> None:
+    named = images("cat", 3, "train") + images("dog", 3, "train") + images("cow", 1, "test")
+    with pytest.raises(
+        DatasetError, match=r"\['cow'\] appear in val or test but in no training image.*\['cat', 'dog'\]"
+    ):
+        check_splits(named, ["cat", "cow", "dog"])
+
+
+def test_two_training_images_a_class_are_enough() -> None:
+    check_splits(images("cat", 2, "train") + images("dog", 2, "train") + images("dog", 1, "val"), ["cat", "dog"])

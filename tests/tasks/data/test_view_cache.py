@@ -1,0 +1,126 @@
+"""Cached outputs in memory: the right rows, and each chunk read once an epoch, counted where files are opened."""
+
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.errors import CacheMismatchError
+from storage.teacher_outputs import TeacherOutputs, TeacherOutputsWriter
+from tasks.data.view_cache import ViewCache
+from tasks.functional.order import visits
+
+NUM_ROWS, NUM_VIEWS, WIDTH = 150, 3, 4
+
+opened: list[str] = []
+"""Files opened by this process while a test watches; Python tells an audit hook of each, and no hook can be removed."""
+watching = False
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if watching and event == "open" and isinstance(arguments[0], str):
+        opened.append(arguments[0])
+
+
+sys.addaudithook(_note)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> TeacherOutputs:
+    """Output of row r in view v: [r, v, r + v, 0]; 150 rows in chunks of 64, so that a view has three chunks."""
+    writer = TeacherOutputsWriter(
+        tmp_path,
+        ids=[f"image {row:03d}" for row in range(NUM_ROWS)],
+        num_views=NUM_VIEWS,
+        row_shape=(WIDTH,),
+        attributes={},
+    )
+    for chunk in writer.chunks():
+        rows = np.arange(chunk.start, chunk.stop)
+        values = np.stack([rows, np.full_like(rows, chunk.view), rows + chunk.view, rows * 0], axis=1)
+        views = np.repeat(rows[:, None] * 10 + chunk.view, 9, axis=1).astype(np.float32)
+        writer.write(chunk, values.astype(np.float16), views, np.full((len(rows), 64), chunk.view, np.uint8))
+    return TeacherOutputs(tmp_path)
+
+
+@pytest.fixture
+def chunk_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The chunks of `outputs` opened from now on."""
+    opened.clear()
+    monkeypatch.setattr(sys.modules[__name__], "watching", True)
+    return opened
+
+
+def read(opened_files: list[str]) -> list[str]:
+    return [file for file in opened_files if re.search(r"outputs\.zarr/outputs/c/\d+/\d+/", file)]
+
+
+def test_items_are_positions_among_the_chosen_ids_and_not_rows_of_the_cache(outputs: TeacherOutputs) -> None:
+    cache = ViewCache(outputs, ["image 120", "image 007", "image 149"], budget_mb=1)
+    seen = cache.take(np.asarray([2, 0, 0, 1]), np.asarray([1, 1, 1, 1]))
+    assert seen.outputs[:, 0].tolist() == [149, 120, 120, 7]
+    assert seen.outputs[:, 2].tolist() == [150, 121, 121, 8]
+    assert seen.views_N9[:, 0].tolist() == [1491, 1201, 1201, 71]
+    assert seen.thumbnails_N64[:, 5].tolist() == [1, 1, 1, 1]
+
+
+def test_a_batch_that_straddles_two_epochs_takes_each_item_from_its_own_view(outputs: TeacherOutputs) -> None:
+    cache = ViewCache(outputs, outputs.ids, budget_mb=0)
+    seen = cache.take(np.asarray([5, 6, 7, 8, 9]), np.asarray([2, 1, 2, 0, 1]))
+    assert seen.outputs[:, :2].tolist() == [[5, 2], [6, 1], [7, 2], [8, 0], [9, 1]]
+    assert seen.views_N9[:, 8].tolist() == [52, 61, 72, 80, 91]
+    assert seen.thumbnails_N64[:, 0].tolist() == [2, 1, 2, 0, 1]
+
+
+def test_an_epoch_reads_each_chunk_of_its_view_once(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+    cache = ViewCache(outputs, outputs.ids, budget_mb=0)
+    for epoch in range(4):
+        opened.clear()
+        for start in range(epoch * NUM_ROWS, (epoch + 1) * NUM_ROWS, 10):  # 150 is a multiple of 10
+            items, epochs = visits(start, 10, size=NUM_ROWS, seed=0)
+            cache.take(items, 1 + epochs % 2)
+        assert len(read(chunk_reads)) == math.ceil(NUM_ROWS / outputs.rows_per_chunk) == 3
+        assert {file.split("/c/")[1] for file in read(chunk_reads)} == {
+            f"{block}/{1 + epoch % 2}/0" for block in range(3)
+        }
+
+
+def test_batches_that_straddle_epochs_read_no_more(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+    cache = ViewCache(outputs, outputs.ids, budget_mb=0)
+    opened.clear()
+    for start in range(0, 4 * NUM_ROWS, 32):
+        items, epochs = visits(start, 32, size=NUM_ROWS, seed=0)
+        cache.take(items, 1 + epochs % 2)
+    # 608 visits: four whole epochs and the beginning of a fifth.
+    assert len(read(chunk_reads)) == 5 * 3
+
+
+def test_nothing_is_read_twice_while_the_budget_holds_every_view(
+    outputs: TeacherOutputs, chunk_reads: list[str]
+) -> None:
+    cache = ViewCache(outputs, outputs.ids, budget_mb=1)
+    opened.clear()
+    for view in (0, 1, 2, 0, 1, 2, 0):
+        cache.take(np.arange(NUM_ROWS), np.full(NUM_ROWS, view))
+    assert len(read(chunk_reads)) == 3 * 3
+
+
+def test_what_is_held_stays_within_the_budget(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+    cache = ViewCache(outputs, outputs.ids, budget_mb=1)
+    # A view of 150 rows takes 150 * (4 * 2 + 9 * 4 + 64) = 16,200 bytes; let two of them fit.
+    cache._budget_bytes = 40_000
+    opened.clear()
+    for view in (0, 1, 2):  # view 0 goes when view 2 comes
+        cache.take(np.arange(NUM_ROWS), np.full(NUM_ROWS, view))
+    for view, reads in ((2, 9), (1, 9), (0, 12)):
+        cache.take(np.arange(NUM_ROWS), np.full(NUM_ROWS, view))
+        assert len(read(chunk_reads)) == reads
+
+
+def test_images_without_cached_outputs_are_counted_and_the_first_is_named(outputs: TeacherOutputs) -> None:
+    with pytest.raises(CacheMismatchError, match="2 images have no cached outputs, the first is 'image 150'"):
+        ViewCache(outputs, ["image 000", "image 150", "image 151"], budget_mb=1)
