@@ -107,8 +107,9 @@ def _room_for(chunk: Chunk, first: Seen) -> Seen:
 
 def _copy(batch: Seen, seen: Seen, part: Part) -> None:
     rows = slice(part.start - part.chunk.start, part.stop - part.chunk.start)
-    for kept, new in zip(seen, batch, strict=True):
-        kept[rows] = new
+    seen.outputs[rows] = batch.outputs
+    seen.views_N9[rows] = batch.views_N9
+    seen.thumbnails_N64[rows] = batch.thumbnails_N64
 
 
 def _forward(

@@ -7,9 +7,10 @@ Training may not wait for the cache. `ViewCache.take` (256 of 20,000 images, 100
 thumbnail. Loading a view from disk, checksums and all, happens once an epoch at most; it is told by itself and shared
 out over the epoch's batches.
 
-Budget: taking and its part of the loading together are under 1 % of the training step of a small student with the same
-batch at 224 px. A share rather than milliseconds, since what matters is whether the step notices. On a CPU the step is
-measured with 16 images and scaled to 256, as its time is proportional; on a GPU the whole batch is used.
+Budgets, as ratios since milliseconds say more about the machine: taking costs at most 5 times np.take (a call of zarr for
+each batch costs hundreds), and together with its part of the loading under 1 % of the training step of a small student
+with the same batch at 224 px. On a CPU the step is measured with 16 images and scaled to 256, as its time is
+proportional; on a GPU the whole batch is used.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from tasks.models.task_model import device_of, on_device
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 
-AT_MOST_SHARE = 0.01
+AT_MOST_SHARE, AT_MOST_TAKE = 0.01, 5.0
 BATCH, NUM_CLASSES = 256, 1000
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     rows = [
         Row("ViewCache.take", 1000 * take, "ms a batch"),
         Row("np.take in memory", 1000 * np_take, "ms a batch"),
-        Row("ViewCache.take / np.take", take / np_take),
+        Row("ViewCache.take / np.take", take / np_take, at_most=AT_MOST_TAKE),
         Row("loading a view", 1000 * load, "ms an epoch"),
         Row("its part", 1000 * loading, "ms a batch"),
         Row(f"step of {arguments.student}", 1000 * step, "ms a batch"),

@@ -1,5 +1,6 @@
 """The quick form of each benchmark, held to bounds that a busy machine keeps too; the scripts hold the real budgets."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+@functools.cache
 def measured(name: str) -> dict[str, float]:
     """Run a benchmark in a process of its own, as a person does, and return its rows."""
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--quick", "--json"]

@@ -147,7 +147,8 @@ def test_every_flow_is_offered_and_can_be_loaded_from_any_folder(
 ) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "much" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "much" / "deeper")
     for name in ["distillation", *(stage.name for stage in STAGES)]:
         deployment = served.client.read_deployment_by_name(f"{name}/taskdistill")
         assert load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False).name == name

@@ -128,11 +128,12 @@ def test_many_threads_read_at_the_same_time(photographs: list[bytes], photograph
         together.wait()
         wrong.extend(int(row) for row in rows if images.image(int(row)) != photographs[row])
 
-    threads = [threading.Thread(target=read_in_own_order, args=(seed,)) for seed in range(8)]
+    threads = [threading.Thread(target=read_in_own_order, args=(seed,), daemon=True) for seed in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)  # threads that share a reader crash, or wait for each other for ever
+    assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
 
 
