@@ -12,8 +12,7 @@ from configs.base import StageConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
-from storage.files import read_json
-from storage.manifest import MANIFEST, ArtifactRef
+from storage.manifest import ArtifactRef, read_recipe
 from storage.store import ArtifactStore
 from tasks.stage import Stage, external_digests
 
@@ -83,19 +82,18 @@ def _why(
     if ref in store.drafts():
         return "resume", "from the beginning"
     if ref.kind not in recipes:
-        # Flattened once, not for each step: most of the time in a store of thousands of artifacts.
-        made = [read_json(store.path(other) / MANIFEST)["recipe"] for other in store.references(ref.kind)]
-        recipes[ref.kind] = [dict(_flat(other)) for other in made]
+        # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
+        recipes[ref.kind] = [dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)]
     wanted = dict(_flat(recipe))
-    changes = [_differences(other, wanted) for other in recipes[ref.kind] if other["stage"] == wanted["stage"]]
-    # Another seed or another backbone is another artifact, not a newer form of this one.
-    changes = [change for change in changes if change and not _OTHER_ARTIFACT.intersection(name for name, *_ in change)]
+    alike = [other for other in recipes[ref.kind] if all(other.get(name) == wanted.get(name) for name in _SAME)]
+    changes = [change for other in alike if (change := _differences(other, wanted))]
     if not changes:
         return "build", ""
     return "stale", "; ".join(_said(*change) for change in min(changes, key=len)[:3])
 
 
-_OTHER_ARTIFACT = {"config.seed", "config.backbone.name", "inputs.model", "inputs.images"}
+_SAME = ("stage", "config.seed", "config.backbone.name", "inputs.model", "inputs.images")
+"""Another seed or another backbone is another artifact, not a newer form of this one."""
 
 
 def _said(name: str, old: Any, new: Any) -> str:

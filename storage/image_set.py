@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import CorruptArtifactError
 from storage.files import atomic, read_json, write_json
-from storage.manifest import advice
+from storage.manifest import advice, check_layout
 
 ROW_GROUP_BYTES = 512 * 1024
 ROW_GROUP_ROWS = 128
@@ -117,6 +117,7 @@ class ImageSet:
     """
 
     def __init__(self, folder: Path) -> None:
+        check_layout(folder, [INDEX])
         index = read_json(folder / INDEX)
         self.folder = folder
         self.fingerprint = folder.name

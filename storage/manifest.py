@@ -1,10 +1,11 @@
 """The record in every artifact, written last: an artifact is complete because its manifest is there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 
 from storage.errors import CorruptArtifactError, NotInStoreError
 from storage.files import sha256_of, write_json
@@ -80,6 +81,15 @@ class Manifest(BaseModel):
         return sum(record.num_bytes for record in self.files.values())
 
 
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """Return an artifact's recipe and check nothing else: for looking at thousands of them."""
+    try:
+        recipe: dict[str, Any] = from_json((folder / MANIFEST).read_bytes())["recipe"]
+    except (ValueError, KeyError) as error:
+        raise CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({error}): {advice(folder)}") from None
+    return recipe
+
+
 def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:
     return {
         path.relative_to(folder).as_posix(): FileRecord(sha256=sha256_of(path), num_bytes=path.stat().st_size)
@@ -98,6 +108,20 @@ def check_file(folder: Path, name: str) -> Path:
             f"{path} has SHA-256 {found[:12]}..., its manifest says {record[name].sha256[:12]}...: {advice(folder)}"
         )
     return path
+
+
+def check_layout(folder: Path, names: Iterable[str]) -> None:
+    """Compare the small files that say how to read an artifact with its manifest; a draft, which has none, passes.
+
+    Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the rest.
+    """
+    if not (folder / MANIFEST).is_file():
+        return
+    records = Manifest.read(folder).files
+    for name in names:
+        path = folder / name
+        if name not in records or not path.is_file() or sha256_of(path) != records[name].sha256:
+            raise CorruptArtifactError(f"{path} is missing or not as it was committed: {advice(folder)}")
 
 
 def advice(folder: Path) -> str:

@@ -55,6 +55,8 @@ class SourceDigests:
 
     @staticmethod
     def _entry(file: Path, known: list[Any] | None) -> list[Any]:
+        if not file.exists():
+            raise NotInStoreError(f"{file} is a link to nothing: repair or remove it")
         status = file.stat()
         if known and known[:2] == [status.st_size, status.st_mtime_ns]:
             return known

@@ -26,9 +26,10 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from storage.errors import CacheMismatchError, CorruptArtifactError
 from storage.files import atomic
-from storage.manifest import advice
+from storage.manifest import advice, check_layout
 
 GROUP = "outputs.zarr"
+ARRAYS = ("outputs", "views", "thumbnails")
 ROWS = "rows.parquet"
 CHUNK_BYTES = 4 * 1024 * 1024
 NUM_VIEW_FIELDS = 9
@@ -130,11 +131,12 @@ class TeacherOutputs:
     """A finished features or logits artifact."""
 
     def __init__(self, folder: Path) -> None:
+        check_layout(folder, [f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
         self.attributes: dict[str, Any] = dict(group.attrs)
         self.ids: list[str] = _ids(folder)
-        self._arrays = {name: cast(Any, group[name]) for name in ("outputs", "views", "thumbnails")}
+        self._arrays = {name: cast(Any, group[name]) for name in ARRAYS}
         self.shape: tuple[int, ...] = self._arrays["outputs"].shape
         self.rows_per_chunk: int = self._arrays["outputs"].chunks[0]
 

@@ -7,9 +7,9 @@ Training may not wait for the cache. `ViewCache.take` (256 of 20,000 images, 100
 thumbnail. Loading a view from disk, checksums and all, happens once an epoch at most; it is told by itself and shared
 out over the epoch's batches.
 
-Budgets, as ratios since milliseconds say more about the machine: taking costs at most 5 times np.take (a call of zarr for
-each batch costs hundreds), and together with its part of the loading under 1 % of the training step of a small student
-with the same batch at 224 px. On a CPU the step is measured with 16 images and scaled to 256, as its time is
+Budgets, as ratios since milliseconds say more about the machine: taking costs at most 5 times np.take (a call of zarr
+for each batch costs hundreds), and together with its part of the loading under 1 % of the training step of a small
+student with the same batch at 224 px. On a CPU the step is measured with 16 images and scaled to 256, as its time is
 proportional; on a GPU the whole batch is used.
 """
 

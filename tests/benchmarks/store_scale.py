@@ -9,8 +9,8 @@ for it; `taskdistill --help` in the same interpreter is told beside it, to see h
 10,000 artifacts to 100.
 
 The artifacts are those of a sweep: real recipes and fingerprints, manifests of the size runs write (5-7 kB, and 26
-kB for features and logits with their 170 chunk files). `plan` is asked for an experiment that differs from all of
-them in a setting, so that it has to compare every recipe of every kind: its slowest case.
+kB for features and logits with their 170 chunk files). `plan` is asked for an experiment on the same images
+that differs from all of them in a setting, so that it has to compare every recipe of every kind: its slowest case.
 """
 
 import json
@@ -24,10 +24,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from storage.fingerprint import fingerprint
 from storage.manifest import MANIFEST, ArtifactRef
-from tasks.stages import DISTILL, EVALUATE, EXTRACT, FINETUNE, PRECOMPUTE, PROBE
+from storage.store import ArtifactStore
+from tasks.stage import external_digests
+from tasks.stages import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -52,8 +55,9 @@ def main() -> None:
 def timings(folder: Path, count: int, repeats: int) -> dict[str, float]:
     """Fill a store and return the median wall seconds of each command."""
     store = folder / "store"
-    refs = fill(store, count)
-    preset = write_preset(folder)
+    pictures = write_class_folders(folder / "pictures", count=24, side_px=32)
+    preset = write_preset(folder, pictures)
+    refs = fill(store, count, images_of(pictures, store))
     commands = {
         "--help": ["--help"],
         "plan": ["plan", str(preset)],
@@ -80,27 +84,24 @@ def seconds_of(command: Sequence[str], store: Path) -> float:
     return time.perf_counter() - began
 
 
-def write_preset(folder: Path) -> Path:
-    pictures = write_class_folders(folder / "pictures", count=24, side_px=32)
+def write_preset(folder: Path, pictures: Path) -> Path:
+    """Write an experiment on the images of the sweep, with settings that no artifact of the sweep has."""
     preset = folder / "preset.yaml"
-    settings = {
-        "schema": 1,
-        "name": "scale",
-        "data": {"path": str(pictures)},
-        # Settings that no artifact of the sweep has.
-        "views": {"num_views": 3},
-        "training": {"epochs": 7},
-        "seeds": [0, 1, 2],
-    }
-    preset.write_text(json.dumps(settings))
+    new = {"views": {"num_views": 3}, "training": {"epochs": 7}, "seeds": [0, 1, 2]}
+    preset.write_text(json.dumps({"schema": 1, "name": "scale", "data": {"path": str(pictures)}} | new))
     return preset
 
 
-def fill(root: Path, count: int) -> list[ArtifactRef]:
+def images_of(pictures: Path, store: Path) -> ArtifactRef:
+    config = IngestConfig(path=str(pictures))
+    return INGEST.reference(config, {}, external_digests(config, ArtifactStore(store)))
+
+
+def fill(root: Path, count: int, images: ArtifactRef) -> list[ArtifactRef]:
     """Write `count` finished artifacts and one label straight in the store's format; returns their references."""
     refs = []
     provenance = a_provenance()
-    for recipe, kind, num_files in recipes(count):
+    for recipe, kind, num_files in recipes(count, images):
         ref = ArtifactRef(kind, fingerprint(recipe))
         folder = root / "artifacts" / kind / ref.fingerprint
         folder.mkdir(parents=True)
@@ -111,10 +112,9 @@ def fill(root: Path, count: int) -> list[ArtifactRef]:
     return refs
 
 
-def recipes(count: int) -> Iterator[tuple[dict[str, Any], str, int]]:
+def recipes(count: int, images: ArtifactRef) -> Iterator[tuple[dict[str, Any], str, int]]:
     """Recipes of a sweep, with the kind of what they make and its number of files: mostly models and their scores."""
     experiment = Experiment()
-    images = ArtifactRef("image-set", "1" * 64)
     features, probe = ArtifactRef("features", "2" * 64), ArtifactRef("probe", "3" * 64)
     model, logits = ArtifactRef("model", "4" * 64), ArtifactRef("logits", "5" * 64)
     start = {"images": images, "probe": probe}

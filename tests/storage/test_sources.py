@@ -114,3 +114,9 @@ def test_links_are_followed(sources: SourceDigests, folder: Path, tmp_path: Path
 def test_a_place_where_nothing_lies_is_named(sources: SourceDigests, tmp_path: Path):
     with pytest.raises(NotInStoreError, match=r"nowhere does not exist: check the path in the settings"):
         sources.digest(str(tmp_path / "nowhere"))
+
+
+def test_a_link_to_nothing_is_named(sources: SourceDigests, folder: Path):
+    (folder / "gone.jpg").symlink_to(folder / "nothing.jpg")
+    with pytest.raises(NotInStoreError, match=r"gone\.jpg is a link to nothing: repair or remove it"):
+        sources.digest(str(folder))

@@ -218,4 +218,10 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
     assert len(divergences) == 30
     (row,) = read_table(workshop.path(ref) / "history.parquet")
     assert row["distill_loss"] == pytest.approx(np.mean(divergences), rel=3e-3)
+    # The labels teach on the real images alone.
+    real = ImageSet.open(workshop.path(workshop.images))
+    rows = real.rows_of("train")
+    seen = TeacherOutputs(workshop.path(workshop.student_features)).view(1)[rows, 0].astype(np.float64)
+    said_NK = softened(seen @ head["weight"].numpy().T + head["bias"].numpy(), 1)
+    assert row["task_loss"] == pytest.approx(-np.log(said_NK[np.arange(24), real.labels[rows]]).mean(), rel=2e-3)
     assert row["loss"] == pytest.approx(0.5 * row["task_loss"] + 0.5 * row["distill_loss"], rel=1e-6)

@@ -76,6 +76,13 @@ def test_a_learning_rate_that_diverges_does_not_win_and_does_not_disturb_the_oth
     assert summary["val_top1"] == alone["val_top1"] == 1.0
 
 
+def test_a_diverged_head_loses_even_to_one_that_has_learnt_nothing_and_scores_less(workshop: Bench) -> None:
+    summary, grid = probe(workshop, inputs=("last",), learning_rates=(1e-12, 1e38), seed=2)
+    assert not math.isfinite(grid[1]["val_loss"])
+    assert grid[1]["val_score"] > grid[0]["val_score"]  # a head of NaNs says the first class, and is right at times
+    assert summary["learning_rate"] == 1e-12
+
+
 def test_learning_rates_are_for_a_batch_of_256(workshop: Bench) -> None:
     _, (row,) = probe(workshop, inputs=("last",), learning_rates=(1.0,), batch_size=16, steps=1)
     (features, targets), head = _first_batch(workshop, 16)

@@ -79,9 +79,9 @@ def picture(*pixels: int | tuple[int, ...], mode: str, depth: type = np.uint8) -
             encoded(picture((0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 0), mode="CMYK"), "TIFF"),
             [(255, 255, 255), (0, 0, 0), (0, 255, 255)],
         ),
-        (encoded(picture(0, 25700, 65535, mode="I;16", depth=np.uint16)), [(0,) * 3, (100,) * 3, (255,) * 3]),
-        (encoded(picture(0, 25700, 65535, mode="I;16", depth=np.uint16), "TIFF"), [(0,) * 3, (100,) * 3, (255,) * 3]),
-        (encoded(picture(0, 25700, 65535, mode="I", depth=np.int32), "TIFF"), [(0,) * 3, (100,) * 3, (255,) * 3]),
+        (encoded(picture(0, 51400, 65535, mode="I;16", depth=np.uint16)), [(0,) * 3, (200,) * 3, (255,) * 3]),
+        (encoded(picture(0, 51400, 65535, mode="I;16", depth=np.uint16), "TIFF"), [(0,) * 3, (200,) * 3, (255,) * 3]),
+        (encoded(picture(0, 51400, 65535, mode="I", depth=np.int32), "TIFF"), [(0,) * 3, (200,) * 3, (255,) * 3]),
         (encoded(Image.fromarray(np.asarray([[True, False, True]]))), [(255,) * 3, (0,) * 3, (255,) * 3]),
     ],
     ids=[

@@ -1,0 +1,52 @@
+"""A flipped bit is found when the damaged artifact is used, not only by verify."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.errors import CorruptArtifactError
+from storage.fingerprint import fingerprint
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.tables import read_table
+from storage.teacher_outputs import TeacherOutputs
+from storage.weights import ModelDescription, read_committed_tensors
+from tests.storage.artifacts import flip_a_bit, recipe_of, write_every_format
+
+
+@pytest.fixture
+def folder(store: ArtifactStore) -> Path:
+    """A finished artifact with every kind of file."""
+    recipe = recipe_of("model", {})
+    ref = ArtifactRef("model", fingerprint(recipe))
+    write_every_format(store.draft(ref, recipe))
+    store.commit(ref, recipe=recipe, inputs={}, summary={})
+    return store.path(ref)
+
+
+def use(folder: Path) -> None:
+    """Read everything that is in the artifact."""
+    images = ImageSet.open(folder)
+    for row in range(len(images)):
+        images.image(row)
+        images.mask(row)
+    outputs = TeacherOutputs(folder)
+    outputs.view(0)
+    outputs.view_fields(0, 2, 0)
+    outputs.thumbnails(0, 2, 0)
+    read_committed_tensors(folder, ModelDescription.read(folder).weights)
+    read_table(folder / "history.parquet")
+
+
+def test_an_undamaged_artifact_is_read(folder: Path):
+    use(folder)
+
+
+def test_a_flipped_bit_in_the_middle_of_any_file_is_found_on_use(folder: Path, store: ArtifactStore):
+    for name in store.manifest(ArtifactRef("model", folder.name)).files:
+        flip_a_bit(folder / name)
+        with pytest.raises(CorruptArtifactError):
+            use(folder)
+        flip_a_bit(folder / name)
+    use(folder)
