@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import CorruptArtifactError
 from storage.files import atomic
-from storage.manifest import advice
+from storage.manifest import advice, check_layout
 
 SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
 DUPLICATES = pa.schema([("sha256", pa.string()), ("ids", pa.list_(pa.string())), ("splits", pa.list_(pa.string()))])
@@ -48,6 +48,7 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table that lies directly in an artifact; CorruptArtifactError where it is damaged."""
+    check_layout(path.parent, [path.name])
     try:
         rows: list[dict[str, Any]] = pq.read_table(path, page_checksum_verification=True).to_pylist()
     except (OSError, pa.ArrowException) as error:

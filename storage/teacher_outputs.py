@@ -131,7 +131,7 @@ class TeacherOutputs:
     """A finished features or logits artifact."""
 
     def __init__(self, folder: Path) -> None:
-        check_layout(folder, [f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
+        check_layout(folder, [ROWS, f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
         self.attributes: dict[str, Any] = dict(group.attrs)
