@@ -1,8 +1,8 @@
 """The two types of setting everything is built from.
 
 `StageConfig` says what an artifact *is*: all of it enters the fingerprint. `RuntimeConfig` says how it gets made
-(device, workers, batch size of inference): none of it does. We keep two types rather than a flag per field, because
-a field in the wrong type is seen in review, and a forgotten flag serves a stale artifact in silence.
+(device, workers, batch size of inference): none of it does. We keep two types rather than a flag per field, because a
+field in the wrong type is seen in review, and a forgotten flag serves a stale artifact in silence.
 
 Two markers refine identity. `Location` is where something lies on this machine: the *content* found there enters the
 fingerprint (see `storage.sources`), the path does not, so that moving a folder rebuilds nothing. `AddedLater` marks a

@@ -1,6 +1,6 @@
 """An experiment: the settings of all stages together, and every check that looks at more than one of them."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -43,8 +43,9 @@ class Experiment(Settings):
     probe: ProbeSettings = ProbeSettings()
     student_probe: ProbeSettings = ProbeSettings()
     training: TrainingSettings = TrainingSettings()
+    teacher_finetuning: TrainingSettings = TrainingSettings(learning_rate=1e-4)
     distill: DistillSettings = DistillSettings()
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student."""
     runtime: RuntimeConfig = RuntimeConfig()
 
@@ -67,9 +68,18 @@ class Experiment(Settings):
     def precompute_images_config(self) -> PrecomputeImagesConfig:
         return PrecomputeImagesConfig(views=self.views, precision=self.precision)
 
-    def finetune_config(self, backbone: Backbone, seed: int) -> FinetuneConfig:
+    def finetune_config(self, seed: int) -> FinetuneConfig:
         return FinetuneConfig(
-            problem=self.problem, backbone=backbone, views=self.views, training=self.training, seed=seed
+            problem=self.problem, backbone=self.student, views=self.views, training=self.training, seed=seed
+        )
+
+    def finetune_teacher_config(self) -> FinetuneConfig:
+        return FinetuneConfig(
+            problem=self.problem,
+            backbone=self.teacher,
+            views=self.views,
+            training=self.teacher_finetuning,
+            seed=self.seeds[0],
         )
 
     def distill_config(self, seed: int) -> DistillConfig:

@@ -26,7 +26,8 @@ class ProbeSettings(Settings):
 
     inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
-    concatenated, each with or without the mean of the patch tokens. The best is chosen on validation."""
+    concatenated, each with or without the mean of the patch tokens. The best is chosen on validation.
+    """
     learning_rates: tuple[float, ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
     )
@@ -106,9 +107,7 @@ class TrainingSettings(Settings):
 
 
 class FinetuneConfig(StageConfig):
-    """From images and a probe to a model trained on labels alone: the control of every claim, and a possible
-    teacher.
-    """
+    """From images and a probe to a model trained on labels alone: the control of every claim, and a teacher too."""
 
     problem: ProblemName = "classification"
     """What is learnt."""
@@ -135,9 +134,8 @@ def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
     if training.mixup or training.cutmix:
         raise ValueError(
             "training.mixup and training.cutmix must be 0 when distilling from cached logits: the teacher has seen "
-            "each "
-            "view, never the mixture of two, and its logits are not linear in the pixels. Set both to 0; synthetic "
-            "images (ImageMixer) are the mixing that a cache can hold"
+            "each view, never the mixture of two, and its logits are not linear in the pixels. Set both to 0; "
+            "synthetic images (ImageMixer) are the mixing that a cache can hold"
         )
     if views.num_views == 0:
         raise ValueError("views.num_views must be at least 1 to distil: the student trains on augmented views")

@@ -59,7 +59,7 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
     extra = {"synthetic": synthetic, "synthetic_logits": logits["-synthetic"]} if synthetic else {}
     for seed in experiment.seeds:
         start = {"images": images, "probe": student_probe}
-        config = experiment.finetune_config(experiment.student, seed)
+        config = experiment.finetune_config(seed)
         finetuned = run(f"finetune-seed{seed}", FINETUNE, config, start)
         taught = start | {"logits": logits[""]} | extra
         distilled = run(f"distill-seed{seed}", DISTILL, experiment.distill_config(seed), taught)
@@ -102,7 +102,7 @@ def _finetuned_teacher(
 ) -> tuple[ArtifactRef, dict[str, ArtifactRef]]:
     """The same with the whole teacher trained on the labels, so that it must look at the images again."""
     _, probe = _probed(experiment, run, "teacher", sets[""])
-    config = experiment.finetune_config(experiment.teacher, experiment.seeds[0])
+    config = experiment.finetune_teacher_config()
     model = run("finetune-teacher", FINETUNE, config, {"images": sets[""], "probe": probe})
     logits = {
         name: run(

@@ -48,7 +48,7 @@ def main() -> None:
             raise
         errors.print(
             f"[bold red]error:[/] the disk is full ({_plain(error)}). Finished artifacts are not affected: free some "
-            "space, for example with 'taskdistill collect', and run the same command again: it continues where it was",
+            "space and run the same command again; it continues where it was",
             soft_wrap=True,
         )
         sys.exit(1)

@@ -137,10 +137,10 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     """Build both networks before anything expensive starts, so that wrong names and weights are known in seconds."""
     if not any(step.action != "have" and step.stage.name in ("ingest", "extract") for step in plan.steps):
         return
-    from tasks.models.encoder import build_encoder  # torch and timm, only where there is work
+    from tasks.models.encoder import try_encoder  # torch and timm, only where there is work
 
     sizes = {
-        role: sum(parameter.numel() for parameter in build_encoder(backbone).parameters())
+        role: try_encoder(backbone)
         for role, backbone in (("teacher", experiment.teacher), ("student", experiment.student))
     }
     if sizes["student"] > sizes["teacher"]:

@@ -115,7 +115,7 @@ def discard(
 
 @commands.command()
 def collect(
-    keep_days: Annotated[float, typer.Option(help="Keep what was made in these last days, and what it needs.")] = 0.0,
+    keep_days: Annotated[float, typer.Option(help="Keep what was made in these last days, and what it needs.")] = 1.0,
     yes: Annotated[bool, typer.Option("--yes", help="Really remove.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -19,5 +19,9 @@ class StillNeededError(StoreError):
     """Something cannot be removed because other things stand on it or work on it."""
 
 
+class NotFiniteError(StoreError, ValueError):
+    """Numbers that float16 cannot hold."""
+
+
 class CacheMismatchError(StoreError):
     """Cached teacher outputs belong to other images, another encoder or other views than asked for."""

@@ -1,8 +1,8 @@
 """Canonical JSON and its SHA-256: the identity of a recipe.
 
-Only values with one exact text are accepted: None, bool, int, finite float, str, and lists and string-keyed mappings of
-them. Everything else is refused, never pickled or repr'd, because a fingerprint that depends on a memory address or a
-library version makes a cache that misses or lies.
+Only values with one exact text are accepted: None, bool, int, finite float, str, and lists and string-keyed mappings
+of them. Everything else is refused, never pickled or repr'd, because a fingerprint that depends on a memory address
+or a library version makes a cache that misses or lies.
 """
 
 import hashlib

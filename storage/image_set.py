@@ -4,10 +4,10 @@
     image-set.json             classes, rows of each shard, counts; written last
 
 Random access: a row group holds at most 512 KiB of images, or one image if larger, so that reading one image of a
-shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and every
-page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and re-encoded:
-nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits are resolved
-when decoding.
+shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and
+every page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and
+re-encoded: nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits
+are resolved when decoding.
 """
 
 import itertools
@@ -28,6 +28,8 @@ from storage.manifest import advice, check_layout
 
 ROW_GROUP_BYTES = 512 * 1024
 ROW_GROUP_ROWS = 128
+OPEN_SHARDS = 16
+"""Shards that a thread keeps open; systems allow a process about a thousand files."""
 INDEX = "image-set.json"
 
 SCHEMA = pa.schema(
@@ -175,6 +177,8 @@ class ImageSet:
         """An open shard and the first row of each of its groups; one of each per thread, as readers are not shared."""
         opened: dict[int, tuple[pq.ParquetFile, npt.NDArray[np.int64]]] = self._open.__dict__.setdefault("shards", {})
         if shard not in opened:
+            while len(opened) >= OPEN_SHARDS:  # the one opened first goes
+                opened.pop(next(iter(opened)))[0].close()
             file = self._opened(shard)
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             opened[shard] = file, np.fromiter(itertools.accumulate([0, *sizes[:-1]]), np.int64)
@@ -198,4 +202,6 @@ class ImageSet:
         return file
 
     def _damaged(self, shard: int, error: Exception) -> CorruptArtifactError:
+        if isinstance(error, OSError) and error.errno:
+            raise error  # the system's, such as too many open files: no fault of the bytes
         return CorruptArtifactError(f"{shard_path(self.folder, shard)} is damaged ({error}): {advice(self.folder)}")

@@ -113,7 +113,8 @@ def check_file(folder: Path, name: str) -> Path:
 def check_layout(folder: Path, names: Iterable[str]) -> None:
     """Compare the small files that say how to read an artifact with its manifest; a draft, which has none, passes.
 
-    Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the rest.
+    Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the
+    rest.
     """
     if not (folder / MANIFEST).is_file():
         return

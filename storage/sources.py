@@ -1,8 +1,8 @@
 """Content digests of what lies outside the store: image folders and weight files.
 
 A digest is taken once by reading every byte; afterwards a file whose size and modification time are unchanged is not
-read again. The digest of a folder covers the relative paths and contents of all its files, so it is the same
-wherever the folder lies. Hidden files are left out: desktop programs write them unasked.
+read again. The digest of a folder covers the relative paths and contents of all its files, so it is the same wherever
+the folder lies. Hidden files are left out: desktop programs write them unasked.
 """
 
 import hashlib

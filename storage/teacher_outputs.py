@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from storage.errors import CacheMismatchError, CorruptArtifactError
+from storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
 from storage.files import atomic
 from storage.manifest import advice, check_layout
 
@@ -48,7 +48,8 @@ class Chunk(NamedTuple):
 
 
 def rows_per_chunk(num_rows: int, row_shape: Sequence[int]) -> int:
-    """S: about 4 MiB of float16, between 256 and 4096 rows and a power of two; small sets get at least 4 chunks a view.
+    """S: about 4 MiB of float16, between 256 and 4096 rows and a power of two; small sets get at least 4 chunks a
+    view.
 
     It depends on the shape of the artifact alone, so that no setting of speed can change the files.
     """
@@ -114,12 +115,13 @@ class TeacherOutputsWriter:
     def write(
         self, chunk: Chunk, outputs: Half, views: npt.NDArray[np.float32], thumbnails: npt.NDArray[np.uint8]
     ) -> None:
-        """Store one whole chunk: outputs [n, ...], views [n, 9], thumbnails [n, 64]; ValueError where not finite."""
+        """Store one whole chunk: outputs [n, ...], views [n, 9], thumbnails [n, 64]; NotFiniteError where float16
+        cannot hold them.
+        """
         if not np.isfinite(outputs).all():
-            raise ValueError(
+            raise NotFiniteError(
                 f"the network's outputs for rows {chunk.start} to {chunk.stop}, view {chunk.view} are not finite in "
-                "float16: "
-                "its weights or its normalisation (mean, std) are wrong"
+                "float16: its weights or its normalisation (mean, std) are wrong"
             )
         rows = slice(chunk.start, chunk.stop)
         self._views[rows, chunk.view] = views

@@ -1,6 +1,7 @@
 """Looking after a store: verify every byte, discard what is broken, collect what nothing needs."""
 
 import logging
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -56,7 +57,8 @@ def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[Art
 def discard(store: ArtifactStore, ref: ArtifactRef, *, with_dependents: bool = False) -> list[ArtifactRef]:
     """Remove an artifact, or its draft; returns what was removed.
 
-    Refuses while other artifacts were made from it, unless told to take them along. Labels on removed artifacts go too.
+    Refuses while other artifacts were made from it, unless told to take them along. Labels on removed artifacts go
+    too.
     """
     if ref not in store and ref in store.drafts():
         store.remove_draft(ref)
@@ -99,7 +101,10 @@ def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> 
 
 
 def collect(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> None:
-    """Remove artifacts, dependents before their sources, with the labels that point at them."""
+    """Remove artifacts, dependents before their sources, with the labels that point at them; and what is in the
+    trash.
+    """
+    shutil.rmtree(store.root / "trash", ignore_errors=True)
     labels = store.labels()
     for ref in refs:
         store.remove(ref)

@@ -72,8 +72,8 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     except (SafetensorError, OSError) as error:
         raise StoreError(
             f"{path} is not a safetensors file ({error}). Pickled checkpoints (.pth, .pt, .bin, .ckpt) can run code "
-            "and are not "
-            "read: convert yours with safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+            "and are not read: convert yours with safetensors.torch.save_file(torch.load(path, weights_only=True), "
+            "new_path)"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """Stage "distill": train the student on labels and on the teacher's cached logits; no teacher runs.
 
 One batch holds B real images and, where there is a synthetic image-set, B * synthetic_ratio synthetic ones. The
-labels teach on the real ones only, the teacher on all: L = (1 - alpha) * mean_real(task) + alpha *
-mean_all(distill). The views are those stored with the logits, cut again at the student's size; a sample of them is
-compared with the thumbnails of what the teacher saw.
+labels teach on the real ones only, the teacher on all: L = (1 - alpha) * mean_real(task) + alpha * mean_all(distill).
+The views are those stored with the logits, cut again at the student's size; a sample of them is compared with the
+thumbnails of what the teacher saw.
 """
 
 import functools
@@ -32,7 +32,8 @@ from tasks.training import Batch, Part, Terms, Work
 CHECK_EVERY = 64
 """One in this many images is compared with what the teacher saw."""
 CHECK_TOLERANCE = 8.0
-"""Mean grey levels (0-255) by which two sizes of one view may differ; other views of the same image differ by tens."""
+"""Mean grey levels (0-255) by which two sizes of one view may differ; other views of the same image differ by tens.
+"""
 
 
 class Taught(NamedTuple):
@@ -135,10 +136,9 @@ def _check_seen(source: ViewSource, chosen: Drawn, pixels_NSS3: npt.NDArray[np.u
         if distance > CHECK_TOLERANCE:
             raise CacheMismatchError(
                 f"image {source.images.ids[row]!r}: the view cut now differs from the one the teacher saw by "
-                f"{distance:.0f} grey levels "
-                f"on average (at most {CHECK_TOLERANCE:.0f} for the same view): Pillow decodes or resizes "
-                "differently than when "
-                "the logits were made. Install the versions named in the manifest of the logits, or extract again"
+                f"{distance:.0f} grey levels on average (at most {CHECK_TOLERANCE:.0f} for the same view): Pillow "
+                "decodes or resizes differently than when the logits were made. Install the versions named in the "
+                "manifest of the logits, or extract again"
             )
 
 

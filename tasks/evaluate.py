@@ -55,7 +55,7 @@ def run_on_logits(config: EvaluateConfig, job: Job) -> Summary:
     for split in config.splits:
         rows = images.rows_of(split)
         views_N9 = logits.view_fields(0, logits.shape[0], 0)[rows]
-        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, side_px=logits.shape[-1]))
+        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, logits.attributes["side_px"]))
         summary["scores"][split] = _write(
             problem, job, images, split, _clean_outputs(logits, images, rows), targets, None
         )

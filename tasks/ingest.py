@@ -156,9 +156,7 @@ def _check_quarantine(
 
 
 def _duplicates(kept: Sequence[Candidate], files: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    """Return each group of byte-identical images that lies in more than one split: they make test scores look
-    better.
-    """
+    """Return each group of byte-identical images that lies in several splits: they make test scores look better."""
     split_of = {candidate.id: candidate.split for candidate in kept}
     groups = defaultdict(list)
     for file in files:

@@ -34,8 +34,9 @@ def run(config: PrecomputeConfig, job: Job) -> Summary:
         row_shape=row_shape,
         attributes=_attributes(features.attributes, description),
     )
+    missing = writer.missing()
     total = len(writer.chunks())
-    for chunk in writer.missing():
+    for done, chunk in enumerate(missing, start=total - len(missing) + 1):
         features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
         logits_NK = head(select_blocks(features_NRD, indices)).to(torch.float16).cpu().numpy()
         writer.write(
@@ -44,7 +45,7 @@ def run(config: PrecomputeConfig, job: Job) -> Summary:
             features.view_fields(chunk.start, chunk.stop, chunk.view),
             features.thumbnails(chunk.start, chunk.stop, chunk.view),
         )
-        job.report("chunks", total - len(writer.missing()), total)
+        job.report("chunks", done, total)
     return {"images": num_rows, "views": num_views, "outputs": list(row_shape), "encoder_forwards": 0}
 
 
@@ -80,6 +81,7 @@ def _attributes(shown: dict[str, object], description: ModelDescription) -> dict
         "images": shown["images"],
         "views": shown["views"],
         "encoder": description.encoder,
+        "side_px": description.preprocessing["side_px"],
         "problem": description.problem,
         "classes": description.classes,
     }

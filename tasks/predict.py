@@ -45,8 +45,8 @@ def predict(
     parts = [rows[start : start + size].tolist() for start in range(0, len(rows), size)]
     outputs, targets, speeds = [], [], []
     for batch in prefetch(lambda part: _batch(problem, source, part), parts, workers=runtime.workers):
-        images_NCHW = normalise(batch.pixels, source.preprocessing, device)
         began = time.perf_counter()
+        images_NCHW = normalise(batch.pixels, source.preprocessing, device)
         with autocast(device, precision):
             outputs.append(model(images_NCHW).float().cpu())
         speeds.append(len(batch.pixels) / (time.perf_counter() - began))

@@ -29,7 +29,7 @@ from tasks.stage import Job, Summary
 LEARNING_RATE_BATCH = 256
 
 
-class Candidate(NamedTuple):
+class Cell(NamedTuple):
     """One cell of the grid."""
 
     input: str
@@ -71,7 +71,7 @@ def run(config: ProbeConfig, job: Job) -> Summary:
 
 def _grid(
     settings: ProbeSettings, features: TeacherOutputs, problem: Problem, num_classes: int, device: torch.device
-) -> list[Candidate]:
+) -> list[Cell]:
     width = features.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -80,12 +80,12 @@ def _grid(
             indices = block_indices(features.attributes["blocks"], PROBE_INPUTS[name])
             for learning_rate in settings.learning_rates:
                 head = problem.head(width * len(indices), num_classes).to(device)
-                grid.append(Candidate(name, learning_rate, indices, head))
+                grid.append(Cell(name, learning_rate, indices, head))
     return grid
 
 
 def _train(
-    grid: list[Candidate],
+    grid: list[Cell],
     images: ImageSet,
     features: TeacherOutputs,
     settings: ProbeSettings,
@@ -135,7 +135,7 @@ def _validation(
 
 
 @torch.inference_mode()
-def _scored(candidate: Candidate, features_NRD: Tensor, targets: Tensor, problem: Problem) -> dict[str, str | float]:
+def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> dict[str, str | float]:
     outputs = candidate.head.eval()(select_blocks(features_NRD, candidate.indices))
     return {
         "input": candidate.input,

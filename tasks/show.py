@@ -1,11 +1,12 @@
 """Showing all views of an image-set to a frozen network and writing what it says: the body of extract and of
 precompute-images.
 
-Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished
-chunks. Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that
-are missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
+Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished chunks.
+Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are
+missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
 """
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from tasks.stage import Job
 WRITE_AHEAD = 2
 
 
-class Part(NamedTuple):
+class Span(NamedTuple):
     """Some rows of a chunk: what one forward pass is given."""
 
     chunk: Chunk
@@ -42,7 +43,7 @@ class Looks(NamedTuple):
     thumbnails_N64: Pixels
 
 
-class Seen(NamedTuple):
+class Said(NamedTuple):
     """What stays of a batch, and of a whole chunk: outputs [N, ...], views [N, 9], thumbnails [N, 64]."""
 
     outputs: Half
@@ -50,7 +51,7 @@ class Seen(NamedTuple):
     thumbnails_N64: Pixels
 
 
-Write = Callable[[Chunk, Seen], None]
+Write = Callable[[Chunk, Said], None]
 
 
 def show_all(
@@ -60,24 +61,30 @@ def show_all(
     device: torch.device,
     job: Job,
 ) -> tuple[int, float]:
-    """Fill every missing chunk; returns how many images the network was shown and how many seconds it computed."""
+    """Fill every missing chunk; returns how many images the network was shown and how many a second (median over
+    batches).
+    """
     missing = writer.missing()
     batch = job.runtime.inference_batch_size
     parts = [
-        Part(chunk, start, min(start + batch, chunk.stop))
+        Span(chunk, start, min(start + batch, chunk.stop))
         for chunk in missing
         for start in range(chunk.start, chunk.stop, batch)
     ]
     total = writer.num_rows * writer.num_views
     done = total - sum(part.stop - part.start for part in parts)
-    shown, seconds = 0, 0.0
+    shown, block = 0, -1
+    speeds: list[float] = []
     with _background_writer(writer) as write:
         cut = prefetch(lambda part: _looks(source, part), parts, workers=job.runtime.workers)
         for part, look in zip(parts, cut, strict=True):
+            if part.chunk.block != block:  # all views of some rows come together, then none of those rows again
+                source.forget_pixels()
+                block = part.chunk.block
             began = time.perf_counter()
             outputs = _forward(network, look, source.preprocessing, device)
-            seconds += time.perf_counter() - began
-            new = Seen(outputs, look.views_N9, look.thumbnails_N64)
+            speeds.append((part.stop - part.start) / (time.perf_counter() - began))
+            new = Said(outputs, look.views_N9, look.thumbnails_N64)
             if part.start == part.chunk.start:
                 seen = _room_for(part.chunk, new)
             _copy(new, seen, part)
@@ -85,27 +92,27 @@ def show_all(
             job.report("views", done + shown, total)
             if part.stop == part.chunk.stop:
                 write(part.chunk, seen)
-    return shown, seconds
+    return shown, statistics.median(speeds) if speeds else 0.0
 
 
-def _looks(source: ViewSource, part: Part) -> Looks:
+def _looks(source: ViewSource, part: Span) -> Looks:
     rows = range(part.start, part.stop)
     views_N9 = source.views(rows, [part.chunk.view] * len(rows))
     pixels_NSS3 = source.cut(rows, views_N9)
     return Looks(pixels_NSS3, views_N9, np.stack([thumbnail(view_SS3) for view_SS3 in pixels_NSS3]))
 
 
-def _room_for(chunk: Chunk, first: Seen) -> Seen:
+def _room_for(chunk: Chunk, first: Said) -> Said:
     """Return arrays for the whole chunk, shaped like those of its first batch.
 
-    A chunk is filled in place: small arrays kept from each batch would lie in the holes that activations leave, so that
-    the next activations do not fit there (tiny ViT, 8,000 images: the heap grew by 190 MB; in place by 50 MB).
+    A chunk is filled in place: small arrays kept from each batch would lie in the holes that activations leave, so
+    that the next activations do not fit there (tiny ViT, 8,000 images: the heap grew by 190 MB; in place by 50 MB).
     """
     num_rows = chunk.stop - chunk.start
-    return Seen(*(np.empty((num_rows, *field.shape[1:]), field.dtype) for field in first))
+    return Said(*(np.empty((num_rows, *field.shape[1:]), field.dtype) for field in first))
 
 
-def _copy(batch: Seen, seen: Seen, part: Part) -> None:
+def _copy(batch: Said, seen: Said, part: Span) -> None:
     rows = slice(part.start - part.chunk.start, part.stop - part.chunk.start)
     seen.outputs[rows] = batch.outputs
     seen.views_N9[rows] = batch.views_N9
@@ -127,7 +134,7 @@ def _background_writer(writer: TeacherOutputsWriter) -> Iterator[Write]:
     with ThreadPoolExecutor(1, thread_name_prefix="chunk-writer") as thread:
         unwritten: deque[Future[None]] = deque()
 
-        def write(chunk: Chunk, seen: Seen) -> None:
+        def write(chunk: Chunk, seen: Said) -> None:
             while len(unwritten) >= WRITE_AHEAD:
                 unwritten.popleft().result()
             unwritten.append(thread.submit(writer.write, chunk, *seen))

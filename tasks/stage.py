@@ -1,7 +1,7 @@
 """Stages as data, and the one function that runs them.
 
-A stage is declared once (`tasks.stages`) and run by flows, command line and tests through `execute`. It knows
-nothing of Prefect, of where artifacts lie, or of whether there is anything to do: the store knows that.
+A stage is declared once (`tasks.stages`) and run by flows, command line and tests through `execute`. It knows nothing
+of Prefect, of where artifacts lie, or of whether there is anything to do: the store knows that.
 """
 
 import importlib
@@ -60,7 +60,8 @@ class Stage(Generic[C]):
     output: str
     """Kind of artifact it makes."""
     run: str
-    """`package.module:function`, called with (config, job), returning the summary; imported only when there is work."""
+    """`package.module:function`, called with (config, job), returning the summary; imported only when there is work.
+    """
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
 
     def recipe(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> dict[str, Any]:

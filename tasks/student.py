@@ -10,7 +10,8 @@ from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
-from tasks.models.encoder import build_encoder, encoder_fingerprint
+from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
+from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, load_head, on_device
 from tasks.predict import predict
 from tasks.problems.pictures import draw_history
@@ -25,15 +26,15 @@ def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSe
     Raises CacheMismatchError where the probe belongs to another encoder or other classes.
     """
     description = ModelDescription.read(job.inputs["probe"])
-    if description.encoder != encoder_fingerprint(backbone, job.external.get("backbone.file", "")):
+    if description.encoder != encoder_fingerprint(backbone, job.external):
         raise CacheMismatchError(
-            f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with "
-            "these weights: "
-            "run extract and probe for this backbone first"
+            f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
+            "weights: run extract and probe for this backbone first"
         )
     if description.classes != images.classes:
         raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
-    encoder = build_encoder(backbone, drop_path=training.drop_path)
+    encoder = build_encoder_as_named(backbone, job.external, drop_path=training.drop_path)
+    encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
     head = load_head(job.inputs["probe"], description, encoder.width)
     return on_device(TaskModel(encoder, description.blocks, head), device_of(job.runtime))
 

@@ -1,9 +1,9 @@
 """The one optimisation loop: finetune and distill differ in the batch they make and the loss they compute, and in
 nothing else.
 
-Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the
-same weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`,
-and the random numbers of stochastic depth from a generator seeded anew at each step.
+Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the same
+weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the
+random numbers of stochastic depth from a generator seeded anew at each step.
 """
 
 import itertools
@@ -35,6 +35,8 @@ from tasks.stage import Report
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT_SHARE = 0.05
+"""Checkpoints may take no more than this share of the time, however large the model."""
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -114,17 +116,18 @@ class Trainer:
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, report: Report) -> None:
         """Train to the last step, writing checkpoints into the draft; raises TrainingDivergedError."""
         self._restore(draft)
-        saved = time.monotonic()
+        saved, pause = time.monotonic(), checkpoint_seconds
         jobs = itertools.islice(self._work.jobs(self.state.step), self.num_steps - self.state.step)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for batch in prefetch(lambda make: make(), jobs, workers=workers):
                 self._step(batch)
                 if self._ends_epoch(self.state.step):
                     self._validate()
                 report("steps", self.state.step, self.num_steps)
-                if time.monotonic() - saved >= checkpoint_seconds:
+                if (began := time.monotonic()) - saved >= pause:
                     self._save(draft)
                     saved = time.monotonic()
+                    pause = max(checkpoint_seconds, (saved - began) / CHECKPOINT_SHARE)
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
@@ -150,8 +153,7 @@ class Trainer:
             if not torch.isfinite(terms.loss):
                 raise TrainingDivergedError(
                     f"the loss is {terms.loss.item()} at step {step} of {self.num_steps}. Lower "
-                    "training.learning_rate, or look at "
-                    f"the images of this batch: {', '.join(batch.ids)}"
+                    f"training.learning_rate, or look at the images of this batch: {', '.join(batch.ids)}"
                 )
             (terms.loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             self._note(terms)

@@ -67,6 +67,12 @@ class DecodedImages:
                 self._free_bytes -= pixels.nbytes
         return pixels
 
+    def forget(self) -> None:
+        """Drop what is kept, where the images to come are others."""
+        with self._lock:
+            self._free_bytes += sum(pixels.nbytes for pixels in self._kept.values())
+            self._kept = {}
+
 
 class ViewSource:
     """Shows views of an image-set to one network, at that network's size and resampling."""
@@ -91,6 +97,10 @@ class ViewSource:
                 for row, view in zip(rows, views_N9, strict=True)
             ]
         )
+
+    def forget_pixels(self) -> None:
+        """Drop the decoded images, where those to come are others."""
+        self._decoded.forget()
 
     def _view(self, row: int, number: int) -> View:
         height, width = int(self.images.heights[row]), int(self.images.widths[row])

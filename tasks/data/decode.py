@@ -34,8 +34,8 @@ def header_size(data: bytes) -> tuple[int, int]:
 def decode_rgb(data: bytes) -> Pixels:
     """Return the pixels as uint8 [H, W, 3], RGB, upright.
 
-    16-bit greys are scaled to 8, transparent pixels lie on white, CMYK and palettes are converted; the first frame
-    of several.
+    16-bit greys are scaled to 8, transparent pixels lie on white, CMYK and palettes are converted; the first frame of
+    several.
     """
     with _opened(data) as picture:
         try:

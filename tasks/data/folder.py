@@ -17,7 +17,14 @@ def list_images(config: IngestConfig) -> list[Candidate]:
     tops = {path.parts[0] for path in paths if len(path.parts) > 1}
     if not tops:
         raise DatasetError(f"{folder} holds no class folders: expected class/file.jpg or train/class/file.jpg below it")
-    with_splits = {top.lower() for top in tops} <= SPLIT_NAMES.keys()
+    splits = {top for top in tops if top.lower() in SPLIT_NAMES}
+    with_splits = splits == tops
+    if len(splits) > 1 and not with_splits:
+        raise DatasetError(
+            f"{folder} has split folders ({', '.join(sorted(splits))}) beside others "
+            f"({', '.join(sorted(tops - splits))}): move the others elsewhere, or the splits into a folder of their "
+            "own"
+        )
     depth = 3 if with_splits else 2
     candidates = [
         Candidate(

@@ -31,8 +31,8 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
     """Return the candidates with train, val and test all present, and a sentence for each split that was made.
 
     A made split takes about a share of each class of train, at least one image: those whose hashed id lies below the
-    share. So adding images later moves none of the others to another side, unless a class is so small that chance
-    had to be corrected.
+    share. So adding images later moves none of the others to another side, unless a class is so small that chance had
+    to be corrected.
     """
     named = Counter(candidate.split for candidate in candidates)
     if named[""] and len(named) > 1:
@@ -62,8 +62,7 @@ def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> Non
         counts = ", ".join(f"{name!r} has {train[name]}" for name in rare[:5])
         raise DatasetError(
             f"each class needs at least {MIN_TRAIN_IMAGES} training images (and one more for each split that is "
-            f"made): {counts}. "
-            "Add images, or remove the class"
+            f"made): {counts}. Add images, or remove the class"
         )
 
 

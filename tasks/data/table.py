@@ -46,6 +46,8 @@ def _candidate(folder: Path, table: Path, number: int, row: dict[str, Any]) -> C
 
 def _inside(path: str, where: str) -> PurePosixPath:
     relative = PurePosixPath(path)
+    if any(part.startswith(".") and part != ".." for part in relative.parts):
+        raise DatasetError(f"{where}: {path!r} is hidden, and hidden files have no part in a dataset: rename it")
     if relative.is_absolute() or ".." in relative.parts:
         raise DatasetError(f"{where}: {path!r} leads out of the dataset's folder: use paths relative to data.path")
     return relative

@@ -21,10 +21,9 @@ class Seen(NamedTuple):
 class ViewCache:
     """Outputs of chosen images, joined by image id.
 
-    The first use of a view reads each of its chunks once; after that a batch is one `np.take`. Earlier views are
-    kept while the budget lasts, the oldest going first, and one view is always held, so training in the order of
-    epochs reads
-    ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
+    The first use of a view reads each of its chunks once; after that a batch is one `np.take`. Earlier views are kept
+    while the budget lasts, the oldest going first, and one view is always held, so training in the order of epochs
+    reads ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
     """
 
     def __init__(self, outputs: TeacherOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
@@ -32,6 +31,7 @@ class ViewCache:
         self._rows = rows_by_id(outputs.ids, ids)
         self._budget_bytes = budget_mb * 2**20
         self._held: dict[int, Seen] = {}
+        self._view_bytes = 0
 
     def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> Seen:
         """Return what the network saw and said for items (positions in `ids`) in the given views, each [n]."""
@@ -50,12 +50,12 @@ class ViewCache:
 
     def _view(self, view: int) -> Seen:
         if view not in self._held:
+            while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
+                del self._held[next(iter(self._held))]
             every = (0, self._source.shape[0], view)
             whole = Seen(self._source.view(view), self._source.view_fields(*every), self._source.thumbnails(*every))
             self._held[view] = _rows(whole, self._rows)
-            size = sum(field.nbytes for field in self._held[view])
-            while len(self._held) > 1 and size * len(self._held) > self._budget_bytes:
-                del self._held[next(iter(self._held))]
+            self._view_bytes = sum(field.nbytes for field in self._held[view])
         return self._held[view]
 
 

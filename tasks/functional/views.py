@@ -2,7 +2,8 @@
 
 A view is nine numbers (VIEW_FIELDS): an integer box in source pixels, a flip, three colour factors and their order.
 They are drawn once from blake2b(seed/image id/view) and stored beside the teacher's outputs. A stored view does not
-depend on any library's random numbers, and lets a teacher at 224 px and a student at 128 px look at the very same crop.
+depend on any library's random numbers, and lets a teacher at 224 px and a student at 128 px look at the very same
+crop.
 
 All pixel work is on uint8 with Pillow's resampling (the one timm's weights were evaluated with): integer boxes and
 uint8 colours give the same bytes whatever the number of threads.
@@ -38,7 +39,8 @@ Pixels = npt.NDArray[np.uint8]
 def clean_view(height: int, width: int, crop_share: float, mode: str) -> View:
     """Return the view without augmentation that a model is evaluated on.
 
-    Mode "center": the central square of `crop_share` of the shorter side (crop_pct in timm). "squash": the whole image.
+    Mode "center": the central square of `crop_share` of the shorter side (crop_pct in timm). "squash": the whole
+    image.
     """
     if mode == "squash":
         box = (0, 0, height, width)

@@ -2,7 +2,8 @@
 
 glibc maps every allocation above its threshold (at most 32 MiB when it adapts by itself) from the kernel and unmaps
 it when freed. The activations of a convolutional network on a CPU are that large, so each layer faults its pages in
-anew: measured with MobileNetV2 1.0 at 224 px, batch 16, one thread: 54 images/s by default, 133 with freed memory kept.
+anew: measured with MobileNetV2 1.0 at 224 px, batch 16, one thread: 54 images/s by default, 133 with freed memory
+kept.
 """
 
 import ctypes

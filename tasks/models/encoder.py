@@ -1,16 +1,17 @@
-"""What an encoder is: images in, a few summary vectors out. A new source of models implements this and nothing
-else.
-"""
+"""What an encoder is: images in, a few summary vectors out. A new source of models implements this and nothing else."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from configs.choices import MODEL_SOURCES, load
 from configs.errors import UserError
 from configs.models import Backbone
+from storage.files import sha256_of
 from storage.fingerprint import fingerprint
 from tasks.models.preprocessing import Preprocessing
 
@@ -54,17 +55,42 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
     return encoder
 
 
-def encoder_fingerprint(backbone: Backbone, weights_digest: str) -> str:
-    """Return the identity of a pretrained encoder: its settings and, for a file, the content of its weights."""
-    return fingerprint({"backbone": backbone.identity(), "weights": weights_digest})
+@torch.inference_mode()
+def try_encoder(backbone: Backbone) -> int:
+    """Build an encoder and show it one black image; returns its number of parameters, or raises ModelError."""
+    encoder = build_encoder(backbone).eval()
+    try:
+        encoder.summarise(torch.zeros(1, 3, backbone.input_px, backbone.input_px))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ModelError(
+            f"{backbone.name} cannot see an image of {backbone.input_px} px ({error}): set its input_px to what it "
+            "was made for, or pass img_size in its arguments where the model takes it"
+        ) from error
+    return sum(parameter.numel() for parameter in encoder.parameters())
+
+
+def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, drop_path: float = 0.0) -> Encoder:
+    """Build a stage's encoder, and make sure its files are still those the stage's recipe was written for."""
+    encoder = build_encoder(backbone, drop_path=drop_path)
+    for name, path in backbone.locations("backbone.").items():
+        if Path(path).is_file() and sha256_of(Path(path).expanduser()) != external[name]:
+            raise ModelError(
+                f"{path} was replaced while this run was waiting or loading it: run the same command again"
+            )
+    return encoder
+
+
+def encoder_fingerprint(backbone: Backbone, external: Mapping[str, str]) -> str:
+    """Return the identity of a stage's encoder: its settings and the content of its files (`Job.external`)."""
+    contents = {name: digest for name, digest in external.items() if name.startswith("backbone.")}
+    return fingerprint({"backbone": backbone.identity(), "external": contents})
 
 
 def block_indices(encoder_blocks: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Return where the wanted blocks stand; ModelError where the encoder has no such block."""
     if missing := [block for block in wanted if block not in encoder_blocks]:
         raise ModelError(
-            f"this encoder gives the blocks {list(encoder_blocks)}, not {missing}: convolutional networks have "
-            "'last' only; "
-            "set the probe's inputs to ['last']"
+            f"this encoder gives the blocks {list(encoder_blocks)}, not {missing}: set the probe's inputs to "
+            "['last'], which every encoder has"
         )
     return [list(encoder_blocks).index(block) for block in wanted]

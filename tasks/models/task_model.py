@@ -13,7 +13,7 @@ from configs.choices import PROBLEMS, load
 from configs.models import Backbone
 from storage.weights import ModelDescription, read_committed_tensors
 from tasks.models.cpu_memory import keep_freed_memory
-from tasks.models.encoder import Encoder, block_indices, build_encoder
+from tasks.models.encoder import Encoder, ModelError, block_indices, build_encoder
 from tasks.models.preprocessing import Preprocessing
 
 M = TypeVar("M", bound=nn.Module)
@@ -46,6 +46,10 @@ def device_of(runtime: RuntimeConfig) -> torch.device:
     """Return the device to compute on, and prepare this process for it: threads of an operation, memory."""
     torch.set_num_threads(runtime.threads)
     keep_freed_memory()
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            "runtime.device is cuda, but torch sees no CUDA device: set it to auto or cpu, or install torch for CUDA"
+        )
     if runtime.device != "auto":
         return torch.device(runtime.device)
     if torch.cuda.is_available():

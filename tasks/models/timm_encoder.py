@@ -26,6 +26,8 @@ class TimmEncoder(Encoder):
         self.model = model
         self.preprocessing = preprocessing
         has_tokens = getattr(model, "cls_token", None) is not None and _gives_prefix_tokens(model)
+        # EVA-02 and BEiT pool the patches and normalise after: their CLS token was never read, and has no final norm.
+        has_tokens = has_tokens and not isinstance(getattr(model, "norm", None), nn.Identity)
         self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
         self.width = int(model.num_features if has_tokens else model.head_hidden_size)
 
@@ -66,7 +68,7 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     """Build the timm model that a backbone's settings describe; ModelError where name, arguments or weights do not
     fit.
     """
-    _check_name(backbone.name)
+    _check_name(backbone)
     arguments = dict(backbone.arguments) | ({"drop_path_rate": drop_path} if drop_path else {})
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
@@ -76,13 +78,16 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     return TimmEncoder(model, _preprocessing(model, backbone))
 
 
-def _check_name(name: str) -> None:
-    architecture, _, tag = name.partition(".")
+def _check_name(backbone: Backbone) -> None:
+    architecture, _, tag = backbone.name.partition(".")
     if not timm.is_model(architecture):
-        raise ModelError(f"timm has no model {name!r}{nearest(architecture, timm.list_models())}")
+        raise ModelError(f"timm has no model {backbone.name!r}{nearest(architecture, timm.list_models())}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ModelError(f"timm's {architecture} has no weights {tag!r}{nearest(tag, tags)}")
+    if not tag and backbone.weights == "hub":
+        # Which weights a bare name means changes from one timm to the next, and cached features would not know.
+        raise ModelError(f"{backbone.name!r} does not say which weights: write {architecture}.TAG{nearest('', tags)}")
 
 
 def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
@@ -100,6 +105,11 @@ def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
     except RuntimeError as error:
         raise ModelError(
             f"the weights {backbone.file or backbone.weights} do not fit {backbone.name}: {error}"
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"the weights of {backbone.name} could not be downloaded ({error}). Try again with a connection, or set "
+            "weights=file and file=... to a safetensors file you have"
         ) from error
     except TypeError as error:
         raise ModelError(f"{backbone.name} does not take the arguments {backbone.arguments}: {error}") from error
@@ -129,8 +139,8 @@ def _check_loaded(model: nn.Module, untrained: nn.Module, backbone: Backbone, in
         unknown = sorted(set(in_file) - model.state_dict().keys())
         raise ModelError(
             f"the weights {backbone.file} do not fit {backbone.name}: {len(unloaded)} of its parameters are not in "
-            "the file, such "
-            f"as {unloaded[:5]}; the file has {len(in_file)} tensors, of which the model does not know {unknown[:5]}"
+            f"the file, such as {unloaded[:5]}; the file has {len(in_file)} tensors, of which the model does not "
+            f"know {unknown[:5]}"
         )
 
 

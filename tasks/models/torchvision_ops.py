@@ -1,8 +1,9 @@
-"""Lets torchvision import beside a torch whose build differs from its own, such as a CPU torch with the ordinary wheel.
+"""Lets torchvision import beside a torch whose build differs from its own, such as a CPU torch with the ordinary
+wheel.
 
-torchvision 0.28 registers shapes for its compiled operators at import, and fails when their library could not be loaded
-("operator torchvision::nms does not exist"). timm and transformers import torchvision but use none of these, so
-declaring them without an implementation is enough. Calling one still fails, with torch's own message.
+torchvision 0.28 registers shapes for its compiled operators at import, and fails when their library could not be
+loaded ("operator torchvision::nms does not exist"). timm and transformers import torchvision but use none of these,
+so declaring them without an implementation is enough. Calling one still fails, with torch's own message.
 """
 
 import importlib.util

@@ -15,9 +15,7 @@ MAX_NAMED_CLASSES = 40
 
 
 def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[str]) -> None:
-    """Draw a confusion matrix: rows are the true classes, shaded by the share of the row, with counts while they
-    fit.
-    """
+    """Draw a confusion matrix: a row for each true class, shaded by shares of the row, with counts while they fit."""
     shares_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
     side = min(4 + 0.35 * len(classes), 16)
     figure = Figure(figsize=(side, side), layout="constrained")
