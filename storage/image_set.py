@@ -202,6 +202,6 @@ class ImageSet:
         return file
 
     def _damaged(self, shard: int, error: Exception) -> CorruptArtifactError:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
             raise error  # the system's, such as too many open files: no fault of the bytes
         return CorruptArtifactError(f"{shard_path(self.folder, shard)} is damaged ({error}): {advice(self.folder)}")

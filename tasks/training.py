@@ -35,8 +35,8 @@ from tasks.stage import Report
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SHARE = 0.05
-"""Checkpoints may take no more than this share of the time, however large the model."""
+RARER = 20
+"""Checkpoints that take long are written less often, up to so many times, to take no more than a twentieth of the time."""
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -127,7 +127,7 @@ class Trainer:
                 if (began := time.monotonic()) - saved >= pause:
                     self._save(draft)
                     saved = time.monotonic()
-                    pause = max(checkpoint_seconds, (saved - began) / CHECKPOINT_SHARE)
+                    pause = checkpoint_seconds * min(max(1.0, (saved - began) * RARER / checkpoint_seconds), RARER)
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""

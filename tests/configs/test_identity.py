@@ -72,7 +72,8 @@ def test_no_setting_of_the_runtime_enters_the_identity_of_any_stage():
         experiment.probe_config(experiment.probe),
         experiment.precompute_config(),
         experiment.precompute_images_config(),
-        experiment.finetune_config(experiment.student, seed=0),
+        experiment.finetune_config(seed=0),
+        experiment.finetune_teacher_config(),
         experiment.distill_config(seed=0),
         experiment.evaluate_config(),
     ]

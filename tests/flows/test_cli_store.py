@@ -110,11 +110,11 @@ def test_collect_shows_what_no_label_needs_and_removes_it_only_when_told(
         made[step]
         for step in ("evaluate-teacher", "evaluate-finetuned-seed0", "evaluate-distilled-seed0", "finetune-seed0")
     }
-    shown = taskdistill("collect", "--json")
+    shown = taskdistill("collect", "--keep-days", "0", "--json")
     assert {ArtifactRef.parse(text) for text in shown.json["artifacts"]} == unneeded
     assert len(finished.references()) == len(made)
 
-    taskdistill("collect", "--yes")
+    taskdistill("collect", "--keep-days", "0", "--yes")
     assert set(finished.references()) == set(made.values()) - unneeded
 
 
