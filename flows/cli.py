@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.logging import RichHandler
 from rich.table import Table
 
@@ -36,7 +37,7 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
     )
-    for chatty in ("httpx", "timm"):
+    for chatty in ("httpx", "timm", "tasks.stage"):  # stages are shown by flows.running
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app()
@@ -70,12 +71,12 @@ def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_jso
     if as_json:
         print_json({"store": str(store.root), "stages": [_step_row(step) for step in steps]})
         return
-    table = Table(title=f"{experiment.name} in {store.root}")
-    for column in ("step", "action", "", "size", "artifact"):
-        table.add_column(column, overflow="fold")
+    table = Table(title=f"{experiment.name} in {store.root}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("step", "action", "because", "size", "artifact"):
+        table.add_column(column, no_wrap=column != "because")
     for step in steps:
         size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
-        table.add_row(step.name, step.action, step.because, size, step.ref.short)
+        table.add_row(step.name, step.action, step.because, size, step.ref.fingerprint[:12])
     output.print(table)
 
 

@@ -107,7 +107,7 @@ def _no_step(name: str, steps: Sequence[str]) -> str:
             f"stage {name!r} has no part in this experiment, whose steps are {', '.join(steps)}. Settings such as "
             "teacher_training decide which stages have one"
         )
-    return f"there is no step {name!r}{nearest(name, steps)}"
+    return f"there is no step or stage {name!r}{nearest(name, {*steps, *(stage.name for stage in STAGES)})}"
 
 
 def _given(step: Step, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) -> Step:

@@ -5,15 +5,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.tree import Tree
 
+from configs.choices import nearest
 from configs.loading import dump_preset, preset_names
 from flows.printing import AsJson, Reference, output, print_json, size_of
+from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.stages import STAGES
 
 commands = typer.Typer()
+
+MAX_FILES = 12
+MIN_PREFIX = 4
 
 
 @commands.command()
@@ -28,6 +35,10 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
         return
     output.print(f"[bold]{ref}[/]\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    for name, record in list(manifest.files.items())[:MAX_FILES]:
+        output.print(f"  {name}  {size_of(record.num_bytes)}", highlight=False, soft_wrap=True)
+    if len(manifest.files) > MAX_FILES:
+        output.print(f"  and {len(manifest.files) - MAX_FILES} more")
     output.print_json(data=manifest.summary)
     output.print(_tree(store, ref))
     made_by = manifest.provenance
@@ -43,6 +54,9 @@ def list_(
 ) -> None:
     """List the artifacts of the store and their labels."""
     store = ArtifactStore.from_env()
+    kinds = {stage.output for stage in STAGES}
+    if kind != "*" and kind not in kinds:
+        raise NotInStoreError(f"there is no kind {kind!r}{nearest(kind, kinds)}")
     labels = {str(ref): name for name, ref in store.labels().items()}
     rows = [
         {"reference": str(ref), "label": labels.get(str(ref), ""), "stage": manifest.recipe["stage"],
@@ -52,12 +66,20 @@ def list_(
     if as_json:
         print_json({"artifacts": rows})
         return
-    table = Table("artifact", "label", "stage", "made", "size", title=str(store.root))
+    table = Table(title=str(store.root), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("artifact", "stage", "made (UTC)", "size", "label"):
+        table.add_column(column, no_wrap=column != "label")
     for row in sorted(rows, key=lambda row: row["made"]):
         table.add_row(
-            ArtifactRef.parse(row["reference"]).short, row["label"], row["stage"], row["made"], size_of(row["bytes"])
+            ArtifactRef.parse(row["reference"]).short,
+            row["stage"],
+            row["made"].replace("T", " ")[:16],
+            size_of(row["bytes"]),
+            row["label"],
         )
     output.print(table)
+    for ref in store.drafts():
+        output.print(f"unfinished: {ref.short}, at {store.progress(ref) or 'the beginning'}", soft_wrap=True)
     output.print(f"Presets: {', '.join(preset_names())}")
 
 
@@ -66,8 +88,10 @@ def label(name: Annotated[str, typer.Argument(help="Such as birds-v1.")], refere
     """Give an artifact a name; a name may move to another artifact later."""
     store = ArtifactStore.from_env()
     ref = store.resolve(reference)
+    before = store.labels().get(name, ref)
     store.label(name, ref)
-    output.print(f"{name} -> {ref.short}")
+    moved = f", moved from {before.short}" if before != ref else ""
+    output.print(f"{name} -> {ref.short}{moved}")
 
 
 @commands.command()
@@ -107,8 +131,9 @@ def discard(
     from storage import upkeep
 
     store = ArtifactStore.from_env()
-    drafts = [ref for ref in store.drafts() if reference in (str(ref), ref.short, ref.fingerprint)]
-    ref = drafts[0] if drafts else store.resolve(reference)
+    prefix = reference.rpartition("@")[2]
+    drafts = [ref for ref in store.drafts() if len(prefix) >= MIN_PREFIX and ref.fingerprint.startswith(prefix)]
+    ref = drafts[0] if len(drafts) == 1 else store.resolve(reference)
     removed = upkeep.discard(store, ref, with_dependents=with_dependents)
     _print_removed(removed, "removed", as_json=as_json)
 

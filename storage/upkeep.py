@@ -77,6 +77,8 @@ def discard(store: ArtifactStore, ref: ArtifactRef, *, with_dependents: bool = F
 def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> list[ArtifactRef]:
     """Artifacts that no label, no draft and no artifact made since `newer_than` needs; the last made first.
 
+    Evaluations of what is labelled are kept with it.
+
     Raises CorruptArtifactError where something to keep cannot say what it was made from.
     """
     manifests = {ref: _manifest(store, ref) for ref in store.references()}
@@ -90,6 +92,8 @@ def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> 
             for ref, manifest in manifests.items()
             if manifest and datetime.fromisoformat(manifest.provenance["made"]) >= newer_than
         }
+    # A labelled model without its scores would be half a result.
+    roots |= {ref for ref, inputs in sources.items() if ref.kind == "evaluation" and roots.intersection(inputs)}
     kept = set(_leaves_first(roots, sources))
     for ref in kept & manifests.keys():
         if manifests[ref] is None:

@@ -148,7 +148,8 @@ def _check_quarantine(
         first = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(reasons.items(), 5))
         raise DatasetError(
             f"{len(reasons)} of {len(candidates)} files cannot be used, more than data.max_quarantined_share = "
-            f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or raise the share"
+            f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or allow more with "
+            f"--set data.max_quarantined_share={len(reasons) / len(candidates) + 0.005:.2f}"
         )
     kept = [candidate for candidate in candidates if candidate.id not in reasons]
     check_splits(kept, classes)

@@ -88,7 +88,13 @@ class Stage(Generic[C]):
         allowed = {**self.inputs, **self.optional_inputs}
         given = {role: ref.kind for role, ref in inputs.items()}
         if not self.inputs.keys() <= given.keys() or any(allowed.get(role) != kind for role, kind in given.items()):
-            raise NotInStoreError(f"stage {self.name!r} needs the inputs {allowed}, got {given}")
+            needed = ", ".join(f"{role} ({kind})" for role, kind in self.inputs.items())
+            extra = ", ".join(f"{role} ({kind})" for role, kind in self.optional_inputs.items())
+            found = ", ".join(f"{role} ({kind})" for role, kind in given.items())
+            raise NotInStoreError(
+                f"stage {self.name!r} needs the inputs {needed or 'none'}{f' and may have {extra}' if extra else ''}; "
+                f"given: {found or 'none'}"
+            )
 
 
 def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:

@@ -36,7 +36,7 @@ from tasks.stage import Report
 log = logging.getLogger(__name__)
 
 RARER = 20
-"""Checkpoints that take long are written less often, up to so many times, to take no more than a twentieth of the time."""
+"""Checkpoints that take long are written less often, at most so many times, to take a twentieth of the time."""
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 

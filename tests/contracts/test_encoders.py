@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.models import Backbone
-from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError, build_encoder
+from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError, build_encoder, try_encoder
 from tasks.models.preprocessing import normalise
 
 CPU = torch.device("cpu")
@@ -122,3 +122,21 @@ class TestTimmNetworkWithAWideHead(TestTimmConvolutionalNetwork):
     """Some heads widen the pooled map (a hidden layer or a last convolution): the width is what comes out."""
 
     backbone = Backbone(name="test_mambaout", weights="random", input_px=32)
+
+
+def test_a_cls_token_without_a_final_norm_is_not_used() -> None:
+    # EVA-02 pools its patches and normalises after pooling.
+    encoder = build_encoder(Backbone(name="eva02_tiny_patch14_224", weights="random"))
+    assert encoder.blocks == ("last",)
+
+
+def test_hub_weights_without_a_tag_are_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"'resnet18' does not say which weights: write resnet18\.TAG \(known: a1_in1k"
+    ):
+        build_encoder(Backbone(name="resnet18", weights="hub"))
+
+
+def test_an_input_size_the_network_cannot_take_is_an_error_before_any_work() -> None:
+    with pytest.raises(ModelError, match="cannot see an image of 48 px"):
+        try_encoder(Backbone(name="swin_tiny_patch4_window7_224", weights="random", input_px=48))

@@ -129,7 +129,7 @@ def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: 
         (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: Input should be less than or equal to 1"),
         (["plan", "PRESET", "--set", "distill.alpha"], "expected name=value"),
         (["plan", "PRESET", "--set", "data.path=/nowhere"], "/nowhere does not exist"),
-        (["stage", "evaluat-teacher", "PRESET"], "no step 'evaluat-teacher'; did you mean 'evaluate-teacher'"),
+        (["stage", "evaluat-teacher", "PRESET"], "no step or stage 'evaluat-teacher'; did you mean 'evaluate-teacher'"),
         (["stage", "distill", "PRESET", "--input", "logits"], "expected role=artifact"),
         (["run", "PRESET", "--synthetic", "blends"], "'blends' is neither a label nor a reference"),
         (["show", "model@0000"], "'model@0000' is neither a label nor a reference"),

@@ -102,14 +102,11 @@ def test_discard_removes_a_draft_by_its_reference(
     assert finished.drafts() == {}
 
 
-def test_collect_shows_what_no_label_needs_and_removes_it_only_when_told(
+def test_collect_keeps_a_labelled_model_with_its_scores_and_removes_the_rest_only_when_told(
     taskdistill: Command, finished: ArtifactStore, made: dict[str, ArtifactRef]
 ) -> None:
     taskdistill("label", "student", str(made["distill-seed0"]))
-    unneeded = {
-        made[step]
-        for step in ("evaluate-teacher", "evaluate-finetuned-seed0", "evaluate-distilled-seed0", "finetune-seed0")
-    }
+    unneeded = {made[step] for step in ("evaluate-teacher", "evaluate-finetuned-seed0", "finetune-seed0")}
     shown = taskdistill("collect", "--keep-days", "0", "--json")
     assert {ArtifactRef.parse(text) for text in shown.json["artifacts"]} == unneeded
     assert len(finished.references()) == len(made)

@@ -82,7 +82,7 @@ def test_a_step_that_is_done_needs_no_inputs(experiment: Experiment, bench: Benc
 
 
 def test_an_unknown_step_is_answered_with_the_nearest(experiment: Experiment, store: ArtifactStore) -> None:
-    with pytest.raises(SettingsError, match="there is no step 'distil-seed0'; did you mean 'distill-seed0'"):
+    with pytest.raises(SettingsError, match="there is no step or stage 'distil-seed0'; did you mean 'distill-seed0'"):
         run_steps(experiment, "distil-seed0", store, quietly(experiment, store))
 
 

@@ -88,3 +88,11 @@ def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
 def test_a_path_that_is_no_folder_is_refused(path: str) -> None:
     with pytest.raises(DatasetError, match=f"data.path is '{path}', which is not a folder"):
         list_images(IngestConfig(path=path))
+
+
+def test_a_stray_folder_beside_splits_is_named_rather_than_taken_for_a_class(tmp_path: Path) -> None:
+    for top in ("train", "test", "annotations"):
+        (tmp_path / top / "cat").mkdir(parents=True)
+        (tmp_path / top / "cat" / "1.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"split folders \(test, train\) beside others \(annotations\)"):
+        list_images(IngestConfig(path=str(tmp_path)))
