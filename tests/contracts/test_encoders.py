@@ -138,5 +138,5 @@ def test_hub_weights_without_a_tag_are_refused() -> None:
 
 
 def test_an_input_size_the_network_cannot_take_is_an_error_before_any_work() -> None:
-    with pytest.raises(ModelError, match="cannot see an image of 48 px"):
-        try_encoder(Backbone(name="swin_tiny_patch4_window7_224", weights="random", input_px=48))
+    with pytest.raises(ModelError, match="cannot see an image of 224 px"):
+        try_encoder(Backbone(name="crossvit_tiny_240", weights="random", input_px=224))
