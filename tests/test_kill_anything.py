@@ -1,0 +1,14 @@
+"""A short form of `python -m tests.kill_anything`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kill_anything import rounds
+
+
+@pytest.mark.slow
+def test_a_pipeline_killed_at_random_moments_makes_the_same_bytes(tmp_path: Path) -> None:
+    hit, different = rounds(tmp_path, kills=8, seed=1)
+    assert sum(hit.values()) == 8
+    assert different == []
