@@ -118,10 +118,9 @@ def recipes(count: int, images: ArtifactRef) -> Iterator[tuple[dict[str, Any], s
     features, probe = ArtifactRef("features", "2" * 64), ArtifactRef("probe", "3" * 64)
     model, logits = ArtifactRef("model", "4" * 64), ArtifactRef("logits", "5" * 64)
     start = {"images": images, "probe": probe}
-    backbone = experiment.teacher
     made = [
         (DISTILL.recipe(experiment.distill_config(0), start | {"logits": logits}, {}), "model", 5),
-        (FINETUNE.recipe(experiment.finetune_config(backbone, 0), start, {}), "model", 5),
+        (FINETUNE.recipe(experiment.finetune_config(0), start, {}), "model", 5),
         (EVALUATE.recipe(experiment.evaluate_config(), {"images": images, "model": model}, {}), "evaluation", 6),
         (
             PROBE.recipe(experiment.probe_config(experiment.probe), {"images": images, "features": features}, {}),
