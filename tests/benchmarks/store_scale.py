@@ -129,7 +129,11 @@ def recipes(count: int, images: ArtifactRef) -> Iterator[tuple[dict[str, Any], s
         ),
     ]
     large = [
-        (EXTRACT.recipe(experiment.extract_config(backbone), {"images": images}, {}), "features", CHUNK_FILES),
+        (
+            EXTRACT.recipe(experiment.extract_config(experiment.teacher), {"images": images}, {}),
+            "features",
+            CHUNK_FILES,
+        ),
         (
             PRECOMPUTE.recipe(experiment.precompute_config(), {"features": features, "probe": probe}, {}),
             "logits",
