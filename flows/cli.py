@@ -3,6 +3,7 @@
 import errno
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -125,6 +126,18 @@ def stage(
         return
     for ref in made:
         output.print(f"{ref}  {store.path(ref)}")
+
+
+@app.command()
+def convert_image_mixer(
+    checkpoint: Annotated[Path, typer.Argument(help="The original image-mixer-pruned.ckpt.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder for the pipeline.")],
+) -> None:
+    """Turn the original Image Mixer checkpoint into a folder of safetensors, running nothing that is in it."""
+    from tasks.models.convert_image_mixer import convert
+
+    convert(checkpoint, folder)
+    output.print(f"{folder} is a pipeline that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads")
 
 
 @app.command()
