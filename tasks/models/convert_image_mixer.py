@@ -9,10 +9,10 @@ peak is the file once (as page cache) and the largest component once more.
 """
 
 import codecs
-from pickle import UnpicklingError
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import numpy as np
