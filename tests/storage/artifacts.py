@@ -63,6 +63,15 @@ def write_every_format(folder: Path) -> None:
     write_table(folder / "history.parquet", HISTORY, [{"step": 1, "loss": 0.5}])
 
 
+def commit_every_format(store: ArtifactStore) -> ArtifactRef:
+    """Commit one artifact with every kind of file that artifacts hold."""
+    recipe = recipe_of("model", {})
+    ref = ArtifactRef("model", fingerprint(recipe))
+    write_every_format(store.draft(ref, recipe))
+    store.commit(ref, recipe=recipe, inputs={}, summary={})
+    return ref
+
+
 def flip_a_bit(path: Path, position: int | None = None) -> None:
     """Flip one bit of a file, in its middle unless told where; size and name stay."""
     data = bytearray(path.read_bytes())

@@ -5,24 +5,19 @@ from pathlib import Path
 import pytest
 
 from storage.errors import CorruptArtifactError
-from storage.fingerprint import fingerprint
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import read_table
 from storage.teacher_outputs import TeacherOutputs
 from storage.weights import ModelDescription, read_committed_tensors
-from tests.storage.artifacts import flip_a_bit, recipe_of, write_every_format
+from tests.storage.artifacts import commit_every_format, flip_a_bit
 
 
 @pytest.fixture
 def folder(store: ArtifactStore) -> Path:
     """A finished artifact with every kind of file."""
-    recipe = recipe_of("model", {})
-    ref = ArtifactRef("model", fingerprint(recipe))
-    write_every_format(store.draft(ref, recipe))
-    store.commit(ref, recipe=recipe, inputs={}, summary={})
-    return store.path(ref)
+    return store.path(commit_every_format(store))
 
 
 def use(folder: Path) -> None:

@@ -10,11 +10,10 @@ import pytest
 
 from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
 from storage.files import read_json, write_json
-from storage.fingerprint import fingerprint
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import collect, collectable, dependents, discard, verify
-from tests.storage.artifacts import commit, flip_a_bit, recipe_of, write_every_format
+from tests.storage.artifacts import commit, commit_every_format, flip_a_bit, recipe_of
 
 NOW = datetime.now(UTC)
 
@@ -39,11 +38,7 @@ def chain(store: ArtifactStore) -> Chain:
 @pytest.fixture
 def every_format(store: ArtifactStore) -> ArtifactRef:
     """One artifact with every kind of file that artifacts hold."""
-    recipe = recipe_of("model", {})
-    ref = ArtifactRef("model", fingerprint(recipe))
-    write_every_format(store.draft(ref, recipe))
-    store.commit(ref, recipe=recipe, inputs={}, summary={})
-    return ref
+    return commit_every_format(store)
 
 
 def damages(store: ArtifactStore, ref: ArtifactRef) -> list[tuple[str, str]]:
