@@ -78,6 +78,16 @@ class RuntimeConfig(Settings):
     """CPU threads of one network operation; more than one helps only where cores are idle."""
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
+    generation_batch_size: int = Field(default=8, ge=1, le=1024)
+    """Images painted at a time; halved by itself where memory does not suffice."""
+    generation_memory: Literal["plain", "sliced", "offloaded"] = "plain"
+    """How the generator uses the device. sliced: attention and decoding in parts. offloaded: also only the network at
+    work on the device. Both slower.
+    """
+    generation_compile: Literal["none", "default", "max-autotune"] = "none"
+    """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
+    fan_out: int = Field(default=1, ge=1, le=1024)
+    """Workers that generate, embed, extract and precompute are spread over, through Prefect; 1: where the run is."""
     image_cache_mb: int = Field(default=1024, ge=0)
     """Memory for images kept decoded between epochs, in MiB."""
     logits_cache_mb: int = Field(default=2048, ge=0)

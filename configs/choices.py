@@ -1,8 +1,8 @@
 """What can be chosen by name, and which code answers: plain tables, one line an adapter.
 
 The values are import paths, so that settings can be validated and the form drawn without importing torch; `load`
-follows them when the work begins. A new problem, model source or dataset form adds one line here and touches no
-stage.
+follows them when the work begins. A new problem, model source, generator or dataset form adds one line here and touches
+no stage.
 """
 
 import difflib
@@ -18,6 +18,10 @@ PROBLEMS: dict[str, str] = {
 
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
+}
+
+GENERATORS: dict[str, str] = {
+    "image-mixer": "tasks.models.mixer_generator:build_generator",
 }
 
 DATASET_FORMS: dict[str, str] = {
@@ -55,4 +59,5 @@ def _one_of(table: dict[str, str]) -> tuple[AfterValidator, WithJsonSchema]:
 
 ProblemName = Annotated[str, *_one_of(PROBLEMS)]
 SourceName = Annotated[str, *_one_of(MODEL_SOURCES)]
+GeneratorName = Annotated[str, *_one_of(GENERATORS)]
 FormName = Annotated[str, *_one_of(DATASET_FORMS)]

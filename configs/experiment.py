@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import RuntimeConfig, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, ViewSettings
+from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone
 from configs.stages import (
     DistillConfig,
@@ -37,6 +38,11 @@ class Experiment(Settings):
     student: Backbone = Backbone(name="vit_small_patch14_dinov2.lvd142m")
     teacher_training: Literal["probed", "finetuned"] = "probed"
     """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
+    synthetic_images: Literal["none", "blends"] = "none"
+    """blends: a third student is distilled on real images and on blends of pairs of them."""
+    generator: GeneratorModel = GeneratorModel()
+    blends: BlendSettings = BlendSettings()
+    select: SelectSettings = SelectSettings()
     views: ViewSettings = ViewSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the frozen encoders."""
@@ -46,7 +52,7 @@ class Experiment(Settings):
     teacher_finetuning: TrainingSettings = TrainingSettings(learning_rate=1e-4)
     distill: DistillSettings = DistillSettings()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
-    """Each seed trains one finetuned and one distilled student."""
+    """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
@@ -54,7 +60,21 @@ class Experiment(Settings):
         check_distillable(self.views, self.training)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
+        if self.synthetic_images == "blends" and not self.generator.folder:
+            raise ValueError(
+                "synthetic_images 'blends' needs generator.folder, a diffusers folder of safetensors: make one with "
+                "'taskdistill convert-image-mixer'"
+            )
         return self
+
+    def embed_config(self) -> EmbedConfig:
+        return EmbedConfig(model=self.generator)
+
+    def generate_config(self) -> GenerateConfig:
+        return GenerateConfig(model=self.generator, blends=self.blends)
+
+    def select_config(self) -> SelectConfig:
+        return SelectConfig(problem=self.problem, select=self.select)
 
     def extract_config(self, backbone: Backbone) -> ExtractConfig:
         return ExtractConfig(backbone=backbone, views=self.views, precision=self.precision)

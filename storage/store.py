@@ -109,10 +109,12 @@ class ArtifactStore:
     # --- making ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self, ref: ArtifactRef, *, wait: bool = True) -> Iterator[None]:
-        """Hold the right to build or remove one artifact; waits for another holder, or raises StillNeededError."""
+    def lock(self, ref: ArtifactRef, *, part: str = "", wait: bool = True) -> Iterator[None]:
+        """Hold the right to build or remove one artifact, or to make a part of it for whoever builds it; waits for
+        another holder, or raises StillNeededError.
+        """
         (self.root / "locks").mkdir(parents=True, exist_ok=True)
-        with (self.root / "locks" / ref.fingerprint).open("w") as file:
+        with (self.root / "locks" / (f"{ref.fingerprint}.{part}" if part else ref.fingerprint)).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -139,6 +141,16 @@ class ArtifactStore:
             return folder
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DRAFT, {"reference": str(ref), "recipe": dict(recipe), "commit": code_commit()})
+        return folder
+
+    def draft_of(self, ref: ArtifactRef) -> Path:
+        """Return the folder another process makes this artifact in; NotInStoreError when there is none here."""
+        folder = self.draft_path(ref)
+        if not (folder / DRAFT).is_file():
+            raise NotInStoreError(
+                f"{ref.short} is not being made in the store {self.root}: set {ROOT_VARIABLE} to the store of the run "
+                "that asks for it"
+            )
         return folder
 
     def drafts(self) -> dict[ArtifactRef, Path]:

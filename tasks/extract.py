@@ -1,5 +1,7 @@
 """Stage "extract": show every view of every image to a frozen encoder, once, and keep what it says."""
 
+from collections.abc import Sequence
+
 import torch
 
 from configs.stages import ExtractConfig
@@ -8,36 +10,51 @@ from storage.teacher_outputs import TeacherOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.task_model import autocast, device_of, on_device
-from tasks.show import show_all
+from tasks.show import ChunkUnits, show_all
 from tasks.stage import Job, Summary
+from tasks.units import ByUnits, Effort
 
 
-@torch.inference_mode()
-def run(config: ExtractConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["images"])
-    device = device_of(job.runtime)
-    encoder = on_device(build_encoder_as_named(config.backbone, job.external).eval(), device)
-    writer = TeacherOutputsWriter(
-        job.draft,
-        ids=images.ids,
-        num_views=config.views.num_views + 1,
-        row_shape=(len(encoder.blocks), encoder.width),
-        attributes={
-            "images": images.fingerprint,
-            "encoder": encoder_fingerprint(config.backbone, job.external),
-            "views": config.views.identity(),
-            "backbone": config.backbone.identity(),
-            "preprocessing": encoder.preprocessing._asdict(),
-            "blocks": list(encoder.blocks),
-        },
-    )
-    source = ViewSource(DecodedImages(images, cache_mb=job.runtime.image_cache_mb), config.views, encoder.preprocessing)
-    with autocast(device, config.precision):
-        forwards, speed = show_all(encoder.summarise, source, writer, device, job)
-    return {
-        "images": len(images),
-        "views": config.views.num_views + 1,
-        "encoder_forwards": forwards,
-        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
-        "images_per_second": round(speed, 1),
-    }
+class Extraction(ChunkUnits[ExtractConfig]):
+    """Features in the making."""
+
+    def __init__(self, config: ExtractConfig, job: Job) -> None:
+        self.config, self.job = config, job
+        self.images = ImageSet.open(job.inputs["images"])
+        self.encoder = build_encoder_as_named(config.backbone, job.external).eval()
+        self.writer = TeacherOutputsWriter(
+            job.draft,
+            ids=self.images.ids,
+            num_views=config.views.num_views + 1,
+            row_shape=(len(self.encoder.blocks), self.encoder.width),
+            attributes={
+                "images": self.images.fingerprint,
+                "encoder": encoder_fingerprint(config.backbone, job.external),
+                "views": config.views.identity(),
+                "backbone": config.backbone.identity(),
+                "preprocessing": self.encoder.preprocessing._asdict(),
+                "blocks": list(self.encoder.blocks),
+            },
+        )
+
+    @torch.inference_mode()
+    def make(self, numbers: Sequence[int]) -> Effort:
+        config, runtime = self.config, self.job.runtime
+        device = device_of(runtime)
+        encoder = on_device(self.encoder, device)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb)
+        source = ViewSource(decoded, config.views, encoder.preprocessing)
+        with autocast(device, config.precision):
+            return show_all(encoder.summarise, source, self.writer, self.chunks(numbers), device, self.job)
+
+    def finish(self, effort: Effort) -> Summary:
+        return {
+            "images": len(self.images),
+            "views": self.config.views.num_views + 1,
+            "encoder_forwards": effort.images,
+            "parameters": sum(parameter.numel() for parameter in self.encoder.parameters()),
+            "images_per_second": round(effort.per_second, 1),
+        }
+
+
+run = ByUnits(Extraction)

@@ -4,6 +4,8 @@ A probed teacher costs one small matrix product a view, from cached features; it
 teacher has other features than the cached ones, so it is shown the images once.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
@@ -13,65 +15,96 @@ from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.models.encoder import block_indices
 from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device, select_blocks
-from tasks.show import show_all
+from tasks.show import ChunkUnits, show_all
 from tasks.stage import Job, Summary
+from tasks.units import ByUnits, Effort
 
 
-@torch.inference_mode()
-def run(config: PrecomputeConfig, job: Job) -> Summary:
-    features = TeacherOutputs(job.inputs["features"])
-    description = ModelDescription.read(job.inputs["probe"])
-    features.require(encoder=description.encoder)
-    device = device_of(job.runtime)
-    num_rows, num_views, _, width = features.shape
-    head = load_head(job.inputs["probe"], description, width).to(device).eval()
-    indices = block_indices(features.attributes["blocks"], description.blocks)
-    row_shape = head(torch.zeros(1, width * len(indices), device=device)).shape[1:]
-    writer = TeacherOutputsWriter(
-        job.draft,
-        ids=features.ids,
-        num_views=num_views,
-        row_shape=row_shape,
-        attributes=_attributes(features.attributes, description),
-    )
-    missing = writer.missing()
-    total = len(writer.chunks())
-    for done, chunk in enumerate(missing, start=total - len(missing) + 1):
-        features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
-        logits_NK = head(select_blocks(features_NRD, indices)).to(torch.float16).cpu().numpy()
-        writer.write(
-            chunk,
-            logits_NK,
-            features.view_fields(chunk.start, chunk.stop, chunk.view),
-            features.thumbnails(chunk.start, chunk.stop, chunk.view),
+class LogitsOfFeatures(ChunkUnits[PrecomputeConfig]):
+    """Logits of a probed teacher in the making."""
+
+    @torch.inference_mode()
+    def __init__(self, config: PrecomputeConfig, job: Job) -> None:
+        self.job = job
+        self.features = TeacherOutputs(job.inputs["features"])
+        description = ModelDescription.read(job.inputs["probe"])
+        self.features.require(encoder=description.encoder)
+        num_views, _, width = self.features.shape[1:]
+        self.head = load_head(job.inputs["probe"], description, width).eval()
+        self.indices = block_indices(self.features.attributes["blocks"], description.blocks)
+        self.row_shape = self.head(torch.zeros(1, width * len(self.indices))).shape[1:]
+        self.writer = TeacherOutputsWriter(
+            job.draft,
+            ids=self.features.ids,
+            num_views=num_views,
+            row_shape=self.row_shape,
+            attributes=_attributes(self.features.attributes, description),
         )
-        job.report("chunks", done, total)
-    return {"images": num_rows, "views": num_views, "outputs": list(row_shape), "encoder_forwards": 0}
+
+    @torch.inference_mode()
+    def make(self, numbers: Sequence[int]) -> Effort:
+        device = device_of(self.job.runtime)
+        head, features = self.head.to(device), self.features
+        total = len(self.writer.chunks())
+        for done, chunk in enumerate(self.chunks(numbers), start=total - len(numbers) + 1):
+            features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
+            logits_NK = head(select_blocks(features_NRD, self.indices)).to(torch.float16).cpu().numpy()
+            self.writer.write(
+                chunk,
+                logits_NK,
+                features.view_fields(chunk.start, chunk.stop, chunk.view),
+                features.thumbnails(chunk.start, chunk.stop, chunk.view),
+            )
+            self.job.report("chunks", done, total)
+        return Effort(0, 0.0)
+
+    def finish(self, effort: Effort) -> Summary:
+        return _summary(self.writer, self.row_shape, effort)
 
 
-@torch.inference_mode()
-def run_on_images(config: PrecomputeImagesConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["images"])
-    model, description = load_model(job.inputs["model"])
-    device = device_of(job.runtime)
-    on_device(model, device)
-    side_px = model.preprocessing.side_px
-    row_shape = model(torch.zeros(1, 3, side_px, side_px, device=device)).shape[1:]
-    writer = TeacherOutputsWriter(
-        job.draft,
-        ids=images.ids,
-        num_views=config.views.num_views + 1,
-        row_shape=row_shape,
-        attributes=_attributes({"images": images.fingerprint, "views": config.views.identity()}, description),
-    )
-    source = ViewSource(DecodedImages(images, cache_mb=job.runtime.image_cache_mb), config.views, model.preprocessing)
-    with autocast(device, config.precision):
-        forwards, _ = show_all(model, source, writer, device, job)
+class LogitsOfImages(ChunkUnits[PrecomputeImagesConfig]):
+    """Logits of a finetuned teacher in the making."""
+
+    @torch.inference_mode()
+    def __init__(self, config: PrecomputeImagesConfig, job: Job) -> None:
+        self.config, self.job = config, job
+        self.images = ImageSet.open(job.inputs["images"])
+        self.model, description = load_model(job.inputs["model"])
+        side_px = self.model.preprocessing.side_px
+        self.row_shape = self.model(torch.zeros(1, 3, side_px, side_px)).shape[1:]
+        shown = {"images": self.images.fingerprint, "views": config.views.identity()}
+        self.writer = TeacherOutputsWriter(
+            job.draft,
+            ids=self.images.ids,
+            num_views=config.views.num_views + 1,
+            row_shape=self.row_shape,
+            attributes=_attributes(shown, description),
+        )
+
+    @torch.inference_mode()
+    def make(self, numbers: Sequence[int]) -> Effort:
+        config, runtime = self.config, self.job.runtime
+        device = device_of(runtime)
+        model = on_device(self.model, device)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb)
+        source = ViewSource(decoded, config.views, model.preprocessing)
+        with autocast(device, config.precision):
+            return show_all(model, source, self.writer, self.chunks(numbers), device, self.job)
+
+    def finish(self, effort: Effort) -> Summary:
+        return _summary(self.writer, self.row_shape, effort)
+
+
+run = ByUnits(LogitsOfFeatures)
+run_on_images = ByUnits(LogitsOfImages)
+
+
+def _summary(writer: TeacherOutputsWriter, row_shape: Sequence[int], effort: Effort) -> Summary:
     return {
-        "images": len(images),
-        "views": config.views.num_views + 1,
+        "images": writer.num_rows,
+        "views": writer.num_views,
         "outputs": list(row_shape),
-        "encoder_forwards": forwards,
+        "encoder_forwards": effort.images,
     }
 
 

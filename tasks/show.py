@@ -1,5 +1,5 @@
-"""Showing all views of an image-set to a frozen network and writing what it says: the body of extract and of
-precompute-images.
+"""Showing all views of an image-set to a frozen network and writing what it says: the body of extract, of
+embed and of precompute-images.
 
 Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished chunks.
 Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are
@@ -9,20 +9,24 @@ missing. Pixels live as long as their batch and no longer: a chunk of 4096 views
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from configs.base import StageConfig
 from storage.teacher_outputs import Chunk, Half, TeacherOutputsWriter
 from tasks.data.batches import ViewSource, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.stage import Job
+from tasks.units import Effort, Units
+
+C = TypeVar("C", bound=StageConfig)
 
 WRITE_AHEAD = 2
 
@@ -58,21 +62,19 @@ def show_all(
     network: Callable[[Tensor], Tensor],
     source: ViewSource,
     writer: TeacherOutputsWriter,
+    chunks: Sequence[Chunk],
     device: torch.device,
     job: Job,
-) -> tuple[int, float]:
-    """Fill every missing chunk; returns how many images the network was shown and how many a second (median over
-    batches).
-    """
-    missing = writer.missing()
+) -> Effort:
+    """Fill these chunks; returns how many images the network was shown and how many a second (median over batches)."""
     batch = job.runtime.inference_batch_size
     parts = [
         Span(chunk, start, min(start + batch, chunk.stop))
-        for chunk in missing
+        for chunk in chunks
         for start in range(chunk.start, chunk.stop, batch)
     ]
-    total = writer.num_rows * writer.num_views
-    done = total - sum(part.stop - part.start for part in parts)
+    done = writer.num_rows * writer.num_views - sum(chunk.stop - chunk.start for chunk in writer.missing())
+    total = done + sum(part.stop - part.start for part in parts)
     shown, block = 0, -1
     speeds: list[float] = []
     with _background_writer(writer) as write:
@@ -92,7 +94,22 @@ def show_all(
             job.report("views", done + shown, total)
             if part.stop == part.chunk.stop:
                 write(part.chunk, seen)
-    return shown, statistics.median(speeds) if speeds else 0.0
+    return Effort(shown, statistics.median(speeds) if speeds else 0.0)
+
+
+class ChunkUnits(Units[C]):
+    """Outputs of a frozen network in the making: a unit is a chunk."""
+
+    name = "chunks"
+    writer: TeacherOutputsWriter
+
+    def missing(self) -> list[int]:
+        missing = set(self.writer.missing())
+        return [number for number, chunk in enumerate(self.writer.chunks()) if chunk in missing]
+
+    def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
+        every = self.writer.chunks()
+        return [every[number] for number in numbers]
 
 
 def _looks(source: ViewSource, part: Span) -> Looks:

@@ -7,7 +7,7 @@ of Prefect, of where artifacts lie, or of whether there is anything to do: the s
 import importlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,6 +27,10 @@ Summary = dict[str, Any]
 Inputs = Mapping[str, ArtifactRef]
 Report = Callable[[str, int, int], None]
 """Called with a unit such as "images", how many are done, and how many there are."""
+Spread = Callable[[Sequence[int], Callable[[], list[int]]], None]
+"""Sees that units (shards, chunks) of a draft are made elsewhere: called with their numbers and a function that says
+which of them are still missing.
+"""
 
 
 def silent(unit: str, done: int, total: int) -> None:
@@ -45,6 +49,8 @@ class Job:
     external: Mapping[str, str] = field(default_factory=dict)
     """Dotted name of each location in the config -> digest of the content it had when the recipe was written."""
     report: Report = silent
+    spread: Spread | None = None
+    """How units are handed to other workers, where they are; stages that are not made of units ignore it."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,13 @@ def execute(
     store: ArtifactStore,
     runtime: RuntimeConfig,
     report: Report = silent,
+    spread: Callable[[ArtifactRef], Spread] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> ArtifactRef:
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
-    once. `origin` (the settings of the whole run) is noted in the manifest and decides nothing.
+    once. `spread` tells for an artifact how its units are handed to other workers. `origin` (the settings of the whole run) is noted in the manifest and decides nothing.
     """
     external = external_digests(config, store)
     recipe = stage.recipe(config, inputs, external)
@@ -129,7 +136,7 @@ def execute(
         began = time.monotonic()
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
-        job = Job(folders, draft, runtime, external, _noting(draft, report))
+        job = Job(folders, draft, runtime, external, _noting(draft, report), spread(ref) if spread else None)
         summary = stage.load()(config, job) | {"seconds": round(time.monotonic() - began, 1)}
         store.commit(ref, recipe=recipe, inputs=inputs, summary=summary, settings=dict(origin or {}))
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])

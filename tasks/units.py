@@ -1,0 +1,139 @@
+"""Stages made of units, such as shards or chunks, each of which any worker can make alone.
+
+One process makes all of them, or a `spread` hands spans of them to workers elsewhere (flows.fan_out). Either way the
+draft says what is there: what workers claim is not believed, their units are looked for.
+"""
+
+import shutil
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from configs.base import RuntimeConfig, StageConfig
+from configs.errors import UserError
+from storage.errors import NotInStoreError
+from storage.files import read_json, write_json
+from storage.fingerprint import fingerprint
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import Job, Report, Stage, Summary, external_digests, silent
+
+C = TypeVar("C", bound=StageConfig)
+
+EFFORTS = ".efforts"
+
+
+class UnfinishedError(UserError, RuntimeError):
+    """Workers ended and not all units are there; the message names those that are missing."""
+
+
+class Effort(NamedTuple):
+    """What was done for some units: images shown to a network or painted by one, and how many a second."""
+
+    images: int
+    per_second: float
+
+
+class Units(ABC, Generic[C]):
+    """The units of one artifact in the making. Building it writes what all units share, where it is not there yet."""
+
+    name: str
+    """What a unit is called, in the plural."""
+
+    @abstractmethod
+    def __init__(self, config: C, job: Job) -> None: ...
+
+    @abstractmethod
+    def missing(self) -> list[int]:
+        """Return the numbers of the units that are not there yet, ascending."""
+
+    @abstractmethod
+    def make(self, numbers: Sequence[int]) -> Effort:
+        """Make these units; a unit appears whole or not at all, and its bytes do not depend on the other numbers."""
+
+    @abstractmethod
+    def finish(self, effort: Effort) -> Summary:
+        """Write what is made from all units together, and return the summary."""
+
+
+@dataclass(frozen=True)
+class ByUnits(Generic[C]):
+    """The function of a stage that is made of units."""
+
+    begin: Callable[[C, Job], Units[C]]
+
+    def __call__(self, config: C, job: Job) -> Summary:
+        units = self.begin(config, job)
+        missing = units.missing()
+        if job.spread and missing:
+            effort = _spread(units, missing, job)
+        else:
+            effort = units.make(missing)
+        return units.finish(effort)
+
+
+def _spread(units: Units[Any], missing: list[int], job: Job) -> Effort:
+    def still_missing() -> list[int]:
+        left = units.missing()
+        job.report(units.name, len(missing) - len(left), len(missing))
+        return left
+
+    assert job.spread is not None
+    job.spread(missing, still_missing)
+    if left := still_missing():
+        raise UnfinishedError(
+            f"{len(left)} of {len(missing)} {units.name} are not there, the first are {left[:8]}: a worker died or "
+            "failed (see its own run). Run the same again, or retry this run: only what is missing is done"
+        )
+    found = [Effort(**read_json(path)) for path in sorted((job.draft / EFFORTS).glob("*.json"))]
+    shutil.rmtree(job.draft / EFFORTS, ignore_errors=True)
+    speed = statistics.median(effort.per_second for effort in found) if found else 0.0
+    return Effort(sum(effort.images for effort in found), speed)
+
+
+def make_span(
+    stage: Stage[C],
+    config: C,
+    inputs: Mapping[str, ArtifactRef],
+    numbers: Sequence[int],
+    *,
+    wanted: ArtifactRef,
+    store: ArtifactStore,
+    runtime: RuntimeConfig,
+    report: Report = silent,
+) -> int:
+    """Make some units of an artifact whose draft another process has begun and holds; returns how many were missing.
+
+    Raises NotInStoreError where this machine's store or files are not those of the one that asks.
+    """
+    external = external_digests(config, store)
+    found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, external)))
+    if found != wanted:
+        raise NotInStoreError(
+            f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
+            "the worker the same weights and folders, and the same version of this program, as the run that asks"
+        )
+    draft = store.draft_of(wanted)
+    job = Job({role: store.path(source) for role, source in inputs.items()}, draft, runtime, external, report)
+    name = f"{numbers[0]}-{numbers[-1]}"
+    with store.lock(wanted, part=name):  # an earlier worker may still be at it: wait, then find its units
+        units = begin_units(stage, config, job)
+        missing = sorted(set(units.missing()).intersection(numbers))
+        effort = units.make(missing)
+        if missing:
+            (draft / EFFORTS).mkdir(exist_ok=True)
+            write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
+    return len(missing)
+
+
+def is_divisible(stage: Stage[Any]) -> bool:
+    return isinstance(stage.load(), ByUnits)
+
+
+def begin_units(stage: Stage[C], config: C, job: Job) -> Units[C]:
+    function = stage.load()
+    if not isinstance(function, ByUnits):
+        raise TypeError(f"stage {stage.name!r} is not made of units")
+    return function.begin(config, job)
