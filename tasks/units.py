@@ -67,10 +67,7 @@ class ByUnits(Generic[C]):
     def __call__(self, config: C, job: Job) -> Summary:
         units = self.begin(config, job)
         missing = units.missing()
-        if job.spread and missing:
-            effort = _spread(units, missing, job)
-        else:
-            effort = units.make(missing)
+        effort = _spread(units, missing, job) if job.spread and missing else units.make(missing)
         return units.finish(effort)
 
 
