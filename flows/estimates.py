@@ -8,6 +8,7 @@ from typing import Any
 from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from configs.experiment import Experiment
+from configs.generation import GenerateConfig
 from configs.models import Backbone
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -24,6 +25,10 @@ _WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
 _PICTURE_BYTES = 60_000
+_EMBEDDING_WIDTH = 768
+_BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
+_OF_IMAGES = ("image-set", "features", "logits", "embeddings")
+"""Kinds that hold a row for each image of a set."""
 
 
 class Sizes:
@@ -31,47 +36,62 @@ class Sizes:
 
     def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
         self._experiment, self._store = experiment, store
-        self._num_images, self._num_classes = 0, 0
+        self._num_images: dict[ArtifactRef, int] = {}
+        """Of image-sets that are not there yet, and of what is made from them."""
+        self._num_train, self._num_classes = 0, 0
 
-    def estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef]) -> int | None:
-        """Return bytes, or None where they cannot be said. Called for the stages in order: counts are those of the
-        last set.
-        """
-        if stage.output == "image-set":
-            return self._dataset(config) if isinstance(config, IngestConfig) else None
-        self._count(inputs.get("images"))
-        if not self._num_images:
-            return None
+    def estimate(
+        self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef
+    ) -> int | None:
+        """Return bytes, or None where they cannot be said. Called for the stages in order, inputs before users."""
+        if isinstance(config, IngestConfig):
+            return self._dataset(config, ref)
+        num_images = next((count for source in inputs.values() if (count := self._count(source))), 0)
+        if isinstance(config, GenerateConfig):
+            return self._blends(config, ref)
+        self._num_images[ref] = num_images
         known = _about(getattr(config, "backbone", self._experiment.teacher))
-        if stage.output == "logits":
-            return self._views() * (2 * self._num_classes + _VIEW_BYTES)
-        if stage.output == "evaluation":
-            return self._num_images * (4 * self._num_classes + 50) + 2 * _PICTURE_BYTES
-        if known is None:
+        if not num_images:
             return None
-        width, parameters, blocks = known
-        return {
-            "features": self._views() * (2 * blocks * width + _VIEW_BYTES),
-            "probe": 4 * blocks * width * self._num_classes,
-            "model": 2 * 4 * parameters + _PICTURE_BYTES,
-        }.get(stage.output)
+        num_views = num_images * (self._experiment.views.num_views + 1)
+        sizes = {
+            "logits": num_views * (2 * self._num_classes + _VIEW_BYTES),
+            "evaluation": num_images * (4 * self._num_classes + 50) + 2 * _PICTURE_BYTES,
+            "embeddings": num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES),
+            "selection": num_images * _VIEW_BYTES,
+        }
+        if known is not None:
+            width, parameters, blocks = known
+            sizes |= {
+                "features": num_views * (2 * blocks * width + _VIEW_BYTES),
+                "probe": 4 * blocks * width * self._num_classes,
+                "model": 2 * 4 * parameters + _PICTURE_BYTES,
+            }
+        return sizes.get(stage.output)
 
-    def _views(self) -> int:
-        return self._num_images * (self._experiment.views.num_views + 1)
-
-    def _dataset(self, config: IngestConfig) -> int:
+    def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
         """Check the dataset by its names, as ingest will, and add up its files."""
         candidates = load(DATASET_FORMS, config.form)(config)
         classes = class_names(candidates)
         candidates, _ = with_splits(candidates, config)
         check_splits(candidates, classes)
-        self._num_images, self._num_classes = len(candidates), len(classes)
+        self._num_images[ref], self._num_classes = len(candidates), len(classes)
+        self._num_train = sum(candidate.split == "train" for candidate in candidates)
         return sum(candidate.path.stat().st_size for candidate in candidates)
 
-    def _count(self, images: ArtifactRef | None) -> None:
-        if images is not None and images in self._store:
-            summary = self._store.manifest(images).summary
-            self._num_images, self._num_classes = int(summary["images"]), int(summary["classes"])
+    def _blends(self, config: GenerateConfig, ref: ArtifactRef) -> int:
+        blends = config.blends
+        self._num_images[ref] = max(1, round(blends.per_image * self._num_train))
+        return round(self._num_images[ref] * blends.side_px**2 * _BYTES_PER_PIXEL[blends.encoding])
+
+    def _count(self, ref: ArtifactRef) -> int:
+        """Return how many images an artifact is of; a probe is of none in particular."""
+        if ref in self._store:
+            summary = self._store.manifest(ref).summary
+            if ref.kind == "image-set" and summary["splits"].keys() - {"train"}:  # the real one
+                self._num_classes, self._num_train = int(summary["classes"]), int(summary["splits"]["train"])
+            return int(summary["images"]) if ref.kind in _OF_IMAGES else 0
+        return self._num_images.get(ref, 0) if ref.kind in _OF_IMAGES else 0
 
 
 def _about(backbone: Backbone) -> tuple[int, int, int] | None:

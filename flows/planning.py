@@ -66,7 +66,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
             stale = {made.ref for made in steps if made.action == "stale"}
             if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):
                 action, because = "stale", f"its input {', '.join(roles)} changed"
-            num_bytes = sizes.estimate(stage, config, inputs)
+            num_bytes = sizes.estimate(stage, config, inputs, ref)
         steps.append(Step(step, stage, config, inputs, ref, action, because, num_bytes))
         return ref
 

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import tasks.models  # noqa: F401  # makes torchvision importable beside a CPU torch, which what follows needs
+
+# isort: split
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from tasks.models.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
 from tasks.models.image_mixer import ImageMixerPipeline
 
 WIDTH = 32
@@ -47,4 +51,19 @@ def build_tiny_mixer(channels: tuple[int, int] = (32, 64), *, seed: int = 0) -> 
 def write_tiny_mixer(folder: Path, channels: tuple[int, int] = (32, 64)) -> Path:
     """Write the pipeline as the folder of safetensors that settings name; returns the folder."""
     build_tiny_mixer(channels).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def write_sd_size_mixer(folder: Path) -> Path:
+    """Write a mixer of Stable Diffusion's sizes with random weights, 5 GB in fp32; returns the folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline = ImageMixerPipeline(
+            unet=UNet2DConditionModel(**UNET),
+            vae=AutoencoderKL(**VAE),
+            image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**CLIP)),
+            feature_extractor=CLIPImageProcessor(),
+            scheduler=DDIMScheduler(**SCHEDULER),
+        )
+    pipeline.save_pretrained(folder, safe_serialization=True)
     return folder

@@ -118,7 +118,8 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
         self.scheduler.set_timesteps(num_steps, device=self.unet.device)
         if timesteps == "original":
             total = self.scheduler.config.num_train_timesteps
-            visited = [step + 1 for step in range(0, total, total // num_steps)]
+            # For 3, 9, 27, 37, 111, 333 and 1000 steps the first would be 1000, where the original program fails.
+            visited = [min(step + 1, total - 1) for step in range(0, total, total // num_steps)]
             self.scheduler.timesteps = torch.tensor(visited[::-1], device=self.unet.device)
 
     def _noise(self, batch: int, height: int, width: int, generators: Sequence[torch.Generator]) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 INDEX = "model_index.json"
 VARIATIONS = "StableDiffusionImageVariationPipeline"
+_LOCAL: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
+"""How diffusers loads: no pickles, no downloads, and not by way of accelerate, which need not be installed."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -67,6 +70,7 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig, device: torch
     kind = str(read_json(folder / INDEX).get("_class_name"))
     if kind not in _LOADERS:
         raise ModelError(f"{folder} holds a {kind}; a generator 'image-mixer' is one of {', '.join(_LOADERS)}")
+    disable_progress_bar()  # of loading, which takes seconds
     try:
         pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -95,16 +99,14 @@ def _placed(pipeline: ImageMixerPipeline, runtime: RuntimeConfig, device: torch.
 
 def _load_mixer(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
     pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(
-        str(folder), dtype=dtype, use_safetensors=True, local_files_only=True
+        str(folder), dtype=dtype, **_LOCAL
     )
     return pipeline
 
 
 def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
     def part(network: Any, name: str) -> Any:
-        return network.from_pretrained(
-            folder, subfolder=name, dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        return network.from_pretrained(folder, subfolder=name, dtype=dtype, **_LOCAL)
 
     return ImageMixerPipeline(
         unet=part(UNet2DConditionModel, "unet"),

@@ -7,6 +7,7 @@ import pytest
 
 from configs.base import StageConfig
 from configs.experiment import Experiment
+from configs.generation import GeneratorModel
 from flows.chain import chain
 from storage.manifest import ArtifactRef
 from tasks.stage import Stage
@@ -87,10 +88,28 @@ def test_finetuned_and_distilled_student_start_from_the_same_probe(notebook: Not
     assert notebook.inputs["distill-seed0"] == {"images": "ingest", "probe": "probe-student", "logits": "precompute"}
 
 
-def test_synthetic_images_reach_the_distilled_student_with_their_logits_and_nobody_else(notebook: Notebook) -> None:
-    chain(Experiment(), notebook, synthetic=SYNTHETIC)
+def test_synthetic_images_reach_one_more_student_with_their_logits_and_nobody_else(notebook: Notebook) -> None:
+    results = chain(Experiment(), notebook, synthetic=SYNTHETIC)
     users = [step for step, inputs in notebook.inputs.items() if "blends" in inputs.values()]
-    assert users == ["extract-teacher-synthetic", "distill-seed0"]
+    assert users == ["extract-teacher-synthetic", "select", "distill-synthetic-seed0"]
     asked = notebook.inputs["precompute-synthetic"]
     assert asked == {"features": "extract-teacher-synthetic", "probe": "probe-teacher"}
-    assert notebook.inputs["distill-seed0"]["synthetic_logits"] == "precompute-synthetic"
+    control, shown = notebook.inputs["distill-seed0"], notebook.inputs["distill-synthetic-seed0"]
+    assert shown.items() - control.items() == {
+        ("synthetic", "blends"), ("synthetic_logits", "precompute-synthetic"), ("selection", "select"),
+    }  # fmt: skip
+    assert [result.model for result in results][-2:] == ["student distilled", "student +synthetic"]
+
+
+def test_blends_are_painted_from_the_real_images_before_the_teacher_is_asked(notebook: Notebook) -> None:
+    chain(Experiment(synthetic_images="blends", generator=GeneratorModel(folder="mixer")), notebook)
+    assert notebook.steps[:3] == ["ingest", "embed", "generate"]
+    assert notebook.inputs["generate"] == {"images": "ingest", "embeddings": "embed"}
+    assert notebook.inputs["distill-synthetic-seed0"]["synthetic"] == "generate"
+    assert notebook.unknown == []
+
+
+def test_a_given_set_takes_the_place_of_blends(notebook: Notebook) -> None:
+    experiment = Experiment(synthetic_images="blends", generator=GeneratorModel(folder="mixer"))
+    chain(experiment, notebook, synthetic=SYNTHETIC)
+    assert "generate" not in notebook.steps

@@ -233,9 +233,10 @@ def test_death_between_the_last_shard_and_the_commit_costs_no_painting(
     def die(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(generate_module, "write_page", die)
+    monkeypatch.setattr(generate_module, "write_page", die)
+    with pytest.raises(KeyboardInterrupt):
         studio.generate()
+    monkeypatch.undo()
     ref = studio.generate()
     assert studio.bench.summary(ref)["painted"] == 0
     assert files_of(studio, ref) == files_of(shared, ref)

@@ -84,6 +84,14 @@ def test_the_two_schedules_agree_where_the_steps_divide_a_thousand(mixer: ImageM
     assert mixer.scheduler.timesteps.tolist() == original
 
 
+@pytest.mark.parametrize("num_steps", [1, 3, 9, 27, 37, 111, 333, 1000])
+def test_no_number_of_steps_asks_for_a_noise_level_the_model_never_saw(
+    mixer: ImageMixerPipeline, num_steps: int
+) -> None:
+    mixer.set_timesteps(num_steps, "original")
+    assert 1 <= mixer.scheduler.timesteps.min() <= mixer.scheduler.timesteps.max() <= 999
+
+
 def test_two_embeddings_fill_two_of_five_slots_and_zeros_the_rest(pairs: Tensor) -> None:
     padded = pad_slots(pairs, (1.0, 0.5))
     assert padded.shape == (3, 5, WIDTH)
