@@ -4,7 +4,7 @@ A probed teacher costs one small matrix product a view, from cached features; it
 teacher has other features than the cached ones, so it is shown the images once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -108,7 +108,7 @@ def _summary(writer: TeacherOutputsWriter, row_shape: Sequence[int], effort: Eff
     }
 
 
-def _attributes(shown: dict[str, object], description: ModelDescription) -> dict[str, object]:
+def _attributes(shown: Mapping[str, object], description: ModelDescription) -> dict[str, object]:
     """The proof that travels with logits: which images and views, whose encoder, which classes."""
     return {
         "images": shown["images"],

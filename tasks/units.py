@@ -67,10 +67,7 @@ class ByUnits(Generic[C]):
     def __call__(self, config: C, job: Job) -> Summary:
         units = self.begin(config, job)
         missing = units.missing()
-        if job.spread and missing:
-            effort = _spread(units, missing, job)
-        else:
-            effort = units.make(missing)
+        effort = _spread(units, missing, job) if job.spread and missing else units.make(missing)
         return units.finish(effort)
 
 
@@ -115,10 +112,11 @@ def make_span(
             f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
             "the worker the same weights and folders, and the same version of this program, as the run that asks"
         )
-    draft = store.draft_of(wanted)
-    job = Job({role: store.path(source) for role, source in inputs.items()}, draft, runtime, external, report)
-    name = f"{numbers[0]}-{numbers[-1]}"
+    folders = {role: store.path(source) for role, source in inputs.items()}
+    name = span_name(numbers)
     with store.lock(wanted, part=name):  # an earlier worker may still be at it: wait, then find its units
+        draft = store.draft_of(wanted)
+        job = Job(folders, draft, runtime, external, report)
         units = begin_units(stage, config, job)
         missing = sorted(set(units.missing()).intersection(numbers))
         effort = units.make(missing)
@@ -126,6 +124,11 @@ def make_span(
             (draft / EFFORTS).mkdir(exist_ok=True)
             write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
     return len(missing)
+
+
+def span_name(numbers: Sequence[int]) -> str:
+    """What the lock of a span is called, by which others see that somebody is at work on it."""
+    return f"{numbers[0]}-{numbers[-1]}"
 
 
 def is_divisible(stage: Stage[Any]) -> bool:
