@@ -10,7 +10,6 @@ and none is online) is given up and marked Crashed. So the store must be on a fi
 hosts (local disk, NFS 4), as it must for everything else.
 """
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +37,7 @@ from storage.errors import StillNeededError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import Spread
-from tasks.units import span_name
+from tasks.units import cut, span_name
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +66,12 @@ def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Ca
                 children = list(_asked_before(client, ref))
                 asked = {number for child in children for number in child.numbers}
                 unasked = [number for number in missing if number not in asked]
-                children += [_ask(request, ref, numbers) for numbers in spans(unasked, runtime.fan_out)]
+                children += [_ask(request, ref, numbers) for numbers in cut(unasked, runtime.fan_out)]
                 Watch(client, store, ref, children).until_over(still_missing)
 
         return spread
 
     return spread_for
-
-
-def spans(numbers: Sequence[int], count: int) -> list[list[int]]:
-    """Cut numbers into at most `count` pieces of nearly equal length, none of them empty, in their order."""
-    count = min(count, len(numbers))
-    bounds = [piece * len(numbers) // count for piece in range(count + 1)] if count else []
-    return [list(numbers[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
 def portable(config: StageConfig) -> dict[str, Any]:

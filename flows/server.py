@@ -1,5 +1,6 @@
 """Which Prefect server is meant, and what everybody calls the things on it."""
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.exceptions import ObjectNotFound
@@ -52,5 +53,7 @@ def are_workers_online(client: SyncPrefectClient) -> bool:
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     try:
         return bool(client.read_workers_for_work_pool(POOL, worker_filter=online, limit=1))
-    except ObjectNotFound:
-        return False
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+        return False  # no worker has created the pool yet

@@ -4,6 +4,7 @@ One process makes all of them, or a `spread` hands spans of them to workers else
 draft says what is there: what workers claim is not believed, their units are looked for.
 """
 
+import itertools
 import shutil
 import statistics
 from abc import ABC, abstractmethod
@@ -124,6 +125,13 @@ def make_span(
             (draft / EFFORTS).mkdir(exist_ok=True)
             write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
     return len(missing)
+
+
+def cut(numbers: Sequence[int], count: int) -> list[list[int]]:
+    """Cut numbers into at most `count` spans of nearly equal length, none of them empty, in their order."""
+    count = min(count, len(numbers))
+    bounds = [piece * len(numbers) // count for piece in range(count + 1)] if count else []
+    return [list(numbers[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
 def span_name(numbers: Sequence[int]) -> str:
