@@ -5,9 +5,10 @@ the units themselves. Children of an earlier attempt, whose parent died and who 
 
 A worker that is killed together with its child leaves a run that stays Running for ever. Prefect's answer is an
 automation on heartbeats; ours needs none: whoever makes a span holds a lock on it in the store, which the kernel frees
-at any death. A child that shows no life for SILENT_SECONDS (holds no lock and makes nothing; or waits for a worker
-and none is online) is given up and marked Crashed. So the store must be on a file system where locks hold between
-hosts (local disk, NFS 4), as it must for everything else.
+at any death. A child that shows no life for a while (holds no lock and makes nothing; or waits for a worker and none
+is online) is given up and marked Crashed. So the store must be on a file system where locks hold between
+hosts (local disk, NFS 4), as it must for everything else. Cancelling the run that asks cancels its children too: they
+are nested in it, and the server sees to it within half a minute.
 """
 
 import logging
@@ -43,7 +44,11 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 SILENT_SECONDS = 300.0
-"""A child holds its lock some 20 s after it is Running: this leaves time for slow disks."""
+"""Before a child is given up that was never seen at work. It holds its lock some 20 s after it is Running: this leaves
+time for slow disks.
+"""
+SILENT_AFTER_WORK_SECONDS = 30.0
+"""The same for one that has held its lock: nothing but its last state is still to come."""
 PAGE = 200
 """Runs a server returns at most for one question."""
 
@@ -94,7 +99,8 @@ class Child:
     numbers: frozenset[int]
     part: str
     seen_alive: float
-    num_missing: int = 0
+    num_missing: int
+    was_at_work: bool = False
 
 
 def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> Child:
@@ -115,7 +121,8 @@ def _child(run: FlowRun, *, seen_alive: float) -> Child:
 
 def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[Child]:
     """Children of earlier attempts at this artifact that are not over, or not known to be."""
-    going_on = FlowRunFilterStateType(any_=[state for state in StateType if state not in TERMINAL_STATES])
+    ending = {*TERMINAL_STATES, StateType.CANCELLING}
+    going_on = FlowRunFilterStateType(any_=[state for state in StateType if state not in ending])
     chosen = FlowRunFilter(tags=FlowRunFilterTags(all_=[str(ref)]), state=FlowRunFilterState(type=going_on))
     offset = 0
     while runs := client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset):
@@ -148,29 +155,31 @@ class Watch:
         are_online = are_workers_online(self._client)
         runs = [self._read(child) for child in self._waiting]
         missing = set(still_missing())  # after the states: what a run that is over has made is there by now
-        waiting = list[Child]()
-        for child, run in zip(self._waiting, runs, strict=True):
-            num_missing = len(missing & child.numbers)
-            state = run.state if run else None
-            if state is None or state.is_final():
-                _remark(child, num_missing, f"is {state.name}" if state else "was deleted")
-            elif self._is_silent(child, num_missing, are_online if state.is_scheduled() else self._is_at_work(child)):
-                self._give_up(child, state.name or "")
-            else:
-                waiting.append(child)
-        self._waiting = waiting
+        looked_at = zip(self._waiting, runs, strict=True)
+        self._waiting = [child for child, run in looked_at if not self._is_over(child, run, missing, are_online)]
+
+    def _is_over(self, child: Child, run: FlowRun | None, missing: set[int], are_online: bool) -> bool:
+        num_missing, state = len(missing & child.numbers), run.state if run else None
+        if state is None or state.is_final():
+            _remark(child, num_missing, f"is {state.name}" if state else "was deleted")
+            return True
+        is_waiting, is_at_work = state.is_scheduled() and are_online, self._is_at_work(child)
+        if is_waiting or is_at_work or num_missing < child.num_missing:
+            child.seen_alive = time.time()
+        child.was_at_work |= is_at_work
+        child.num_missing = num_missing
+        if time.time() - child.seen_alive <= (SILENT_AFTER_WORK_SECONDS if child.was_at_work else SILENT_SECONDS):
+            return False
+        _remark(child, num_missing, f"is {state.name}, but nobody is at work on it: given up")
+        message = "Nobody makes these units any more: the worker died, or none was there to take the run up."
+        self._client.set_flow_run_state(child.run.id, Crashed(message=message))
+        return True
 
     def _read(self, child: Child) -> FlowRun | None:
         try:
             return self._client.read_flow_run(child.run.id)
         except ObjectNotFound:
             return None
-
-    def _is_silent(self, child: Child, num_missing: int, shows_life: bool) -> bool:
-        if shows_life or num_missing < child.num_missing:
-            child.seen_alive = time.time()
-        child.num_missing = num_missing
-        return time.time() - child.seen_alive > SILENT_SECONDS
 
     def _is_at_work(self, child: Child) -> bool:
         try:
@@ -179,15 +188,7 @@ class Watch:
         except StillNeededError:
             return True
 
-    def _give_up(self, child: Child, state_name: str) -> None:
-        log.warning(
-            "%s is %s, but its worker has shown no life for %.0f s: given up, with %d units missing",
-            child.run.name, state_name, time.time() - child.seen_alive, child.num_missing,
-        )  # fmt: skip
-        message = "Nobody makes these units any more: the worker died, or none was there to take the run up."
-        self._client.set_flow_run_state(child.run.id, Crashed(message=message))
-
 
 def _remark(child: Child, num_missing: int, how: str) -> None:
     if num_missing:
-        log.warning("%s %s, and %d of its %d units are missing", child.run.name, how, num_missing, len(child.numbers))
+        log.warning("%s %s; %d of its %d units are missing", child.run.name, how, num_missing, len(child.numbers))

@@ -17,11 +17,22 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.types.entrypoint import EntrypointType
-from prefect.workers.process import ProcessWorker
+from prefect.utilities.processutils import command_to_string, get_sys_executable
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from flows.server import DEPLOYMENT, GPU_QUEUE, POOL, QUEUES, check_server
 from flows.spans import span
 from storage.store import ArtifactStore
+
+
+class _WithoutSupervisor(ProcessJobConfiguration):
+    """Runs the flow's process itself. Prefect would put another before it, which installs dependencies we do not have,
+    takes seconds, and after a crash finds Prefect's module `storage` where our package is meant.
+    """
+
+    def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
+        self.command = command_to_string([get_sys_executable(), "-m", "prefect.engine"])
+        super().prepare_for_flow_run(*arguments, **named)
 
 
 def work(*, limit: int = 1) -> None:
@@ -34,6 +45,7 @@ def work(*, limit: int = 1) -> None:
     worker = ProcessWorker(
         name=f"{socket.gethostname()}-{os.getpid()}", work_pool_name=POOL, work_queues=[GPU_QUEUE], limit=limit
     )
+    worker.job_configuration = _WithoutSupervisor
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     asyncio.run(worker.start())
 

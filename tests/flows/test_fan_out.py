@@ -136,27 +136,28 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 
     from flows import fan_out
 
-    monkeypatch.setattr(fan_out, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(fan_out, "SILENT_AFTER_WORK_SECONDS", 1.0)
     monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.2)
     ref = ArtifactRef("features", "0" * 64)
     deployment = served.client.read_deployment_by_name("span/taskdistill")
     asked = {"stage": "extract", "config": {}, "inputs": {}, "wanted": str(ref), "numbers": [3, 4], "runtime": {}}
     served.client.create_flow_run_from_deployment(deployment.id, parameters=asked, state=Running(), tags=[str(ref)])
     step = step_of(spread, served.store, "extract-teacher")
-    began, released = time.monotonic(), list[float]()
+    began, released = time.monotonic(), False
     with contextlib.ExitStack() as working:
         working.enter_context(served.store.lock(ref, part="3-4"))
 
         def still_missing() -> list[int]:
-            if not released and time.monotonic() - began > 2.5:
+            nonlocal released
+            if time.monotonic() - began > 3:
                 working.close()
-                released.append(time.monotonic())
+                released = True
             return [3, 4]
 
         give = fan_out.over_workers(step, served.store, spread.runtime)
         assert give
         give(ref)([3, 4], still_missing)
-    assert time.monotonic() - released[0] >= 1.0
+    assert released
     (only,) = children(served.client, ref)  # it was waited for, not doubled
     assert only.state.name == "Crashed"
 
