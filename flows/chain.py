@@ -13,14 +13,17 @@ from storage.manifest import ArtifactRef
 from tasks.stage import Stage
 from tasks.stages import (
     DISTILL,
+    EMBED,
     EVALUATE,
     EVALUATE_TEACHER,
     EXTRACT,
     FINETUNE,
+    GENERATE,
     INGEST,
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
     PROBE,
+    SELECT,
 )
 
 
@@ -45,9 +48,12 @@ class Evaluated:
 def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[Evaluated]:
     """Run every stage of an experiment, in an order in which each finds its inputs; returns what was evaluated.
 
-    `synthetic` is an image-set without labels; it gets teacher logits and enters the distillation term only.
+    Where there are synthetic images, one more student is distilled, on real and synthetic ones; the student without
+    them is its control. `synthetic` is an image-set without labels that takes the place of generated ones.
     """
     images = run("ingest", INGEST, experiment.data, {})
+    if synthetic is None and experiment.synthetic_images == "blends":
+        synthetic = _blends(experiment, run, images)
     sets = {"": images} | ({"-synthetic": synthetic} if synthetic else {})
     teach = {"probed": _probed_teacher, "finetuned": _finetuned_teacher}[experiment.teacher_training]
     teacher, logits = teach(experiment, run, sets)
@@ -55,19 +61,45 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
     evaluated = run("evaluate-teacher", EVALUATE_TEACHER, experiment.evaluate_config(), on_logits)
     results = [Evaluated(f"teacher {experiment.teacher_training}", None, evaluated, teacher)]
 
+    extra: dict[str, ArtifactRef] = {}
+    if synthetic:
+        extra = {"synthetic": synthetic, "synthetic_logits": logits["-synthetic"]}
+        scored = {"synthetic": synthetic, "logits": logits["-synthetic"]}
+        extra["selection"] = run("select", SELECT, experiment.select_config(), scored)
     _, student_probe = _probed(experiment, run, "student", images)
-    extra = {"synthetic": synthetic, "synthetic_logits": logits["-synthetic"]} if synthetic else {}
     for seed in experiment.seeds:
         start = {"images": images, "probe": student_probe}
-        config = experiment.finetune_config(seed)
-        finetuned = run(f"finetune-seed{seed}", FINETUNE, config, start)
-        taught = start | {"logits": logits[""]} | extra
-        distilled = run(f"distill-seed{seed}", DISTILL, experiment.distill_config(seed), taught)
-        for name, model in (("finetuned", finetuned), ("distilled", distilled)):
+        for name, model in _students(experiment, run, seed, start, logits[""], extra).items():
             inputs = {"images": images, "model": model, "teacher": logits[""]}
-            evaluated = run(f"evaluate-{name}-seed{seed}", EVALUATE, experiment.evaluate_config(), inputs)
+            step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
+            evaluated = run(step, EVALUATE, experiment.evaluate_config(), inputs)
             results.append(Evaluated(f"student {name}", seed, evaluated, model))
     return results
+
+
+def _blends(experiment: Experiment, run: RunStage, images: ArtifactRef) -> ArtifactRef:
+    """Paint synthetic images from pairs of training images."""
+    embeddings = run("embed", EMBED, experiment.embed_config(), {"images": images})
+    return run("generate", GENERATE, experiment.generate_config(), {"images": images, "embeddings": embeddings})
+
+
+def _students(
+    experiment: Experiment,
+    run: RunStage,
+    seed: int,
+    start: Mapping[str, ArtifactRef],
+    logits: ArtifactRef,
+    extra: Mapping[str, ArtifactRef],
+) -> dict[str, ArtifactRef]:
+    """Train the students of one seed: without a teacher, with one, and with synthetic images where there are any."""
+    config, taught = experiment.distill_config(seed), {**start, "logits": logits}
+    students = {
+        "finetuned": run(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), start),
+        "distilled": run(f"distill-seed{seed}", DISTILL, config, taught),
+    }
+    if extra:
+        students["+synthetic"] = run(f"distill-synthetic-seed{seed}", DISTILL, config, {**taught, **extra})
+    return students
 
 
 def _probed(

@@ -33,6 +33,32 @@ PROBE_GRID = pa.schema(
     ]
 )
 
+PAIRS = pa.schema([("id", pa.string()), ("parent_a", pa.string()), ("parent_b", pa.string()), ("seed", pa.int64())])
+BLENDS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("parent_a", pa.string()),
+        ("parent_b", pa.string()),
+        ("similarity_a", pa.float32()),
+        ("similarity_b", pa.float32()),
+        ("nearest_held_out", pa.string()),
+        ("similarity_held_out", pa.float32()),
+        ("parent_copy", pa.bool_()),
+        ("held_out_copy", pa.bool_()),
+    ]
+)
+SELECTION = pa.schema(
+    [
+        ("id", pa.string()),
+        ("is_kept", pa.bool_()),
+        ("reason", pa.string()),
+        ("teacher_entropy", pa.float32()),
+        ("similarity_a", pa.float32()),
+        ("similarity_b", pa.float32()),
+        ("similarity_held_out", pa.float32()),
+    ]
+)
+
 
 def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of a schema to Parquet, all or nothing; missing columns are null."""
@@ -48,9 +74,23 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table that lies directly in an artifact; CorruptArtifactError where it is damaged."""
+    rows: list[dict[str, Any]] = _read(path).to_pylist()
+    return rows
+
+
+def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
+    """Return a table as Arrow columns, which take a few bytes a row where dictionaries take hundreds; the same errors,
+    also where its columns are others.
+    """
+    table = _read(path)
+    if not table.schema.equals(schema):
+        raise CorruptArtifactError(f"{path} has the columns {', '.join(table.column_names)}: {advice(path.parent)}")
+    return table
+
+
+def _read(path: Path) -> pa.Table:
     check_layout(path.parent, [path.name])
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, page_checksum_verification=True).to_pylist()
+        return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise CorruptArtifactError(f"{path} is damaged ({error}): {advice(path.parent)}") from error
-    return rows

@@ -17,6 +17,7 @@ from torch import nn
 from configs.stages import DistillConfig, DistillSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.tables import read_table
 from storage.teacher_outputs import TeacherOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import Seen, ViewCache
@@ -60,14 +61,12 @@ def run(config: DistillConfig, job: Job) -> Summary:
     model = probed_model(config.backbone, config.training, images, job)
     real = _taught(config, images, "logits", model.preprocessing, job)
     synthetic = None
-    if ("synthetic" in job.inputs) != ("synthetic_logits" in job.inputs):
-        raise CacheMismatchError(
-            "synthetic images teach by their logits: pass both 'synthetic' and 'synthetic_logits', or neither"
-        )
+    _check_synthetic_inputs(job)
     if "synthetic" in job.inputs:
-        synthetic = _taught(
-            config, ImageSet.open(job.inputs["synthetic"]), "synthetic_logits", model.preprocessing, job
-        )
+        blends = ImageSet.open(job.inputs["synthetic"])
+        synthetic = _taught(config, blends, "synthetic_logits", model.preprocessing, job)
+        if "selection" in job.inputs:
+            synthetic = _selected(synthetic, job)
     for role in ("logits", "synthetic_logits"):
         if role in job.inputs:
             TeacherOutputs(job.inputs[role]).require(classes=images.classes, problem=config.problem)
@@ -93,6 +92,30 @@ def _taught(config: DistillConfig, images: ImageSet, role: str, preprocessing: P
         rows=rows,
         num_views=config.views.num_views,
     )
+
+
+def _check_synthetic_inputs(job: Job) -> None:
+    if ("synthetic" in job.inputs) != ("synthetic_logits" in job.inputs):
+        raise CacheMismatchError(
+            "synthetic images teach by their logits: pass both 'synthetic' and 'synthetic_logits', or neither"
+        )
+    if "selection" in job.inputs and "synthetic" not in job.inputs:
+        raise CacheMismatchError("a 'selection' is one of synthetic images: pass 'synthetic' too, or neither")
+
+
+def _selected(taught: Taught, job: Job) -> Taught:
+    """Leave the images that the selection keeps."""
+    images = taught.source.images
+    kept = {row["id"] for row in read_table(job.inputs["selection"] / "selection.parquet") if row["is_kept"]}
+    if not kept <= set(images.ids):
+        raise CacheMismatchError(f"the selection is of other images than {images.folder.name[:12]}: run select again")
+    rows = np.asarray([row for row in taught.rows if images.ids[row] in kept], np.int64)
+    cache = ViewCache(
+        TeacherOutputs(job.inputs["synthetic_logits"]),
+        [images.ids[row] for row in rows],
+        budget_mb=job.runtime.logits_cache_mb,
+    )
+    return taught._replace(rows=rows, cache=cache)
 
 
 def _batches(

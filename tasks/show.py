@@ -8,10 +8,7 @@ missing. Pixels live as long as their batch and no longer: a chunk of 4096 views
 
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,15 +17,13 @@ from torch import Tensor
 
 from configs.base import StageConfig
 from storage.teacher_outputs import Chunk, Half, TeacherOutputsWriter
-from tasks.data.batches import ViewSource, prefetch
+from tasks.data.batches import ViewSource, in_background, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.stage import Job
 from tasks.units import Effort, Units
 
 C = TypeVar("C", bound=StageConfig)
-
-WRITE_AHEAD = 2
 
 
 class Span(NamedTuple):
@@ -55,9 +50,6 @@ class Said(NamedTuple):
     thumbnails_N64: Pixels
 
 
-Write = Callable[[Chunk, Said], None]
-
-
 def show_all(
     network: Callable[[Tensor], Tensor],
     source: ViewSource,
@@ -77,7 +69,7 @@ def show_all(
     total = done + sum(part.stop - part.start for part in parts)
     shown, block = 0, -1
     speeds: list[float] = []
-    with _background_writer(writer) as write:
+    with in_background(writer.write) as write:
         cut = prefetch(lambda part: _looks(source, part), parts, workers=job.runtime.workers)
         for part, look in zip(parts, cut, strict=True):
             if part.chunk.block != block:  # all views of some rows come together, then none of those rows again
@@ -93,7 +85,7 @@ def show_all(
             shown += part.stop - part.start
             job.report("views", done + shown, total)
             if part.stop == part.chunk.stop:
-                write(part.chunk, seen)
+                write(part.chunk, *seen)
     return Effort(shown, statistics.median(speeds) if speeds else 0.0)
 
 
@@ -141,21 +133,3 @@ def _forward(
 ) -> Half:
     outputs = network(normalise(looks.pixels_NSS3, preprocessing, device))
     return outputs.to(torch.float16).cpu().numpy()
-
-
-@contextmanager
-def _background_writer(writer: TeacherOutputsWriter) -> Iterator[Write]:
-    """Yield a function that hands a chunk to a writing thread and waits while two are unwritten; errors are raised
-    there.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="chunk-writer") as thread:
-        unwritten: deque[Future[None]] = deque()
-
-        def write(chunk: Chunk, seen: Said) -> None:
-            while len(unwritten) >= WRITE_AHEAD:
-                unwritten.popleft().result()
-            unwritten.append(thread.submit(writer.write, chunk, *seen))
-
-        yield write
-        for pending in unwritten:
-            pending.result()

@@ -122,8 +122,8 @@ def execute(
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
-    once. `spread` tells for an artifact how its units are handed to other workers. `origin` (the settings of the whole
-    run) is noted in the manifest and decides nothing.
+    once. `spread` says, for an artifact, how its units are handed to other workers; without it this process makes
+    them. `origin` (the settings of the whole run) is noted in the manifest and decides nothing.
     """
     external = external_digests(config, store)
     recipe = stage.recipe(config, inputs, external)

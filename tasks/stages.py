@@ -3,6 +3,7 @@
 from typing import Any
 
 from configs.data import IngestConfig
+from configs.generation import EmbedConfig, GenerateConfig, SelectConfig
 from configs.stages import (
     DistillConfig,
     EvaluateConfig,
@@ -32,6 +33,24 @@ EXTRACT = Stage(
     run="tasks.extract:run",
 )
 
+EMBED = Stage(
+    name="embed",
+    version=1,
+    config_type=EmbedConfig,
+    inputs={"images": "image-set"},
+    output="embeddings",
+    run="tasks.embed:run",
+)
+
+GENERATE = Stage(
+    name="generate",
+    version=1,
+    config_type=GenerateConfig,
+    inputs={"images": "image-set", "embeddings": "embeddings"},
+    output="image-set",
+    run="tasks.generate:run",
+)
+
 PROBE = Stage(
     name="probe",
     version=1,
@@ -59,6 +78,15 @@ PRECOMPUTE_IMAGES = Stage(
     run="tasks.precompute:run_on_images",
 )
 
+SELECT = Stage(
+    name="select",
+    version=1,
+    config_type=SelectConfig,
+    inputs={"synthetic": "image-set", "logits": "logits"},
+    output="selection",
+    run="tasks.select:run",
+)
+
 FINETUNE = Stage(
     name="finetune",
     version=1,
@@ -73,7 +101,7 @@ DISTILL = Stage(
     version=1,
     config_type=DistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
-    optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits"},
+    optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
     output="model",
     run="tasks.distill:run",
 )
@@ -99,10 +127,13 @@ EVALUATE_TEACHER = Stage(
 
 STAGES: tuple[Stage[Any], ...] = (
     INGEST,
+    EMBED,
+    GENERATE,
     EXTRACT,
     PROBE,
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
+    SELECT,
     FINETUNE,
     DISTILL,
     EVALUATE,

@@ -132,6 +132,14 @@ def bench(finished_bench: Bench, tmp_path: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
+def mixer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny ImageMixer of random weights. Read only."""
+    from tests.tiny_mixer import write_tiny_mixer  # diffusers takes seconds to import
+
+    return write_tiny_mixer(tmp_path_factory.mktemp("mixer") / "tiny")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images and weights; skips where REAL_DATA_DIR is not set."""
     if not (folder := os.environ.get("REAL_DATA_DIR")):

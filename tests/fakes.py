@@ -118,6 +118,9 @@ class Ordinal:
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
         return float((outputs.round() == teacher_outputs.round()).float().mean())
 
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        return torch.zeros(len(outputs))
+
     def predictions(self, outputs: Tensor) -> Mapping[str, np.ndarray]:
         return {"place": outputs[:, 0].numpy()}
 

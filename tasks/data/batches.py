@@ -10,7 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from tasks.models.preprocessing import Preprocessing
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+WRITE_AHEAD = 2
 
 
 def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iterator[R]:
@@ -40,6 +43,22 @@ def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iter
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
+    """Yield `write` as done by a thread, at most WRITE_AHEAD calls ahead of it; its errors are raised in the caller."""
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
+        unwritten: deque[Future[None]] = deque()
+
+        def submit(*arguments: Any) -> None:
+            while len(unwritten) >= WRITE_AHEAD:
+                unwritten.popleft().result()
+            unwritten.append(thread.submit(write, *arguments))
+
+        yield submit
+        for pending in unwritten:
+            pending.result()
 
 
 class DecodedImages:

@@ -6,7 +6,7 @@ arXiv 2402.11305). Sampling is DDIM with eta 0 (arXiv 2010.02502, equation 12) a
 2207.12598): eps = eps_u + g * (eps_c - eps_u), the unconditional context being five slots of zeros.
 
 Five slots always: with two tokens alone the attention's softmax runs over other entries, and the picture is clearly
-another one.
+another one. (A model trained with other contexts has another `num_slots` in its configuration.)
 
 Shape letters: B images, P slots, D embedding width, C latent channels, h w latent cells, H W pixels.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
@@ -31,7 +31,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
 
     model_cpu_offload_seq = "image_encoder->unet->vae"
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    vae: AutoencoderKL | AutoencoderTiny
     image_encoder: CLIPVisionModelWithProjection
     feature_extractor: CLIPImageProcessor
     scheduler: DDIMScheduler
@@ -39,22 +39,28 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | AutoencoderTiny,
         image_encoder: CLIPVisionModelWithProjection,
         feature_extractor: CLIPImageProcessor,
         scheduler: DDIMScheduler,
+        num_slots: int = NUM_SLOTS,
     ) -> None:
         super().__init__()
         self.register_modules(
             unet=unet, vae=vae, image_encoder=image_encoder, feature_extractor=feature_extractor, scheduler=scheduler
         )
+        self.register_to_config(num_slots=num_slots)
 
     @torch.inference_mode()
     def embed(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the CLIP embedding of each RGB image, [B, D]: once for each training image, not once for each pair."""
-        pixels = self.feature_extractor(images=list(images), return_tensors="pt").pixel_values
+        return self.encode(self.feature_extractor(images=list(images), return_tensors="pt").pixel_values)
+
+    @torch.inference_mode()
+    def encode(self, images_BCHW: Tensor) -> Tensor:
+        """Return the CLIP embedding [B, D] of images already cut and normalised."""
         encoder = self.image_encoder
-        embeddings_BD: Tensor = encoder(pixels.to(device=encoder.device, dtype=encoder.dtype)).image_embeds
+        embeddings_BD: Tensor = encoder(images_BCHW.to(device=encoder.device, dtype=encoder.dtype)).image_embeds
         return embeddings_BD
 
     @torch.inference_mode()
@@ -76,7 +82,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
         batch or device. Raises ValueError for more slots than the model has, or sides that are no multiple of the
         autoencoder's scale.
         """
-        context_BPD = pad_slots(embeddings_BPD, strengths)
+        context_BPD = pad_slots(embeddings_BPD, strengths, self.config.num_slots)
         latents_BChw = self.sample(context_BPD, generators, height, width, guidance, num_steps, timesteps)
         return self._decode(latents_BChw)
 
@@ -134,15 +140,15 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
         return levels.permute(0, 2, 3, 1).cpu()
 
 
-def pad_slots(embeddings_BPD: Tensor, strengths: Sequence[float]) -> Tensor:
-    """Scale each embedding by its strength and fill up with zeros to five slots, [B, 5, D]."""
+def pad_slots(embeddings_BPD: Tensor, strengths: Sequence[float], num_slots: int = NUM_SLOTS) -> Tensor:
+    """Scale each embedding by its strength and fill up with zeros to all slots, [B, num_slots, D]."""
     batch, num_given, width = embeddings_BPD.shape
-    if not 1 <= num_given <= NUM_SLOTS or len(strengths) != num_given:
+    if not 1 <= num_given <= num_slots or len(strengths) != num_given:
         raise ValueError(
-            f"between 1 and {NUM_SLOTS} embeddings with a strength each, got {num_given} embeddings and "
+            f"between 1 and {num_slots} embeddings with a strength each, got {num_given} embeddings and "
             f"{len(strengths)} strengths"
         )
     scale = torch.tensor(strengths, dtype=embeddings_BPD.dtype, device=embeddings_BPD.device)
-    padded = embeddings_BPD.new_zeros(batch, NUM_SLOTS, width)
+    padded = embeddings_BPD.new_zeros(batch, num_slots, width)
     padded[:, :num_given] = embeddings_BPD * scale[None, :, None]
     return padded

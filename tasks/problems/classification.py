@@ -3,6 +3,7 @@
 Shape letters: N samples, K classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,12 @@ class Classification:
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
         return float((outputs.argmax(1) == teacher_outputs.argmax(1)).float().mean())
+
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """The entropy of the predicted distribution as a share of the largest, log K."""
+        logs_NK = outputs.float().log_softmax(1)
+        entropy_N: Tensor = -(logs_NK.exp() * logs_NK).sum(1)
+        return entropy_N / math.log(max(outputs.shape[1], 2))
 
     def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
         confidence_N, predicted_N = outputs.float().softmax(1).max(1)

@@ -46,6 +46,10 @@ class Problem(Protocol):
         """Return how often, 0..1, two models say the same."""
         ...
 
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """Return [N], 0 (certain) .. 1 (knows nothing), of what the outputs say about each sample."""
+        ...
+
     def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
         """Return columns of the table of predictions, one entry a sample."""
         ...

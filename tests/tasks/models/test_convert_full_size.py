@@ -124,7 +124,7 @@ def test_a_full_size_checkpoint_is_converted_tensor_by_tensor(tmp_path: Path) ->
     torch.save({"state_dict": original, "global_step": np.int64(3)}, checkpoint)
 
     convert(checkpoint, tmp_path / "mixer")
-    pipeline = ImageMixerPipeline.from_pretrained(tmp_path / "mixer", torch_dtype=torch.float16)
+    pipeline = ImageMixerPipeline.from_pretrained(tmp_path / "mixer", dtype=torch.float16)
     assert all(torch.equal(tensor, unet[name]) for name, tensor in pipeline.unet.state_dict().items())
     assert all(torch.equal(tensor, vae[name]) for name, tensor in pipeline.vae.state_dict().items())
 
@@ -132,6 +132,6 @@ def test_a_full_size_checkpoint_is_converted_tensor_by_tensor(tmp_path: Path) ->
     checkpoint.unlink()
     save_file(original, tmp_path / "same.safetensors")
     loaded = UNet2DConditionModel.from_single_file(
-        str(tmp_path / "same.safetensors"), config=str(tmp_path / "mixer"), subfolder="unet", torch_dtype=torch.float16
+        str(tmp_path / "same.safetensors"), config=str(tmp_path / "mixer"), subfolder="unet", dtype=torch.float16
     )
     assert torch.equal(answer(loaded), answer(pipeline.unet))

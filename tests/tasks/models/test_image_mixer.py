@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from tasks.models.image_mixer import ImageMixerPipeline, Timesteps, pad_slots
+from tests.tiny_mixer import WIDTH, build_tiny_mixer
 
-WIDTH = 32
 SIDE = 16
 ORIGINAL_30 = [991 - 33 * step for step in range(31)]
 """991, 958, ..., 34, 1: what the original program visits when asked for 30 steps."""
@@ -23,32 +21,7 @@ ORIGINAL_30 = [991 - 33 * step for step in range(31)]
 
 @pytest.fixture(scope="module")
 def mixer() -> ImageMixerPipeline:
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(32, 64),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH, attention_head_dim=8,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(32, 64), latent_channels=4, scaling_factor=0.18215,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-    clip = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
-        projection_dim=WIDTH,
-    )  # fmt: skip
-    pipeline = ImageMixerPipeline(
-        unet=unet.eval(),
-        vae=vae.eval(),
-        image_encoder=CLIPVisionModelWithProjection(clip).eval(),
-        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
-        scheduler=DDIMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-            set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon",
-        ),
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return build_tiny_mixer()
 
 
 @pytest.fixture(scope="module")

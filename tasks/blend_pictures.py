@@ -1,0 +1,127 @@
+"""Blends to look at, each between its parents: a contact sheet, and a page for the browser."""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw
+
+from storage.files import atomic
+from storage.image_set import ImageSet
+from tasks.data.decode import decode_rgb
+
+SHEET_COLUMNS, SHEET_ROWS, CELL_PX, GAP_PX = 3, 6, 96, 12
+PAGE_BLENDS, THUMBNAIL_PX = 400, 112
+
+
+class Triple(NamedTuple):
+    """A blend and its two parents, as pictures."""
+
+    parent_a: Image.Image
+    blend: Image.Image
+    parent_b: Image.Image
+
+
+def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
+    """Draw some blends, spread over the whole set, each between its parents."""
+    rows = _spread(len(blends), SHEET_COLUMNS * SHEET_ROWS)
+    width, height = SHEET_COLUMNS * (3 * CELL_PX + GAP_PX) + GAP_PX, SHEET_ROWS * (CELL_PX + GAP_PX) + 2 * GAP_PX
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, triple in enumerate(_triples(rows, blends, parents, CELL_PX)):
+        left = GAP_PX + number % SHEET_COLUMNS * (3 * CELL_PX + GAP_PX)
+        top = 2 * GAP_PX + number // SHEET_COLUMNS * (CELL_PX + GAP_PX)
+        for place, (title, picture) in enumerate(zip(("parent", "blend", "parent"), triple, strict=True)):
+            sheet.paste(picture, (left + place * CELL_PX, top))
+            if number < SHEET_COLUMNS:
+                draw.text((left + (place + 0.5) * CELL_PX, GAP_PX), title, fill="black", anchor="mm")
+    with atomic(path) as partial:
+        sheet.save(partial, "PNG")
+
+
+def write_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table) -> None:
+    """Write one HTML file that shows flagged blends and others spread over the set, to be sorted by similarity."""
+    flagged = np.flatnonzero(
+        np.asarray(scores["parent_copy"]).astype(bool) | np.asarray(scores["held_out_copy"]).astype(bool)
+    )[: PAGE_BLENDS // 2]
+    rows = list(dict.fromkeys([*flagged.tolist(), *_spread(len(blends), PAGE_BLENDS - len(flagged))]))
+    chosen = scores.take(rows).to_pylist()
+    triples = _triples(rows, blends, parents, THUMBNAIL_PX)
+    figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
+    with atomic(path) as partial:
+        partial.write_text(_PAGE.format(shown=len(rows), total=len(blends), figures=figures))
+
+
+def _spread(total: int, wanted: int) -> list[int]:
+    return sorted(set(np.linspace(0, total - 1, min(total, wanted)).round().astype(int).tolist()))
+
+
+def _triples(rows: Sequence[int], blends: ImageSet, parents: ImageSet, side_px: int) -> Iterator[Triple]:
+    place = {image_id: row for row, image_id in enumerate(parents.ids)}
+    for row in rows:
+        a, b = blends.parents[row] or ("", "")
+        yield Triple(
+            _thumbnail(parents.image(place[a]), side_px),
+            _thumbnail(blends.image(row), side_px),
+            _thumbnail(parents.image(place[b]), side_px),
+        )
+
+
+def _thumbnail(image: bytes, side_px: int) -> Image.Image:
+    """Return the central square of an image, as its generator saw it."""
+    picture = Image.fromarray(decode_rgb(image))
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.resize((side_px, side_px), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+
+
+def _figure(score: dict[str, Any], triple: Triple) -> str:
+    flags = [name for name in ("parent_copy", "held_out_copy") if score[name]]
+    names = (score["parent_a"], score["id"], score["parent_b"])
+    pictures = "".join(
+        f'<img src="{_data_uri(picture)}" alt="{html.escape(name)}" title="{html.escape(name)}">'
+        for name, picture in zip(names, triple, strict=True)
+    )
+    likeness = (score["similarity_a"] + score["similarity_b"]) / 2
+    words = f"{score['similarity_a']:.2f} &middot; {html.escape(score['id'])} &middot; {score['similarity_b']:.2f}"
+    marks = "".join(f" <b>{flag.replace('_', ' ').replace('held out', 'held-out')}</b>" for flag in flags)
+    return f'<figure data-likeness="{likeness:.4f}" data-flags="{len(flags)}">{pictures}<figcaption>{words}{marks}'
+
+
+def _data_uri(picture: Image.Image) -> str:
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Blends</title>
+<style>
+body {{ font: 15px system-ui, sans-serif; margin: 2em; color: #222; }}
+main {{ display: flex; flex-wrap: wrap; gap: 18px; }}
+figure {{ margin: 0; }} figcaption b {{ color: #b00; }}
+figcaption {{ text-align: center; color: #555; font-size: 12px; }}
+img {{ display: inline-block; width: 112px; height: 112px; }}
+</style>
+<h1>Blends</h1>
+<p>{shown} of {total} blends, each between its parents; the numbers are its cosine similarity to either.
+Order: <select onchange="order(this.value)">
+<option value="set">as in the set</option><option value="likeness">most like their parents first</option>
+<option value="unlike">least like their parents first</option><option value="flags">flagged first</option>
+</select></p>
+<main>
+{figures}
+</main>
+<script>
+const main = document.querySelector("main"), figures = [...main.children];
+const keys = {{ set: () => 0, likeness: f => -f.dataset.likeness, unlike: f => f.dataset.likeness,
+               flags: f => -f.dataset.flags }};
+function order(name) {{ main.append(...[...figures].sort((a, b) => keys[name](a) - keys[name](b))); }}
+</script>
+</html>
+"""

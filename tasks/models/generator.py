@@ -1,0 +1,54 @@
+"""What a generator is: it embeds real images, and paints a new one from the embeddings of two of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from configs.base import RuntimeConfig
+from configs.choices import GENERATORS, load
+from configs.generation import BlendSettings, GeneratorModel
+from storage.files import sha256_of
+from storage.fingerprint import fingerprint
+from storage.sources import tree_digest, visible_files
+from tasks.functional.views import Pixels
+from tasks.models.encoder import ModelError
+from tasks.models.preprocessing import Preprocessing
+
+
+class Generator(Protocol):
+    """A finished model on its device. An image depends on its two embeddings, its seed and the settings alone."""
+
+    preprocessing: Preprocessing
+    """How its image encoder sees an image."""
+    width: int
+    """D, of an embedding."""
+    substitution: str
+    """What it stands in for, where it is not the model the recipe was made with; else empty."""
+
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        """Return float32 [N, D] for normalised images."""
+        ...
+
+    def blend(self, embeddings_N2D: Tensor, seeds: Sequence[int], settings: BlendSettings) -> Pixels:
+        """Return uint8 [N, S, S, 3], one blend for each pair of embeddings."""
+        ...
+
+
+def build_generator_as_named(
+    model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig, device: torch.device
+) -> Generator:
+    """Load a stage's generator, and make sure its folder is still the one the stage's recipe was written for."""
+    generator: Generator = load(GENERATORS, model.kind)(model, runtime, device)
+    folder = Path(model.folder).expanduser()
+    contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
+    if tree_digest(contents) != external["model.folder"]:
+        raise ModelError(f"{folder} was changed while this run was waiting or loading it: run the same command again")
+    return generator
+
+
+def generator_fingerprint(model: GeneratorModel, external: Mapping[str, str]) -> str:
+    """Return the identity of a stage's generator: its settings and the content of its folder (`Job.external`)."""
+    return fingerprint({"model": model.identity(), "external": external["model.folder"]})

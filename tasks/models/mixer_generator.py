@@ -1,0 +1,134 @@
+"""Generator "image-mixer": ImageMixer from a diffusers folder of safetensors.
+
+The folder is one that `taskdistill convert-image-mixer` wrote, or lambdalabs/sd-image-variations-diffusers v2.0 as a
+substitute. That model was trained with a single image token, so the two embeddings are its whole context, without
+padding, and what it makes is recorded as a substitution.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from configs.base import RuntimeConfig
+from configs.generation import BlendSettings, GeneratorModel
+from storage.files import read_json
+from tasks.functional.views import Pixels
+from tasks.models.encoder import ModelError
+from tasks.models.image_mixer import ImageMixerPipeline
+from tasks.models.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+INDEX = "model_index.json"
+VARIATIONS = "StableDiffusionImageVariationPipeline"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class MixerGenerator:
+    """An ImageMixerPipeline behind the protocol of generators."""
+
+    def __init__(self, pipeline: ImageMixerPipeline, substitution: str = "") -> None:
+        self.pipeline, self.substitution = pipeline, substitution
+        self.width = int(pipeline.image_encoder.config.projection_dim)
+        self.preprocessing = _preprocessing(pipeline.feature_extractor)
+
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        return self.pipeline.encode(images_NCHW).float()
+
+    def blend(self, embeddings_N2D: Tensor, seeds: Sequence[int], settings: BlendSettings) -> Pixels:
+        blends_NSS3 = self.pipeline(
+            embeddings_N2D.to(self.pipeline.unet.dtype),
+            generators=[torch.Generator().manual_seed(seed) for seed in seeds],
+            strengths=settings.strengths,
+            height=settings.side_px,
+            width=settings.side_px,
+            guidance=settings.guidance,
+            num_steps=settings.num_steps,
+            timesteps=settings.timesteps,
+        )
+        return blends_NSS3.numpy()
+
+
+def build_generator(model: GeneratorModel, runtime: RuntimeConfig, device: torch.device) -> MixerGenerator:
+    """Load the pipeline of a folder; ModelError where it is none, or holds pickles."""
+    folder = Path(model.folder).expanduser()
+    if not (folder / INDEX).is_file():
+        raise ModelError(
+            f"{folder} is no diffusers folder (it has no {INDEX}): name one with generator.folder, or make it from the "
+            "original checkpoint with 'taskdistill convert-image-mixer CHECKPOINT FOLDER'"
+        )
+    kind = str(read_json(folder / INDEX).get("_class_name"))
+    if kind not in _LOADERS:
+        raise ModelError(f"{folder} holds a {kind}; a generator 'image-mixer' is one of {', '.join(_LOADERS)}")
+    try:
+        pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder} could not be loaded as an {kind} ({error}). Weights must be safetensors; pickled ones (.bin) "
+            "can run code and are not read"
+        ) from error
+    substitution = ""
+    if kind == VARIATIONS:
+        substitution = "sd-image-variations, the two embeddings as its context, in place of ImageMixer"
+        log.warning("%s is a substitute: %s; this is recorded with the images", folder, substitution)
+    return MixerGenerator(_placed(pipeline, runtime, device), substitution)
+
+
+def _placed(pipeline: ImageMixerPipeline, runtime: RuntimeConfig, device: torch.device) -> ImageMixerPipeline:
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    if runtime.generation_memory == "sliced":
+        pipeline.enable_attention_slicing()
+        pipeline.vae.enable_slicing()
+        pipeline.vae.enable_tiling()
+    if runtime.generation_compile != "none":
+        pipeline.unet.compile(mode=runtime.generation_compile)
+    return pipeline
+
+
+def _load_mixer(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
+    pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(
+        str(folder), dtype=dtype, use_safetensors=True, local_files_only=True
+    )
+    return pipeline
+
+
+def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
+    def part(network: Any, name: str) -> Any:
+        return network.from_pretrained(
+            folder, subfolder=name, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+
+    return ImageMixerPipeline(
+        unet=part(UNet2DConditionModel, "unet"),
+        vae=part(AutoencoderKL, "vae"),
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(
+            folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
+        ),
+        feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
+        scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
+        num_slots=2,
+    )
+
+
+_LOADERS = {"ImageMixerPipeline": _load_mixer, VARIATIONS: _load_variations}
+
+
+def _preprocessing(extractor: CLIPImageProcessor) -> Preprocessing:
+    """Read how the image encoder wants to see an image: short side, central square, mean and deviation of CLIP."""
+    side_px, crop_px = int(extractor.size["shortest_edge"]), int(extractor.crop_size["height"])
+    return Preprocessing(
+        side_px=crop_px,
+        mean=tuple(extractor.image_mean),
+        std=tuple(extractor.image_std),
+        interpolation="bicubic",
+        crop_share=crop_px / side_px,
+        crop_mode="center",
+    )
