@@ -152,6 +152,14 @@ def serve(
     serve_all(load_experiment(source, set_) if source else None, limit=limit)
 
 
+@app.command()
+def worker(limit: Annotated[int, typer.Option(min=1, help="Spans at the same time; the others wait.")] = 1) -> None:
+    """Take up parts of stages that runs with runtime.fan_out hand out; one for each GPU, until Ctrl-C."""
+    from flows.worker import work
+
+    work(limit=limit)
+
+
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:
     return store.resolve(text, "image-set") if text else None
 

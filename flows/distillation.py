@@ -4,14 +4,12 @@ Safe to retry or to start again with the same parameters: finished artifacts are
 one is continued. Nothing here knows which is the case.
 """
 
-import re
-
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
 from configs.experiment import Experiment
+from flows.fan_out import over_workers
 from flows.planning import Step
-from flows.results import score_markdown
+from flows.reports import report_pictures, report_scores
 from flows.running import DoStep, origin_of, run_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -21,10 +19,13 @@ from tasks.prefect_task import as_task, show_logs_in_ui
 def as_tasks(experiment: Experiment) -> DoStep:
     """Return the way flows do a step: as a task run of its own, named after the step."""
     show_logs_in_ui()
-    origin = origin_of(experiment)
+    origin, store, runtime = origin_of(experiment), ArtifactStore.from_env(), experiment.runtime
 
     def do(step: Step) -> ArtifactRef:
-        return as_task(step.stage)(step.name, step.config, step.inputs, experiment.runtime, origin)
+        task = as_task(step.stage, over_workers(step, store, runtime))
+        ref = task(step.name, step.config, step.inputs, runtime, origin)
+        report_pictures(step, ref, store)
+        return ref
 
     return do
 
@@ -38,9 +39,5 @@ def distillation(experiment: Experiment = Experiment(), synthetic: str = "") -> 
     store = ArtifactStore.from_env()
     extra = store.resolve(synthetic, "image-set") if synthetic else None
     results, stages = run_plan(experiment, store, as_tasks(experiment), synthetic=extra)
-    create_markdown_artifact(
-        score_markdown(results, store, experiment.name),
-        key=f"scores-{re.sub('[^a-z0-9]+', '-', experiment.name).strip('-')}",
-        description=f"Scores of {experiment.name}",
-    )
+    report_scores(results, store, experiment.name)
     return {stage["name"]: stage["reference"] for stage in stages}

@@ -41,6 +41,12 @@ def origin_of(experiment: Experiment) -> dict[str, Any]:
 def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:
     """Return the way the command line does a step: right here, showing it on the console."""
     origin = origin_of(experiment)
+    if experiment.runtime.fan_out > 1:
+        log.warning(
+            "runtime.fan_out is %d, but the command line does everything in this process: start the flow from Prefect "
+            "('taskdistill serve', and 'taskdistill worker' on each GPU) to spread the work",
+            experiment.runtime.fan_out,
+        )
 
     def do(step: Step) -> ArtifactRef:
         with shown(console, step) as report:

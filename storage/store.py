@@ -46,6 +46,13 @@ class ArtifactStore:
         """The store at TASKDISTILL_STORE, or ./artifacts."""
         return cls(Path(os.environ.get(ROOT_VARIABLE, "artifacts")))
 
+    @classmethod
+    def from_env_for_children(cls) -> Self:
+        """The same, which processes started from here then find too, whatever folder they run in."""
+        store = cls.from_env()
+        os.environ[ROOT_VARIABLE] = str(store.root)
+        return store
+
     # --- finding ---------------------------------------------------------------------------------------------------
 
     def __contains__(self, ref: ArtifactRef) -> bool:

@@ -7,7 +7,7 @@ returning paths of deleted folders. A task hands back a reference and nothing el
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -20,14 +20,14 @@ from prefect.logging import get_run_logger
 from configs.base import RuntimeConfig, StageConfig
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import Report, Stage, execute
+from tasks.stage import Report, Spread, Stage, execute
 
 PROGRESS_SECONDS = 2.0
 PROGRESS_SHARE = 0.05
 """Reports may take no more than this share of the time, however slow or far away the server is."""
 
 
-def as_task(stage: Stage[Any]) -> Task[..., ArtifactRef]:
+def as_task(stage: Stage[Any], spread: Callable[[ArtifactRef], Spread] | None = None) -> Task[..., ArtifactRef]:
     """Return the stage as a task; its runs are named after the step of the pipeline they do."""
 
     @task(name=stage.name, task_run_name="{step}", cache_policy=NO_CACHE, persist_result=False)
@@ -39,14 +39,16 @@ def as_task(stage: Stage[Any]) -> Task[..., ArtifactRef]:
         origin: Mapping[str, Any],
     ) -> ArtifactRef:
         store = ArtifactStore.from_env()
-        with _progress(step) as report:
-            return execute(stage, config, inputs, store=store, runtime=runtime, report=report, origin=origin)
+        with progress(step) as report:
+            return execute(
+                stage, config, inputs, store=store, runtime=runtime, report=report, spread=spread, origin=origin
+            )
 
     return run
 
 
 @contextlib.contextmanager
-def _progress(step: str) -> Iterator[Report]:
+def progress(step: str) -> Iterator[Report]:
     """Show progress in the UI every other second; what takes less time than that shows none."""
     last, pause, artifacts = time.monotonic(), PROGRESS_SECONDS, list[Any]()
 

@@ -4,6 +4,7 @@ One process makes all of them, or a `spread` hands spans of them to workers else
 draft says what is there: what workers claim is not believed, their units are looked for.
 """
 
+import itertools
 import shutil
 import statistics
 from abc import ABC, abstractmethod
@@ -112,10 +113,11 @@ def make_span(
             f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
             "the worker the same weights and folders, and the same version of this program, as the run that asks"
         )
-    draft = store.draft_of(wanted)
-    job = Job({role: store.path(source) for role, source in inputs.items()}, draft, runtime, external, report)
-    name = f"{numbers[0]}-{numbers[-1]}"
+    folders = {role: store.path(source) for role, source in inputs.items()}
+    name = span_name(numbers)
     with store.lock(wanted, part=name):  # an earlier worker may still be at it: wait, then find its units
+        draft = store.draft_of(wanted)
+        job = Job(folders, draft, runtime, external, report)
         units = begin_units(stage, config, job)
         missing = sorted(set(units.missing()).intersection(numbers))
         effort = units.make(missing)
@@ -123,6 +125,18 @@ def make_span(
             (draft / EFFORTS).mkdir(exist_ok=True)
             write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
     return len(missing)
+
+
+def cut(numbers: Sequence[int], count: int) -> list[list[int]]:
+    """Cut numbers into at most `count` spans of nearly equal length, none of them empty, in their order."""
+    count = min(count, len(numbers))
+    bounds = [piece * len(numbers) // count for piece in range(count + 1)] if count else []
+    return [list(numbers[start:stop]) for start, stop in itertools.pairwise(bounds)]
+
+
+def span_name(numbers: Sequence[int]) -> str:
+    """What the lock of a span is called, by which others see that somebody is at work on it."""
+    return f"{numbers[0]}-{numbers[-1]}"
 
 
 def is_divisible(stage: Stage[Any]) -> bool:

@@ -4,8 +4,9 @@ import contextlib
 import io
 import json
 import shutil
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench
+from tests.flows.local_server import QUIET, answers, process, until
 
 
 class Done(NamedTuple):
@@ -136,3 +138,31 @@ def finished(first_run: tuple[Path, Done], tmp_path: Path) -> ArtifactStore:
 def taskdistill(finished: ArtifactStore) -> Command:
     """The command line on the store with the finished experiment."""
     return lambda *arguments: call(finished, *arguments)
+
+
+# --- Prefect -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server on a free port of this machine; returns the environment that leads to it."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
+    with process(command, environment, home / "server.log"):
+        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def client(server: dict[str, str]) -> Iterator[Any]:
+    """A client of the server; flows of this process go there as well."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    chosen = {PREFECT_API_URL: server["PREFECT_API_URL"], PREFECT_HOME: server["PREFECT_HOME"]}
+    with temporary_settings(chosen), get_client(sync_client=True) as client:
+        yield client

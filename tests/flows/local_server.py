@@ -1,8 +1,10 @@
 """A Prefect server and a serving process for tests: started on this machine, asked as the UI asks, stopped for good."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -98,3 +100,34 @@ class Served(NamedTuple):
         from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
         return [log.message for log in self.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))]
+
+
+def command_line(folder: Path, *arguments: str) -> list[str]:
+    """The command line, started in a folder that has nothing to do with the code."""
+    return [
+        sys.executable,
+        "-c",
+        f"import os; os.chdir({str(folder)!r}); from flows.cli import main; main()",
+        *arguments,
+    ]
+
+
+@contextmanager
+def serving(source: ArtifactStore, folder: Path, server: Mapping[str, str], client: Any) -> Iterator[Served]:
+    """Run `taskdistill serve` on a copy of a store."""
+    from prefect.exceptions import ObjectNotFound
+
+    shutil.copytree(source.root, folder / "store")
+    store = ArtifactStore(folder / "store")
+
+    def offered() -> bool:
+        try:
+            client.read_deployment_by_name("evaluate-teacher/taskdistill")
+        except ObjectNotFound:
+            return False
+        return True
+
+    environment = {**server, "TASKDISTILL_STORE": str(store.root)}
+    with process(command_line(folder, "serve"), environment, folder / "serve.log"):
+        until(offered, seconds=90, log=folder / "serve.log")
+        yield Served(client, store, folder / "serve.log")

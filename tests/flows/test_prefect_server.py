@@ -7,7 +7,6 @@ UI; the single stages run as flows of this process against the same server, whic
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from configs.experiment import Experiment
 from flows.planning import make_plan
@@ -25,64 +25,18 @@ from storage.store import ArtifactStore
 from tasks.stages import STAGES
 from tests.conftest import Bench
 from tests.flows.conftest import when_made
-from tests.flows.local_server import QUIET, Served, answers, process, until
+from tests.flows.local_server import QUIET, Served, serving
 from tests.storage.artifacts import flip_a_bit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server on a free port of this machine; returns the environment that leads to it."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
-    with process(command, environment, home / "server.log"):
-        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
-        yield environment
-
-
-@pytest.fixture(scope="session")
-def client(server: dict[str, str]) -> Iterator[Any]:
-    """A client of the server; flows of this process go there as well."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    chosen = {PREFECT_API_URL: server["PREFECT_API_URL"], PREFECT_HOME: server["PREFECT_HOME"]}
-    with temporary_settings(chosen), get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
 def served(
     server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """`taskdistill serve`, started in a folder that has nothing to do with the code, on a copy of the bench."""
-    from prefect.exceptions import ObjectNotFound
-
-    folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(finished_bench.store.root, folder / "store")
-    store = ArtifactStore(folder / "store")
-
-    def offered() -> bool:
-        try:
-            client.read_deployment_by_name("evaluate-teacher/taskdistill")
-        except ObjectNotFound:
-            return False
-        return True
-
-    command = [
-        sys.executable,
-        "-c",
-        f"import os; os.chdir({str(folder)!r}); from flows.cli import main; main()",
-        "serve",
-    ]
-    with process(command, server | {"TASKDISTILL_STORE": str(store.root)}, folder / "serve.log"):
-        until(offered, seconds=90, log=folder / "serve.log")
-        yield Served(client, store, folder / "serve.log")
+    with serving(finished_bench.store, tmp_path_factory.mktemp("served"), server, client) as served:
+        yield served
 
 
 def artifacts_of(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]:
@@ -268,18 +222,34 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
     assert (progress.data, progress.description) == (100.0, "finetune-seed0: done")
 
 
+def test_a_contact_sheet_in_an_artifact_becomes_a_report(
+    client: Any, experiment: Experiment, emptied: ArtifactStore
+) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    images = artifacts_of(experiment, emptied)["ingest"]
+    Image.new("RGB", (8, 8)).save(emptied.path(images) / "contact-sheet.png")
+    assert run_here("ingest", emptied, {"experiment": origin_of(experiment)}).name == "Completed"
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-ingest"]))
+    (report,) = client.read_artifacts(artifact_filter=chosen)
+    assert report.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")
+
+
 # --- serving -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize(
     ("url", "message"),
     [("", "no Prefect server is named"), ("http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9")],
 )
-def test_serving_without_a_server_says_how_to_start_one(tmp_path: Path, url: str, message: str) -> None:
+def test_serving_or_working_without_a_server_says_how_to_start_one(
+    tmp_path: Path, command: str, url: str, message: str
+) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     environment |= QUIET | {"PREFECT_HOME": str(tmp_path)} | ({"PREFECT_API_URL": url} if url else {})
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "serve"], env=environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-m", "flows.cli", command], env=environment, capture_output=True, text=True, timeout=90
     )
     assert done.returncode == 1
     assert message in done.stderr

@@ -3,12 +3,13 @@
 import logging
 
 import pytest
+from rich.console import Console
 
 from configs.experiment import Experiment
 from configs.loading import SettingsError
 from configs.models import Backbone
 from flows.planning import make_plan
-from flows.running import run_plan, run_steps
+from flows.running import in_this_process, run_plan, run_steps
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -79,6 +80,16 @@ def test_a_step_that_is_done_needs_no_inputs(experiment: Experiment, bench: Benc
     bench.store.remove(bench.features)
     bench.store.remove(bench.student_features)
     assert run_steps(experiment, "probe-teacher", bench.store, quietly(experiment, bench.store)) == [bench.probe]
+
+
+def test_the_command_line_says_once_that_it_does_not_spread_its_work(
+    experiment: Experiment, finished: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = experiment.runtime.model_copy(update={"fan_out": 4})
+    spread = experiment.model_copy(update={"runtime": runtime})
+    run_plan(spread, finished, in_this_process(spread, finished, Console(quiet=True)))
+    (remark,) = [record.getMessage() for record in caplog.records if "fan_out" in record.getMessage()]
+    assert remark.startswith("runtime.fan_out is 4, but the command line does everything in this process")
 
 
 def test_an_unknown_step_is_answered_with_the_nearest(experiment: Experiment, store: ArtifactStore) -> None:
