@@ -16,6 +16,7 @@ from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers.utils import logging as transformers_logging
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
@@ -71,6 +72,7 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig, device: torch
     if kind not in _LOADERS:
         raise ModelError(f"{folder} holds a {kind}; a generator 'image-mixer' is one of {', '.join(_LOADERS)}")
     disable_progress_bar()  # of loading, which takes seconds
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -98,9 +100,7 @@ def _placed(pipeline: ImageMixerPipeline, runtime: RuntimeConfig, device: torch.
 
 
 def _load_mixer(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
-    pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(
-        str(folder), dtype=dtype, **_LOCAL
-    )
+    pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(str(folder), dtype=dtype, **_LOCAL)
     return pipeline
 
 

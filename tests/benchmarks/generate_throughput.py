@@ -72,7 +72,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         bench = prepared(Path(folder), arguments.size, arguments.device, arguments.precision, quick=arguments.quick)
-        rows = throughput(bench, repeats=3 if arguments.quick else 5, quick=arguments.quick)
+        rows = throughput(bench, repeats=2 if arguments.quick else 5, quick=arguments.quick)
         if arguments.size == "tiny":
             rows += memory(bench, num_blends=64 if arguments.quick else 256)
     finish("Blends", rows, as_json=arguments.json)
@@ -82,7 +82,7 @@ def prepared(folder: Path, size: str, device: str, precision: str, *, quick: boo
     if size == "sd":
         mixer, side_px, num_steps = write_sd_size_mixer(folder / "mixer"), 512, 30
     else:
-        mixer, side_px, num_steps = write_tiny_mixer(folder / "mixer", (64, 128)), 64, 5 if quick else 10
+        mixer, side_px, num_steps = write_tiny_mixer(folder / "mixer", (64, 128)), 32, 3 if quick else 10
     store = ArtifactStore(folder / "store")
     write_class_folders(folder / "pictures", count=NUM_PICTURES, side_px=128)
     images = execute(
@@ -201,7 +201,7 @@ def peak_mib(bench: Bench, num_blends: int) -> float:
 def child(arguments: argparse.Namespace) -> None:
     bench = Bench(
         ArtifactStore(arguments.child), ArtifactRef.parse(arguments.images), GeneratorModel(folder=arguments.mixer),
-        BlendSettings(side_px=64, num_steps=1), "cpu",
+        BlendSettings(side_px=32, num_steps=1), "cpu",
     )  # fmt: skip
     whole_stage(bench, arguments.blends, 16, seed=0)
     peak_kib = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]

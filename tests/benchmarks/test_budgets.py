@@ -55,3 +55,9 @@ def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images
     rows = measured("memory_growth")
     assert rows["ingest, 10 n to n"] < 1.2
     assert rows["extract, 10 n to n"] < 1.2
+
+
+def test_painting_blends_is_as_fast_as_the_networks_and_takes_no_more_memory_for_more_of_them():
+    rows = measured("generate_throughput")
+    assert rows["stage / floor, batch 16"] > 0.8
+    assert rows["peak memory, 8 n to n"] < 1.1
