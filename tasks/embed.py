@@ -27,7 +27,7 @@ class Embedding(ChunkUnits[EmbedConfig]):
     def __init__(self, config: EmbedConfig, job: Job) -> None:
         self.job = job
         self.images = ImageSet.open(job.inputs["images"])
-        self.generator = build_generator_as_named(config.model, job.external, job.runtime, device_of(job.runtime))
+        self.generator = build_generator_as_named(config.model, job.external, job.runtime)
         self.writer = TeacherOutputsWriter(
             job.draft,
             ids=self.images.ids,
@@ -43,10 +43,11 @@ class Embedding(ChunkUnits[EmbedConfig]):
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Effort:
-        runtime = self.job.runtime
+        device = device_of(self.job.runtime)
+        embed = self.generator.to(device).embed
         decoded = DecodedImages(self.images, cache_mb=0)  # each image is seen once
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
-        return show_all(self.generator.embed, source, self.writer, self.chunks(numbers), device_of(runtime), self.job)
+        return show_all(embed, source, self.writer, self.chunks(numbers), device, self.job)
 
     def finish(self, effort: Effort) -> Summary:
         return {

@@ -72,7 +72,7 @@ class Blending(Units[GenerateConfig]):
         if not numbers:
             return Effort(0, 0.0)
         runtime, device = self.job.runtime, device_of(self.job.runtime)
-        generator = build_generator_as_named(self.config.model, self.job.external, runtime, device)
+        generator = build_generator_as_named(self.config.model, self.job.external, runtime).to(device)
         scores = BlendScores(generator, self.images, self.embeddings, self.config.blends.copy_similarity, device)
         painter = Painter(generator, self.config.blends, runtime.generation_batch_size)
         left = sum(len(self._rows(shard)) for shard in self.missing())

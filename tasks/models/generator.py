@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from tasks.models.preprocessing import Preprocessing
 
 
 class Generator(Protocol):
-    """A finished model on its device. An image depends on its two embeddings, its seed and the settings alone."""
+    """A finished model. An image depends on its two embeddings, its seed and the settings alone."""
 
     preprocessing: Preprocessing
     """How its image encoder sees an image."""
@@ -27,6 +27,10 @@ class Generator(Protocol):
     """D, of an embedding."""
     substitution: str
     """What it stands in for, where it is not the model the recipe was made with; else empty."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move to a device, and return itself."""
+        ...
 
     def embed(self, images_NCHW: Tensor) -> Tensor:
         """Return float32 [N, D] for normalised images."""
@@ -37,11 +41,9 @@ class Generator(Protocol):
         ...
 
 
-def build_generator_as_named(
-    model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig, device: torch.device
-) -> Generator:
-    """Load a stage's generator, and make sure its folder is still the one the stage's recipe was written for."""
-    generator: Generator = load(GENERATORS, model.kind)(model, runtime, device)
+def build_generator_as_named(model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig) -> Generator:
+    """Load a stage's generator into main memory, and make sure its folder is still the recipe's."""
+    generator: Generator = load(GENERATORS, model.kind)(model, runtime)
     folder = Path(model.folder).expanduser()
     contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
     if tree_digest(contents) != external["model.folder"]:

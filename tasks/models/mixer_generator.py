@@ -8,7 +8,7 @@ padding, and what it makes is recorded as a substitution.
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -43,6 +43,10 @@ class MixerGenerator:
         self.width = int(pipeline.image_encoder.config.projection_dim)
         self.preprocessing = _preprocessing(pipeline.feature_extractor)
 
+    def to(self, device: torch.device) -> Self:
+        self.pipeline.to(device)
+        return self
+
     def embed(self, images_NCHW: Tensor) -> Tensor:
         return self.pipeline.encode(images_NCHW).float()
 
@@ -60,7 +64,7 @@ class MixerGenerator:
         return blends_NSS3.numpy()
 
 
-def build_generator(model: GeneratorModel, runtime: RuntimeConfig, device: torch.device) -> MixerGenerator:
+def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGenerator:
     """Load the pipeline of a folder; ModelError where it is none, or holds pickles."""
     folder = Path(model.folder).expanduser()
     if not (folder / INDEX).is_file():
@@ -84,12 +88,11 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig, device: torch
     if kind == VARIATIONS:
         substitution = "sd-image-variations, the two embeddings as its context, in place of ImageMixer"
         log.warning("%s is a substitute: %s; this is recorded with the images", folder, substitution)
-    return MixerGenerator(_placed(pipeline, runtime, device), substitution)
+    return MixerGenerator(_prepared(pipeline, runtime), substitution)
 
 
-def _placed(pipeline: ImageMixerPipeline, runtime: RuntimeConfig, device: torch.device) -> ImageMixerPipeline:
+def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixerPipeline:
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device)
     if runtime.generation_memory == "sliced":
         pipeline.enable_attention_slicing()
         pipeline.vae.enable_slicing()

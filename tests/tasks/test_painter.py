@@ -17,7 +17,7 @@ from tasks.painter import Painter
 logging.basicConfig(format="%(message)s")
 torch.set_num_threads(1)
 folder, (spare_mib, batch_size, side_px) = sys.argv[1], map(int, sys.argv[2:])
-generator = build_generator(GeneratorModel(folder=folder), RuntimeConfig(device="cpu"), torch.device("cpu"))
+generator = build_generator(GeneratorModel(folder=folder), RuntimeConfig(device="cpu"))
 settings = BlendSettings(side_px=side_px, num_steps=1)
 pairs, seeds = torch.ones(16, 2, generator.width), list(range(16))
 Painter(generator, settings.model_copy(update={"side_px": 16}), 1).paint(pairs[:1], [0]).__next__()

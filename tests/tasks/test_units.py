@@ -81,7 +81,10 @@ def test_numbers_are_cut_into_spans_of_nearly_equal_length(
 # --- spread ------------------------------------------------------------------------------------------------------
 
 
-def test_two_processes_make_the_very_files_that_one_makes(finished_bench: Bench, without: Bench) -> None:
+def test_two_processes_make_the_very_files_that_one_makes(
+    finished_bench: Bench, without: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # where the new processes find this module
     counts: list[int] = []
 
     def in_two_processes(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:

@@ -16,13 +16,12 @@ from tasks.models.generator import build_generator_as_named
 from tasks.models.image_mixer import ImageMixerPipeline
 from tasks.models.mixer_generator import MixerGenerator, build_generator
 
-CPU = torch.device("cpu")
 SETTINGS = BlendSettings(side_px=16, num_steps=3)
 
 
 def built(folder: Path, **runtime: object) -> MixerGenerator:
     settings = RuntimeConfig.model_validate({"device": "cpu", **runtime})
-    return build_generator(GeneratorModel(folder=str(folder)), settings, CPU)
+    return build_generator(GeneratorModel(folder=str(folder)), settings)
 
 
 def blend(generator: MixerGenerator, seed: int = 3) -> np.ndarray:
@@ -83,7 +82,7 @@ def test_pickled_weights_are_not_read(mixer_folder: Path, tmp_path: Path) -> Non
 def test_a_folder_that_changed_since_the_recipe_was_written_is_refused(mixer_folder: Path) -> None:
     with pytest.raises(ModelError, match="was changed while this run was waiting or loading it"):
         build_generator_as_named(
-            GeneratorModel(folder=str(mixer_folder)), {"model.folder": "0" * 64}, RuntimeConfig(device="cpu"), CPU
+            GeneratorModel(folder=str(mixer_folder)), {"model.folder": "0" * 64}, RuntimeConfig(device="cpu")
         )
 
 
@@ -93,7 +92,7 @@ def test_working_in_slices_paints_the_same_picture(mixer_folder: Path) -> None:
 
 def test_half_precision_paints_nearly_the_same_picture(mixer_folder: Path) -> None:
     model = GeneratorModel(folder=str(mixer_folder), precision="bf16")
-    half = build_generator(model, RuntimeConfig(device="cpu"), CPU)
+    half = build_generator(model, RuntimeConfig(device="cpu"))
     assert half.pipeline.unet.dtype is torch.bfloat16
     assert half.embed(torch.zeros(1, 3, 32, 32)).dtype is torch.float32
     assert abs(blend(built(mixer_folder)) - blend(half)).mean() < 8
