@@ -1,0 +1,3 @@
+"""The embedded miniature: a procedural world of birds, and small networks pretrained on it, so that the whole pipeline
+runs in minutes with no download.
+"""
