@@ -23,7 +23,7 @@ TEACHER = Backbone(
     input_px=SIDE_PX,
 )
 STUDENT = TEACHER.model_copy(
-    update={"arguments": {"patch_size": PATCH_PX, "embed_dim": 48, "depth": 3, "num_heads": 3}}
+    update={"arguments": {"patch_size": PATCH_PX, "embed_dim": 48, "depth": 4, "num_heads": 3}}
 )
 BACKBONES = {"teacher": TEACHER, "student": STUDENT}
 
@@ -52,8 +52,7 @@ def new_image_encoder(seed: int) -> CLIPVisionModelWithProjection:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder: CLIPVisionModelWithProjection = CLIPVisionModelWithProjection(config)
-        return encoder.train()
+        return CLIPVisionModelWithProjection(config)
 
 
 def new_image_processor() -> CLIPImageProcessor:
@@ -77,7 +76,7 @@ def new_autoencoder(seed: int) -> AutoencoderTiny:
             num_encoder_blocks=(0, 0, 2, 3),
             num_decoder_blocks=(3, 3, 1, 0),
             latent_channels=LATENT_CHANNELS,
-        ).train()
+        )
 
 
 def new_unet(seed: int) -> UNet2DConditionModel:
@@ -94,7 +93,7 @@ def new_unet(seed: int) -> UNet2DConditionModel:
             cross_attention_dim=EMBEDDING_WIDTH,
             attention_head_dim=4,
             norm_num_groups=16,
-        ).train()
+        )
 
 
 def new_scheduler() -> DDIMScheduler:

@@ -7,7 +7,7 @@ What is kept is the running mean of the weights, which is steadier than the last
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from configs.errors import UserError
 from storage.files import write_json
 from tasks import checkpoint
+from tasks.stage import Report
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0
@@ -51,8 +52,9 @@ class Settings(NamedTuple):
 class Part(Protocol):
     """A network to pretrain."""
 
-    trained: nn.Module
-    """All that learns: the network and whatever heads only pretraining needs."""
+    @property
+    def trained(self) -> nn.Module:
+        """All that learns: the network and whatever heads only pretraining needs."""
 
     def losses(self, batch_size: int, generator: torch.Generator) -> Losses:
         """Return named terms on fresh pictures; their sum is made small."""
@@ -64,14 +66,6 @@ class Part(Protocol):
         """Write the network for its users."""
 
 
-class Progress(NamedTuple):
-    """Told after each step."""
-
-    done: int
-    total: int
-    losses: dict[str, float]
-
-
 class _State(NamedTuple):
     """What a checkpoint holds."""
 
@@ -81,8 +75,9 @@ class _State(NamedTuple):
     """step, cpu_seconds, and the curve: mean losses of each stretch of steps."""
 
 
-def pretrain(part: Part, settings: Settings, folder: Path, report: Callable[[Progress], None]) -> dict[str, Any]:
-    """Train a part, or continue where it was; writes it and its history to the folder, and returns the history."""
+def pretrain(part: Part, settings: Settings, folder: Path, report: Report) -> dict[str, Any]:
+    """Train a part, or continue where it was; writes it and its history to the folder, and returns
+    the history."""
     folder.mkdir(parents=True, exist_ok=True)
     state = _resume(part, settings, folder)
     begun, saved = time.process_time() - state.facts["cpu_seconds"], time.monotonic()
@@ -92,7 +87,7 @@ def pretrain(part: Part, settings: Settings, folder: Path, report: Callable[[Pro
         stretch.append(_step(part, settings, state))
         state.facts["step"] += 1
         step = state.facts["step"]
-        report(Progress(step, settings.num_steps, stretch[-1]))
+        report("steps", step, settings.num_steps)
         if step % every == 0:
             state.facts["curve"].append({"images": step * settings.batch_size} | _mean(stretch))
             stretch.clear()
@@ -125,7 +120,7 @@ def _step(part: Part, settings: Settings, state: _State) -> dict[str, float]:
         group["lr"] = learning_rate(settings, step)
     losses = part.losses(settings.batch_size, step_generator(settings.seed, step))
     state.optimizer.zero_grad()
-    torch.stack(list(losses.values())).sum().backward()
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
     nn.utils.clip_grad_norm_(part.trained.parameters(), 1.0)
     state.optimizer.step()
     # The mean follows fast at first, or it would remember the random weights for long.

@@ -5,7 +5,7 @@ Shape letters: N pictures, C H W pixels, D width, L patches, V values of all att
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +50,12 @@ def normalised(pictures: Pictures) -> Tensor:
 class SupervisedPart:
     """A network with one linear head for each thing it is asked."""
 
-    def __init__(self, network: nn.Module, widths: dict[str, int], patch_width: int, seed: int) -> None:
+    def __init__(self, network: Any, widths: dict[str, int], patch_width: int, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            heads = {f"attributes from {name}": nn.Linear(width, sum(NUM_VALUES)) for name, width in widths.items()}
+            heads: dict[str, nn.Module] = {
+                f"attributes from {name}": nn.Linear(width, sum(NUM_VALUES)) for name, width in widths.items()
+            }
             heads["parts"] = nn.Linear(patch_width, targets.CELLS * len(PARTS))
             heads["colours"] = nn.Linear(patch_width, targets.CELLS * (targets.NO_COLOUR + 1))
             heads |= self.more_heads()
@@ -92,7 +94,7 @@ class SupervisedPart:
     def score(self) -> dict[str, float]:
         """Return the share of attributes named rightly from each summary, and of cells given their part."""
         pictures = fresh_birds(NUM_SCORED, torch.Generator().manual_seed(_SCORED_SEED))
-        images = normalised(pictures).split(100)
+        images = torch.split(normalised(pictures), 100)
         views = [self.see(images_NCHW) for images_NCHW in images]
         scores = {}
         for name in views[0].summaries:

@@ -30,14 +30,14 @@ def attribute_loss(logits_NV: Tensor, attributes_NA: Tensor) -> Tensor:
     """Cross-entropy, the mean over the attributes; logits of all values of all attributes stand side by side."""
     losses = [
         cross_entropy(logits_NK, attributes_NA[:, column])
-        for column, logits_NK in enumerate(logits_NV.split(NUM_VALUES, dim=1))
+        for column, logits_NK in enumerate(torch.split(logits_NV, list(NUM_VALUES), dim=1))
     ]
     return torch.stack(losses).mean()
 
 
 def attribute_hits(logits_NV: Tensor, attributes_NA: Tensor) -> Tensor:
     """Return which attributes are named rightly, bool [N, A]."""
-    named = [logits_NK.argmax(dim=1) for logits_NK in logits_NV.split(NUM_VALUES, dim=1)]
+    named = [logits_NK.argmax(dim=1) for logits_NK in torch.split(logits_NV, list(NUM_VALUES), dim=1)]
     return torch.stack(named, dim=1) == attributes_NA
 
 
