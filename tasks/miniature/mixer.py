@@ -1,4 +1,4 @@
-"""The mixer: a U-Net that learns to paint a picture from embeddings of one to four looks at it.
+"""The mixer: a U-Net that learns to paint a picture from embeddings of one to three looks at it.
 
 Looks at one picture fill some of the five slots and zeros the rest; when blends are made two slots hold two pictures.
 One example in ten has no look at all, which is what guidance is measured from. It predicts v (arXiv 2202.00512).
@@ -20,8 +20,8 @@ from tasks.miniature.pretraining import Losses, PretrainingError
 from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
 from tasks.stage import Report
 
-POOL_IMAGES = 32_768
-NUM_SCORED = 2048
+POOL_IMAGES = 16_384
+NUM_SCORED = 1024
 """Pictures of the pool that are kept for the score."""
 UNCONDITIONED = 0.1
 
@@ -56,7 +56,7 @@ class MixerPart:
         told = embeddings_NVD.new_zeros(len(embeddings_NVD), NUM_SLOTS, embeddings_NVD.shape[2])
         told[:, :NUM_LOOKS] = embeddings_NVD
         scores = {}
-        for name, context_NPD in (("loss with four looks", told), ("loss with none", torch.zeros_like(told))):
+        for name, context_NPD in (("loss with every look", told), ("loss with none", torch.zeros_like(told))):
             generator = torch.Generator().manual_seed(0)
             parts = zip(torch.split(self._held_out.latents_NChw, 128), torch.split(context_NPD, 128), strict=True)
             losses = [float(self._loss(latents, context, generator)) for latents, context in parts]
@@ -75,7 +75,7 @@ class MixerPart:
 
 
 def slots_of(embeddings_NVD: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill one to four slots of each picture with looks at it, or none; zeros elsewhere, [N, P, D]."""
+    """Fill one to three slots of each picture with looks at it, or none; zeros elsewhere, [N, P, D]."""
     num, num_looks, width = embeddings_NVD.shape
     filled_N = torch.randint(1, num_looks + 1, (num,), generator=generator)
     filled_N[torch.rand(num, generator=generator) < UNCONDITIONED] = 0

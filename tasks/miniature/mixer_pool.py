@@ -23,7 +23,7 @@ from tasks.miniature.supervised import fresh_birds, normalised
 from tasks.models.task_model import as_arrays, as_tensors
 from tasks.stage import Report
 
-NUM_LOOKS = 4
+NUM_LOOKS = 3
 SHARD = 512
 SMALLEST_LOOK = 0.6
 """Side of a look, as a share of the picture's."""

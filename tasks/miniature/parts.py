@@ -37,7 +37,7 @@ RECIPES = {
     ),
     "mixer": Recipe(
         mixer_part,
-        Settings(num_images=300_032, batch_size=64, learning_rate=1e-3, weight_decay=0.01, average=0.9995, seed=5),
+        Settings(num_images=300_032, batch_size=32, learning_rate=1e-3, weight_decay=0.01, average=0.999, seed=5),
     ),
 }
 
