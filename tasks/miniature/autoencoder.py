@@ -20,7 +20,7 @@ from tasks.miniature.world import PARTS
 
 LATENT_NOISE = 0.1
 LATENT_WEIGHT = 2e-3
-BIRD_WEIGHT = 4.0
+BIRD_WEIGHT = 8.0
 EDGE_WEIGHT = 0.5
 
 _SCORED_SEED = 10_000_079

@@ -58,6 +58,7 @@ class SupervisedPart:
             }
             heads["parts"] = nn.Linear(patch_width, targets.CELLS * len(PARTS))
             heads["colours"] = nn.Linear(patch_width, targets.CELLS * (targets.NO_COLOUR + 1))
+            heads["details"] = nn.Linear(patch_width, sum(NUM_VALUES))
             heads |= self.more_heads()
         self.network = network
         self.heads = nn.ModuleDict(heads)
@@ -82,9 +83,11 @@ class SupervisedPart:
             )
             for name, summary_ND in seen.summaries.items()
         }
-        parts, colours = self.heads["parts"](seen.patches_NLD), self.heads["colours"](seen.patches_NLD)
-        losses["parts"] = targets.cell_loss(parts, targets.part_cells(pictures.masks_NHW))
+        parts_NLS = targets.part_cells(pictures.masks_NHW)
+        parts, colours, details = (self.heads[name](seen.patches_NLD) for name in ("parts", "colours", "details"))
+        losses["parts"] = targets.cell_loss(parts, parts_NLS)
         losses["colours"] = targets.cell_loss(colours, targets.colour_cells(pictures))
+        losses["details"] = targets.detail_loss(details, parts_NLS, pictures.attributes_NA)
         return losses | self.more_losses(seen, images_NCHW, pictures)
 
     def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:

@@ -4,7 +4,8 @@ Dense targets are what makes these networks learn: with attributes alone they st
 pretraining takes. A patch token therefore answers for cells of 2 x 2 pixels inside it: which part each shows, and in
 which colour of the palette it is painted.
 
-Shape letters: N pictures, A attributes, P parts, C colours, L patches, S cells in a patch, H W pixels, D numbers.
+Shape letters: N pictures, A attributes, P parts, C colours, L patches, S cells in a patch, V values of all
+attributes, K values of one, H W pixels, D numbers.
 """
 
 import torch
@@ -24,6 +25,23 @@ COARSE_CELLS = 4
 _PAINTED_IN = {"body": "body", "belly": "belly", "wing": "wing", "head": "head", "beak": "beak colour",
                "tail": "wing", "legs": "legs"}  # fmt: skip
 """Part -> the attribute that gives its colour."""
+
+_SEEN_IN = {
+    "body": "body",
+    "belly": "belly",
+    "wing": "wing",
+    "head": "head",
+    "beak": "beak",
+    "beak colour": "beak",
+    "tail": "tail",
+    "crest": "head",
+    "wing pattern": "wing",
+    "breast pattern": "belly",
+    "shape": "body",
+    "eye mark": "head",
+    "legs": "legs",
+}
+"""Attribute -> the part that shows it."""
 
 
 def attribute_loss(logits_NV: Tensor, attributes_NA: Tensor) -> Tensor:
@@ -68,6 +86,18 @@ def _by_patch(cells_Nhw: Tensor) -> Tensor:
 def cell_loss(logits_NLD: Tensor, cells_NLS: Tensor) -> Tensor:
     """Cross-entropy of every cell of every patch."""
     return cross_entropy(logits_NLD.reshape(cells_NLS.numel(), -1), cells_NLS.flatten())
+
+
+def detail_loss(logits_NLV: Tensor, parts_NLS: Tensor, attributes_NA: Tensor) -> Tensor:
+    """Cross-entropy of each attribute at the patches that show the part it is seen in, the mean over the attributes."""
+    losses = []
+    for column, logits_NLK in enumerate(torch.split(logits_NLV, list(NUM_VALUES), dim=2)):
+        shows_NL = (parts_NLS == PARTS.index(_SEEN_IN[ATTRIBUTES[column].name])).any(dim=2)
+        wanted_NL = attributes_NA[:, column, None].expand_as(shows_NL)
+        # A sum over at least one, since a part may be hidden in all pictures of a small batch.
+        summed = cross_entropy(logits_NLK[shows_NL], wanted_NL[shows_NL], reduction="sum")
+        losses.append(summed / shows_NL.sum().clamp_min(1))
+    return torch.stack(losses).mean()
 
 
 def part_places(masks_NHW: Tensor) -> Tensor:
