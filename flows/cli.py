@@ -13,6 +13,7 @@ from rich.table import Table
 
 from configs.errors import UserError
 from configs.loading import SettingsError, load_experiment
+from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
 from flows.printing import AsJson, errors, output, print_json, size_of
 from flows.store_commands import commands
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
 app.add_typer(commands)
+app.add_typer(miniature_commands, name="miniature")
 
 Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a setting: --set distill.alpha=0.5; repeatable.")]

@@ -1,0 +1,106 @@
+"""The mixer: a U-Net that learns to paint a picture from embeddings of one to three looks at it.
+
+Looks at one picture fill some of the five slots and zeros the rest; when blends are made two slots hold two pictures.
+One example in ten has no look at all, which is what guidance is measured from. It predicts v (arXiv 2202.00512).
+
+Shape letters: N pictures, V looks, P slots, C latent channels, h w latent cells, D embedding width.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from transformers import CLIPVisionModelWithProjection
+
+from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
+from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
+from tasks.miniature.pretraining import Losses, PretrainingError
+from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
+from tasks.stage import Report
+
+POOL_IMAGES = 16_384
+NUM_SCORED = 1024
+"""Pictures of the pool that are kept for the score."""
+UNCONDITIONED = 0.1
+
+
+class MixerPart:
+    """Learns from what the finished image encoder and autoencoder of the same folder make of pictures."""
+
+    def __init__(self, seed: int, eyes: Eyes, pool: Pool) -> None:
+        self.eyes = eyes
+        self.trained = new_unet(seed)
+        self.scheduler = new_scheduler()
+        self._train = Pool(*(field[NUM_SCORED:] for field in pool))
+        self._held_out = Pool(*(field[:NUM_SCORED] for field in pool))
+
+    def losses(self, batch_size: int, generator: torch.Generator) -> Losses:
+        rows = torch.randint(len(self._train.latents_NChw), (batch_size,), generator=generator)
+        context_NPD = slots_of(self._train.embeddings_NVD[rows], generator)
+        return {"noise": self._loss(self._train.latents_NChw[rows], context_NPD, generator)}
+
+    def _loss(self, latents_NChw: Tensor, context_NPD: Tensor, generator: torch.Generator) -> Tensor:
+        noise_NChw = torch.randn(latents_NChw.shape, generator=generator)
+        steps = self.scheduler.config.num_train_timesteps
+        timesteps_N = torch.randint(steps, (len(latents_NChw),), generator=generator)
+        noisy_NChw = self.scheduler.add_noise(latents_NChw, noise_NChw, timesteps_N)
+        wanted_NChw = self.scheduler.get_velocity(latents_NChw, noise_NChw, timesteps_N)
+        return mse_loss(self.trained(noisy_NChw, timesteps_N, encoder_hidden_states=context_NPD).sample, wanted_NChw)
+
+    @torch.inference_mode()
+    def score(self) -> dict[str, float]:
+        """Return the loss on pictures held out, told everything about them and nothing."""
+        embeddings_NVD = self._held_out.embeddings_NVD
+        told = embeddings_NVD.new_zeros(len(embeddings_NVD), NUM_SLOTS, embeddings_NVD.shape[2])
+        told[:, :NUM_LOOKS] = embeddings_NVD
+        scores = {}
+        for name, context_NPD in (("loss with every look", told), ("loss with none", torch.zeros_like(told))):
+            generator = torch.Generator().manual_seed(0)
+            parts = zip(torch.split(self._held_out.latents_NChw, 128), torch.split(context_NPD, 128), strict=True)
+            losses = [float(self._loss(latents, context, generator)) for latents, context in parts]
+            scores[name] = round(sum(losses) / len(losses), 4)
+        return scores
+
+    def save(self, folder: Path) -> None:
+        pipeline = ImageMixerPipeline(
+            unet=self.trained,
+            vae=self.eyes.vae,
+            image_encoder=self.eyes.image_encoder,
+            feature_extractor=new_image_processor(),
+            scheduler=self.scheduler,
+        )
+        pipeline.save_pretrained(folder / "mixer")
+
+
+def slots_of(embeddings_NVD: Tensor, generator: torch.Generator) -> Tensor:
+    """Fill one to three slots of each picture with looks at it, or none; zeros elsewhere, [N, P, D]."""
+    num, num_looks, width = embeddings_NVD.shape
+    filled_N = torch.randint(1, num_looks + 1, (num,), generator=generator)
+    filled_N[torch.rand(num, generator=generator) < UNCONDITIONED] = 0
+    is_filled_NV = torch.arange(num_looks)[None] < filled_N[:, None]
+    context_NPD = embeddings_NVD.new_zeros(num, NUM_SLOTS, width)
+    context_NPD[:, :num_looks] = embeddings_NVD * is_filled_NV[:, :, None]
+    return context_NPD
+
+
+def load_eyes(folder: Path) -> Eyes:
+    """Load the pretrained image encoder and autoencoder of a folder; PretrainingError where one is missing."""
+    places = {"encoder": folder / "encoder" / "image_encoder", "autoencoder": folder / "autoencoder" / "vae"}
+    for name, place in places.items():
+        if not (place / "config.json").is_file():
+            raise PretrainingError(
+                f"the mixer is trained on what the image encoder and the autoencoder see, and {place} is not there: "
+                f"run 'taskdistill miniature pretrain {name} {folder}' first"
+            )
+    encoder = CLIPVisionModelWithProjection.from_pretrained(places["encoder"]).requires_grad_(False).train(False)
+    vae = AutoencoderTiny.from_pretrained(places["autoencoder"]).eval().requires_grad_(False)
+    return Eyes(encoder, vae)
+
+
+def mixer_part(seed: int, folder: Path, report: Report) -> MixerPart:
+    """Prepare the mixer's pretraining in the folder that holds its image encoder and autoencoder."""
+    eyes = load_eyes(folder)
+    pool = build_pool(folder / "mixer-pool", eyes, num_images=POOL_IMAGES, seed=seed, report=report)
+    return MixerPart(seed, eyes, pool)

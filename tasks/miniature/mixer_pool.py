@@ -1,0 +1,87 @@
+"""The pictures the mixer learns from, already encoded: each picture's latents, and embeddings of several looks at it.
+
+Encoding costs more than a step of the U-Net, so each picture is encoded once and used in many steps. The pool is
+written in shards, each of which depends on the seed and its number alone; a killed run continues at the first missing
+one.
+
+Shape letters: N pictures, V looks, C latent channels, h w latent cells, D embedding width, H W pixels.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+from transformers import CLIPVisionModelWithProjection
+
+from storage.weights import read_tensors, write_tensors
+from tasks.miniature.pretraining import step_generator
+from tasks.miniature.supervised import fresh_birds, normalised
+from tasks.models.task_model import as_arrays, as_tensors
+from tasks.stage import Report
+
+NUM_LOOKS = 3
+SHARD = 512
+SMALLEST_LOOK = 0.6
+"""Side of a look, as a share of the picture's."""
+
+
+class Pool(NamedTuple):
+    """Encoded pictures."""
+
+    latents_NChw: Tensor
+    """Scaled to about unit variance."""
+    embeddings_NVD: Tensor
+
+
+class Eyes(NamedTuple):
+    """The frozen networks that encode."""
+
+    image_encoder: CLIPVisionModelWithProjection
+    vae: AutoencoderTiny
+
+
+def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, report: Report) -> Pool:
+    """Encode pictures of random birds, or read those that an earlier run encoded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    num_shards = math.ceil(num_images / SHARD)
+    shards = []
+    for index in range(num_shards):
+        path = folder / f"pool-{index:04}.safetensors"
+        if not path.is_file():
+            shard = encode(eyes, SHARD, step_generator(seed, index))
+            write_tensors(path, as_arrays(shard._asdict()))
+        shards.append(as_tensors(read_tensors(path)))
+        report("shards of pictures", index + 1, num_shards)
+    return Pool(*(torch.cat([shard[field] for shard in shards])[:num_images] for field in Pool._fields))
+
+
+@torch.inference_mode()
+def encode(eyes: Eyes, num: int, generator: torch.Generator) -> Pool:
+    """Draw pictures and encode them."""
+    chunks = []
+    for start in range(0, num, 64):
+        images_NCHW = normalised(fresh_birds(min(64, num - start), generator))
+        looks = torch.cat([look_at(images_NCHW, generator) for _ in range(NUM_LOOKS)])
+        embeddings_VND = eyes.image_encoder(pixel_values=looks).image_embeds.view(NUM_LOOKS, len(images_NCHW), -1)
+        latents = eyes.vae.encode(images_NCHW).latents * eyes.vae.config.scaling_factor
+        chunks.append(Pool(latents, embeddings_VND.transpose(0, 1)))
+    return Pool(*(torch.cat(field) for field in zip(*chunks, strict=True)))
+
+
+def look_at(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a random crop of each picture, mirrored or not, at full size.
+
+    The mixer is to learn what is in the picture from looks that disagree about where it is, since two parents will.
+    """
+    num = len(images_NCHW)
+    scale = torch.rand(num, generator=generator) * (1 - SMALLEST_LOOK) + SMALLEST_LOOK
+    mirror = torch.randint(2, (num,), generator=generator) * 2.0 - 1
+    shift = (torch.rand(num, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
+    theta = torch.zeros(num, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * mirror, scale, shift
+    grid = affine_grid(theta, list(images_NCHW.shape), align_corners=False)
+    return grid_sample(images_NCHW, grid, padding_mode="reflection", align_corners=False)
