@@ -30,7 +30,7 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> Experiment:
     """Read preset or file `source`, apply overrides such as `distill.alpha=0.5`, and validate all of it.
 
     `${NAME}` in a text value is replaced by that environment variable, so that a preset need not know a machine's
-    folders.
+    folders; `${TASKDISTILL}` by the folder this program is installed in, where the miniature's weights are.
     """
     values = _read(source)
     for override in overrides:
@@ -90,6 +90,8 @@ def _expanded(value: Any) -> Any:
 
 
 def _variable(name: str, value: str) -> str:
+    if name == "TASKDISTILL":
+        return str(Path(__file__).parents[1])
     if name not in os.environ:
         raise SettingsError(f"the value {value!r} needs the environment variable {name}, which is not set")
     return os.environ[name]

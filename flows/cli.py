@@ -105,6 +105,26 @@ def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json
 
 
 @app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the dataset and the report are written.")] = Path("demo"),
+    world: Annotated[int, typer.Option(min=0, help="A seed: other species, other pictures.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
+    from flows.demo import demonstrate, next_commands
+    from flows.results import score_rows, score_table
+
+    store = ArtifactStore.from_env()
+    done = demonstrate(folder, world, store, errors)
+    if as_json:
+        print_json({"scores": score_rows(done.results, store), "stages": done.stages, "report": str(done.report)})
+        return
+    output.print(score_table(done.results, store, f"{done.experiment.name}, world {world}"))
+    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser", soft_wrap=True)
+    output.print("Next:        " + "\n             ".join(next_commands(done.results)), soft_wrap=True)
+
+
+@app.command()
 def stage(
     name: Annotated[
         str, typer.Argument(help="A step such as distill-seed0, or a stage such as distill: all its steps.")

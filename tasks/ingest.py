@@ -22,7 +22,7 @@ from storage.sources import tree_digest, visible_files
 from storage.tables import DUPLICATES, SOURCE_FILES, write_table
 from tasks.data.batches import prefetch
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
-from tasks.data.decode import UnreadableImageError, decode_rgb, header_size
+from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
 from tasks.data.splits import check_splits, class_names, with_splits
 from tasks.stage import Job, Summary
 
@@ -119,9 +119,26 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
         height, width, _ = decode_rgb(data).shape
+        mask = _read_mask(candidate, (height, width))
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
-    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label))
+    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label, mask))
+
+
+def _read_mask(candidate: Candidate, size: tuple[int, int]) -> bytes | None:
+    """Return the bytes of an image's label map; UnreadableImageError where it is none, or of another size."""
+    if candidate.mask is None:
+        return None
+    mask = candidate.mask.read_bytes()
+    try:
+        found = mask_size(mask)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error
+    if found != size:
+        raise UnreadableImageError(
+            f"its mask is {found[1]}x{found[0]} pixels, the upright image {size[1]}x{size[0]}: they must be equal"
+        )
+    return mask
 
 
 def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, str]]) -> None:

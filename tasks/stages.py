@@ -17,7 +17,7 @@ from tasks.stage import Stage
 
 INGEST = Stage(
     name="ingest",
-    version=1,
+    version=2,
     config_type=IngestConfig,
     inputs={},
     output="image-set",

@@ -125,6 +125,18 @@ def test_the_chain_imports_no_prefect():
     assert [name for _, name in imports("flows/chain.py") if name.startswith("prefect")] == []
 
 
+def test_no_part_of_the_pipeline_knows_the_miniature():
+    """It is a dataset and some weights: the demonstration runs the same stages, losses and networks as any other run."""
+    knowing = {
+        place.partition(":")[0]
+        for module in MODULES
+        for place, name in imports(module)
+        if name.startswith("tasks.miniature")
+    }
+    allowed = {"flows/demo.py", "flows/miniature_commands.py"}
+    assert {place for place in knowing if not place.startswith("tasks/miniature/")} == allowed
+
+
 def test_pure_functions_know_no_files_and_no_stages():
     assert imports_of({"storage", "os", "pathlib", "shutil", "tempfile"}, "tasks/functional") == []
     above = [found for found in imports_of({"tasks"}, "tasks/functional") if "imports tasks.functional." not in found]

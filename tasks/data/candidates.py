@@ -21,6 +21,8 @@ class Candidate(NamedTuple):
     """Name of its class."""
     split: str
     """train, val or test; empty where the dataset does not say."""
+    mask: Path | None = None
+    """Its label map, where the dataset has one."""
 
 
 SPLIT_NAMES = {

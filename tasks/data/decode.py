@@ -17,6 +17,8 @@ Image.init()
 FORMATS = sorted({"JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"} & Image.OPEN.keys())
 """What cameras and desktop programs write. Not all that Pillow reads: for EPS it would start Ghostscript."""
 
+_LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
+
 BROKEN = (OSError, RuntimeError, SyntaxError, TypeError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow's decoders raise on damaged files."""
 
@@ -42,6 +44,23 @@ def decode_rgb(data: bytes) -> Pixels:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
         except BROKEN as error:
             raise UnreadableImageError(f"damaged: {error}") from error
+
+
+def mask_size(data: bytes) -> tuple[int, int]:
+    """Decode a label map and return its height and width; UnreadableImageError where it is none: one 8-bit channel
+    or a palette, losslessly stored, each value a class.
+    """
+    with _opened(data) as picture:
+        if picture.format not in _LOSSLESS or picture.mode not in ("L", "P", "1"):
+            raise UnreadableImageError(
+                f"a mask must be PNG, TIFF, BMP or GIF with one 8-bit channel or a palette, found {picture.format} "
+                f"{picture.mode}"
+            )
+        try:
+            picture.load()
+        except BROKEN as error:
+            raise UnreadableImageError(f"damaged: {error}") from error
+        return picture.height, picture.width
 
 
 def _opened(data: bytes) -> Image.Image:

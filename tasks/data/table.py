@@ -1,4 +1,4 @@
-"""Dataset form "table": a CSV or Parquet file with the columns path, label and, if it likes, split.
+"""Dataset form "table": a CSV or Parquet file with the columns path, label and, if it likes, split and mask.
 
 Paths are relative to the dataset's folder and must stay inside it: a table may come from anywhere.
 """
@@ -14,7 +14,7 @@ from configs.data import IngestConfig
 from tasks.data.candidates import SPLIT_NAMES, Candidate, DatasetError, dataset_folder
 
 # Else the label 007 would become 7, and the label NA nothing.
-_TEXT = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("path", "label", "split"), pa.string()))
+_TEXT = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("path", "label", "split", "mask"), pa.string()))
 
 
 def list_images(config: IngestConfig) -> list[Candidate]:
@@ -36,12 +36,15 @@ def _candidate(folder: Path, table: Path, number: int, row: dict[str, Any]) -> C
     if row["path"] in (None, "") or row["label"] in (None, ""):
         raise DatasetError(f"{where}: path and label must not be empty, found {row}")
     relative = _inside(str(row["path"]), where)
-    if not (folder / relative).is_file():
-        raise DatasetError(f"{where}: there is no file {folder / relative}")
+    mask = _inside(str(row["mask"]), where) if row.get("mask") else None
+    for named in (relative, mask):
+        if named and not (folder / named).is_file():
+            raise DatasetError(f"{where}: there is no file {folder / named}")
     split = str(row.get("split") or "").lower()
     if split and split not in SPLIT_NAMES:
         raise DatasetError(f"{where}: unknown split {row['split']!r}; known: {', '.join(SPLIT_NAMES)}")
-    return Candidate(str(relative), folder / relative, str(row["label"]), SPLIT_NAMES.get(split, ""))
+    label, path = str(row["label"]), folder / relative
+    return Candidate(str(relative), path, label, SPLIT_NAMES.get(split, ""), folder / mask if mask else None)
 
 
 def _inside(path: str, where: str) -> PurePosixPath:

@@ -206,3 +206,46 @@ def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
     assert images.ids == sorted(images.ids)
     assert len(images) == 18
     assert [len(images.image(row)) for row in range(18)] == [(folder / name).stat().st_size for name in images.ids]
+
+
+# --- masks ---------------------------------------------------------------------------------------------------------
+
+
+def with_masks(folder: Path, masks: dict[str, Image.Image]) -> IngestConfig:
+    """Write a table of the folder's images, some of them with a mask, and return the settings that read it."""
+    lines = ["path,label,split,mask"]
+    for path in sorted(folder.rglob("*.png")):
+        split, label, name = path.relative_to(folder).parts
+        mask = masks.get(name.removesuffix(".png")) if split == "train" and label == "disc" else None
+        place = f"masks/{name}" if mask else ""
+        lines.append(f"{split}/{label}/{name},{label},{split},{place}")
+    (folder / "masks").mkdir()
+    for name, mask in masks.items():
+        mask.save(folder / "masks" / f"{name}.png")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    return IngestConfig(path=str(folder), form="table", table="table.csv", max_quarantined_share=0.5)
+
+
+def test_a_mask_is_kept_as_it_came_beside_its_image(folder: Path, run: Run, store: ArtifactStore) -> None:
+    mask = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    images = open_set(store, run(INGEST, with_masks(folder, {"000": mask})))
+    row = images.ids.index("train/disc/000.png")
+    assert images.mask(row) == (folder / "masks/000.png").read_bytes()
+    assert images.mask(row + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (Image.new("L", (16, 8)), "its mask is 16x8 pixels, the upright image 16x16"),
+        (Image.new("RGB", (16, 16)), "one 8-bit channel or a palette, found PNG RGB"),
+    ],
+    ids=["another size", "colours"],
+)
+def test_an_image_whose_mask_cannot_be_its_own_is_set_aside_saying_why(
+    folder: Path, run: Run, store: ArtifactStore, mask: Image.Image, reason: str
+) -> None:
+    ref = run(INGEST, with_masks(folder, {"000": mask}))
+    set_aside = {row["id"]: row["quarantined"] for row in read_table(store.path(ref) / "files.parquet")}
+    assert reason in set_aside["train/disc/000.png"]
+    assert "train/disc/000.png" not in open_set(store, ref).ids

@@ -102,3 +102,27 @@ def test_a_parquet_file_that_is_none_is_refused(folder: Path) -> None:
 def test_a_link_in_the_folder_may_point_anywhere_as_its_owner_made_it(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     assert listed(folder, "path,label", "link.png,cat") == [("link.png", "cat", "")]
+
+
+# --- masks ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_is_the_file_its_row_names(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label,mask\na.png,cat,b/c.png\n")
+    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))
+    assert found.mask == folder / "b/c.png"
+
+
+def test_a_row_may_have_no_mask(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label,mask\na.png,cat,\n")
+    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))
+    assert found.mask is None
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"), [("nothing.png", "there is no file"), ("../secret.png", "leads out of the dataset's folder")]
+)
+def test_a_mask_that_is_not_there_or_leads_out_is_refused(folder: Path, mask: str, reason: str) -> None:
+    (folder / "t.csv").write_text(f"path,label,mask\na.png,cat,{mask}\n")
+    with pytest.raises(DatasetError, match=reason):
+        list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))

@@ -1,0 +1,48 @@
+"""The demonstration is a plain run: its preset is one like any other, and the page shows what lies in the artifacts."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.loading import load_experiment
+from flows.chain import Evaluated
+from flows.demo import world_experiment
+from flows.planning import make_plan
+from flows.report_page import write_report
+from flows.running import origin_of
+from storage.store import ArtifactStore
+from tests.flows.conftest import Done, call
+
+
+def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path) -> None:
+    shown, plain = origin_of(world_experiment(tmp_path, 3)), origin_of(load_experiment("miniature"))
+    assert shown["data"].pop("path") == str(tmp_path / "birds-3")
+    assert plain["data"].pop("path")
+    assert shown.pop("seeds") == [3]
+    assert plain.pop("seeds") == [0]
+    for section in ("views", "blends", "probe", "student_probe"):
+        assert shown[section].pop("seed") == 3
+        assert plain[section].pop("seed") == 0
+    assert shown == plain
+
+
+def test_the_page_holds_scores_curves_and_confusions_of_every_model(
+    first_run: tuple[Path, Done], preset: str, tmp_path: Path
+) -> None:
+    store = ArtifactStore(first_run[0])
+    plan = make_plan(load_experiment(preset), store)
+    results: list[Evaluated] = plan.results
+    page = tmp_path / "pages" / "report.html"
+    write_report(page, "Shapes & <more>", results, [step.ref for step in plan.steps], store, ["taskdistill show x"])
+    text = page.read_text()
+    assert "<title>Shapes &amp; &lt;more&gt;</title>" in text
+    assert text.count('alt="history.png of model@') == 2  # the probed teacher has no curve
+    assert text.count('alt="test-confusion.png of evaluation@') == 3
+    assert text.count("<tr>") == 1 + 2 * 3  # a heading; val and test of three models
+    assert "Blends" not in text
+    assert "<pre>taskdistill show x</pre>" in text
+
+
+@pytest.mark.parametrize("world", ["-1", "bird"])
+def test_a_world_is_a_whole_number(store: ArtifactStore, world: str) -> None:
+    assert call(store, "demo", "--world", world).code == 2
