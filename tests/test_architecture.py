@@ -126,7 +126,7 @@ def test_the_chain_imports_no_prefect():
 
 
 def test_no_part_of_the_pipeline_knows_the_miniature():
-    """It is a dataset and some weights: the demonstration runs the same stages, losses and networks as any other run."""
+    """It is a dataset and some weights: a demonstration runs the same stages, losses and networks as any other run."""
     knowing = {
         place.partition(":")[0]
         for module in MODULES
