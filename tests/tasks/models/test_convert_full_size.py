@@ -4,6 +4,8 @@ The original layout is written here by inverting the names by hand, not with dif
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tasks.models.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE, convert
+from tasks.models.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
 from tasks.models.image_mixer import ImageMixerPipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -115,6 +117,20 @@ def answer(unet: UNet2DConditionModel) -> Tensor:
     return unet.float().eval()(x, 500, encoder_hidden_states=context).sample
 
 
+def peak_bytes_of_converting(checkpoint: Path, folder: Path) -> int:
+    """Convert in a process of its own; returns the most memory it held, the mapped file included."""
+    code = (
+        "import re, sys; from pathlib import Path; from tasks.models.convert_image_mixer import convert; "
+        "convert(Path(sys.argv[1]), Path(sys.argv[2])); "
+        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint), str(folder)], cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return 1024 * int(done.stdout.split()[-1])
+
+
 def test_a_full_size_checkpoint_is_converted_tensor_by_tensor(tmp_path: Path) -> None:
     unet = random_like(meta_shapes(UNet2DConditionModel, UNET))
     vae = random_like(meta_shapes(AutoencoderKL, VAE))
@@ -123,7 +139,7 @@ def test_a_full_size_checkpoint_is_converted_tensor_by_tensor(tmp_path: Path) ->
     original = in_original_layout(unet, vae)
     torch.save({"state_dict": original, "global_step": np.int64(3)}, checkpoint)
 
-    convert(checkpoint, tmp_path / "mixer")
+    assert peak_bytes_of_converting(checkpoint, tmp_path / "mixer") < 2 * checkpoint.stat().st_size
     pipeline = ImageMixerPipeline.from_pretrained(tmp_path / "mixer", dtype=torch.float16)
     assert all(torch.equal(tensor, unet[name]) for name, tensor in pipeline.unet.state_dict().items())
     assert all(torch.equal(tensor, vae[name]) for name, tensor in pipeline.vae.state_dict().items())
