@@ -81,7 +81,7 @@ class RuntimeConfig(Settings):
     generation_batch_size: int = Field(default=8, ge=1, le=1024)
     """Images painted at a time; halved by itself where memory does not suffice."""
     generation_memory: Literal["plain", "sliced"] = "plain"
-    """How the generator uses the device; sliced: attention and decoding in parts, slower and in less memory."""
+    """How the generator uses the device; sliced: images are decoded one by one, slower and in less memory."""
     generation_compile: Literal["none", "default", "max-autotune"] = "none"
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
     fan_out: int = Field(default=1, ge=1, le=1024)

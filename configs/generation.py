@@ -1,6 +1,6 @@
 """Settings of synthetic images: which model blends, which images meet, and which blends are used."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,7 +36,7 @@ class BlendSettings(Settings):
     """Pairs nearest: how many neighbours of an image may be its partner."""
     seed: int = Field(default=0, ge=0)
     """Decides the pairs; with the rest of the recipe also each image's noise."""
-    strengths: tuple[float, float] = (1.0, 1.0)
+    strengths: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] = (1.0, 1.0)
     """Factor on the embedding of either parent."""
     side_px: int = Field(default=640, ge=16, le=2048, multiple_of=8)
     """Side of the square blends, in pixels."""
@@ -50,8 +50,11 @@ class BlendSettings(Settings):
     """How blends are stored; png loses nothing and takes several times the room."""
     jpeg_quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG."""
-    copy_similarity: float = Field(default=0.97, gt=0, le=1)
-    """Cosine similarity to an image from which on a blend is flagged as its near-copy."""
+
+    def identity(self) -> dict[str, Any]:
+        """Leave out what decides nothing with the other settings as they are."""
+        idle = {"neighbours": self.pairs != "nearest", "jpeg_quality": self.encoding != "jpeg"}
+        return {name: value for name, value in super().identity().items() if not idle.get(name)}
 
 
 class EmbedConfig(StageConfig):
@@ -74,6 +77,8 @@ class SelectSettings(Settings):
     """What is left out. parent-copy, held-out-copy: flagged as near-copies of a parent, of a val or test image.
     uncertain: the teacher's entropy is above max_entropy. Nothing by default; all is scored and counted in any case.
     """
+    copy_similarity: float = Field(default=0.97, gt=0, le=1)
+    """Cosine similarity to an image from which on a blend is flagged as its near-copy."""
     max_entropy: float = Field(default=0.9, ge=0, le=1)
     """Entropy of the teacher's answer, as a share of the largest possible, above which an image counts as uncertain."""
 

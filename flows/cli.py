@@ -97,11 +97,12 @@ def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json
         print_json({"scores": score_rows(results, store), "stages": stages})
         return
     output.print(score_table(results, store, experiment.name))
-    best = results[-1].artifact
-    output.print(f"\nThe distilled student is {best.short}, in {store.path(best)}")
-    output.print(
-        f"Look at it:  taskdistill show {best.short}\nName it:     taskdistill label {experiment.name} {best.short}"
-    )
+    students = [result for result in results if result.seed == experiment.seeds[-1]]
+    output.print()
+    for student in students:
+        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}", soft_wrap=True)
+    last = students[-1].artifact.short
+    output.print(f"Look at one:  taskdistill show {last}\nName it:      taskdistill label {experiment.name} {last}")
 
 
 @app.command()

@@ -35,7 +35,9 @@ class Demonstration(NamedTuple):
 def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) -> Experiment:
     """Return the preset for one world, which is a seed: of its species, its pictures, and all that is random later."""
     seeded = [f"{section}.seed={world}" for section in ("views", "blends", "probe", "student_probe")]
-    return load_experiment(PRESET, [f"data.path={folder / f'birds-{world}'}", f"seeds=[{world}]", *seeded, *overrides])
+    experiment = load_experiment(PRESET, [f"seeds=[{world}]", *seeded, *overrides])
+    data = experiment.data.model_copy(update={"path": str(folder / f"birds-{world}")})
+    return experiment.model_copy(update={"data": data})
 
 
 def draw_world(experiment: Experiment, world: int) -> None:

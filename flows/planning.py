@@ -85,7 +85,11 @@ def _why(
         # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
         recipes[ref.kind] = [dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)]
     wanted = dict(_flat(recipe))
-    alike = [other for other in recipes[ref.kind] if all(other.get(name) == wanted.get(name) for name in _SAME)]
+    alike = [
+        other
+        for other in recipes[ref.kind]
+        if all(other.get(name) == wanted.get(name) for name in _SAME) and _roles(other) == _roles(wanted)
+    ]
     changes = [change for other in alike if (change := _differences(other, wanted))]
     if not changes:
         return "build", ""
@@ -93,7 +97,11 @@ def _why(
 
 
 _SAME = ("stage", "config.seed", "config.backbone.name", "inputs.model", "inputs.images")
-"""Another seed or another backbone is another artifact, not a newer form of this one."""
+"""Another seed, another backbone or other roles of inputs make another artifact, not a newer form of this one."""
+
+
+def _roles(recipe: Flat) -> set[str]:
+    return {name for name in recipe if name.startswith("inputs.")}
 
 
 def _said(name: str, old: Any, new: Any) -> str:

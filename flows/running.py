@@ -111,7 +111,7 @@ def _no_step(name: str, steps: Sequence[str]) -> str:
     if name in {stage.name for stage in STAGES}:
         return (
             f"stage {name!r} has no part in this experiment, whose steps are {', '.join(steps)}. Settings such as "
-            "teacher_training decide which stages have one"
+            "teacher_training and synthetic_images decide which stages have one"
         )
     return f"there is no step or stage {name!r}{nearest(name, {*steps, *(stage.name for stage in STAGES)})}"
 

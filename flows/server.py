@@ -10,7 +10,6 @@ from configs.errors import UserError
 
 POOL = "taskdistill"
 GPU_QUEUE = "gpu"
-QUEUES = (GPU_QUEUE, "cpu")
 DEPLOYMENT = "taskdistill"
 SPAN_FLOW = "span"
 

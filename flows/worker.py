@@ -20,7 +20,7 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.processutils import command_to_string, get_sys_executable
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-from flows.server import DEPLOYMENT, GPU_QUEUE, POOL, QUEUES, check_server
+from flows.server import DEPLOYMENT, GPU_QUEUE, POOL, check_server
 from flows.spans import span
 from storage.store import ArtifactStore
 
@@ -51,13 +51,12 @@ def work(*, limit: int = 1) -> None:
 
 
 def create_pool(client: SyncPrefectClient) -> None:
-    """Create the work pool and its queues where they are missing; several workers may do so at once."""
+    """Create the work pool and its queue where they are missing; several workers may do so at once."""
     template = ProcessWorker.get_default_base_job_template()
     with contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
-    for queue in QUEUES:
-        with contextlib.suppress(ObjectAlreadyExists):
-            client.create_work_queue(name=queue, work_pool_name=POOL)
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_queue(name=GPU_QUEUE, work_pool_name=POOL)
 
 
 def register() -> None:

@@ -138,7 +138,8 @@ class ArtifactStore:
         """Return the folder an artifact is made in, as an earlier attempt left it or new. The caller holds the lock."""
         folder = self.draft_path(ref)
         if (folder / DRAFT).is_file():
-            remove_partials(folder)
+            if not self._is_worked_on(ref):
+                remove_partials(folder)
             began = read_json(folder / DRAFT)["commit"]
             if began != code_commit():
                 log.warning(
@@ -159,6 +160,16 @@ class ArtifactStore:
                 "that asks for it"
             )
         return folder
+
+    def _is_worked_on(self, ref: ArtifactRef) -> bool:
+        """Whether some process makes a part of this artifact: what it has half written is its own."""
+        for path in (self.root / "locks").glob(f"{ref.fingerprint}.*"):
+            with path.open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+        return False
 
     def drafts(self) -> dict[ArtifactRef, Path]:
         found = (self.root / "drafts").glob(f"*/{DRAFT}")

@@ -43,15 +43,13 @@ BLENDS = pa.schema(
         ("similarity_b", pa.float32()),
         ("nearest_held_out", pa.string()),
         ("similarity_held_out", pa.float32()),
-        ("parent_copy", pa.bool_()),
-        ("held_out_copy", pa.bool_()),
     ]
 )
 SELECTION = pa.schema(
     [
         ("id", pa.string()),
         ("is_kept", pa.bool_()),
-        ("reason", pa.string()),
+        ("flags", pa.string()),
         ("teacher_entropy", pa.float32()),
         ("similarity_a", pa.float32()),
         ("similarity_b", pa.float32()),
@@ -74,23 +72,23 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table that lies directly in an artifact; CorruptArtifactError where it is damaged."""
-    rows: list[dict[str, Any]] = _read(path).to_pylist()
+    rows: list[dict[str, Any]] = _read(path.parent, path.name).to_pylist()
     return rows
 
 
-def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """Return a table as Arrow columns, which take a few bytes a row where dictionaries take hundreds; the same errors,
-    also where its columns are others.
+def read_arrow(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """Return a table of an artifact or a draft as Arrow columns, which take a few bytes a row where dictionaries take
+    hundreds; CorruptArtifactError where it is damaged or its columns are others.
     """
-    table = _read(path)
+    table = _read(folder, name)
     if not table.schema.equals(schema):
-        raise CorruptArtifactError(f"{path} has the columns {', '.join(table.column_names)}: {advice(path.parent)}")
+        raise CorruptArtifactError(f"{folder / name} has the columns {', '.join(table.column_names)}: {advice(folder)}")
     return table
 
 
-def _read(path: Path) -> pa.Table:
-    check_layout(path.parent, [path.name])
+def _read(folder: Path, name: str) -> pa.Table:
+    check_layout(folder, [name])
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(folder / name, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        raise CorruptArtifactError(f"{path} is damaged ({error}): {advice(path.parent)}") from error
+        raise CorruptArtifactError(f"{folder / name} is damaged ({error}): {advice(folder)}") from error

@@ -121,7 +121,7 @@ class TeacherOutputsWriter:
         if not np.isfinite(outputs).all():
             raise NotFiniteError(
                 f"the network's outputs for rows {chunk.start} to {chunk.stop}, view {chunk.view} are not finite in "
-                "float16: its weights or its normalisation (mean, std) are wrong"
+                "float16: its weights, its normalisation (mean, std) or its precision are wrong"
             )
         rows = slice(chunk.start, chunk.stop)
         self._views[rows, chunk.view] = views
@@ -186,7 +186,7 @@ class TeacherOutputs:
         if wrong:
             raise CacheMismatchError(
                 f"the cached outputs {self.folder.parent.name}@{self.folder.name[:12]} do not fit. {'; '.join(wrong)}. "
-                "Run the stages from extract on with the present settings, or pass the artifact that fits"
+                "Run the stage that makes them with the present settings, or pass the artifact that fits"
             )
 
 
@@ -196,7 +196,8 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     missing = [image_id for image_id in wanted_ids if image_id not in position]
     if missing:
         raise CacheMismatchError(
-            f"{len(missing)} images have no cached outputs, the first is {missing[0]!r}: extract their features first"
+            f"{len(missing)} images have no cached outputs, the first is {missing[0]!r}: run the stage that shows them "
+            "to the network (extract, embed)"
         )
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 

@@ -45,11 +45,8 @@ def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
 
 
 def write_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table) -> None:
-    """Write one HTML file that shows flagged blends and others spread over the set, to be sorted by similarity."""
-    flagged = np.flatnonzero(
-        np.asarray(scores["parent_copy"]).astype(bool) | np.asarray(scores["held_out_copy"]).astype(bool)
-    )[: PAGE_BLENDS // 2]
-    rows = list(dict.fromkeys([*flagged.tolist(), *_spread(len(blends), PAGE_BLENDS - len(flagged))]))
+    """Write one HTML file that shows blends spread over the set, to be sorted by what they resemble."""
+    rows = _spread(len(blends), PAGE_BLENDS)
     chosen = scores.take(rows).to_pylist()
     triples = _triples(rows, blends, parents, THUMBNAIL_PX)
     figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
@@ -81,7 +78,6 @@ def _thumbnail(image: bytes, side_px: int) -> Image.Image:
 
 
 def _figure(score: dict[str, Any], triple: Triple) -> str:
-    flags = [name for name in ("parent_copy", "held_out_copy") if score[name]]
     names = (score["parent_a"], score["id"], score["parent_b"])
     pictures = "".join(
         f'<img src="{_data_uri(picture)}" alt="{html.escape(name)}" title="{html.escape(name)}">'
@@ -89,8 +85,8 @@ def _figure(score: dict[str, Any], triple: Triple) -> str:
     )
     likeness = (score["similarity_a"] + score["similarity_b"]) / 2
     words = f"{score['similarity_a']:.2f} &middot; {html.escape(score['id'])} &middot; {score['similarity_b']:.2f}"
-    marks = "".join(f" <b>{flag.replace('_', ' ').replace('held out', 'held-out')}</b>" for flag in flags)
-    return f'<figure data-likeness="{likeness:.4f}" data-flags="{len(flags)}">{pictures}<figcaption>{words}{marks}'
+    data = f'data-likeness="{likeness:.4f}" data-held="{score["similarity_held_out"] or 0:.4f}"'
+    return f"<figure {data}>{pictures}<figcaption>{words}</figcaption></figure>"
 
 
 def _data_uri(picture: Image.Image) -> str:
@@ -104,7 +100,7 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 15px system-ui, sans-serif; margin: 2em; color: #222; }}
 main {{ display: flex; flex-wrap: wrap; gap: 18px; }}
-figure {{ margin: 0; }} figcaption b {{ color: #b00; }}
+figure {{ margin: 0; }}
 figcaption {{ text-align: center; color: #555; font-size: 12px; }}
 img {{ display: inline-block; width: 112px; height: 112px; }}
 </style>
@@ -112,7 +108,8 @@ img {{ display: inline-block; width: 112px; height: 112px; }}
 <p>{shown} of {total} blends, each between its parents; the numbers are its cosine similarity to either.
 Order: <select onchange="order(this.value)">
 <option value="set">as in the set</option><option value="likeness">most like their parents first</option>
-<option value="unlike">least like their parents first</option><option value="flags">flagged first</option>
+<option value="unlike">least like their parents first</option>
+<option value="held">most like a validation or test image first</option>
 </select></p>
 <main>
 {figures}
@@ -120,7 +117,7 @@ Order: <select onchange="order(this.value)">
 <script>
 const main = document.querySelector("main"), figures = [...main.children];
 const keys = {{ set: () => 0, likeness: f => -f.dataset.likeness, unlike: f => f.dataset.likeness,
-               flags: f => -f.dataset.flags }};
+               held: f => -f.dataset.held }};
 function order(name) {{ main.append(...[...figures].sort((a, b) => keys[name](a) - keys[name](b))); }}
 </script>
 </html>

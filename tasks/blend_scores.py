@@ -1,8 +1,7 @@
 """How much a blend resembles its parents, and whether it copies one of them or an image it must not know.
 
 Similarity is the cosine of embeddings by the generator's own image encoder. A blend that is nearly a parent teaches
-little new; one that is nearly a validation or test image would leak it, so both are flagged, whether or not they are
-used (stage "select").
+little new; one that is nearly a validation or test image would leak it. Stage "select" flags both.
 
 Shape letters: N blends, M val and test images, D embedding width, S side of a blend.
 """
@@ -23,7 +22,6 @@ from torch import Tensor
 from storage.errors import CorruptArtifactError
 from storage.files import atomic
 from storage.image_set import ImageSet
-from storage.manifest import advice
 from storage.tables import BLENDS, read_arrow
 from storage.teacher_outputs import TeacherOutputs, rows_by_id
 from tasks.functional.pairs import normalised
@@ -40,16 +38,10 @@ class BlendScores:
     """The embeddings of all real images, to look parents up in and to compare blends with."""
 
     def __init__(
-        self,
-        generator: Generator,
-        images: ImageSet,
-        embeddings: TeacherOutputs,
-        copy_similarity: float,
-        device: torch.device,
+        self, generator: Generator, images: ImageSet, embeddings: TeacherOutputs, draft: Path, device: torch.device
     ) -> None:
-        self._generator, self._device, self._copy_similarity = generator, device, copy_similarity
-        self._folder = images.folder
-        every_ND = embeddings.view(0).astype(np.float32)
+        self._generator, self._device, self._draft = generator, device, draft
+        every_ND = embeddings.view(0)  # float16, and all that is held of the training images
         train, held_out = images.rows_of("train"), images.rows_of("val", "test")
         self._train = {images.ids[row]: place for place, row in enumerate(train)}
         self._train_ND = every_ND[rows_by_id(embeddings.ids, list(self._train))]
@@ -79,18 +71,16 @@ class BlendScores:
                 "id": row["id"], "parent_a": row["parent_a"], "parent_b": row["parent_b"],
                 "similarity_a": a, "similarity_b": b,
                 "nearest_held_out": self._held_out[near] if self._held_out else None, "similarity_held_out": held_out,
-                "parent_copy": max(a, b) >= self._copy_similarity,
-                "held_out_copy": held_out is not None and held_out >= self._copy_similarity,
             })  # fmt: skip
         return scored
 
     def _parents(self, name: str, rows: Sequence[Row]) -> Embeddings:
         try:
-            return self._train_ND[[self._train[row[name]] for row in rows]]
+            return self._train_ND[[self._train[row[name]] for row in rows]].astype(np.float32)
         except KeyError as error:
             raise CorruptArtifactError(
-                f"the table of pairs names {error} as a parent, which is no training image of {self._folder}: only "
-                f"these may be. {advice(self._folder)}"
+                f"the table of pairs names {error} as a parent, which is no training image: only these may be. Remove "
+                f"the draft with 'taskdistill discard {self._draft.name[:12]}', then run the same again"
             ) from error
 
     def _embedded(self, blends_NSS3: Pixels) -> Embeddings:
@@ -104,15 +94,15 @@ def merge_scores(draft: Path, num_shards: int) -> Summary:
     """Join the scores of all shards into blends.parquet, and return what they come to."""
     path = draft / "blends.parquet"
     if not path.is_file():  # an earlier attempt may have come this far
-        tables = [read_arrow(draft / "scores" / f"{shard:05d}.parquet", BLENDS) for shard in range(num_shards)]
+        tables = [read_arrow(draft, f"scores/{shard:05d}.parquet", BLENDS) for shard in range(num_shards)]
         with atomic(path) as partial:
             pq.write_table(pa.concat_tables(tables), partial, write_page_checksum=True)
     shutil.rmtree(draft / "scores", ignore_errors=True)
-    table = read_arrow(path, BLENDS)
+    table = read_arrow(draft, "blends.parquet", BLENDS)
+    nearest = pc.max(table["similarity_held_out"]).as_py()
     return {
         "similarity_to_parents": round(
             (pc.mean(table["similarity_a"]).as_py() + pc.mean(table["similarity_b"]).as_py()) / 2, 4
         ),
-        "parent_copies": pc.sum(table["parent_copy"]).as_py(),
-        "held_out_copies": pc.sum(table["held_out_copy"]).as_py(),
+        "largest_similarity_to_held_out": None if nearest is None else round(nearest, 4),
     }

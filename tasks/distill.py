@@ -17,6 +17,7 @@ from torch import nn
 from configs.stages import DistillConfig, DistillSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.manifest import Manifest
 from storage.tables import read_table
 from storage.teacher_outputs import TeacherOutputs
 from tasks.data.batches import DecodedImages, ViewSource
@@ -106,9 +107,13 @@ def _check_synthetic_inputs(job: Job) -> None:
 def _selected(taught: Taught, job: Job) -> Taught:
     """Leave the images that the selection keeps."""
     images = taught.source.images
-    kept = {row["id"] for row in read_table(job.inputs["selection"] / "selection.parquet") if row["is_kept"]}
-    if not kept <= set(images.ids):
-        raise CacheMismatchError(f"the selection is of other images than {images.folder.name[:12]}: run select again")
+    folder = job.inputs["selection"]
+    if (of := Manifest.read(folder).input_refs["synthetic"]).fingerprint != images.fingerprint:
+        raise CacheMismatchError(
+            f"the selection is of {of.short}, the synthetic images are image-set@{images.fingerprint[:12]}: run select "
+            "on these first"
+        )
+    kept = {row["id"] for row in read_table(folder / "selection.parquet") if row["is_kept"]}
     rows = np.asarray([row for row in taught.rows if images.ids[row] in kept], np.int64)
     cache = ViewCache(
         TeacherOutputs(job.inputs["synthetic_logits"]),

@@ -44,7 +44,7 @@ class Embedding(ChunkUnits[EmbedConfig]):
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Effort:
         device = device_of(self.job.runtime)
-        embed = self.generator.to(device).embed
+        embed = self.generator.ready_to_embed(device).embed
         decoded = DecodedImages(self.images, cache_mb=0)  # each image is seen once
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
         return show_all(embed, source, self.writer, self.chunks(numbers), device, self.job)

@@ -1,12 +1,12 @@
 """Stage "generate": paint blends of pairs of training images; a synthetic image-set without labels.
 
 The table of pairs comes first: id, parents and seed of every blend. Then shards are made in any order, by any worker:
-an image depends on its row of the table and on nothing else, its noise being drawn from a seed that is a digest of
-the artifact's fingerprint and the row's number.
+an image depends on its row of the table, its noise being drawn from a seed that is a digest of the artifact's
+fingerprint and the row's number; on a CPU the size of its batch may move it by one grey level, nothing else does.
 
     pairs.parquet          id, parent_a, parent_b, seed
     shards/00000.parquet   the blends (storage.image_set); a shard that exists is whole
-    blends.parquet         similarity of each blend to its parents and to the nearest val or test image, and flags
+    blends.parquet         similarity of each blend to its parents and to the nearest val or test image
     contact-sheet.png, blends.html   to look at
 
 While the device paints a batch, threads encode the one before it and write finished shards. Batches are cut within a
@@ -60,7 +60,7 @@ class Blending(Units[GenerateConfig]):
         if not (job.draft / "pairs.parquet").is_file():
             pairs = pair_table(config.blends, self.images, self.embeddings, job.draft.name)
             write_table(job.draft / "pairs.parquet", PAIRS, pairs)
-        self.pairs = read_arrow(job.draft / "pairs.parquet", PAIRS)
+        self.pairs = read_arrow(job.draft, "pairs.parquet", PAIRS)
         self.shard_rows = rows_per_shard(self.pairs.num_rows)
         self.num_shards = -(-self.pairs.num_rows // self.shard_rows)
 
@@ -69,11 +69,9 @@ class Blending(Units[GenerateConfig]):
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Effort:
-        if not numbers:
-            return Effort(0, 0.0)
         runtime, device = self.job.runtime, device_of(self.job.runtime)
-        generator = build_generator_as_named(self.config.model, self.job.external, runtime).to(device)
-        scores = BlendScores(generator, self.images, self.embeddings, self.config.blends.copy_similarity, device)
+        generator = build_generator_as_named(self.config.model, self.job.external, runtime).ready_to_blend(device)
+        scores = BlendScores(generator, self.images, self.embeddings, self.job.draft, device)
         painter = Painter(generator, self.config.blends, runtime.generation_batch_size)
         left = sum(len(self._rows(shard)) for shard in self.missing())
         painted = 0
@@ -92,7 +90,7 @@ class Blending(Units[GenerateConfig]):
         draft = self.job.draft
         scores = merge_scores(draft, self.num_shards)
         counts = image_set.finish(draft, classes=self.images.classes, num_shards=self.num_shards)
-        blends, table = ImageSet.open(draft), read_arrow(draft / "blends.parquet", BLENDS)
+        blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
         write_page(draft / "blends.html", blends, self.images, table)
         return {

@@ -8,16 +8,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from configs.errors import UserError
 from configs.generation import BlendSettings
 from tasks.functional.views import Pixels
+from tasks.memory import OutOfMemoryError, is_out_of_memory
 from tasks.models.generator import Generator
 
 log = logging.getLogger(__name__)
-
-
-class OutOfMemoryError(UserError, MemoryError):
-    """Not even a single image can be painted on this device."""
 
 
 class Painter:
@@ -34,12 +30,9 @@ class Painter:
         while start < len(seeds):
             part = slice(start, min(start + self.batch_size, len(seeds)))
             began = time.perf_counter()
-            try:
-                blends_nSS3 = self._generator.blend(embeddings_N2D[part], seeds[part], self._settings)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._halve(error)
+            blends_nSS3 = self._try(embeddings_N2D[part], seeds[part])
+            if blends_nSS3 is None:  # the error is gone by now, and with it the activations of the pass that failed
+                self._halve()
                 continue
             self._speeds.append(len(blends_nSS3) / (time.perf_counter() - began))
             yield part, blends_nSS3
@@ -49,13 +42,21 @@ class Painter:
         """Return the median over batches."""
         return statistics.median(self._speeds) if self._speeds else 0.0
 
-    def _halve(self, error: RuntimeError) -> None:
-        if self.batch_size == 1:
-            raise OutOfMemoryError(
-                f"there is not enough memory to paint one image of {self._settings.side_px} px ({error}): set "
-                "runtime.generation_memory=sliced, generator.precision=fp16, or a smaller blends.side_px; finished "
-                "shards are kept"
-            ) from error
+    def _try(self, embeddings_n2D: Tensor, seeds: Sequence[int]) -> Pixels | None:
+        """Return the blends, or None where memory does not suffice for so many."""
+        try:
+            return self._generator.blend(embeddings_n2D, seeds, self._settings)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.batch_size == 1:
+                raise OutOfMemoryError(
+                    f"there is not enough memory to paint one image of {self._settings.side_px} px ({error}): set "
+                    "generator.precision=fp16 or a smaller blends.side_px; finished shards are kept"
+                ) from error
+            return None
+
+    def _halve(self) -> None:
         log.warning(
             "out of memory painting %d images at a time: going on with %d. Set runtime.generation_batch_size=%d to "
             "begin there", self.batch_size, self.batch_size // 2, self.batch_size // 2,
@@ -63,8 +64,3 @@ class Painter:
         self.batch_size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has a type for devices; on a CPU only the allocator's name tells."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

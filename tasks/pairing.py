@@ -25,7 +25,11 @@ def pair_table(
     """
     train = images.rows_of("train")
     count = max(1, round(settings.per_image * len(train)))
-    pairs_P2 = train[_drawn(settings, images, embeddings, count)]
+    rng = np.random.default_rng(settings.seed)
+    pairs_P2 = train[_drawn(settings, images, embeddings, count, rng)]
+    # Drawn pairs have the earlier image first; either strength must be anybody's.
+    is_swapped_P = rng.random(count) < 0.5
+    pairs_P2[is_swapped_P] = pairs_P2[is_swapped_P, ::-1]
     return [
         {
             "id": f"blend-{number:07d}",
@@ -43,11 +47,12 @@ def seed_of(fingerprint: str, number: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def _drawn(settings: BlendSettings, images: ImageSet, embeddings: TeacherOutputs, count: int) -> Pairs:
+def _drawn(
+    settings: BlendSettings, images: ImageSet, embeddings: TeacherOutputs, count: int, rng: np.random.Generator
+) -> Pairs:
     train = images.rows_of("train")
     if len(train) < 2:
         raise PairingError(f"a blend has two parents, but the image-set has {len(train)} training image: add more")
-    rng = np.random.default_rng(settings.seed)
     match settings.pairs:
         case "uniform":
             return uniform_pairs(count, len(train), rng)

@@ -46,7 +46,7 @@ class LogitsOfFeatures(ChunkUnits[PrecomputeConfig]):
         device = device_of(self.job.runtime)
         head, features = self.head.to(device), self.features
         total = len(self.writer.chunks())
-        for done, chunk in enumerate(self.chunks(numbers), start=total - len(numbers) + 1):
+        for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
             features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
             logits_NK = head(select_blocks(features_NRD, self.indices)).to(torch.float16).cpu().numpy()
             self.writer.write(

@@ -5,13 +5,14 @@ teacher nothing.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from configs.errors import UserError
-from configs.generation import SelectConfig
+from configs.generation import DropReason, SelectConfig
 from storage.image_set import ImageSet
 from storage.tables import SELECTION, read_table, write_table
 from storage.teacher_outputs import TeacherOutputs, rows_by_id
@@ -20,6 +21,10 @@ from tasks.stage import Job, Summary
 
 CLEAN = 0
 """The view by which the teacher's certainty is judged."""
+
+
+class NothingKnownError(UserError, ValueError):
+    """Images are to be dropped for a reason that cannot be known of them."""
 
 
 class NothingSelectedError(UserError, ValueError):
@@ -31,45 +36,53 @@ def run(config: SelectConfig, job: Job) -> Summary:
     logits = TeacherOutputs(job.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
     outputs = torch.from_numpy(logits.view(CLEAN)[rows_by_id(logits.ids, images.ids)]).float()
+    scores = _scores(images, config.select.drop)
     entropy_N = problem_named(config.problem).uncertainty(outputs).numpy()
-    rows = [_judged(config, *found) for found in zip(_scores(images), entropy_N.tolist(), strict=True)]
+    rows = [_judged(config, *found) for found in zip(scores, entropy_N.tolist(), strict=True)]
     kept = [row for row in rows if row["is_kept"]]
     if not kept:
         raise NothingSelectedError(
             f"all {len(rows)} synthetic images are dropped by select.drop = {list(config.select.drop)} (max_entropy "
             f"{config.select.max_entropy:g}, median entropy {np.median(entropy_N):.2f}): drop less"
         )
-    columns = [{name: value for name, value in row.items() if name != "reasons"} for row in rows]
-    write_table(job.draft / "selection.parquet", SELECTION, columns)
+    write_table(job.draft / "selection.parquet", SELECTION, rows)
     return {
         "images": len(rows),
         "kept": len(kept),
         "dropped": len(rows) - len(kept),
-        "flagged": dict(sorted(Counter(reason for row in rows for reason in row["reasons"]).items())),
+        "flagged": dict(
+            sorted(Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag).items())
+        ),
         "mean_teacher_entropy": round(float(entropy_N.mean()), 4),
         "mean_teacher_entropy_of_kept": round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
     }
 
 
 def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict[str, Any]:
-    flags = {
-        "parent-copy": bool(score.get("parent_copy")),
-        "held-out-copy": bool(score.get("held_out_copy")),
+    limit = config.select.copy_similarity
+    to_parents = max(score.get("similarity_a") or 0.0, score.get("similarity_b") or 0.0)
+    signs = {
+        "parent-copy": to_parents >= limit,
+        "held-out-copy": (score.get("similarity_held_out") or 0.0) >= limit,
         "uncertain": entropy > config.select.max_entropy,
     }
-    reasons = [reason for reason, is_so in flags.items() if is_so]
+    flags = [flag for flag, is_so in signs.items() if is_so]
     names = ("id", "similarity_a", "similarity_b", "similarity_held_out")
     return {name: score.get(name) for name in names} | {
-        "is_kept": not set(reasons).intersection(config.select.drop),
-        "reasons": reasons,
-        "reason": ", ".join(reasons) or None,
+        "is_kept": not set(flags).intersection(config.select.drop),
+        "flags": ", ".join(flags) or None,
         "teacher_entropy": entropy,
     }
 
 
-def _scores(images: ImageSet) -> list[dict[str, Any]]:
+def _scores(images: ImageSet, drop: Sequence[DropReason]) -> list[dict[str, Any]]:
     """Return what generate noted of each image; sets that were made elsewhere have ids only."""
-    if not (images.folder / "blends.parquet").is_file():
-        return [{"id": image_id} for image_id in images.ids]
-    scored = {row["id"]: row for row in read_table(images.folder / "blends.parquet")}
-    return [scored[image_id] for image_id in images.ids]
+    if (images.folder / "blends.parquet").is_file():
+        scored = {row["id"]: row for row in read_table(images.folder / "blends.parquet")}
+        return [scored[image_id] for image_id in images.ids]
+    if unknown := [reason for reason in drop if reason != "uncertain"]:
+        raise NothingKnownError(
+            f"select.drop names {unknown}, but image-set@{images.fingerprint[:12]} was not made by 'generate': nobody "
+            "has compared its images with others. Drop 'uncertain' alone, or nothing"
+        )
+    return [{"id": image_id} for image_id in images.ids]

@@ -10,6 +10,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
@@ -19,6 +20,7 @@ from storage.files import read_json, write_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.memory import memory_advice
 from tasks.stage import Job, Report, Stage, Summary, external_digests, silent
 
 C = TypeVar("C", bound=StageConfig)
@@ -52,7 +54,7 @@ class Units(ABC, Generic[C]):
 
     @abstractmethod
     def make(self, numbers: Sequence[int]) -> Effort:
-        """Make these units; a unit appears whole or not at all, and its bytes do not depend on the other numbers."""
+        """Make these units, one at least. A unit appears whole or not at all; its bytes do not depend on the others."""
 
     @abstractmethod
     def finish(self, effort: Effort) -> Summary:
@@ -68,11 +70,16 @@ class ByUnits(Generic[C]):
     def __call__(self, config: C, job: Job) -> Summary:
         units = self.begin(config, job)
         missing = units.missing()
-        effort = _spread(units, missing, job) if job.spread and missing else units.make(missing)
-        return units.finish(effort)
+        made: list[Effort] = []
+        if missing and job.spread:
+            _spread(units, missing, job)
+        elif missing:
+            with memory_advice():
+                made.append(units.make(missing))
+        return units.finish(_joined(made + _efforts_of_workers(job.draft)))
 
 
-def _spread(units: Units[Any], missing: list[int], job: Job) -> Effort:
+def _spread(units: Units[Any], missing: list[int], job: Job) -> None:
     def still_missing() -> list[int]:
         left = units.missing()
         job.report(units.name, len(missing) - len(left), len(missing))
@@ -85,10 +92,18 @@ def _spread(units: Units[Any], missing: list[int], job: Job) -> Effort:
             f"{len(left)} of {len(missing)} {units.name} are not there, the first are {left[:8]}: a worker died or "
             "failed (see its own run). Run the same again, or retry this run: only what is missing is done"
         )
-    found = [Effort(**read_json(path)) for path in sorted((job.draft / EFFORTS).glob("*.json"))]
-    shutil.rmtree(job.draft / EFFORTS, ignore_errors=True)
-    speed = statistics.median(effort.per_second for effort in found) if found else 0.0
-    return Effort(sum(effort.images for effort in found), speed)
+
+
+def _efforts_of_workers(draft: Path) -> list[Effort]:
+    """Return and remove what workers noted, also those of an earlier attempt: it is no part of the artifact."""
+    found = [Effort(**read_json(path)) for path in sorted((draft / EFFORTS).glob("*.json"))]
+    shutil.rmtree(draft / EFFORTS, ignore_errors=True)
+    return found
+
+
+def _joined(efforts: Sequence[Effort]) -> Effort:
+    speed = statistics.median(effort.per_second for effort in efforts) if efforts else 0.0
+    return Effort(sum(effort.images for effort in efforts), speed)
 
 
 def make_span(
@@ -120,8 +135,9 @@ def make_span(
         job = Job(folders, draft, runtime, external, report)
         units = begin_units(stage, config, job)
         missing = sorted(set(units.missing()).intersection(numbers))
-        effort = units.make(missing)
         if missing:
+            with memory_advice():
+                effort = units.make(missing)
             (draft / EFFORTS).mkdir(exist_ok=True)
             write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
     return len(missing)

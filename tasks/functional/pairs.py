@@ -1,8 +1,8 @@
 """Which images meet: unordered pairs of distinct images, drawn from a seed.
 
 A pair of n images has a number: pairs (a, b) with a < b are counted (0, 1), (0, 2), (1, 2), (0, 3) ..., so b is the
-largest integer with b (b - 1) / 2 <= number. Drawing numbers without repetition draws pairs without repetition, and
-nothing of size n^2 is ever held.
+largest integer with b (b - 1) / 2 <= number. Drawing numbers without repetition draws pairs without repetition; all
+of them are held only where a good part of them is drawn.
 
 Shape letters: N images, P pairs, D embedding width.
 """
@@ -13,8 +13,8 @@ import numpy.typing as npt
 Pairs = npt.NDArray[np.int64]
 """[P, 2], positions of images."""
 
-NEAREST_BLOCK = 1024
-"""Images whose similarities to all others are held at a time."""
+NEAREST_BLOCK_BYTES = 64 * 2**20
+"""Of similarities that are held at a time."""
 
 
 def pair_of(number_P: npt.NDArray[np.int64]) -> Pairs:
@@ -59,8 +59,9 @@ def nearest_pairs(
     unit_ND = normalised(embeddings_ND)
     kept = min(neighbours, len(unit_ND) - 1)
     found = []
-    for start in range(0, len(unit_ND), NEAREST_BLOCK):
-        similarity_BN = unit_ND[start : start + NEAREST_BLOCK] @ unit_ND.T
+    block = max(1, NEAREST_BLOCK_BYTES // (16 * len(unit_ND)))
+    for start in range(0, len(unit_ND), block):
+        similarity_BN = unit_ND[start : start + block] @ unit_ND.T
         rows_B = np.arange(start, start + len(similarity_BN))
         similarity_BN[rows_B - start, rows_B] = -np.inf
         nearest_Bk = np.argpartition(-similarity_BN, kept - 1, axis=1)[:, :kept]

@@ -28,8 +28,12 @@ class Generator(Protocol):
     substitution: str
     """What it stands in for, where it is not the model the recipe was made with; else empty."""
 
-    def to(self, device: torch.device) -> Self:
-        """Move to a device, and return itself."""
+    def ready_to_embed(self, device: torch.device) -> Self:
+        """Move what embeds to a device, and return itself."""
+        ...
+
+    def ready_to_blend(self, device: torch.device) -> Self:
+        """Move everything to a device, and return itself."""
         ...
 
     def embed(self, images_NCHW: Tensor) -> Tensor:
@@ -44,13 +48,15 @@ class Generator(Protocol):
 def build_generator_as_named(model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig) -> Generator:
     """Load a stage's generator into main memory, and make sure its folder is still the recipe's."""
     generator: Generator = load(GENERATORS, model.kind)(model, runtime)
-    folder = Path(model.folder).expanduser()
-    contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
-    if tree_digest(contents) != external["model.folder"]:
-        raise ModelError(f"{folder} was changed while this run was waiting or loading it: run the same command again")
+    for name, place in model.locations("model.").items():
+        folder = Path(place).expanduser()
+        contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
+        if tree_digest(contents) != external[name]:
+            raise ModelError(f"{folder} was changed while this run was waiting or loading it: run the same again")
     return generator
 
 
 def generator_fingerprint(model: GeneratorModel, external: Mapping[str, str]) -> str:
     """Return the identity of a stage's generator: its settings and the content of its folder (`Job.external`)."""
-    return fingerprint({"model": model.identity(), "external": external["model.folder"]})
+    contents = {name: digest for name, digest in external.items() if name.startswith("model.")}
+    return fingerprint({"model": model.identity(), "external": contents})

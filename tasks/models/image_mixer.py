@@ -21,6 +21,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from storage.errors import NotFiniteError
+
 NUM_SLOTS = 5
 
 Timesteps = Literal["original", "scheduler"]
@@ -137,6 +139,10 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
     def _decode(self, latents_BChw: Tensor) -> Tensor:
         latents_BChw = (latents_BChw / self.vae.config.scaling_factor).to(self.vae.dtype)
         images_BCHW: Tensor = self.vae.decode(latents_BChw).sample
+        if not torch.isfinite(images_BCHW).all():
+            raise NotFiniteError(
+                f"what the networks painted is not finite in {self.vae.dtype}: set generator.precision to bf16 or fp32"
+            )
         levels = ((images_BCHW.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).cpu()
 

@@ -43,7 +43,11 @@ class MixerGenerator:
         self.width = int(pipeline.image_encoder.config.projection_dim)
         self.preprocessing = _preprocessing(pipeline.feature_extractor)
 
-    def to(self, device: torch.device) -> Self:
+    def ready_to_embed(self, device: torch.device) -> Self:
+        self.pipeline.image_encoder.to(device)  # type: ignore[arg-type]  # its decorator hides its own type
+        return self
+
+    def ready_to_blend(self, device: torch.device) -> Self:
         self.pipeline.to(device)
         return self
 
@@ -94,9 +98,9 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGener
 def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixerPipeline:
     pipeline.set_progress_bar_config(disable=True)
     if runtime.generation_memory == "sliced":
-        pipeline.enable_attention_slicing()
+        # Not the attention's slicing, which gives up torch's fused attention and takes more memory, nor tiling, which
+        # makes another picture.
         pipeline.vae.enable_slicing()
-        pipeline.vae.enable_tiling()
     if runtime.generation_compile != "none":
         pipeline.unet.compile(mode=runtime.generation_compile)
     return pipeline
@@ -118,7 +122,10 @@ def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
             folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
         ),
         feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
-        scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
+        # Its scheduler's settings are those of another one, which lack what DDIM would take otherwise than SD.
+        scheduler=DDIMScheduler.from_pretrained(
+            folder, subfolder="scheduler", local_files_only=True, clip_sample=False, set_alpha_to_one=False
+        ),
         num_slots=2,
     )
 

@@ -174,7 +174,7 @@ def whole_stage(bench: Bench, count: int, batch: int, *, seed: int) -> float:
 
 
 def loaded(bench: Bench) -> MixerGenerator:
-    return build_generator(bench.model, RuntimeConfig()).to(torch.device(bench.device))
+    return build_generator(bench.model, RuntimeConfig()).ready_to_blend(torch.device(bench.device))
 
 
 def memory(bench: Bench, *, num_blends: int) -> list[Row]:

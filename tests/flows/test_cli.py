@@ -82,7 +82,7 @@ def test_run_in_a_process_of_its_own_keeps_stdout_clean_too(first_run: tuple[Pat
 def test_run_for_people_ends_with_the_scores_and_where_the_student_is(taskdistill: Command, preset: str) -> None:
     done = taskdistill("run", preset)
     assert "student distilled" in done.stdout
-    assert "The distilled student is model@" in done.stdout
+    assert "student distilled: model@" in done.stdout
 
 
 def test_plan_as_json_names_each_step_with_what_there_is_to_do(taskdistill: Command, preset: str) -> None:

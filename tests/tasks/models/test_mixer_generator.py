@@ -11,6 +11,7 @@ import torch
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
+from storage.errors import NotFiniteError
 from tasks.models.encoder import ModelError
 from tasks.models.generator import build_generator_as_named
 from tasks.models.image_mixer import ImageMixerPipeline
@@ -40,6 +41,7 @@ def variations_folder(mixer_folder: Path, tmp_path: Path) -> Path:
     index.pop("num_slots")
     (folder / "model_index.json").write_text(json.dumps(index))
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = {name: value for name, value in scheduler.items() if name not in ("clip_sample", "set_alpha_to_one")}
     scheduler |= {"_class_name": "PNDMScheduler", "skip_prk_steps": True}
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
     return folder
@@ -53,6 +55,7 @@ def test_the_substitute_is_used_without_padding_and_says_that_it_is_one(
     assert "in place of ImageMixer" in substitute.substitution
     assert "is a substitute" in caplog.text
     assert substitute.pipeline.config.num_slots == 2
+    assert substitute.pipeline.scheduler.config.clip_sample is False  # latents are not pixels
     assert built(mixer_folder).substitution == ""
     # The weights are the same, so it is the missing three slots of zeros that make another picture.
     assert abs(blend(substitute) - blend(built(mixer_folder))).max() > 1
@@ -87,7 +90,21 @@ def test_a_folder_that_changed_since_the_recipe_was_written_is_refused(mixer_fol
 
 
 def test_working_in_slices_paints_the_same_picture(mixer_folder: Path) -> None:
-    assert abs(blend(built(mixer_folder)) - blend(built(mixer_folder, generation_memory="sliced"))).max() <= 1
+    """At 48 px, where tiling, which is another thing, would show."""
+    large = SETTINGS.model_copy(update={"side_px": 48})
+    pair = torch.randn(2, 2, 32, generator=torch.Generator().manual_seed(0))
+    whole, sliced = (
+        generator.blend(pair, [1, 2], large).astype(int)
+        for generator in (built(mixer_folder), built(mixer_folder, generation_memory="sliced"))
+    )
+    assert abs(whole - sliced).max() <= 1
+
+
+def test_a_picture_that_is_no_number_is_an_error_and_not_a_black_one(mixer_folder: Path) -> None:
+    broken = built(mixer_folder)
+    torch.nn.init.constant_(broken.pipeline.vae.post_quant_conv.bias, float("inf"))
+    with pytest.raises(NotFiniteError, match=r"not finite in torch.float32: set generator\.precision"):
+        blend(broken)
 
 
 def test_half_precision_paints_nearly_the_same_picture(mixer_folder: Path) -> None:

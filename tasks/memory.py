@@ -1,0 +1,34 @@
+"""Running out of memory, told from other errors and told to the user.
+
+torch has a type for a device's allocator, another for what the driver says, and plain RuntimeErrors for cuDNN, cuBLAS
+and the CPU: their texts are what they have in common.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from configs.errors import UserError
+
+_SIGNS = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator", "not enough memory")
+
+
+class OutOfMemoryError(UserError, MemoryError):
+    """The device cannot hold what was asked of it; the message says what to set."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    return any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def memory_advice() -> Iterator[None]:
+    """Say which settings need less memory when a network does not fit."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"there is not enough memory ({str(error).splitlines()[0]}): set a smaller runtime.inference_batch_size, or "
+            "a lower precision, and run the same again; what is finished is kept"
+        ) from error
