@@ -37,7 +37,7 @@ RECIPES = {
     ),
     "mixer": Recipe(
         mixer_part,
-        Settings(num_images=240_000, batch_size=32, learning_rate=1e-3, weight_decay=0.01, average=0.999, seed=5),
+        Settings(num_images=208_000, batch_size=32, learning_rate=1e-3, weight_decay=0.01, average=0.999, seed=5),
     ),
 }
 
