@@ -68,7 +68,8 @@ def new_autoencoder(seed: int) -> PatchAutoencoder:
     """64 x 64 pixels to 8 x 8 cells of 24 numbers: few cells, so that the U-Net sees many pictures in little time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PatchAutoencoder(latent_channels=LATENT_CHANNELS)
+        autoencoder: PatchAutoencoder = PatchAutoencoder(latent_channels=LATENT_CHANNELS)
+        return autoencoder
 
 
 def new_unet(seed: int) -> UNet2DConditionModel:

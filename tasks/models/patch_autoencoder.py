@@ -75,10 +75,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffus
         scales_Z = variances.flip(0)[: self.to_code.out_channels] ** 0.25
         scales_Z = scales_Z / scales_Z.square().mean().sqrt()
         code_ZP, patch_PZ = kept_PZ.T / scales_Z[:, None], kept_PZ * scales_Z
-        self.to_code.weight.copy_(code_ZP[:, :, None, None])
-        self.to_code.bias.copy_(-code_ZP @ mean_P)
-        self.to_patch.weight.copy_(patch_PZ[:, :, None, None])
-        self.to_patch.bias.copy_(mean_P)
+        self.to_code.load_state_dict({"weight": code_ZP[:, :, None, None], "bias": -code_ZP @ mean_P})
+        self.to_patch.load_state_dict({"weight": patch_PZ[:, :, None, None], "bias": mean_P})
 
 
 class _Block(nn.Module):
@@ -89,8 +87,7 @@ class _Block(nn.Module):
         self.norm = nn.GroupNorm(8, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _silence(self.second)
 
     def forward(self, maps: Tensor) -> Tensor:
         changed: Tensor = self.second(silu(self.first(silu(self.norm(maps)))))
@@ -100,7 +97,12 @@ class _Block(nn.Module):
 def _convolutions(in_channels: int, width: int, out_channels: int, num_blocks: int) -> nn.Sequential:
     """Return a network whose output is 0 before it is trained."""
     last = nn.Conv2d(width, out_channels, 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    _silence(last)
     blocks = [_Block(width) for _ in range(num_blocks)]
     return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), *blocks, nn.GroupNorm(8, width), nn.SiLU(), last)
+
+
+def _silence(layer: nn.Conv2d) -> None:
+    """Let a layer begin with nothing to say."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
