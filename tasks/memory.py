@@ -28,7 +28,8 @@ def memory_advice() -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        reason = str(error).splitlines()[0]
         raise OutOfMemoryError(
-            f"there is not enough memory ({str(error).splitlines()[0]}): set a smaller runtime.inference_batch_size, or "
-            "a lower precision, and run the same again; what is finished is kept"
+            f"there is not enough memory ({reason}): set a smaller runtime.inference_batch_size, or a lower precision,"
+            " and run the same again; what is finished is kept"
         ) from error

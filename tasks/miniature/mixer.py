@@ -9,7 +9,6 @@ Shape letters: N pictures, V looks, P slots, C latent channels, h w latent cells
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import mse_loss
 from transformers import CLIPVisionModelWithProjection
@@ -18,6 +17,7 @@ from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
 from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
 from tasks.miniature.pretraining import Losses, PretrainingError
 from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
+from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.stage import Report
 
 POOL_IMAGES = 16_384
@@ -95,7 +95,7 @@ def load_eyes(folder: Path) -> Eyes:
                 f"run 'taskdistill miniature pretrain {name} {folder}' first"
             )
     encoder = CLIPVisionModelWithProjection.from_pretrained(places["encoder"]).requires_grad_(False).train(False)
-    vae = AutoencoderTiny.from_pretrained(places["autoencoder"]).eval().requires_grad_(False)
+    vae = PatchAutoencoder.from_pretrained(places["autoencoder"], low_cpu_mem_usage=False).eval().requires_grad_(False)
     return Eyes(encoder, vae)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from transformers import CLIPVisionModelWithProjection
@@ -20,6 +19,7 @@ from transformers import CLIPVisionModelWithProjection
 from storage.weights import read_tensors, write_tensors
 from tasks.miniature.pretraining import step_generator
 from tasks.miniature.supervised import fresh_birds, normalised
+from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.models.task_model import as_arrays, as_tensors
 from tasks.stage import Report
 
@@ -41,7 +41,7 @@ class Eyes(NamedTuple):
     """The frozen networks that encode."""
 
     image_encoder: CLIPVisionModelWithProjection
-    vae: AutoencoderTiny
+    vae: PatchAutoencoder
 
 
 def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, report: Report) -> Pool:

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from storage.errors import NotFiniteError
+from tasks.models.patch_autoencoder import PatchAutoencoder
 
 NUM_SLOTS = 5
 
@@ -33,7 +34,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
 
     model_cpu_offload_seq = "image_encoder->unet->vae"
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | AutoencoderTiny
+    vae: AutoencoderKL | PatchAutoencoder
     image_encoder: CLIPVisionModelWithProjection
     feature_extractor: CLIPImageProcessor
     scheduler: DDIMScheduler
@@ -41,7 +42,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL | AutoencoderTiny,
+        vae: AutoencoderKL | PatchAutoencoder,
         image_encoder: CLIPVisionModelWithProjection,
         feature_extractor: CLIPImageProcessor,
         scheduler: DDIMScheduler,

@@ -97,7 +97,7 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGener
 
 def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixerPipeline:
     pipeline.set_progress_bar_config(disable=True)
-    if runtime.generation_memory == "sliced":
+    if runtime.generation_memory == "sliced" and hasattr(pipeline.vae, "enable_slicing"):
         # Not the attention's slicing, which gives up torch's fused attention and takes more memory, nor tiling, which
         # makes another picture.
         pipeline.vae.enable_slicing()

@@ -76,7 +76,7 @@ def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path):
     second = build_pool(tmp_path, eyes, num_images=80, seed=1, report=silent)
     assert torch.equal(first.latents_NChw, second.latents_NChw)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
-    assert (first.latents_NChw.shape, first.embeddings_NVD.shape) == ((80, 16, 8, 8), (80, 3, 96))
+    assert (first.latents_NChw.shape, first.embeddings_NVD.shape) == ((80, 24, 8, 8), (80, 3, 96))
 
 
 def test_a_saved_mixer_blends_two_pictures_of_the_world(tmp_path: Path):

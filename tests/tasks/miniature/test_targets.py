@@ -59,3 +59,17 @@ def test_attributes_named_surely_and_rightly_cost_nothing():
     wrong = attributes.clone()
     wrong[0, 3] = 5
     assert targets.attribute_hits(logits, wrong).sum() == 25
+
+
+def test_a_patch_is_asked_for_the_details_of_the_parts_it_shows_and_no_others():
+    attributes = torch.zeros(1, len(NUM_VALUES), dtype=torch.long)
+    attributes[0, INDEX["crest"]] = 2
+    parts = targets.part_cells(one_mask())
+    logits = torch.zeros(1, 64, sum(NUM_VALUES))
+    crest = slice(sum(NUM_VALUES[: INDEX["crest"]]), sum(NUM_VALUES[: INDEX["crest"] + 1]))
+    equal_odds = targets.detail_loss(logits, parts, attributes)
+    logits[0, 2:, crest] = torch.tensor([9.0, 0.0, 0.0, 0.0])  # wrong, but where no head is
+    assert targets.detail_loss(logits, parts, attributes) == equal_odds
+    logits[0, 1, crest] = torch.tensor([0.0, 0.0, 50.0, 0.0])  # right, where the head is
+    gained = torch.log(torch.tensor(4.0)) / len(NUM_VALUES)
+    assert torch.isclose(equal_odds - targets.detail_loss(logits, parts, attributes), gained)

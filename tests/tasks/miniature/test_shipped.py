@@ -1,0 +1,50 @@
+"""The weights in the package: they load as users load them, know their world, and stay small."""
+
+import pytest
+import torch
+from PIL import Image
+
+from tasks.miniature.attributes import random_attributes
+from tasks.miniature.networks import MIXER, WEIGHTS, shipped
+from tasks.miniature.world import draw
+from tasks.models.encoder import build_encoder
+from tasks.models.image_mixer import ImageMixerPipeline
+
+LARGEST_BYTES = 15_000_000
+
+
+@pytest.fixture(scope="module")
+def mixer() -> ImageMixerPipeline:
+    pipeline = ImageMixerPipeline.from_pretrained(MIXER)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("name", ["teacher", "student"])
+def test_a_shipped_backbone_loads_from_its_file(name: str):
+    encoder = build_encoder(shipped(name)).eval()
+    assert encoder.summarise(torch.zeros(1, 3, 64, 64)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["teacher", "student", "mixer"])
+def test_shipped_weights_have_a_card_and_a_loss_curve(name: str):
+    card = (WEIGHTS / f"{name}.md").read_text()
+    assert f"taskdistill miniature pretrain {name}" in card
+    assert "Apache-2.0" in card
+    assert (WEIGHTS / f"{name}.history.json").is_file()
+
+
+def test_all_shipped_weights_together_are_small():
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= LARGEST_BYTES
+
+
+def test_a_blend_of_a_picture_with_itself_looks_more_like_it_than_like_another(mixer: ImageMixerPipeline):
+    generator = torch.Generator().manual_seed(11)
+    pictures = draw(random_attributes(16, generator), generator).images_NHWC.numpy()
+    embeddings_ND = mixer.embed([Image.fromarray(picture) for picture in pictures])
+    generators = [torch.Generator().manual_seed(seed) for seed in range(16)]
+    twice_NPD = embeddings_ND[:, None].expand(-1, 2, -1)
+    blends = mixer(twice_NPD, generators=generators, height=64, width=64, num_steps=10, timesteps="scheduler")
+    seen_ND = mixer.embed([Image.fromarray(blend.numpy()) for blend in blends])
+    likeness_NN = torch.cosine_similarity(seen_ND[:, None], embeddings_ND[None], dim=2)
+    assert (likeness_NN.argmax(dim=1) == torch.arange(16)).sum() >= 12
