@@ -1,7 +1,9 @@
 """Stages "embed" and "generate": blends of pairs of training images, each decided by its row of the table alone."""
 
 import io
+import multiprocessing
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, Gener
 from storage.errors import CacheMismatchError, CorruptArtifactError
 from storage.image_set import ImageSet, shard_path
 from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
 from storage.tables import BLENDS, PAIRS, read_arrow, read_table, write_table
 from storage.teacher_outputs import TeacherOutputs
 from storage.upkeep import discard
@@ -241,6 +244,34 @@ def test_a_run_that_died_after_its_workers_were_done_makes_the_same_files(studio
     assert studio.generate() == whole
     assert files_of(studio, whole) == files_of(shared, whole)
     assert studio.bench.summary(whole)["painted"] == NUM_BLENDS
+
+
+def make_shards(root: Path, config: GenerateConfig, inputs: dict[str, ArtifactRef], numbers: list[int]) -> int:
+    """Make some shards in a process of its own, which finds this function by its name."""
+    torch.set_num_threads(1)
+    store = ArtifactStore(root)
+    wanted = GENERATE.reference(config, inputs, external_digests(config, store))
+    return make_span(GENERATE, config, inputs, numbers, wanted=wanted, store=store, runtime=RUNTIME)
+
+
+@pytest.mark.slow
+def test_two_processes_on_disjoint_shards_make_the_set_that_one_makes(
+    studio: Studio, shared: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # where the new processes find this module
+    inputs = {"images": studio.bench.images, "embeddings": studio.embeddings}
+
+    def in_two_processes(numbers: Any, still_missing: Any) -> None:
+        fixed = (studio.bench.store.root, studio.config(), inputs)
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+            parts = [pool.submit(make_shards, *fixed, part) for part in (numbers[::2], numbers[1::2])]
+            assert [part.result() for part in parts] == [2, 1]
+
+    ref = execute(
+        GENERATE, studio.config(), inputs, store=studio.bench.store, runtime=RUNTIME,
+        spread=lambda ref: in_two_processes,
+    )  # fmt: skip
+    assert files_of(studio, ref) == files_of(shared, shared.generate())
 
 
 def test_death_between_the_last_shard_and_the_commit_costs_no_painting(
