@@ -70,7 +70,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffus
         mean_P = (patches_RP * weights_R[:, None]).sum(dim=0) / weights_R.sum()
         centred_RP = patches_RP - mean_P
         covariance_PP = (centred_RP * weights_R[:, None]).T @ centred_RP / weights_R.sum()
-        variances, components_PP = torch.linalg.eigh(covariance_PP)
+        # In float32 eigh was seen to return NaN for a covariance of low rank.
+        variances, components_PP = (result.float() for result in torch.linalg.eigh(covariance_PP.double()))
         kept_PZ = components_PP.flip(1)[:, : self.to_code.out_channels]
         scales_Z = variances.flip(0)[: self.to_code.out_channels] ** 0.25
         scales_Z = scales_Z / scales_Z.square().mean().sqrt()
