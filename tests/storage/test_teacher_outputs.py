@@ -259,7 +259,7 @@ def test_every_attribute_that_differs_is_named_with_both_values_and_no_other(log
     assert "views: these are of {'num_views': 1, 'seed': 0}, {'num_views': 8, 'seed': 0} was asked for" in message
     assert "head: these are of None, h was asked for" in message
     assert "images" not in message
-    assert "Run the stages from extract on" in message
+    assert "Run the stage that makes them" in message
 
 
 def test_rows_are_joined_by_image_id_whatever_the_order():

@@ -85,7 +85,7 @@ def test_the_batch_size_does_not_change_a_byte(bench: Bench) -> None:
 def test_features_that_are_not_finite_are_refused(bench: Bench) -> None:
     encoder = CountingEncoder(16)
     torch.nn.init.constant_(encoder.scale, float("inf"))
-    with pytest.raises(ValueError, match="not finite in float16: its weights or its normalisation"):
+    with pytest.raises(ValueError, match="not finite in float16: its weights, its normalisation"):
         extract(bench, encoder)
 
 
