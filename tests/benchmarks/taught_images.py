@@ -83,7 +83,7 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     def answers(images_NCHW: Tensor) -> Tensor:
         return torch.randn(len(images_NCHW), NUM_CLASSES, generator=generator)
 
-    show_all(answers, source, writer, torch.device("cpu"), made.job)
+    show_all(answers, source, writer, writer.chunks(), torch.device("cpu"), made.job)
     return made
 
 
