@@ -40,7 +40,7 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
     )
-    for chatty in ("httpx", "timm", "tasks.stage"):  # stages are shown by flows.running
+    for chatty in ("httpx", "timm", "tasks.stage", "tasks.training"):  # progress is shown by flows.running
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app()
