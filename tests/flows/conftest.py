@@ -14,6 +14,7 @@ import pytest
 
 from configs.data import IngestConfig
 from configs.experiment import Experiment
+from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import dump_preset
 from configs.stages import TrainingSettings
 from flows import cli
@@ -102,6 +103,14 @@ def with_finetuned_teacher(experiment: Experiment) -> Experiment:
 
 
 @pytest.fixture(scope="session")
+def with_blends(experiment: Experiment, mixer_folder: Path) -> Experiment:
+    """The same with a blend for each of the 24 training images."""
+    blends = BlendSettings(per_image=1, side_px=16, num_steps=2, encoding="png")
+    update = {"synthetic_images": "blends", "generator": GeneratorModel(folder=str(mixer_folder)), "blends": blends}
+    return experiment.model_copy(update=update)
+
+
+@pytest.fixture(scope="session")
 def preset(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The experiment as a YAML file."""
     return write_preset(tmp_path_factory.mktemp("presets") / "shapes.yaml", experiment)
@@ -117,13 +126,17 @@ def first_run(finished_bench: Bench, preset: str, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def complete(
-    first_run: tuple[Path, Done], with_finetuned_teacher: Experiment, tmp_path_factory: pytest.TempPathFactory
+    first_run: tuple[Path, Done],
+    with_finetuned_teacher: Experiment,
+    with_blends: Experiment,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> ArtifactStore:
-    """A store with the experiment finished, once with a probed and once with a finetuned teacher. Read only."""
+    """A store with the experiment finished: with a probed teacher, a finetuned one, and with blends. Read only."""
     root = tmp_path_factory.mktemp("complete") / "store"
     shutil.copytree(first_run[0], root)
     store = ArtifactStore(root)
-    run_plan(with_finetuned_teacher, store, quietly(with_finetuned_teacher, store))
+    for other in (with_finetuned_teacher, with_blends):
+        run_plan(other, store, quietly(other, store))
     return store
 
 

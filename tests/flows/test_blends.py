@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from configs.experiment import Experiment
-from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import SettingsError, load_experiment
 from flows.planning import make_plan
 from storage.image_set import ImageSet
@@ -26,17 +25,11 @@ NUM_BLENDS = 96
 
 
 @pytest.fixture(scope="module")
-def preset(experiment: Experiment, mixer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def preset(with_blends: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The shapes, with four blends for each of the 24 training images."""
-    with_blends = experiment.model_copy(
-        update={
-            "name": "blended-shapes",
-            "synthetic_images": "blends",
-            "generator": GeneratorModel(folder=str(mixer_folder)),
-            "blends": BlendSettings(per_image=4, side_px=32, num_steps=4, encoding="png"),
-        }
-    )
-    return write_preset(tmp_path_factory.mktemp("presets") / "blended.yaml", with_blends)
+    blends = with_blends.blends.model_copy(update={"per_image": 4, "side_px": 32, "num_steps": 4})
+    more = with_blends.model_copy(update={"name": "blended-shapes", "blends": blends})
+    return write_preset(tmp_path_factory.mktemp("presets") / "blended.yaml", more)
 
 
 @pytest.fixture(scope="module")

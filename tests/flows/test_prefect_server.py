@@ -143,16 +143,22 @@ def run_here(name: str, store: ArtifactStore, parameters: Mapping[str, Any]) -> 
 
 @pytest.fixture
 def emptied(complete: ArtifactStore, tmp_path: Path) -> ArtifactStore:
-    """A copy of a store in which the experiment is finished with either kind of teacher."""
+    """A copy of a store in which the experiment is finished with either kind of teacher, and with blends."""
     shutil.copytree(complete.root, tmp_path / "store")
     return ArtifactStore(tmp_path / "store")
 
 
+PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
+    ["embed", "generate", "select"], "with_blends"
+)
+"""Stage -> the experiment that has a step for it, where it is not the plain one."""
+
+
 @pytest.mark.parametrize("name", [stage.name for stage in STAGES if stage.inputs])
 def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_then_nothing(
-    client: Any, name: str, experiment: Experiment, with_finetuned_teacher: Experiment, emptied: ArtifactStore
+    client: Any, name: str, request: pytest.FixtureRequest, emptied: ArtifactStore
 ) -> None:
-    wanted = with_finetuned_teacher if name == "precompute-images" else experiment
+    wanted: Experiment = request.getfixturevalue(PART_OF.get(name, "experiment"))
     steps = [step for step in make_plan(wanted, emptied).steps if step.stage.name == name]
     own = {step.ref for step in steps}
     for ref in own & set(emptied.references()):
