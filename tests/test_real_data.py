@@ -94,14 +94,17 @@ def test_blends_of_photographs_flow_through_to_the_student_whatever_their_labels
     assert (len(blends), set(blends.labels.tolist())) == (72, {-1})
 
     labelled = relabelled(artifacts, ArtifactRef.parse(made["generate"]))
-    inputs: list[str] = []
-    for step, stage in (("extract-teacher-synthetic", "extract"), ("precompute-synthetic", "precompute")):
-        config = artifacts.manifest(ArtifactRef.parse(made[step]))
-        roles = dict(config.inputs) | ({"images": str(labelled)} if stage == "extract" else {"features": inputs[-1]})
-        options = [text for role, ref in roles.items() for text in ("--input", f"{role}={ref}")]
-        inputs += taskdistill(store, "stage", step, "clothing10", *preset, *options)["made"]
-    options = ["--input", f"synthetic={labelled}", "--input", f"synthetic_logits={inputs[-1]}"]
-    (again,) = taskdistill(store, "stage", "distill-synthetic-seed0", "clothing10", *preset, *options)["made"]
+
+    def again_with(step: str, **others: str) -> str:
+        """Run a step anew on the labelled blends and what was made from them."""
+        options = [text for role, ref in others.items() for text in ("--input", f"{role}={ref}")]
+        (ref,) = taskdistill(store, "stage", step, "clothing10", *preset, *options)["made"]
+        return str(ref)
+
+    features = again_with("extract-teacher-synthetic", images=str(labelled))
+    logits = again_with("precompute-synthetic", features=features)
+    selection = again_with("select", synthetic=str(labelled), logits=logits)
+    again = again_with("distill-synthetic-seed0", synthetic=str(labelled), synthetic_logits=logits, selection=selection)
     assert again != made["distill-synthetic-seed0"]
     students = [artifacts.path(ArtifactRef.parse(text)) for text in (again, made["distill-synthetic-seed0"])]
     first, second = (dict(load_file(folder / "last.safetensors")) for folder in students)
