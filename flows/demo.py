@@ -19,7 +19,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 PRESET = "miniature"
-PER_CLASS = {"train_per_class": 4, "val_per_class": 4, "test_per_class": 20}
+PER_CLASS = {"train_per_class": 8, "val_per_class": 4, "test_per_class": 20}
 """Pictures of each of the 25 species."""
 
 

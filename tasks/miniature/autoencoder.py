@@ -35,7 +35,7 @@ class AutoencoderPart:
     def __init__(self, seed: int) -> None:
         self.trained = new_autoencoder(seed)
         pictures = fresh_birds(NUM_FIRST, torch.Generator().manual_seed(_FIRST_SEED + seed))
-        self.trained.start_as_linear_code(normalised(pictures), _weights(pictures))
+        self.trained.start_as_linear_code(normalised(pictures), bird_weights(pictures))
 
     def losses(self, batch_size: int, generator: torch.Generator) -> Losses:
         pictures = fresh_birds(batch_size, generator)
@@ -43,7 +43,7 @@ class AutoencoderPart:
         latents = self.trained.encode(images_NCHW).latents
         noise = torch.randn(latents.shape, generator=generator) * LATENT_NOISE
         decoded_NCHW = self.trained.decode(latents + noise).sample
-        weight_NCHW = _weights(pictures).unsqueeze(1)
+        weight_NCHW = bird_weights(pictures).unsqueeze(1)
         return {
             "pixels": ((decoded_NCHW - images_NCHW).abs() * weight_NCHW).mean(),
             "edges": EDGE_WEIGHT * _edge_loss(decoded_NCHW * weight_NCHW, images_NCHW * weight_NCHW),
@@ -70,8 +70,8 @@ class AutoencoderPart:
         self.trained.save_pretrained(folder / "vae")
 
 
-def _weights(pictures: Pictures) -> Tensor:
-    """How much each pixel counts, with a mean of 1, [N, H, W]."""
+def bird_weights(pictures: Pictures) -> Tensor:
+    """Return how much each pixel counts, with a mean of 1, [N, H, W]."""
     weights_NHW = 1 + (BIRD_WEIGHT - 1) * (pictures.masks_NHW >= PARTS.index("body")).float()
     return weights_NHW / weights_NHW.mean()
 

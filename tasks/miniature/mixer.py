@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 from transformers import CLIPVisionModelWithProjection
 
 from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
@@ -20,7 +19,7 @@ from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
 from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.stage import Report
 
-POOL_IMAGES = 16_384
+POOL_IMAGES = 20_480
 NUM_SCORED = 1024
 """Pictures of the pool that are kept for the score."""
 UNCONDITIONED = 0.1
@@ -38,16 +37,18 @@ class MixerPart:
 
     def losses(self, batch_size: int, generator: torch.Generator) -> Losses:
         rows = torch.randint(len(self._train.latents_NChw), (batch_size,), generator=generator)
-        context_NPD = slots_of(self._train.embeddings_NVD[rows], generator)
-        return {"noise": self._loss(self._train.latents_NChw[rows], context_NPD, generator)}
+        drawn = Pool(*(field[rows] for field in self._train))
+        return {"noise": self._loss(drawn, slots_of(drawn.embeddings_NVD, generator), generator)}
 
-    def _loss(self, latents_NChw: Tensor, context_NPD: Tensor, generator: torch.Generator) -> Tensor:
+    def _loss(self, drawn: Pool, context_NPD: Tensor, generator: torch.Generator) -> Tensor:
+        latents_NChw = drawn.latents_NChw
         noise_NChw = torch.randn(latents_NChw.shape, generator=generator)
-        steps = self.scheduler.config.num_train_timesteps
-        timesteps_N = torch.randint(steps, (len(latents_NChw),), generator=generator)
+        timesteps_N = draw_timesteps(len(latents_NChw), self.scheduler.config.num_train_timesteps, generator)
         noisy_NChw = self.scheduler.add_noise(latents_NChw, noise_NChw, timesteps_N)
         wanted_NChw = self.scheduler.get_velocity(latents_NChw, noise_NChw, timesteps_N)
-        return mse_loss(self.trained(noisy_NChw, timesteps_N, encoder_hidden_states=context_NPD).sample, wanted_NChw)
+        found_NChw = self.trained(noisy_NChw, timesteps_N, encoder_hidden_states=context_NPD).sample
+        errors_Nhw = (found_NChw - wanted_NChw).square().mean(dim=1)
+        return (errors_Nhw * drawn.weights_Nhw).mean()
 
     @torch.inference_mode()
     def score(self) -> dict[str, float]:
@@ -58,8 +59,9 @@ class MixerPart:
         scores = {}
         for name, context_NPD in (("loss with every look", told), ("loss with none", torch.zeros_like(told))):
             generator = torch.Generator().manual_seed(0)
-            parts = zip(torch.split(self._held_out.latents_NChw, 128), torch.split(context_NPD, 128), strict=True)
-            losses = [float(self._loss(latents, context, generator)) for latents, context in parts]
+            parts = [Pool(*part) for part in zip(*(torch.split(field, 128) for field in self._held_out), strict=True)]
+            contexts = torch.split(context_NPD, 128)
+            losses = [float(self._loss(*part, generator)) for part in zip(parts, contexts, strict=True)]
             scores[name] = round(sum(losses) / len(losses), 4)
         return scores
 
@@ -72,6 +74,15 @@ class MixerPart:
             scheduler=self.scheduler,
         )
         pipeline.save_pretrained(folder / "mixer")
+
+
+def draw_timesteps(num: int, num_steps: int, generator: torch.Generator) -> Tensor:
+    """Draw noise levels with a density that grows linearly to the highest, int64 [N].
+
+    What the bird is and where it stands is decided at the high levels; at the low ones a small network learns only to
+    tell grain from grain.
+    """
+    return (torch.rand(num, generator=generator).sqrt() * num_steps).long().clamp_max(num_steps - 1)
 
 
 def slots_of(embeddings_NVD: Tensor, generator: torch.Generator) -> Tensor:

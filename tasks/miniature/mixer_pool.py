@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
 from transformers import CLIPVisionModelWithProjection
 
 from storage.weights import read_tensors, write_tensors
+from tasks.miniature.autoencoder import bird_weights
 from tasks.miniature.pretraining import step_generator
 from tasks.miniature.supervised import fresh_birds, normalised
 from tasks.models.patch_autoencoder import PatchAutoencoder
@@ -25,8 +26,11 @@ from tasks.stage import Report
 
 NUM_LOOKS = 3
 SHARD = 512
-SMALLEST_LOOK = 0.6
+SMALLEST_LOOK = 0.75
 """Side of a look, as a share of the picture's."""
+MIRRORED = 0.25
+"""Share of the looks that are mirrored: some, or two parents that face each other would be new to the mixer; not half,
+or a single look would leave open which way the bird faces."""
 
 
 class Pool(NamedTuple):
@@ -35,6 +39,8 @@ class Pool(NamedTuple):
     latents_NChw: Tensor
     """Scaled to about unit variance."""
     embeddings_NVD: Tensor
+    weights_Nhw: Tensor
+    """How much each cell counts: most where the bird is."""
 
 
 class Eyes(NamedTuple):
@@ -64,11 +70,13 @@ def encode(eyes: Eyes, num: int, generator: torch.Generator) -> Pool:
     """Draw pictures and encode them."""
     chunks = []
     for start in range(0, num, 64):
-        images_NCHW = normalised(fresh_birds(min(64, num - start), generator))
+        pictures = fresh_birds(min(64, num - start), generator)
+        images_NCHW = normalised(pictures)
         looks = torch.cat([look_at(images_NCHW, generator) for _ in range(NUM_LOOKS)])
         embeddings_VND = eyes.image_encoder(pixel_values=looks).image_embeds.view(NUM_LOOKS, len(images_NCHW), -1)
         latents = eyes.vae.encode(images_NCHW).latents * eyes.vae.config.scaling_factor
-        chunks.append(Pool(latents, embeddings_VND.transpose(0, 1)))
+        weights_Nhw = adaptive_avg_pool2d(bird_weights(pictures), latents.shape[2:])
+        chunks.append(Pool(latents, embeddings_VND.transpose(0, 1), weights_Nhw))
     return Pool(*(torch.cat(field) for field in zip(*chunks, strict=True)))
 
 
@@ -79,7 +87,7 @@ def look_at(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
     """
     num = len(images_NCHW)
     scale = torch.rand(num, generator=generator) * (1 - SMALLEST_LOOK) + SMALLEST_LOOK
-    mirror = torch.randint(2, (num,), generator=generator) * 2.0 - 1
+    mirror = 1 - 2 * (torch.rand(num, generator=generator) < MIRRORED).float()
     shift = (torch.rand(num, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
     theta = torch.zeros(num, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * mirror, scale, shift

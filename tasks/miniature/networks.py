@@ -45,7 +45,7 @@ def new_image_encoder(seed: int) -> CLIPVisionModelWithProjection:
     config = CLIPVisionConfig(
         hidden_size=96,
         intermediate_size=288,
-        num_hidden_layers=4,
+        num_hidden_layers=6,
         num_attention_heads=4,
         image_size=SIDE_PX,
         patch_size=PATCH_PX,

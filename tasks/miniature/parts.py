@@ -29,7 +29,7 @@ RECIPES = {
     ),
     "encoder": Recipe(
         lambda seed, folder, report: ImageEncoderPart(seed),
-        Settings(num_images=110_080, batch_size=64, learning_rate=1.5e-3, seed=3),
+        Settings(num_images=144_000, batch_size=64, learning_rate=1.5e-3, seed=3),
     ),
     "autoencoder": Recipe(
         lambda seed, folder, report: AutoencoderPart(seed),
@@ -37,7 +37,7 @@ RECIPES = {
     ),
     "mixer": Recipe(
         mixer_part,
-        Settings(num_images=208_000, batch_size=32, learning_rate=1e-3, weight_decay=0.01, average=0.999, seed=5),
+        Settings(num_images=448_000, batch_size=32, learning_rate=2e-3, weight_decay=0.01, average=0.999, seed=5),
     ),
 }
 

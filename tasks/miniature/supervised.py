@@ -58,6 +58,7 @@ class SupervisedPart:
             }
             heads["parts"] = nn.Linear(patch_width, targets.CELLS * len(PARTS))
             heads["colours"] = nn.Linear(patch_width, targets.CELLS * (targets.NO_COLOUR + 1))
+            heads["details"] = nn.Linear(patch_width, sum(NUM_VALUES))
             heads |= self.more_heads()
         self.network = network
         self.heads = nn.ModuleDict(heads)
@@ -85,6 +86,9 @@ class SupervisedPart:
         parts, colours = self.heads["parts"](seen.patches_NLD), self.heads["colours"](seen.patches_NLD)
         losses["parts"] = targets.cell_loss(parts, targets.part_cells(pictures.masks_NHW))
         losses["colours"] = targets.cell_loss(colours, targets.colour_cells(pictures))
+        details_NLV = self.heads["details"](seen.patches_NLD)
+        parts_NLS = targets.part_cells(pictures.masks_NHW)
+        losses["details"] = targets.detail_loss(details_NLV, parts_NLS, pictures.attributes_NA)
         return losses | self.more_losses(seen, images_NCHW, pictures)
 
     def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:
@@ -121,14 +125,6 @@ class BackbonePart(SupervisedPart):
         self.encoder = build_encoder(BACKBONES[name].model_copy(update={"seed": seed}))
         width = self.encoder.width
         super().__init__(self.encoder.model, {"cls": width, "mean": width}, width, seed)
-
-    def more_heads(self) -> dict[str, nn.Module]:
-        return {"details": nn.Linear(self.encoder.width, sum(NUM_VALUES))}
-
-    def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:
-        parts_NLS = targets.part_cells(pictures.masks_NHW)
-        details_NLV = self.heads["details"](seen.patches_NLD)
-        return {"details": targets.detail_loss(details_NLV, parts_NLS, pictures.attributes_NA)}
 
     def see(self, images_NCHW: Tensor) -> Seen:
         tokens_NLD = self.network.forward_features(images_NCHW)
