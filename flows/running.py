@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from configs.base import StageConfig
 from configs.choices import nearest
@@ -19,6 +18,7 @@ from configs.experiment import Experiment
 from configs.loading import SettingsError
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
+from flows.progress import INDENT, progress
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -26,8 +26,6 @@ from tasks.stage import Report, Stage, execute, external_digests
 from tasks.stages import STAGES
 
 log = logging.getLogger(__name__)
-
-PLAIN_SECONDS = 20.0
 
 DoStep = Callable[[Step], ArtifactRef]
 """Sees to it that the artifact of a step is in the store, and returns its reference."""
@@ -166,28 +164,6 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
         return
     began = time.monotonic()
     console.print(f"[cyan]{step.action:6s}[/] {name}  {step.ref.short}  {step.because}")
-    if console.is_terminal:
-        columns = (TextColumn("       {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-            task = progress.add_task(name, total=None)
-            yield lambda unit, done, total: progress.update(
-                task, description=f"{name} ({unit})", completed=done, total=total
-            )
-    else:
-        yield _plain(console, name, began)
-    console.print(f"       {name} done in {time.monotonic() - began:.0f} s")
-
-
-def _plain(console: Console, name: str, began: float) -> Report:
-    last, first = began, -1
-
-    def report(unit: str, done: int, total: int) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = done - 1 if first < 0 else first
-        if now - last >= PLAIN_SECONDS:
-            last = now
-            left = (now - began) / max(done - first, 1) * (total - done)
-            console.print(f"       {name}: {done} of {total} {unit}, about {left:.0f} s left")
-
-    return report
+    with progress(console, name) as report:
+        yield report
+    console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

@@ -1,11 +1,13 @@
 """Kill -9 the pipeline at random moments, run the same command again, and compare with a run nobody disturbed.
 
     python -m tests.kill_anything --kills 25
+    python -m tests.kill_anything --kills 8 --demo
 
-Every run is the real command line in a process of its own. A kill comes at a random moment after a stage has begun,
-so that stages and not imports are hit. When a run comes to its end, every file of every artifact (features, logits,
-weights, predictions, pictures) must have the digest it has in the undisturbed store; then the next round starts with
-an empty store, until all kills are spent.
+The first runs a small experiment of its own, the second the demonstration, which takes some minutes each time. Every
+run is the real command line in a process of its own. A kill comes at a random moment after a stage has begun, so that
+stages and not imports are hit. When a run comes to its end, every file of every artifact (features, logits, weights,
+predictions, pictures) must have the digest it has in the undisturbed store; then the next round starts with an empty
+store, until all kills are spent.
 """
 
 import argparse
@@ -18,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,6 +32,10 @@ from storage.manifest import ArtifactRef
 from storage.store import DRAFT, ArtifactStore
 
 KINDS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
+DEMO_KINDS = (*KINDS, "embeddings", "image-set", "selection")
+
+Command = Callable[[Path], list[str]]
+"""The arguments of the command line for a run on a store."""
 
 SETTINGS = """
 schema: 1
@@ -48,9 +56,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--demo", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        hit, different = rounds(Path(folder), kills=arguments.kills, seed=arguments.seed)
+        tried = demonstration() if arguments.demo else small_experiment(Path(folder))
+        hit, different = rounds(Path(folder), tried, kills=arguments.kills, seed=arguments.seed)
     for stage, count in hit.most_common():
         print(f"  killed {count:2d} times in {stage}")
     print(f"{sum(hit.values())} kills, {len(different)} files differ from the undisturbed run")
@@ -59,12 +69,28 @@ def main() -> int:
     return 1 if different else 0
 
 
-def rounds(folder: Path, *, kills: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
-    """Return how often each stage was hit, and the files that came out otherwise than undisturbed."""
-    rng = random.Random(seed)
+class Tried(NamedTuple):
+    """What is run and killed."""
+
+    command: Command
+    kinds: tuple[str, ...]
+    """Kinds of artifacts in whose making it is killed, as often as they stand here."""
+
+
+def small_experiment(folder: Path) -> Tried:
     settings = folder / "settings.yaml"
     settings.write_text(SETTINGS.format(data=write_images(folder / "images")))
-    start(settings, folder / "undisturbed").wait()
+    return Tried(lambda store: ["run", str(settings)], KINDS)
+
+
+def demonstration() -> Tried:
+    return Tried(lambda store: ["demo", "--folder", str(store.with_name(f"{store.name}-birds"))], DEMO_KINDS)
+
+
+def rounds(folder: Path, tried: Tried, *, kills: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
+    """Return how often each stage was hit, and the files that came out otherwise than undisturbed."""
+    rng = random.Random(seed)
+    start(tried.command, folder / "undisturbed").wait()
     expected = digests(folder / "undisturbed")
     hit: collections.Counter[str] = collections.Counter()
     different: list[str] = []
@@ -73,35 +99,33 @@ def rounds(folder: Path, *, kills: int, seed: int) -> tuple[collections.Counter[
         number += 1
         store = folder / f"round{number}"
         while sum(hit.values()) < kills:
-            run = start(settings, store)
-            stage = kill_in_a_stage(run, store, rng)
+            run = start(tried.command, store)
+            stage = kill_in_a_stage(run, store, rng.choice(tried.kinds), rng.uniform(0, 0.6))
             if not stage:
                 break
             hit[stage] += 1
             print(f"kill {sum(hit.values())}: {stage}", flush=True)
-        if start(settings, store).wait() != 0:
+        if start(tried.command, store).wait() != 0:
             different.append(f"{store.name}: the last run failed")
         found = digests(store)
         different += sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     return hit, different
 
 
-def start(settings: Path, store: Path) -> subprocess.Popen[bytes]:
+def start(command: Command, store: Path) -> subprocess.Popen[bytes]:
     """Start the command line; its output is kept beside the store for a look at failures."""
     with (store.parent / f"{store.name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", str(settings)],
+            [sys.executable, "-m", "flows.cli", *command(store)],
             env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=log, stderr=log,
         )  # fmt: skip
 
 
-def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, rng: random.Random) -> str:
-    """Wait until this run makes an artifact of a random kind, then a random moment, then kill -9.
+def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, kind: str, later: float) -> str:
+    """Wait until this run makes an artifact of a kind, then so many seconds, then kill -9.
 
     Returns what was being made, or "" when the run ended before.
     """
-    kind = rng.choice(KINDS)
-    later = rng.uniform(0, 0.6)
     drafts = ArtifactStore(store).draft_path(ArtifactRef(kind, "any")).parent
     while run.poll() is None and not being_made(drafts, kind):
         time.sleep(0.005)

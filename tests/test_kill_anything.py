@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill_anything import rounds
+from tests.kill_anything import rounds, small_experiment
 
 
 @pytest.mark.slow
 def test_a_pipeline_killed_at_random_moments_makes_the_same_bytes(tmp_path: Path) -> None:
-    hit, different = rounds(tmp_path, kills=8, seed=1)
+    hit, different = rounds(tmp_path, small_experiment(tmp_path), kills=8, seed=1)
     assert sum(hit.values()) == 8
     assert different == []

@@ -47,7 +47,7 @@ class MixerPart:
         noisy_NChw = self.scheduler.add_noise(latents_NChw, noise_NChw, timesteps_N)
         wanted_NChw = self.scheduler.get_velocity(latents_NChw, noise_NChw, timesteps_N)
         found_NChw = self.trained(noisy_NChw, timesteps_N, encoder_hidden_states=context_NPD).sample
-        errors_Nhw = (found_NChw - wanted_NChw).square().mean(dim=1)
+        errors_Nhw: Tensor = (found_NChw - wanted_NChw).square().mean(dim=1)
         return (errors_Nhw * drawn.weights_Nhw).mean()
 
     @torch.inference_mode()
