@@ -107,6 +107,7 @@ def load_eyes(folder: Path) -> Eyes:
             )
     encoder = CLIPVisionModelWithProjection.from_pretrained(places["encoder"]).requires_grad_(False).train(False)
     vae = PatchAutoencoder.from_pretrained(places["autoencoder"], low_cpu_mem_usage=False).eval().requires_grad_(False)
+    vae.register_to_config(_name_or_path="")  # or the folder it came from would be written into the pipeline
     return Eyes(encoder, vae)
 
 

@@ -4,11 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
+from configs.loading import load_experiment
 from tasks.miniature.attributes import random_attributes
 from tasks.miniature.networks import MIXER, WEIGHTS, shipped
 from tasks.miniature.world import draw
 from tasks.models.encoder import build_encoder
 from tasks.models.image_mixer import ImageMixerPipeline
+from tasks.models.mixer_generator import MixerGenerator
+from tests.benchmarks.blend_likeness import AT_LEAST, measure
 
 LARGEST_BYTES = 15_000_000
 
@@ -48,3 +51,8 @@ def test_a_blend_of_a_picture_with_itself_looks_more_like_it_than_like_another(m
     seen_ND = mixer.embed([Image.fromarray(blend.numpy()) for blend in blends])
     likeness_NN = torch.cosine_similarity(seen_ND[:, None], embeddings_ND[None], dim=2)
     assert (likeness_NN.argmax(dim=1) == torch.arange(16)).sum() >= 12
+
+
+def test_nine_blends_in_ten_are_nearer_to_both_parents_than_to_random_birds(mixer: ImageMixerPipeline):
+    painted, _ = measure(MixerGenerator(mixer), load_experiment("miniature"), world=100, num_blends=64)
+    assert painted.than_random_birds >= AT_LEAST
