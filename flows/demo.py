@@ -20,7 +20,8 @@ from storage.store import ArtifactStore
 
 PRESET = "miniature"
 PER_CLASS = {"train_per_class": 8, "val_per_class": 4, "test_per_class": 20}
-"""Pictures of each of the 25 species."""
+"""Pictures of each species."""
+NUM_SPECIES = 25
 
 
 class Demonstration(NamedTuple):
@@ -41,9 +42,11 @@ def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) ->
 
 
 def draw_world(experiment: Experiment, world: int) -> None:
-    """Write the dataset an experiment names, unless it is there."""
+    """Write the dataset an experiment names, unless it is there; one of another size is written anew."""
     birds = Path(experiment.data.path)
-    if not (birds / experiment.data.table).is_file():
+    table = birds / experiment.data.table
+    num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
+    if not table.is_file() or len(table.read_text().splitlines()) != num_pictures + 1:
         from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
 
         write_dataset(birds, seed=world, **PER_CLASS)

@@ -10,8 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tasks.stage import Report
 
 PLAIN_SECONDS = 20.0
-INDENT = " " * 7
-"""The width of the word that says what is done with a stage."""
 
 
 @contextmanager
@@ -20,7 +18,7 @@ def progress(console: Console, name: str) -> Iterator[Report]:
     if not console.is_terminal:
         yield _plain(console, name)
         return
-    columns = (TextColumn(INDENT + "{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(name, total=None)
         yield lambda unit, done, total: bar.update(task, description=f"{name} ({unit})", completed=done, total=total)
@@ -28,16 +26,17 @@ def progress(console: Console, name: str) -> Iterator[Report]:
 
 def _plain(console: Console, name: str) -> Report:
     began = last = time.monotonic()
-    first = -1
+    first, counted = 0, ""
 
     def report(unit: str, done: int, total: int) -> None:
-        nonlocal last, first
+        nonlocal began, last, first, counted
         now = time.monotonic()
-        # A run that continues begins at what is done already, which tells nothing of its speed.
-        first = done - 1 if first < 0 else first
+        if unit != counted:
+            # What was done before says nothing of the speed: an earlier run's part of it, or another kind of work.
+            began, first, counted = now, done - 1, unit
         if now - last >= PLAIN_SECONDS:
             last = now
             left = (now - began) / max(done - first, 1) * (total - done)
-            console.print(f"{INDENT}{name}: {done} of {total} {unit}, about {left:.0f} s left")
+            console.print(f"{name}: {done} of {total} {unit}, about {left:.0f} s left")
 
     return report

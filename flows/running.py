@@ -18,7 +18,7 @@ from configs.experiment import Experiment
 from configs.loading import SettingsError
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
-from flows.progress import INDENT, progress
+from flows.progress import progress
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -26,6 +26,9 @@ from tasks.stage import Report, Stage, execute, external_digests
 from tasks.stages import STAGES
 
 log = logging.getLogger(__name__)
+
+INDENT = " " * 7
+"""The width of what is done with a step, and a blank."""
 
 DoStep = Callable[[Step], ArtifactRef]
 """Sees to it that the artifact of a step is in the store, and returns its reference."""
@@ -164,6 +167,6 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
         return
     began = time.monotonic()
     console.print(f"[cyan]{step.action:6s}[/] {name}  {step.ref.short}  {step.because}")
-    with progress(console, name) as report:
+    with progress(console, INDENT + name) as report:
         yield report
     console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

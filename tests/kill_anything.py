@@ -75,16 +75,18 @@ class Tried(NamedTuple):
     command: Command
     kinds: tuple[str, ...]
     """Kinds of artifacts in whose making it is killed, as often as they stand here."""
+    longest_seconds: float
+    """How long after their making was noticed a kill may come."""
 
 
 def small_experiment(folder: Path) -> Tried:
     settings = folder / "settings.yaml"
     settings.write_text(SETTINGS.format(data=write_images(folder / "images")))
-    return Tried(lambda store: ["run", str(settings)], KINDS)
+    return Tried(lambda store: ["run", str(settings)], KINDS, 0.6)
 
 
 def demonstration() -> Tried:
-    return Tried(lambda store: ["demo", "--folder", str(store.with_name(f"{store.name}-birds"))], DEMO_KINDS)
+    return Tried(lambda store: ["demo", "--folder", str(store.with_name(f"{store.name}-birds"))], DEMO_KINDS, 45.0)
 
 
 def rounds(folder: Path, tried: Tried, *, kills: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
@@ -100,7 +102,7 @@ def rounds(folder: Path, tried: Tried, *, kills: int, seed: int) -> tuple[collec
         store = folder / f"round{number}"
         while sum(hit.values()) < kills:
             run = start(tried.command, store)
-            stage = kill_in_a_stage(run, store, rng.choice(tried.kinds), rng.uniform(0, 0.6))
+            stage = kill_in_a_stage(run, store, rng.choice(tried.kinds), rng.uniform(0, tried.longest_seconds))
             if not stage:
                 break
             hit[stage] += 1

@@ -18,7 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from storage.weights import read_tensors, write_tensors
 from tasks.miniature.autoencoder import bird_weights
-from tasks.miniature.pretraining import step_generator
+from tasks.miniature.pretraining import PretrainingError, step_generator
 from tasks.miniature.supervised import fresh_birds, normalised
 from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.models.task_model import as_arrays, as_tensors
@@ -40,7 +40,7 @@ class Pool(NamedTuple):
     """Scaled to about unit variance."""
     embeddings_NVD: Tensor
     weights_Nhw: Tensor
-    """How much each cell counts: most where the bird is."""
+    """How much each cell counts: most where the bird is; 1 in the mean of the pictures drawn together."""
 
 
 class Eyes(NamedTuple):
@@ -61,6 +61,8 @@ def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, report: 
             shard = encode(eyes, SHARD, step_generator(seed, index))
             write_tensors(path, as_arrays(shard._asdict()))
         shards.append(as_tensors(read_tensors(path)))
+        if shards[-1].keys() != set(Pool._fields):
+            raise PretrainingError(f"{path} was written by another version of this program: remove {folder}")
         report("shards of pictures", index + 1, num_shards)
     return Pool(*(torch.cat([shard[field] for shard in shards])[:num_images] for field in Pool._fields))
 

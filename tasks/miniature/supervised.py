@@ -83,12 +83,11 @@ class SupervisedPart:
             )
             for name, summary_ND in seen.summaries.items()
         }
-        parts, colours = self.heads["parts"](seen.patches_NLD), self.heads["colours"](seen.patches_NLD)
-        losses["parts"] = targets.cell_loss(parts, targets.part_cells(pictures.masks_NHW))
-        losses["colours"] = targets.cell_loss(colours, targets.colour_cells(pictures))
-        details_NLV = self.heads["details"](seen.patches_NLD)
+        named = {name: self.heads[name](seen.patches_NLD) for name in ("parts", "colours", "details")}
         parts_NLS = targets.part_cells(pictures.masks_NHW)
-        losses["details"] = targets.detail_loss(details_NLV, parts_NLS, pictures.attributes_NA)
+        losses["parts"] = targets.cell_loss(named["parts"], parts_NLS)
+        losses["colours"] = targets.cell_loss(named["colours"], targets.colour_cells(pictures))
+        losses["details"] = targets.detail_loss(named["details"], parts_NLS, pictures.attributes_NA)
         return losses | self.more_losses(seen, images_NCHW, pictures)
 
     def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:

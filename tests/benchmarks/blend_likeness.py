@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.blend_likeness [--quick] [--worlds 0,1,2,3,4] [--set blends.guidance=3 ...]
 
-Blends of pairs of training pictures, painted as the preset `miniature` has it. A blend does when its embedding is
-nearer (cosine) to both parents than to a random picture; the mean over 64 random pictures for each blend is told.
-Random pictures are of birds drawn at random or, harder, other training pictures of the same world: two in five of
-those are of a parent's own genus, and share most of its attributes. How hard that is, a perfect mixer tells: a new
-bird with each attribute from either parent.
+Blends of pairs of training pictures, painted as the preset `miniature` has it. Each is compared with 64 random
+pictures: in what share of the comparisons is its embedding nearer (cosine) to both parents than to the random picture?
+Random pictures are birds drawn at random, the same for all blends of a world, or, harder, other training pictures of
+that world: one in three of those is of a parent's own genus, and shares most of its attributes. How hard either is, a
+perfect mixer tells: a new bird with each attribute from either parent, in a pose and a scene of its own.
 
 Shape letters: N blends, M training pictures, R random pictures, D embedding width.
 """
@@ -38,7 +38,7 @@ Embeddings = npt.NDArray[np.float32]
 
 
 class Likeness(NamedTuple):
-    """Percent of blends nearer to both parents than to a random picture."""
+    """Percent of comparisons in which a blend is nearer to both parents than to a random picture."""
 
     than_random_birds: float
     than_other_pictures: float
@@ -56,11 +56,11 @@ def main() -> None:
     found = np.asarray([measure(generator, experiment, world) for world in worlds])  # [worlds, mixer or perfect, 2]
     (than_birds, than_others), (perfect_birds, perfect_others) = found.mean(axis=0)
     rows = [
-        Row("mixer, than to random birds", than_birds, "% of blends", at_least=AT_LEAST),
-        Row("mixer, worst world", found[:, 0, 0].min(), "% of blends"),
-        Row("mixer, than to other training pictures", than_others, "% of blends"),
-        Row("perfect mixer, than to random birds", perfect_birds, "% of blends"),
-        Row("perfect mixer, than to other training pictures", perfect_others, "% of blends"),
+        Row("mixer, than to random birds", than_birds, "% of comparisons", at_least=AT_LEAST),
+        Row("mixer, worst world", found[:, 0, 0].min(), "% of comparisons"),
+        Row("mixer, than to other training pictures", than_others, "% of comparisons"),
+        Row("perfect mixer, than to random birds", perfect_birds, "% of comparisons"),
+        Row("perfect mixer, than to other training pictures", perfect_others, "% of comparisons"),
     ]
     finish("Blends nearer to both parents", rows, as_json=arguments.json)
 

@@ -83,7 +83,7 @@ def oracle_set(store: ArtifactStore, experiment: Experiment, world: int) -> Arti
     train = draw_split(species, seed=world, split="train", per_class=PER_CLASS["train_per_class"])
     attributes_NA = train.pictures.attributes_NA
     num_pairs = round(experiment.blends.per_image * len(attributes_NA))
-    recipe = {"stage": "oracle", "version": 1, "config": {"world": world, "pairs": num_pairs}, "inputs": {}}
+    recipe = {"stage": "oracle", "version": 1, "config": {"world": world, "pairs": num_pairs} | PER_CLASS, "inputs": {}}
     ref = ArtifactRef("image-set", fingerprint(recipe))
     if ref in store:
         return ref

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.miniature.mixer import MixerPart, load_eyes, slots_of
+from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
 from tasks.miniature.mixer_pool import Eyes, build_pool, look_at
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
@@ -62,6 +62,26 @@ def test_a_look_is_a_crop_of_its_own_picture():
     dark_and_light = torch.stack([torch.full((3, 64, 64), -1.0), torch.full((3, 64, 64), 1.0)])
     looks = look_at(dark_and_light, seeded(1))
     assert torch.allclose(looks, dark_and_light, atol=1e-5)
+
+
+def test_a_quarter_of_the_looks_is_mirrored():
+    light_to_the_right = torch.linspace(-1, 1, 64).expand(1000, 3, 64, 64)
+    looks = look_at(light_to_the_right, seeded(2))
+    share = (looks[..., 0].mean(dim=(1, 2)) > looks[..., -1].mean(dim=(1, 2))).float().mean()
+    assert share == pytest.approx(0.25, abs=0.05)
+
+
+def test_high_noise_levels_are_drawn_more_often_than_low_ones():
+    timesteps_N = draw_timesteps(10_000, 1000, seeded(3))
+    assert timesteps_N.float().mean() == pytest.approx(2000 / 3, abs=10)  # of a density that grows linearly
+    assert timesteps_N.max() < 1000
+
+
+def test_cells_of_the_bird_count_most(tmp_path: Path):
+    eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
+    weights_Nhw = build_pool(tmp_path, eyes, num_images=64, seed=1, report=silent).weights_Nhw
+    assert weights_Nhw.mean() == pytest.approx(1, abs=1e-3)
+    assert weights_Nhw[:, 3:5, 3:5].mean() > 2 * weights_Nhw[:, 0].mean()
 
 
 def test_a_mixer_without_its_eyes_says_what_to_run(tmp_path: Path):
