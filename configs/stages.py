@@ -1,10 +1,10 @@
 """Settings of each stage beyond ingest. A stage's config is composed of sections that an experiment shares."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Settings, StageConfig
+from configs.base import AddedLater, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import ViewSettings
 from configs.models import Backbone
@@ -93,6 +93,8 @@ class TrainingSettings(Settings):
     """Beta parameter of cutmix; 0: none. Not together with cached logits."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast."""
+    validate_every: Annotated[int, AddedLater] = Field(default=1, ge=1)
+    """Epochs from one validation to the next; the last step is always validated."""
     keep: Literal["best", "last"] = "best"
     """Which weights are evaluated: best on validation, or those of the last step. Both are written."""
 

@@ -121,7 +121,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for batch in prefetch(lambda make: make(), jobs, workers=workers):
                 self._step(batch)
-                if self._ends_epoch(self.state.step):
+                if self._is_validated(self.state.step):
                     self._validate()
                 report("steps", self.state.step, self.num_steps)
                 if (began := time.monotonic()) - saved >= pause:
@@ -184,9 +184,10 @@ class Trainer:
             if value is not None:
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
 
-    def _ends_epoch(self, step: int) -> bool:
-        batch, size = self._settings.batch_size, self._work.num_images
-        return step == self.num_steps or step * batch // size > (step - 1) * batch // size
+    def _is_validated(self, step: int) -> bool:
+        """Whether the step is the last, or ends one of the stretches of `validate_every` epochs."""
+        batch, stretch = self._settings.batch_size, self._work.num_images * self._settings.validate_every
+        return step == self.num_steps or step * batch // stretch > (step - 1) * batch // stretch
 
     def _evaluated(self) -> nn.Module:
         """The weights that are validated and kept: the averaged ones, where there are any."""

@@ -143,6 +143,14 @@ def test_validation_comes_at_the_end_of_each_epoch_and_after_the_last_step(works
     assert [row["epoch"] for row in history] == [pytest.approx(step * 10 / 24) for step in (3, 5, 8)]
 
 
+def test_rarer_validation_changes_the_curve_and_not_the_last_weights(workshop: Bench) -> None:
+    often, rarely = (finetune(workshop, epochs=3, batch_size=10, validate_every=every) for every in (1, 2))
+    history = read_table(workshop.path(rarely) / "history.parquet")
+    assert [row["step"] for row in history] == [5, 8]  # 24 images: two epochs end in step 5
+    first, second = (workshop.path(ref) / "last.safetensors" for ref in (often, rarely))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_the_kept_weights_are_those_of_the_best_epoch_or_of_the_last(workshop: Bench) -> None:
     ref = finetune(workshop, learning_rate=1e-5)
     summary, history = workshop.summary(ref), read_table(workshop.path(ref) / "history.parquet")
