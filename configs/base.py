@@ -68,14 +68,16 @@ class StageConfig(Settings):
 
 
 class RuntimeConfig(Settings):
-    """How the work is done on this machine. Nothing here may change what is made."""
+    """How the work is done on this machine. Nothing here may change what is made, rounding of sums aside."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where networks run; auto takes a GPU when there is one."""
     workers: int = Field(default=2, ge=1, le=256)
     """Threads that decode and crop images while the network computes."""
     threads: int = Field(default=1, ge=1, le=256)
-    """CPU threads of one network operation; more than one helps only where cores are idle."""
+    """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change the
+    last bits of a sum, as another device does.
+    """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
     generation_batch_size: int = Field(default=8, ge=1, le=1024)

@@ -42,7 +42,7 @@ def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) ->
 
 
 def draw_world(experiment: Experiment, world: int) -> None:
-    """Write the dataset an experiment names, unless it is there; one with another number of pictures is written anew."""
+    """Write the dataset an experiment names, unless it is there with as many pictures."""
     birds = Path(experiment.data.path)
     table = birds / experiment.data.table
     num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
