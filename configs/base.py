@@ -75,8 +75,8 @@ class RuntimeConfig(Settings):
     workers: int = Field(default=2, ge=1, le=256)
     """Threads that decode and crop images while the network computes."""
     threads: int = Field(default=1, ge=1, le=256)
-    """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change the
-    last bits of a sum, as another device does.
+    """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change
+    the last bits of a sum, as another device does.
     """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
