@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from storage.errors import NotInStoreError
-from storage.files import write_json
+from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
@@ -153,6 +153,6 @@ def _noting(draft: Path, report: Report) -> Report:
         report(unit, done, total)
         if time.monotonic() - last >= 1:
             last = time.monotonic()
-            write_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
+            write_passing_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
 
     return note
