@@ -114,7 +114,7 @@ class ArtifactStore:
         if not _LABEL.fullmatch(name) or name.endswith(PARTIAL):
             raise StoreError(f"{name!r} cannot be a label: use letters, digits, '.', '_' and '-', such as birds-v1")
         self.path(ref)
-        (self.root / "labels").mkdir(parents=True, exist_ok=True)
+        make_folder(self.root / "labels")
         write_json(self.root / "labels" / name, str(ref))
 
     def remove_label(self, name: str) -> None:
