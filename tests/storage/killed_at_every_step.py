@@ -1,6 +1,6 @@
 """A program that does one thing in many child processes, each killed (-9) at its next operation; run by tests.
 
-    python -m tests.storage.killed_at_every_step write_json|commit|outputs|shard|weights|label strace|audit FOLDER
+    python -m tests.storage.killed_at_every_step write_json|label|commit|outputs|shard|weights strace|audit FOLDER
 
 Prints, as JSON, what each child left behind and what the same action made of it afterwards; the last child was not
 killed. With `strace` a child dies as it enters a system call that writes, renames, removes or makes a folder, in
@@ -13,15 +13,17 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import storage.proof  # noqa: F401  # or each child imports it
 from storage.contents import Contents
 from storage.files import all_files, read_json, write_json
 from storage.fingerprint import fingerprint
@@ -58,9 +60,10 @@ def killed_by_audit(call: str, step: int, action: Action) -> bool:
     if child == 0:
         seen = 0
 
-        def count(event: str, arguments: tuple[object, ...]) -> None:
+        def count(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal seen
-            if event in OPERATIONS:
+            is_reading = event == "open" and arguments[2] & os.O_ACCMODE == os.O_RDONLY
+            if event in OPERATIONS and not is_reading:
                 if seen == step:
                     os.kill(os.getpid(), signal.SIGKILL)
                 seen += 1
@@ -78,6 +81,9 @@ def killed_by_strace(call: str, step: int, action: Action) -> bool:
         os.read(reading, 1)  # until strace looks on
         action()
         os._exit(0)
+    if not shutil.which("strace"):
+        os.kill(child, signal.SIGKILL)
+        raise SystemExit("strace cannot look on: it is not installed")
     inject = f"inject={call}:signal=SIGKILL:when={step + 1}"
     command = ["strace", "-f", "-p", str(child), "-o", "/dev/null", "-e", inject]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
