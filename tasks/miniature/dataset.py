@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from configs.errors import UserError
-from storage.files import atomic
+from storage.files import atomic, sync_tree
 from tasks.miniature.attributes import Species, draw_species
 from tasks.miniature.world import Pictures, draw
 
@@ -60,6 +60,7 @@ def write_dataset(folder: Path, *, seed: int, train_per_class: int, val_per_clas
         rows += _write_split(folder, draw_split(species, seed=seed, split=split, per_class=number), species, split)
     table = folder / TABLE
     folder.mkdir(parents=True, exist_ok=True)
+    sync_tree(folder)  # a power cut must not leave the table beside empty pictures
     with atomic(table) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, ("path", "label", "split", "mask"), lineterminator="\n")
         writer.writeheader()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import UserError
-from storage.files import write_json
+from storage.files import sync_tree, write_json
 from tasks import checkpoint
 from tasks.stage import Report
 
@@ -189,5 +189,6 @@ def _finish(part: Part, settings: Settings, state: _State, folder: Path) -> dict
         "scores": scores,
         "curve": state.facts["curve"],
     }
+    sync_tree(folder)
     write_json(folder / HISTORY, history)
     return history

@@ -23,6 +23,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from storage.files import sync, sync_tree
 from tasks.models.encoder import ModelError
 from tasks.models.image_mixer import ImageMixerPipeline
 
@@ -99,7 +100,9 @@ def convert(checkpoint: Path, folder: Path) -> None:
     )
     partial = folder.with_name(f"{folder.name}.partial")
     pipeline.save_pretrained(partial, safe_serialization=True)
+    sync_tree(partial)
     partial.rename(folder)
+    sync(folder.parent)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

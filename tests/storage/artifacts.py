@@ -1,7 +1,7 @@
 """Small real artifacts, and the two ways in which tests look at bytes: flip one, or note which files are opened."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,19 @@ def flip_a_bit(path: Path, position: int | None = None) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 if position is None else position] ^= 0b100
     path.write_bytes(bytes(data))
+
+
+TEARS: Mapping[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "zeros": lambda data: bytes(len(data)),
+    "half": lambda data: data[: len(data) // 2],
+    "half, then zeros": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
+}
+"""What a power cut leaves of a file whose bytes were not on the disk."""
+
+
+def tear(path: Path, how: str) -> None:
+    path.write_bytes(TEARS[how](path.read_bytes()))
 
 
 _opened: list[list[str]] = []

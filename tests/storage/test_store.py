@@ -10,7 +10,7 @@ from storage.errors import CorruptArtifactError, NotInStoreError, StoreError
 from storage.files import all_files, read_json, write_json
 from storage.manifest import ArtifactRef, Manifest, check_file
 from storage.store import DRAFT, PROGRESS, ROOT_VARIABLE, ArtifactStore
-from tests.storage.artifacts import commit, flip_a_bit, recipe_of
+from tests.storage.artifacts import TEARS, commit, flip_a_bit, recipe_of, tear
 
 DRAFTED = ArtifactRef("features", "f" * 64)
 ABCD0, ABCD1 = ArtifactRef("features", "abcd0" + "0" * 59), ArtifactRef("logits", "abcd1" + "1" * 59)
@@ -137,6 +137,24 @@ def test_continuing_a_draft_that_another_commit_began_is_said(store: ArtifactSto
     with caplog.at_level(logging.WARNING):
         store.draft(DRAFTED, recipe_of("features", {}))
     assert "continuing features@ffffffffffff begun by commit 0123456789ab" in caplog.text
+
+
+@pytest.mark.parametrize("how", TEARS)
+def test_a_draft_whose_record_a_power_cut_tore_is_continued(store: ArtifactStore, how: str):
+    draft = store.draft(DRAFTED, recipe_of("features", {}))
+    whole = read_json(draft / DRAFT)
+    (draft / "chunk").write_text("whole")
+    tear(draft / DRAFT, how)
+    assert store.draft(DRAFTED, recipe_of("features", {})) == draft
+    assert read_json(draft / DRAFT) == whole
+    assert (draft / "chunk").read_text() == "whole"
+
+
+@pytest.mark.parametrize("how", TEARS)
+def test_progress_that_a_power_cut_tore_is_unknown(store: ArtifactStore, how: str):
+    write_json(store.draft(DRAFTED, recipe_of("features", {})) / PROGRESS, {"unit": "views", "done": 3, "total": 9})
+    tear(store.draft_path(DRAFTED) / PROGRESS, how)
+    assert store.progress(DRAFTED) == {}
 
 
 def test_the_progress_of_a_draft_can_be_read_and_is_empty_without_one(store: ArtifactStore):

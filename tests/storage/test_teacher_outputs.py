@@ -11,7 +11,7 @@ import pytest
 
 from storage.errors import CacheMismatchError, CorruptArtifactError
 from storage.teacher_outputs import Chunk, TeacherOutputs, TeacherOutputsWriter, rows_by_id, rows_per_chunk
-from tests.storage.artifacts import flip_a_bit, opened_files
+from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear
 
 NUM_ROWS, NUM_VIEWS, NUM_CLASSES, S = 150, 2, 3, 64
 IDS = [f"{number:03d}.jpg" for number in range(NUM_ROWS)]
@@ -189,19 +189,6 @@ def test_outputs_that_are_not_finite_are_refused_and_nothing_is_written(empty: P
     with pytest.raises(ValueError, match="rows 64 to 128, view 0 are not finite"):
         writer.write(EVERY_CHUNK[2], outputs, np.zeros((64, 9), np.float32), np.zeros((64, 64), np.uint8))
     assert writer.missing() == EVERY_CHUNK
-
-
-TEARS = {
-    "empty": lambda data: b"",
-    "zeros": lambda data: bytes(len(data)),
-    "half": lambda data: data[: len(data) // 2],
-    "half, then zeros": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
-}
-"""What a power cut leaves of a file whose bytes were not on the disk."""
-
-
-def tear(path: Path, how: str) -> None:
-    path.write_bytes(TEARS[how](path.read_bytes()))
 
 
 @pytest.mark.parametrize("how", [*TEARS, "gone"])

@@ -28,6 +28,7 @@ from tasks.stage import execute, external_digests
 from tasks.stages import EMBED, GENERATE
 from tasks.units import make_span
 from tests.conftest import RUNTIME, Bench
+from tests.storage.artifacts import tear
 
 BLENDS_SETTINGS = BlendSettings(per_image=3, side_px=16, num_steps=2, encoding="png")
 NUM_TRAIN, NUM_BLENDS = 24, 72
@@ -206,6 +207,18 @@ def test_an_interrupted_run_paints_only_the_shards_that_are_missing(studio: Stud
     die_at_first_shard(studio, studio.config(), generation_batch_size=8)
     assert studio.generate() == whole
     assert studio.bench.summary(whole)["painted"] == NUM_BLENDS - 32  # one shard of 32 was finished
+    assert files_of(studio, whole) == files_of(shared, whole)
+
+
+@pytest.mark.parametrize("how", ["half, then zeros", "gone"])
+@pytest.mark.parametrize("name", ["shards/00000.parquet", "scores/00000.parquet", "pairs.parquet"])
+def test_what_a_power_cut_tore_is_made_again(studio: Studio, shared: Studio, name: str, how: str) -> None:
+    whole = shared.generate()
+    die_at_first_shard(studio, studio.config(), generation_batch_size=8)
+    torn = studio.bench.store.draft_path(whole) / name
+    torn.unlink() if how == "gone" else tear(torn, how)
+    assert studio.generate() == whole
+    assert studio.bench.summary(whole)["painted"] == NUM_BLENDS - (32 if name == "pairs.parquet" else 0)
     assert files_of(studio, whole) == files_of(shared, whole)
 
 

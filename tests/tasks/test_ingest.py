@@ -20,6 +20,7 @@ from tasks.data.candidates import DatasetError
 from tasks.stages import INGEST
 from tests.conftest import Bench, Run
 from tests.fakes import write_shapes
+from tests.storage.artifacts import TEARS, tear
 
 TOLERANT = {"max_quarantined_share": 0.5}
 
@@ -206,6 +207,45 @@ def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
     assert images.ids == sorted(images.ids)
     assert len(images) == 18
     assert [len(images.image(row)) for row in range(18)] == [(folder / name).stat().st_size for name in images.ids]
+
+
+@pytest.mark.parametrize("how", [*TEARS, "gone"])
+@pytest.mark.parametrize("name", ["shards/00001.parquet", "notes/00001.json"])
+def test_a_shard_that_a_power_cut_tore_is_made_again_and_no_other(
+    folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, name: str, how: str
+) -> None:
+    monkeypatch.setattr("tasks.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
+    config = IngestConfig(path=str(folder))
+
+    def stop(unit: str, done: int, total: int) -> None:
+        if done == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(INGEST, config, report=stop)
+    (draft,) = store.drafts().values()
+    shards = {path.name: path.stat().st_ino for path in (draft / "shards").iterdir()}
+    (draft / name).unlink() if how == "gone" else tear(draft / name, how)
+    ref = run(INGEST, config)
+    found = {name for name, inode in shards.items() if (store.path(ref) / "shards" / name).stat().st_ino == inode}
+    assert found == {"00000.parquet", "00002.parquet"}
+    images = open_set(store, ref)
+    assert [images.image(row) for row in range(18)] == [(folder / name).read_bytes() for name in images.ids]
+
+
+def test_death_after_the_last_shard_costs_no_decoding(
+    folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("storage.store.records_of", die)  # the digests of a commit
+    with pytest.raises(KeyboardInterrupt):
+        run(INGEST, IngestConfig(path=str(folder)))
+    monkeypatch.undo()
+    monkeypatch.setattr("tasks.ingest.decode_rgb", die)
+    images = open_set(store, run(INGEST, IngestConfig(path=str(folder))))
+    assert len(images) == 18
 
 
 # --- masks ---------------------------------------------------------------------------------------------------------

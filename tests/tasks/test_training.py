@@ -17,6 +17,7 @@ from tasks.checkpoint import CHECKPOINT, load
 from tasks.stages import FINETUNE
 from tasks.training import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench
+from tests.storage.artifacts import TEARS, tear
 
 # 24 training images in batches of 8: an epoch is 3 steps.
 SHORT = TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-3)
@@ -73,6 +74,40 @@ def test_training_interrupted_twice_is_uninterrupted_training_bit_for_bit(
     assert finetune(bench, **training) == ref
     assert bench.store.manifest(ref).files == workshop.store.manifest(ref).files
     assert not (bench.path(ref) / CHECKPOINT).exists()
+
+
+def test_a_training_killed_when_all_steps_are_done_continues_behind_the_last(
+    bench: Bench, workshop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints are a minute apart: the last one is written for this."""
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    ref, steps = finetune(workshop), list[int]()
+    for where in ("tasks.student.draw_history", "storage.store.records_of"):  # the last picture; digests of the commit
+        monkeypatch.setattr(where, die)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(bench)
+        monkeypatch.undo()
+    inputs = {"images": bench.images, "probe": bench.student_probe}
+    bench.run(FINETUNE, config(), report=lambda unit, done, total: steps.append(done), **inputs)
+    assert steps == []
+    assert bench.store.manifest(ref).files == workshop.store.manifest(ref).files
+    assert not (bench.path(ref) / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("how", TEARS)
+def test_a_checkpoint_that_a_disk_did_not_keep_whole_is_not_continued_from(
+    bench: Bench, workshop: Bench, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = finetune(workshop)
+    finetune_interrupted(bench, 4)
+    tear(bench.store.draft_path(ref) / CHECKPOINT, how)
+    assert finetune(bench) == ref
+    assert f"{CHECKPOINT} " in caplog.text
+    assert "starting over" in caplog.text
+    assert bench.store.manifest(ref).files == workshop.store.manifest(ref).files
 
 
 def test_each_setting_of_training_does_something(workshop: Bench) -> None:
