@@ -72,10 +72,8 @@ def main() -> None:
 
 def clothing10() -> Settings:
     experiment = load_experiment("clothing10")
-    extracts = [
-        ExtractConfig(backbone=model, views=experiment.views) for model in (experiment.teacher, experiment.student)
-    ]
-    return Settings(experiment.data, extracts, RuntimeConfig(device="cpu"))
+    extracts = [experiment.extract_config(model) for model in (experiment.teacher, experiment.student)]
+    return Settings(experiment.data, extracts, experiment.runtime)
 
 
 def miniature(folder: Path) -> Settings:

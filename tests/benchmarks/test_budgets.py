@@ -57,6 +57,13 @@ def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images
     assert rows["extract, 10 n to n"] < 1.2
 
 
+def test_having_everything_on_the_disk_takes_a_small_part_of_the_time():
+    rows = measured("sync_cost")
+    assert rows["ingest, waiting for the disk"] < 0.2
+    assert rows["extract, waiting for the disk"] < 0.1
+    assert rows["extract, reading back"] < 0.03
+
+
 def test_painting_blends_is_as_fast_as_the_networks_and_takes_no_more_memory_for_more_of_them():
     rows = measured("generate_throughput")
     assert rows["stage / floor, batch 16"] > 0.8
