@@ -4,17 +4,19 @@ Command line and Prefect flows share this one path and differ only in `do`: how 
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from configs.base import StageConfig
 from configs.choices import nearest
 from configs.experiment import Experiment
+from configs.generation import EmbedConfig, GenerateConfig
 from configs.loading import SettingsError
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
@@ -24,6 +26,9 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import Report, Stage, execute, external_digests
 from tasks.stages import STAGES
+
+if TYPE_CHECKING:
+    from tasks.models.trial import Demands
 
 log = logging.getLogger(__name__)
 
@@ -141,20 +146,46 @@ def _check_inputs(step: Step, makers: Mapping[ArtifactRef, Step], store: Artifac
 
 
 def check_models(experiment: Experiment, plan: Plan) -> None:
-    """Build both networks before anything expensive starts, so that wrong names and weights are known in seconds."""
-    if not any(step.action != "have" and step.stage.name in ("ingest", "extract") for step in plan.steps):
+    """Try the networks that a step to do still needs, before anything expensive starts, so that names, weights and
+    settings that do not go together are known in seconds. Where nothing is left to do, torch is not imported.
+    """
+    configs = [step.config for step in plan.steps if step.action != "have"]
+    if not configs:
         return
-    from tasks.models.encoder import try_encoder  # torch and timm, only where there is work
+    from tasks.models.task_model import device_of  # torch, only where there is work
+    from tasks.models.trial import try_encoder
 
+    device = device_of(experiment.runtime)
+    needed = [getattr(config, "backbone", None) for config in configs]
     sizes = {
-        role: try_encoder(backbone)
-        for role, backbone in (("teacher", experiment.teacher), ("student", experiment.student))
+        demands.role: try_encoder(demands, device) for demands in _demands(experiment) if demands.backbone in needed
     }
-    if sizes["student"] > sizes["teacher"]:
+    if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
+        from tasks.models.generator import check_generator
+
+        check_generator(experiment.generator)
+    if sizes.get("student", 0) > sizes.get("teacher", math.inf):
         log.warning(
             "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
             experiment.student.name, sizes["student"] / 1e6, experiment.teacher.name, sizes["teacher"] / 1e6,
         )  # fmt: skip
+
+
+def _demands(experiment: Experiment) -> "list[Demands]":
+    """Return what the experiment will ask of its teacher and of its student."""
+    from tasks.models.trial import Demands
+
+    teacher = Demands("teacher", experiment.teacher, [experiment.precision], "probe", experiment.probe)
+    if experiment.teacher_training == "finetuned":
+        training = experiment.teacher_finetuning
+        precisions = [experiment.precision, training.precision]
+        teacher = teacher._replace(training_section="teacher_finetuning", training=training, precisions=precisions)
+    precisions = [experiment.precision, experiment.training.precision]
+    student = Demands(
+        "student", experiment.student, precisions, "student_probe", experiment.student_probe,
+        training_section="training", training=experiment.training,
+    )  # fmt: skip
+    return [teacher, student]
 
 
 @contextmanager
