@@ -14,6 +14,7 @@ from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
 from storage.manifest import ArtifactRef, read_recipe
 from storage.store import ArtifactStore
+from tasks.model_files import check_content
 from tasks.stage import Stage, external_digests
 
 Action = Literal["have", "resume", "build", "stale"]
@@ -62,6 +63,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
             because = ""
             num_bytes: int | None = store.manifest(ref).num_bytes
         else:
+            check_content(config)
             action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes)
             stale = {made.ref for made in steps if made.action == "stale"}
             if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -26,9 +26,6 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import Report, Stage, execute, external_digests
 from tasks.stages import STAGES
-
-if TYPE_CHECKING:
-    from tasks.models.trial import Demands
 
 log = logging.getLogger(__name__)
 
@@ -153,39 +150,20 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     if not configs:
         return
     from tasks.models.task_model import device_of  # torch, only where there is work
-    from tasks.models.trial import try_encoder
+    from tasks.models.trial import try_encoder, try_generator, wanted_of
 
     device = device_of(experiment.runtime)
-    needed = [getattr(config, "backbone", None) for config in configs]
+    backbones = [getattr(config, "backbone", None) for config in configs]
     sizes = {
-        demands.role: try_encoder(demands, device) for demands in _demands(experiment) if demands.backbone in needed
+        wanted.role: try_encoder(wanted, device) for wanted in wanted_of(experiment) if wanted.backbone in backbones
     }
     if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
-        from tasks.models.generator import check_generator
-
-        check_generator(experiment.generator)
+        try_generator(experiment.generator)
     if sizes.get("student", 0) > sizes.get("teacher", math.inf):
         log.warning(
             "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
             experiment.student.name, sizes["student"] / 1e6, experiment.teacher.name, sizes["teacher"] / 1e6,
         )  # fmt: skip
-
-
-def _demands(experiment: Experiment) -> "list[Demands]":
-    """Return what the experiment will ask of its teacher and of its student."""
-    from tasks.models.trial import Demands
-
-    teacher = Demands("teacher", experiment.teacher, [experiment.precision], "probe", experiment.probe)
-    if experiment.teacher_training == "finetuned":
-        training = experiment.teacher_finetuning
-        precisions = [experiment.precision, training.precision]
-        teacher = teacher._replace(training_section="teacher_finetuning", training=training, precisions=precisions)
-    precisions = [experiment.precision, experiment.training.precision]
-    student = Demands(
-        "student", experiment.student, precisions, "student_probe", experiment.student_probe,
-        training_section="training", training=experiment.training,
-    )  # fmt: skip
-    return [teacher, student]
 
 
 @contextmanager

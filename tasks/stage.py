@@ -18,6 +18,7 @@ from storage.files import write_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
+from tasks.model_files import check_places
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class Stage(Generic[C]):
 
 def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
     """Return the content digest of every place on disk a config points at."""
+    check_places(config)
     return {name: store.sources.digest(path) for name, path in config.locations().items()}
 
 

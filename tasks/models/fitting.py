@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tasks.memory import is_out_of_memory
 from tasks.models.encoder import ModelError
 from tasks.models.weight_files import not_finite
 
@@ -40,6 +41,8 @@ def filled(build: Callable[..., nn.Module], untrained: nn.Module, tensors: dict[
     try:
         model = build(pretrained=True, pretrained_cfg_overlay={"state_dict": tensors})
     except CONSTRUCTOR_ERRORS as error:  # the same network was built without weights: it is they that do not fit
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise MisfitError(_counted(untrained, tensors, what, reason)) from error
     model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # timm's copy of all weights
@@ -137,7 +140,9 @@ def _counted(network: nn.Module, tensors: Mapping[str, Tensor], what: str, reaso
     unknown = [
         name
         for name in given
-        if name not in wanted and not name.startswith(_classifiers(network)) and not name.endswith("num_batches_tracked")
+        if name not in wanted
+        and not name.startswith(_classifiers(network))
+        and not name.endswith("num_batches_tracked")
     ]
     shapes = [
         f"{name} {_size(given[name])} for {_size(wanted[name])}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from configs.choices import nearest
 from configs.models import Backbone
+from tasks.memory import is_out_of_memory
 from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError
 from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
 from tasks.models.fitting_names import fitting_name
@@ -32,7 +33,10 @@ class TimmEncoder(Encoder):
         # EVA-02 and BEiT pool the patches and normalise after: their CLS token was never read, and has no final norm.
         has_tokens = has_tokens and not isinstance(getattr(model, "norm", None), nn.Identity)
         self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
-        self.width = int(model.num_features if has_tokens else model.head_hidden_size)
+        width = getattr(model, "num_features" if has_tokens else "head_hidden_size", None)
+        if not isinstance(width, int):
+            raise ModelError(f"timm's {type(model).__name__} does not say how wide its summary is: choose another name")
+        self.width = width
 
     def summarise(self, images_NCHW: Tensor) -> Tensor:
         if self.blocks == (LAST,):
@@ -117,6 +121,8 @@ def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: i
     try:
         return _seeded(create, seed, pretrained=False)
     except CONSTRUCTOR_ERRORS as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         blamed = [name for name in create.keywords if name != "num_classes" and _can_be_built(create, without=name)]
         what = ", ".join(f"{_SETTINGS.get(name, f'arguments.{name}')} ({create.keywords[name]!r})" for name in blamed)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from configs.choices import GENERATOR_TRIALS, load
+from configs.experiment import Experiment
+from configs.generation import GeneratorModel
 from configs.models import Backbone
 from configs.stages import ProbeSettings, TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
@@ -21,7 +24,7 @@ from tasks.models.task_model import autocast, on_device
 _FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)
 
 
-class Demands(NamedTuple):
+class Wanted(NamedTuple):
     """What an experiment will ask of one of its networks; the texts are the settings' names, for messages."""
 
     role: str
@@ -35,37 +38,57 @@ class Demands(NamedTuple):
     """None where the network is only ever frozen."""
 
 
-def try_encoder(demands: Demands, device: torch.device) -> int:
+def wanted_of(experiment: Experiment) -> list[Wanted]:
+    """Return what an experiment will ask of its teacher and of its student."""
+    teacher = Wanted("teacher", experiment.teacher, [experiment.precision], "probe", experiment.probe)
+    if experiment.teacher_training == "finetuned":
+        training = experiment.teacher_finetuning
+        precisions = [experiment.precision, training.precision]
+        teacher = teacher._replace(training_section="teacher_finetuning", training=training, precisions=precisions)
+    precisions = [experiment.precision, experiment.training.precision]
+    student = Wanted(
+        "student", experiment.student, precisions, "student_probe", experiment.student_probe,
+        training_section="training", training=experiment.training,
+    )  # fmt: skip
+    return [teacher, student]
+
+
+def try_generator(model: GeneratorModel) -> None:
+    """Compare a generator's parts with each other, where its kind can do so without loading it; or raise ModelError."""
+    if model.kind in GENERATOR_TRIALS:
+        load(GENERATOR_TRIALS, model.kind)(model)
+
+
+def try_encoder(wanted: Wanted, device: torch.device) -> int:
     """Build a network and try all that will be asked of it; returns its number of parameters, or raises ModelError."""
-    _check_side(demands)
-    encoder = build_encoder(demands.backbone, drop_path=demands.training.drop_path if demands.training else 0.0)
-    _check_probe(encoder, demands)
-    if demands.training:
-        _check_groups(encoder, demands.training, f"{demands.training_section}.layer_decay", demands.backbone.name)
-    num_parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    _check_side(wanted)
     with memory_advice():
+        encoder = build_encoder(wanted.backbone, drop_path=wanted.training.drop_path if wanted.training else 0.0)
+        _check_probe(encoder, wanted)
+        if wanted.training:
+            _check_groups(encoder, wanted.training, f"{wanted.training_section}.layer_decay", wanted.backbone.name)
         encoder = on_device(encoder.eval(), device)
-        for precision in dict.fromkeys(demands.precisions):
-            _check_summary(encoder, demands.backbone, precision, device)
-    return num_parameters
+        for precision in dict.fromkeys(wanted.precisions):
+            _check_summary(encoder, wanted.backbone, precision, device)
+    return sum(parameter.numel() for parameter in encoder.parameters())
 
 
-def _check_side(demands: Demands) -> None:
-    backbone = demands.backbone
+def _check_side(wanted: Wanted) -> None:
+    backbone = wanted.backbone
     given = backbone.arguments.get("img_size", backbone.input_px)
     if given not in (backbone.input_px, [backbone.input_px] * 2):
         raise ModelError(
-            f"{demands.role}.arguments has img_size {given}, but {demands.role}.input_px is {backbone.input_px}: the "
+            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}: the "
             "network is shown pictures of input_px, so make both the same, or leave img_size out"
         )
 
 
-def _check_probe(encoder: Encoder, demands: Demands) -> None:
+def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
     known = [name for name, blocks in PROBE_INPUTS.items() if set(blocks) <= set(encoder.blocks)]
-    if missing := [name for name in demands.probe.inputs if name not in known]:
+    if missing := [name for name in wanted.probe.inputs if name not in known]:
         raise ModelError(
-            f"{demands.probe_section}.inputs asks for {missing}, but {demands.backbone.name} ({demands.role}) gives only "
-            f"{known}: set {demands.probe_section}.inputs to some of these"
+            f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
+            f"{known}: set {wanted.probe_section}.inputs to some of these"
         )
 
 
@@ -96,15 +119,15 @@ def _check_summary(encoder: Encoder, backbone: Backbone, precision: str, device:
             raise
         raise ModelError(
             f"{backbone.name} cannot see an image of {backbone.input_px} px in {precision} on {device.type} "
-            f"({type(error).__name__}: {error}): set its input_px to what it was made for, or pass img_size in its "
-            "arguments where the model takes it"
+            f"({type(error).__name__}: {error}): set its input_px and arguments to what it was made for, or pass "
+            "img_size in its arguments where the model takes it"
         ) from error
-    wanted = (1, len(encoder.blocks), encoder.width)
-    if tuple(summary_1RD.shape) != wanted:
+    promised = (1, len(encoder.blocks), encoder.width)
+    if tuple(summary_1RD.shape) != promised:
         raise ModelError(
-            f"{backbone.name} summarises an image as {tuple(summary_1RD.shape)} numbers, where {wanted} are needed: one "
-            f"vector for each of {list(encoder.blocks)}. Leave out the arguments that change its pooling or its head "
-            f"({backbone.arguments})"
+            f"{backbone.name} summarises an image as {tuple(summary_1RD.shape)} numbers, where {promised} are needed: "
+            f"one vector for each of {list(encoder.blocks)}. Leave out the arguments that change its pooling or its "
+            f"head ({backbone.arguments})"
         )
     if not summary_1RD.isfinite().all():
         raise ModelError(
