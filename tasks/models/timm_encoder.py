@@ -112,8 +112,10 @@ def _with_weights(create: functools.partial[nn.Module], backbone: Backbone) -> n
     except MisfitError as error:
         architecture = backbone.name.partition(".")[0]
         name = fitting_name(tensors, Path(backbone.file), architecture) if backbone.file else ""
-        hint = f"\n  they fit timm's {name!r}: set name to it, if that is the network you mean" if name else ""
-        raise ModelError(f"{error}{hint}") from error
+        remedy = (
+            "without these arguments" if name == architecture else "set name to it, if that is the network you mean"
+        )
+        raise ModelError(f"{error}\n  they fit timm's {name!r}: {remedy}" if name else str(error)) from error
 
 
 def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: int) -> nn.Module:

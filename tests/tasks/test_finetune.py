@@ -109,7 +109,7 @@ def test_weights_that_are_a_pickle_are_refused_unread(workshop: Bench, tmp_path:
     file.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(
         StoreError,
-        match=r"teacher.pth is not a safetensors file: it is a pickled checkpoint .*can run code and is not read",
+        match=r"teacher.pth is not .* a pickled checkpoint .*can run code and is not read",
     ):
         extract_with(workshop, TEACHER.model_copy(update={"weights": "file", "file": str(file)}))
     assert not (tmp_path / "sprung").exists()
@@ -121,7 +121,7 @@ def test_weights_of_another_architecture_are_refused_with_the_names_of_what_is_m
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "test_resnet.safetensors")
     with pytest.raises(ModelError, match=r"resnet.safetensors for test_vit do not fit it: .*(cls_token|pos_embed)"):
         extract_with(
-            workshop, TEACHER.model_copy(update={"weights": "file", "file": str(tmp_path / "resnet.safetensors")})
+            workshop, TEACHER.model_copy(update={"weights": "file", "file": str(tmp_path / "test_resnet.safetensors")})
         )
 
 
