@@ -21,8 +21,8 @@ from storage.weight_formats import WeightFileError
 from tasks.models.encoder import ModelError
 from tasks.models.weight_files import read_weights
 
-WAIT_SECONDS = 10.0
-"""Longest time in which the hub must have answered a first question."""
+WAIT_SECONDS = 6.0
+"""Longest time in which the hub must have answered a first question: with torch's import, a message within 15 s."""
 SAFETENSORS = "model.safetensors"
 _OWN_FILE = "or set weights=file and file=... to a safetensors file you have"
 
