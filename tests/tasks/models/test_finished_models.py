@@ -1,4 +1,4 @@
-"""Finished models of earlier settings: what never changed the network is left out, what did is refused in a sentence."""
+"""Finished models of earlier settings: what never changed the network is left out, what did is refused."""
 
 from pathlib import Path
 
