@@ -99,6 +99,10 @@ class ChunkUnits(Units[C]):
         missing = set(self.writer.missing())
         return [number for number, chunk in enumerate(self.writer.chunks()) if chunk in missing]
 
+    def remove_damaged(self) -> list[int]:
+        damaged = set(self.writer.remove_damaged())
+        return [number for number, chunk in enumerate(self.writer.chunks()) if chunk in damaged]
+
     def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
         every = self.writer.chunks()
         return [every[number] for number in numbers]

@@ -124,7 +124,8 @@ class Trainer:
                 if self._is_validated(self.state.step):
                     self._validate()
                 report("steps", self.state.step, self.num_steps)
-                if (began := time.monotonic()) - saved >= pause:
+                is_last = self.state.step == self.num_steps  # pictures and digests, still to come, may be killed too
+                if (began := time.monotonic()) - saved >= pause or is_last:
                     self._save(draft)
                     saved = time.monotonic()
                     pause = checkpoint_seconds * min(max(1.0, (saved - began) * RARER / checkpoint_seconds), RARER)
@@ -134,7 +135,6 @@ class Trainer:
         write_tensors(draft / "last.safetensors", as_arrays(self._evaluated().state_dict()))
         write_tensors(draft / "best.safetensors", as_arrays(self._best))
         write_table(draft / "history.parquet", HISTORY, self.state.history)
-        (draft / checkpoint.CHECKPOINT).unlink(missing_ok=True)
         return f"{self._settings.keep}.safetensors"
 
     def _step(self, batch: Batch) -> None:

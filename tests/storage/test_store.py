@@ -171,7 +171,7 @@ def test_a_manifest_holds_recipe_inputs_summary_digests_and_origin(store: Artifa
 
 def test_a_commit_leaves_no_draft_and_no_working_files(store: ArtifactStore):
     draft = store.draft(DRAFTED, recipe_of("features", {}))
-    (draft / "chunk").touch()
+    (draft / "chunk").write_text("whole")
     (draft / "left.partial").touch()
     write_json(draft / PROGRESS, {"done": 1})
     store.commit(DRAFTED, recipe=recipe_of("features", {}), inputs={}, summary={})
