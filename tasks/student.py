@@ -63,12 +63,13 @@ def train_and_write(
         report=job.report,
     )
     weights = trainer.write(job.draft)
-    draw_history(job.draft / "history.png", trainer.state.history, work.score_name)
     probe = ModelDescription.read(job.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(job.draft)
+    draw_history(job.draft / "history.png", trainer.state.history, work.score_name)
     return {
         "steps": trainer.num_steps,
         "best_step": trainer.state.best_step,
+        "kept_step": trainer.kept_step,
         f"best_val_{work.score_name}": trainer.state.best_score,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "images": len(images.rows_of("train")),

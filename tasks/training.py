@@ -114,11 +114,15 @@ class Trainer:
         self.num_steps = math.ceil(settings.epochs * work.num_images / settings.batch_size)
 
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, report: Report) -> None:
-        """Train to the last step, writing checkpoints into the draft; raises TrainingDivergedError."""
+        """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises
+        TrainingDivergedError.
+        """
         self._restore(draft)
         saved, pause = time.monotonic(), checkpoint_seconds
         jobs = itertools.islice(self._work.jobs(self.state.step), self.num_steps - self.state.step)
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            if self.state.step == 0:  # a checkpoint is of a later step, and holds this score
+                self._validate()
             for batch in prefetch(lambda make: make(), jobs, workers=workers):
                 self._step(batch)
                 if self._is_validated(self.state.step):
@@ -128,6 +132,11 @@ class Trainer:
                     self._save(draft)
                     saved = time.monotonic()
                     pause = checkpoint_seconds * min(max(1.0, (saved - began) * RARER / checkpoint_seconds), RARER)
+
+    @property
+    def kept_step(self) -> int:
+        """The step after which the weights were as they are kept; 0: as they were at the start."""
+        return self.state.best_step if self._settings.keep == "best" else self.num_steps
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
@@ -200,7 +209,7 @@ class Trainer:
             {
                 "step": state.step,
                 "epoch": state.step * self._settings.batch_size / self._work.num_images,
-                "learning_rate": max(group["lr"] for group in self._optimizer.param_groups),
+                "learning_rate": max(group["lr"] for group in self._optimizer.param_groups) if state.step else None,
                 "val_score": score,
                 **{name: total / sums["count"] for name, total in sums.items() if name != "count"},
             }

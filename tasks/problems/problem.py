@@ -42,8 +42,14 @@ class Problem(Protocol):
         """Return every score of these outputs by name, `score_name` among them."""
         ...
 
-    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
-        """Return how often, 0..1, two models say the same."""
+    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return [N] for each metric that is a mean over images, `score_name` among them: values whose mean is the
+        metric and whose spread gives its standard error. Two models are compared by them image by image.
+        """
+        ...
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        """Return [N], how far, 0..1, two models say the same of each image."""
         ...
 
     def uncertainty(self, outputs: Tensor) -> Tensor:

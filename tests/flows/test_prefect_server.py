@@ -61,7 +61,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     assert (
         f"run 'taskdistill discard {broken.short} --with-dependents', then the same run again" in failed.state.message
     )
-    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"finetune-seed0": "Failed"}
+    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"precompute-student": "Failed"}
     before = when_made(store)
     assert set(before) == {made[step] for step in BEFORE_THE_BIT}
 

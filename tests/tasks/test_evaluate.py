@@ -111,7 +111,7 @@ def test_agreement_is_the_share_of_images_on_which_student_and_teacher_say_the_s
 def test_agreement_does_not_ask_who_is_right() -> None:
     student = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0], [1.0, 2.0]])
     teacher = torch.tensor([[9.0, 0.0], [0.1, 0.0], [0.2, 0.1], [0.0, 7.0]])
-    assert Classification().agreement(student, teacher) == 0.75
+    assert Classification().agreement(student, teacher).tolist() == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_without_a_teacher_nothing_is_said_of_one(workshop: Bench, model: ArtifactRef) -> None:
