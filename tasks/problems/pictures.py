@@ -73,7 +73,7 @@ def save(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     try:
         FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})
-    except (ValueError, RuntimeError, OSError) as error:  # a sign, a size or a font file that it cannot handle
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:  # a sign, a font file, a size
         log.warning("%s could not be drawn (%s): the scores do not need it", path.name, error)
         return
     with atomic(path) as partial:

@@ -72,7 +72,7 @@ def test_the_scores_of_run_are_those_in_the_evaluations(first_run: tuple[Path, D
             ("student probed", None),
             ("student finetuned", 0),
             ("student distilled", 0),
-        ]  # fmt: skip
+        ]
         for split in ("val", "test")
     }
 

@@ -106,7 +106,8 @@ def test_collect_keeps_a_labelled_model_with_its_scores_and_removes_the_rest_onl
     taskdistill: Command, finished: ArtifactStore, made: dict[str, ArtifactRef]
 ) -> None:
     taskdistill("label", "student", str(made["distill-seed0"]))
-    unneeded = {made[step] for step in ("evaluate-teacher", "evaluate-finetuned-seed0", "finetune-seed0")}
+    scores = ("evaluate-teacher", "evaluate-student-probed", "evaluate-finetuned-seed0")
+    unneeded = {made[step] for step in (*scores, "precompute-student", "finetune-seed0")}
     shown = taskdistill("collect", "--keep-days", "0", "--json")
     assert {ArtifactRef.parse(text) for text in shown.json["artifacts"]} == unneeded
     assert len(finished.references()) == len(made)
