@@ -118,6 +118,14 @@ class ProblemContract:
             with Image.open(picture) as opened:
                 assert opened.format == "PNG"
 
+    def test_its_pictures_are_drawn_whatever_the_classes_are_called(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, tmp_path: Path
+    ) -> None:
+        problem.draw(tmp_path, "val", outputs, targets, ["猫", "$x_{", "{0}\n\udce9"])
+        names = [path.name for path in tmp_path.iterdir()]
+        assert any(name.endswith(".png") for name in names)
+        assert all(name.startswith("val") for name in names)
+
 
 class TestClassification(ProblemContract):
     name = "classification"

@@ -93,6 +93,8 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
     reports = served.client.read_artifacts(artifact_filter=chosen)
     assert len(reports) == 2  # of the retried run and of its repetition; the failed attempt had no scores
     assert f"- student distilled, seed 0: `{student}`" in reports[0].data
+    assert "| student probed | test |" in reports[0].data
+    assert "SE: standard error" in reports[0].data
     assert reports[0].data == reports[1].data
 
 
