@@ -31,6 +31,7 @@ from tasks.functional.schedules import warmup_cosine
 from tasks.functional.views import Pixels
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_arrays, autocast
+from tasks.problems.problem import Score
 from tasks.stage import Report
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Work:
     """From a first step on, what makes each step's batch; called by several threads."""
     terms: Callable[[nn.Module, Part, int], Terms]
     """Model, part, step -> loss."""
-    score: Callable[[nn.Module], float]
+    score: Callable[[nn.Module], Score]
     """The score on validation, higher is better."""
     score_name: str
 
@@ -92,6 +93,8 @@ class State:
 
     step: int = 0
     best_score: float = -math.inf
+    best_error: float = 0.0
+    """The standard error of the best score."""
     best_step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
@@ -204,7 +207,7 @@ class Trainer:
 
     def _validate(self) -> None:
         state, sums = self.state, self.state.sums
-        score = self._work.score(self._evaluated().eval())
+        score, error = self._work.score(self._evaluated().eval())
         state.history.append(
             {
                 "step": state.step,
@@ -215,9 +218,12 @@ class Trainer:
             }
         )
         state.sums = {}
-        log.info("step %d of %d: %s %.4f on validation", state.step, self.num_steps, self._work.score_name, score)
+        log.info(
+            "step %d of %d: %s %.4f (SE %.4f) on validation",
+            state.step, self.num_steps, self._work.score_name, score, error,
+        )  # fmt: skip
         if score > state.best_score:
-            state.best_score, state.best_step = score, state.step
+            state.best_score, state.best_error, state.best_step = score, error, state.step
             self._best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
 
     def _save(self, draft: Path) -> None:

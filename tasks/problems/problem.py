@@ -5,7 +5,7 @@ Outputs are whatever the problem's head gives for N samples, the class axis seco
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
+from tasks.functional.comparison import standard_error
 from tasks.functional.views import View
 
 
@@ -68,6 +69,18 @@ class Problem(Protocol):
 def problem_named(name: str) -> Problem:
     problem: Problem = load(PROBLEMS, name)()
     return problem
+
+
+class Score(NamedTuple):
+    """The metric a model is chosen by, and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def score_of(problem: Problem, outputs: Tensor, targets: Tensor) -> Score:
+    values_N = problem.image_scores(outputs, targets)[problem.score_name]
+    return Score(problem.metrics(outputs, targets)[problem.score_name], standard_error(values_N.cpu().numpy()))
 
 
 def targets_of(

@@ -19,6 +19,7 @@ def made(experiment: Experiment, finished: ArtifactStore) -> dict[str, ArtifactR
 def test_show_prints_scores_lineage_and_what_made_it(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
     done = taskdistill("show", made["evaluate-distilled-seed0"].fingerprint[:10])
     assert '"top1"' in done.stdout
+    assert '"standard_errors"' in done.stdout
     assert f"model: {made['distill-seed0'].short}" in done.stdout
     assert f"logits: {made['precompute'].short}" in done.stdout
     assert "by commit" in done.stdout

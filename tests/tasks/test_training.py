@@ -159,6 +159,8 @@ def test_the_kept_weights_are_those_of_the_best_epoch_or_of_the_last(workshop: B
     summary, history = workshop.summary(ref), read_table(workshop.path(ref) / "history.parquet")
     scores = [row["val_score"] for row in history]
     assert summary["best_val_top1"] == max(scores) > scores[0]
+    variance = max(scores) * (1 - max(scores))
+    assert summary["best_val_top1_standard_error"] == pytest.approx((variance / 12) ** 0.5, abs=1e-6)
     assert summary["best_step"] == summary["kept_step"] == history[scores.index(max(scores))]["step"]
     assert not same(weights(workshop, ref, "best"), weights(workshop, ref, "last"))
     descriptions = [
