@@ -86,7 +86,8 @@ def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_jso
 @app.command()
 def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
     """Run the whole pipeline, doing only what is missing, and print the scores."""
-    from flows.results import score_rows, score_table
+    from flows.remarks import print_scores, remarks
+    from flows.results import score_rows
     from flows.running import in_this_process, run_plan
 
     store = ArtifactStore.from_env()
@@ -94,9 +95,9 @@ def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json
     do = in_this_process(experiment, store, errors)
     results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
     if as_json:
-        print_json({"scores": score_rows(results, store), "stages": stages})
+        print_json({"scores": score_rows(results, store), "remarks": remarks(results, store), "stages": stages})
         return
-    output.print(score_table(results, store, experiment.name))
+    print_scores(output, results, store, experiment.name)
     students = [result for result in results if result.seed == experiment.seeds[-1]]
     output.print()
     for student in students:
@@ -113,14 +114,16 @@ def demo(
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
     from flows.demo import demonstrate, next_commands
-    from flows.results import score_rows, score_table
+    from flows.remarks import print_scores, remarks
+    from flows.results import score_rows
 
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, store, errors)
     if as_json:
-        print_json({"scores": score_rows(done.results, store), "stages": done.stages, "report": str(done.report)})
+        rows, said = score_rows(done.results, store), remarks(done.results, store)
+        print_json({"scores": rows, "remarks": said, "stages": done.stages, "report": str(done.report)})
         return
-    output.print(score_table(done.results, store, f"{done.experiment.name}, world {world}"))
+    print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
     output.print(f"\nThe report is {done.report.absolute()}: open it in a browser", soft_wrap=True)
     output.print("Next:        " + "\n             ".join(next_commands(done.results)), soft_wrap=True)
 

@@ -4,7 +4,7 @@ Every fingerprint follows from the settings and the digests of external files, s
 and no torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,7 +52,7 @@ class Plan:
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
     steps: list[Step] = []
-    recipes: dict[str, list[Flat]] = {}
+    recipes: dict[str, dict[ArtifactRef, Flat]] = {}
     sizes = Sizes(experiment, store)
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
@@ -64,7 +64,8 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
             num_bytes: int | None = store.manifest(ref).num_bytes
         else:
             check_content(config)
-            action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes)
+            others = {made.ref for made in steps}
+            action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes, others)
             stale = {made.ref for made in steps if made.action == "stale"}
             if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):
                 action, because = "stale", f"its input {', '.join(roles)} changed"
@@ -77,20 +78,27 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
 
 
 def _why(
-    recipe: dict[str, Any], ref: ArtifactRef, store: ArtifactStore, recipes: dict[str, list[Flat]]
+    recipe: dict[str, Any],
+    ref: ArtifactRef,
+    store: ArtifactStore,
+    recipes: dict[str, dict[ArtifactRef, Flat]],
+    others: Set[ArtifactRef],
 ) -> tuple[Action, str]:
+    """Return what there is to do for a missing artifact; `others` are those of other steps, no older forms of this."""
     if progress := store.progress(ref):
         return "resume", f"at {progress['done']} of {progress['total']} {progress['unit']}"
     if ref in store.drafts():
         return "resume", "from the beginning"
     if ref.kind not in recipes:
         # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
-        recipes[ref.kind] = [dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)]
+        recipes[ref.kind] = {other: dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)}
     wanted = dict(_flat(recipe))
     alike = [
         other
-        for other in recipes[ref.kind]
-        if all(other.get(name) == wanted.get(name) for name in _SAME) and _roles(other) == _roles(wanted)
+        for made, other in recipes[ref.kind].items()
+        if made not in others
+        and all(other.get(name) == wanted.get(name) for name in _SAME)
+        and _roles(other) == _roles(wanted)
     ]
     changes = [change for other in alike if (change := _differences(other, wanted))]
     if not changes:

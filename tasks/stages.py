@@ -126,7 +126,7 @@ SELECT = Stage(
 
 FINETUNE = Stage(
     name="finetune",
-    version=1,
+    version=2,
     config_type=FinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="model",
@@ -136,7 +136,7 @@ FINETUNE = Stage(
 
 DISTILL = Stage(
     name="distill",
-    version=1,
+    version=2,
     config_type=DistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
     optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
@@ -147,7 +147,7 @@ DISTILL = Stage(
 
 EVALUATE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "model": "model"},
     optional_inputs={"teacher": "logits"},
@@ -158,9 +158,10 @@ EVALUATE = Stage(
 
 EVALUATE_TEACHER = Stage(
     name="evaluate-teacher",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "logits": "logits"},
+    optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.evaluate:run_on_logits",
     contents=EVALUATION,

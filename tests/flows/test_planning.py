@@ -17,7 +17,8 @@ from tests.flows.conftest import quietly
 from tests.flows.test_chain import PROBED
 
 AFTER_THE_BENCH = [
-    "evaluate-teacher", "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
+    "evaluate-teacher", "precompute-student", "evaluate-student-probed", "finetune-seed0", "distill-seed0",
+    "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
 ]  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_a_changed_setting_makes_its_step_stale_with_both_values_and_what_follow
         "probe-teacher": ("stale", "probe.steps changed from 60 to 70"),
         "precompute": ("stale", "its input probe changed"),
         "evaluate-teacher": ("stale", "its input logits changed"),
+        "evaluate-student-probed": ("stale", "its input teacher changed"),
         "distill-seed0": ("stale", "its input logits changed"),
         "evaluate-finetuned-seed0": ("stale", "its input teacher changed"),
         "evaluate-distilled-seed0": ("stale", "its input model, teacher changed"),

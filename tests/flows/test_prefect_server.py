@@ -61,7 +61,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     assert (
         f"run 'taskdistill discard {broken.short} --with-dependents', then the same run again" in failed.state.message
     )
-    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"finetune-seed0": "Failed"}
+    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"precompute-student": "Failed"}
     before = when_made(store)
     assert set(before) == {made[step] for step in BEFORE_THE_BIT}
 
@@ -93,6 +93,8 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
     reports = served.client.read_artifacts(artifact_filter=chosen)
     assert len(reports) == 2  # of the retried run and of its repetition; the failed attempt had no scores
     assert f"- student distilled, seed 0: `{student}`" in reports[0].data
+    assert "| student probed | test |" in reports[0].data
+    assert "SE: standard error" in reports[0].data
     assert reports[0].data == reports[1].data
 
 
