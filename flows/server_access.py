@@ -22,6 +22,8 @@ _START = "start one with 'taskdistill server', and leave it running"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _FOREIGN = "http://a-foreign-page.example"
 _UNTIL_ANSWER_SECONDS = 15.0
+_REFUSALS = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+_ADDRESS = "Correct PREFECT_API_URL, such as http://127.0.0.1:4200/api"
 
 
 def address(port: int) -> str:
@@ -58,16 +60,26 @@ def closed_server(port: int) -> None:
 
 
 def check_server(url: str) -> None:
-    """Raise ServerError where no server answers, or where it does not take the password."""
-    if problem := _problem(url):
-        raise ServerError(f"no Prefect server answers at {url} ({problem}): {_START}")
+    """Raise ServerError where no server answers."""
+    try:
+        reply = httpx.get(f"{url}/health", timeout=_UNTIL_ANSWER_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServerError(f"no Prefect server answers at {url} ({error or type(error).__name__}): {_START}") from None
+    if not reply.is_success:
+        raise ServerError(f"no healthy Prefect server answers at {url} (its health is {reply.status_code}): {_START}")
+
+
+def check_password(url: str) -> None:
+    """Raise ServerError where the server does not let us in."""
     with get_client(sync_client=True) as client:
         try:
             client.read_deployments(limit=1)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-                raise
-            raise ServerError(_refused(url)) from None
+            if error.response.status_code in _REFUSALS:
+                raise ServerError(_refused(url)) from None
+            raise ServerError(f"{_not_prefect(url)}: it answers {error.response.status_code}. {_ADDRESS}") from None
+        except ValueError:
+            raise ServerError(f"{_not_prefect(url)}: its answers cannot be read. {_ADDRESS}") from None
 
 
 def check_closed(url: str) -> None:
@@ -80,12 +92,8 @@ def check_closed(url: str) -> None:
         )
 
 
-def _problem(url: str) -> str:
-    try:
-        reply = httpx.get(f"{url}/health", timeout=_UNTIL_ANSWER_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return str(error) or type(error).__name__
-    return "" if reply.is_success else f"its health is answered with {reply.status_code}"
+def _not_prefect(url: str) -> str:
+    return f"what answers at {url} seems to be no Prefect server, or one of another version"
 
 
 def _refused(url: str) -> str:
@@ -105,7 +113,7 @@ def _open_to(url: str) -> str:
     """Ask as a stranger and as a foreign page would; returns what was answered that should not have been."""
     asked = f"{url}/deployments/{_NOBODY}"
     stranger = httpx.get(asked, timeout=_UNTIL_ANSWER_SECONDS)
-    if stranger.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if stranger.status_code not in _REFUSALS:
         return "asks for no password"
     headers = {"Origin": _FOREIGN, "Access-Control-Request-Method": "POST"}
     replies = [

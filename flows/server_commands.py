@@ -65,9 +65,10 @@ def worker(limit: Limit = 1, allow_open_server: AllowOpenServer = False) -> None
 def _log_in(*, allow_open_server: bool) -> None:
     """Check the server before torch is imported."""
     keep_prefect_quiet()
-    from flows.server_access import check_closed, check_server, log_in
+    from flows.server_access import check_closed, check_password, check_server, log_in
 
     url = log_in()
     check_server(url)
     if not allow_open_server:
         check_closed(url)
+    check_password(url)
