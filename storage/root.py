@@ -37,9 +37,9 @@ def check_root(root: Path) -> None:
     """Raise StoreError where there is something else than a folder, or the way to it is closed."""
     right = f"let {ROOT_VARIABLE} name a folder"
     try:
-        if root.is_symlink() and not root.exists():
-            raise StoreError(f"the store {root} is a link to nothing: repair the link, or {right}")
-        there = next(path for path in (root, *root.parents) if path.exists())
+        there = next(path for path in (root, *root.parents) if path.exists() or path.is_symlink())
+        if not there.exists():
+            raise StoreError(f"the store {root} cannot be there, as {there} is a link to nothing: mend it, or {right}")
         if not there.is_dir():
             what = "is a file" if there == root else f"cannot be there, as {there} is a file"
             raise StoreError(f"the store {root} {what}: {right}")
