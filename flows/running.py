@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from configs.base import StageConfig
 from configs.choices import nearest
@@ -71,6 +72,8 @@ def run_plan(
 ) -> tuple[list[Evaluated], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage."""
     plan = make_plan(experiment, store, synthetic=synthetic)
+    if not plan.is_complete:
+        store.check_writable()
     check_models(experiment, plan)
     stages: list[dict[str, Any]] = []
     planned = {step.name: step for step in plan.steps}
@@ -107,6 +110,8 @@ def run_steps(
     makers = {step.ref: step for step in planned}
     for step in steps:
         _check_inputs(step, makers, store)
+    if any(step.ref not in store for step in steps):
+        store.check_writable()
     return [do(step) for step in steps]
 
 
@@ -171,11 +176,11 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
     """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
     name = step.name
     if step.action == "have":
-        console.print(f"[green]have[/]   {name}  {step.ref.short}")
+        console.print(Text("have  ", "green"), f"{name}  {step.ref.short}")
         yield lambda unit, done, total: None
         return
     began = time.monotonic()
-    console.print(f"[cyan]{step.action:6s}[/] {name}  {step.ref.short}  {step.because}")
+    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
     with progress(console, INDENT + name) as report:
         yield report
     console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

@@ -12,7 +12,6 @@ finds one (the last was killed before the rename) publishes it. There is no inde
 fact could disagree with the first, and listing 10,000 artifacts takes under two seconds without it.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -36,11 +35,11 @@ from storage.files import (
 )
 from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
 from storage.provenance import code_commit, provenance
+from storage.root import ROOT_VARIABLE, check_writable, lock_file, root_from
 from storage.sources import SourceDigests
 
 log = logging.getLogger(__name__)
 
-ROOT_VARIABLE = "TASKDISTILL_STORE"
 DRAFT = ".draft.json"
 PROGRESS = ".progress.json"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -55,8 +54,8 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE, "artifacts")))
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there."""
+        return cls(root_from(os.environ.get(ROOT_VARIABLE, "artifacts")))
 
     @classmethod
     def from_env_for_children(cls) -> Self:
@@ -64,6 +63,10 @@ class ArtifactStore:
         store = cls.from_env()
         os.environ[ROOT_VARIABLE] = str(store.root)
         return store
+
+    def check_writable(self) -> None:
+        """Raise StoreError where nothing can be made here: asked before the work, not after it."""
+        check_writable(self.root)
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
@@ -134,13 +137,11 @@ class ArtifactStore:
         """
         (self.root / "locks").mkdir(parents=True, exist_ok=True)
         with (self.root / "locks" / (f"{ref.fingerprint}.{part}" if part else ref.fingerprint)).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock_file(file, self.root, wait=False):
                 if not wait:
-                    raise StillNeededError(f"{ref.short} is being built by another process: wait for it") from None
+                    raise StillNeededError(f"{ref.short} is being built by another process: wait for it")
                 log.info("%s is being built by another process; waiting for it", ref.short)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock_file(file, self.root, wait=True)
             yield
 
     def draft_path(self, ref: ArtifactRef) -> Path:
@@ -178,9 +179,7 @@ class ArtifactStore:
         """Whether some process makes a part of this artifact: what it has half written is its own."""
         for path in (self.root / "locks").glob(f"{ref.fingerprint}.*"):
             with path.open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not lock_file(file, self.root, wait=False):
                     return True
         return False
 

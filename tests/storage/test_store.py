@@ -12,7 +12,8 @@ import pytest
 from storage.errors import CorruptArtifactError, NotInStoreError, StoreError
 from storage.files import all_files, read_json, write_json
 from storage.manifest import ArtifactRef, Manifest, check_file
-from storage.store import DRAFT, PROGRESS, ROOT_VARIABLE, ArtifactStore
+from storage.root import ROOT_VARIABLE
+from storage.store import DRAFT, PROGRESS, ArtifactStore
 from tests.storage.artifacts import commit, flip_a_bit, recipe_of
 
 DRAFTED = ArtifactRef("features", "f" * 64)
