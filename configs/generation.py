@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import Path_, Seed, Settings, StageConfig
 from configs.choices import GeneratorName, ProblemName
 
 DropReason = Literal["parent-copy", "held-out-copy", "uncertain"]
@@ -34,7 +34,7 @@ class BlendSettings(Settings):
     """
     neighbours: int = Field(default=10, ge=1, le=1000)
     """Pairs nearest: how many neighbours of an image may be its partner."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Decides the pairs; with the rest of the recipe also each image's noise."""
     strengths: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] = (1.0, 1.0)
     """Factor on the embedding of either parent."""

@@ -11,8 +11,8 @@ from rich import box
 from rich.logging import RichHandler
 from rich.table import Table
 
-from configs.errors import UserError
-from configs.loading import SettingsError, load_experiment
+from configs.errors import SettingsError, UserError
+from configs.loading import load_experiment
 from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
 from flows.printing import AsJson, errors, output, print_json, size_of
