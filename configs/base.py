@@ -12,7 +12,7 @@ field that came after a release: at its neutral default it stays out of the fing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 
@@ -24,7 +24,13 @@ class AddedLater:
     """Marks a field that stays out of the fingerprint while it has its default value."""
 
 
-Path_ = Annotated[str, Location]
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path cannot hold the character U+0000")
+    return path
+
+
+Path_ = Annotated[str, Location, AfterValidator(_without_nul)]
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """What every generator of random numbers takes, and every file format holds."""
@@ -70,6 +76,12 @@ class Settings(BaseModel):
         if not is_for_it and any(isinstance(item, bool) for item in items):
             raise PydanticCustomError("no_boolean", "true and false are no values of this setting")
         return value
+
+    def __eq__(self, other: object) -> bool:
+        """Settings of one form are equal when their values are, in whatever section they stand."""
+        if not isinstance(other, Settings) or _names(type(self)) != _names(type(other)):
+            return NotImplemented
+        return dict(self) == dict(other)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides bytes, as plain JSON values."""

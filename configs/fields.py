@@ -1,6 +1,7 @@
 """Looking at the types of settings: which field a dotted name means, and what kind of value it takes."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -52,8 +53,7 @@ class Kind(NamedTuple):
 
     def fields(self) -> dict[str, "Kind"]:
         """Return the fields of a section by the names people write."""
-        fields = self.section.model_fields if self.section else {}
-        return {field.alias or name: _kind_of(field) for name, field in fields.items()}
+        return _fields_of(self.section) if self.section else {}
 
 
 def kind_at(names: Sequence[str], form: type[Settings]) -> Kind | None:
@@ -79,6 +79,11 @@ def dotted_names(kind: Kind, prefix: str = "") -> Iterator[str]:
             yield from dotted_names(field, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+@cache
+def _fields_of(form: type[Settings]) -> dict[str, Kind]:
+    return {field.alias or name: _kind_of(field) for name, field in form.model_fields.items()}
 
 
 def _kind_of(field: FieldInfo) -> Kind:

@@ -87,9 +87,7 @@ def _text_of(source: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError(
-            f"{source}, line {line}: it is no text in UTF-8: save it as UTF-8, or name another"
-        ) from None
+        raise SettingsError(f"{source}, line {line}: this is no text in UTF-8: save the file as UTF-8") from None
 
 
 def _presets(source: str) -> str:

@@ -12,7 +12,7 @@ from configs.base import Settings
 from configs.errors import SettingsError
 from configs.fields import Kind, kind_at
 from configs.messages import shown
-from configs.yaml_text import number, parse
+from configs.yaml_text import number, parse, word
 
 
 class Change(NamedTuple):
@@ -77,7 +77,7 @@ def _value(kind: Kind, text: str, override: str) -> Any:
         return _list(kind.entry(), written, override)
     if kind.section or kind.is_mapping:
         return parse(written, source) if written.startswith("{") else text
-    return parse(written, source) if kind.type is Any else number(written, source)
+    return word(written, source) if kind.type is Any else number(written, source)
 
 
 def _list(entry: Kind, written: str, override: str) -> Any:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import ViewSettings
+from configs.errors import SettingsError
 from configs.models import Backbone
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
@@ -172,15 +173,15 @@ def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
 
 
 def check_synthetic_images_teach(distill: DistillSettings, training: TrainingSettings) -> None:
-    """Raise ValueError where a student would be shown no synthetic images, or learn nothing from them."""
+    """Raise SettingsError where a student would be shown no synthetic images, or learn nothing from them."""
     if not distill.num_synthetic(training.batch_size):
-        raise ValueError(
+        raise SettingsError(
             f"distill.synthetic_ratio {distill.synthetic_ratio:g} gives no synthetic image to a batch of "
             f"training.batch_size {training.batch_size}, so that they would be made for nothing: raise one of the two, "
             "or leave synthetic images out (synthetic_images: none)"
         )
     if not distill.alpha:
-        raise ValueError(
+        raise SettingsError(
             "distill.alpha is 0, so that labels alone teach, and synthetic images have none: raise it, or leave "
             "synthetic images out (synthetic_images: none)"
         )

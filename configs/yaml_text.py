@@ -153,6 +153,12 @@ def number(text: str, source: str) -> int | float | str:
     return found
 
 
+def word(text: str, source: str) -> Any:
+    """Return what a plain word means, or what brackets and quotes hold; any other text is itself, `#` and all."""
+    is_yaml = text[:1] in ("[", "{", '"', "'") or any(pattern.match(text) for pattern in (_NULL, _BOOL, _WORD))
+    return parse(text, source) if is_yaml else number(text, source)
+
+
 def dump(values: dict[str, Any]) -> str:
     """Return plain values as YAML."""
     text: str = yaml.dump(

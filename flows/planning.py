@@ -12,6 +12,7 @@ from configs.base import StageConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
+from flows.given_images import check_given_images
 from storage.manifest import ArtifactRef, read_recipe
 from storage.store import ArtifactStore
 from tasks.stage import Stage, external_digests
@@ -53,6 +54,8 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     steps: list[Step] = []
     recipes: dict[str, list[Flat]] = {}
     sizes = Sizes(experiment, store)
+    if synthetic:
+        check_given_images(experiment, store, synthetic)
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
         external = external_digests(config, store)

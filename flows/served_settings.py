@@ -19,6 +19,7 @@ from configs.experiment import Experiment
 from configs.fields import Kind
 from configs.loading import validated
 from configs.merging import merged
+from tasks.prefect_task import show_logs_in_ui
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,10 @@ def whole_experiment(sent: Experiment | Mapping[str, Any]) -> Experiment:
     """Return all settings of this run; SettingsError where they cannot be used."""
     if isinstance(sent, Experiment):
         return sent
+    show_logs_in_ui()
     values = merged(_served(), sent, Kind(Experiment)) if isinstance(sent, Mapping) else sent
+    if values != sent:
+        log.info("settings that this run does not name are those its deployment was served with")
     return validated(values, f"the parameter {PARAMETER!r}", f"{PARAMETER}.")
 
 
@@ -51,6 +55,4 @@ def _served() -> Mapping[str, Any]:
             "again from a deployment that is there"
         ) from None
     served: Mapping[str, Any] = deployment.parameters.get(PARAMETER, {})
-    if served:
-        log.info("settings that this run does not name are those its deployment was served with")
     return served

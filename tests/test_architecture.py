@@ -24,7 +24,7 @@ TOO_LARGE_WITH_REASON: dict[str, str] = {}
 
 READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
-    "configs/loading.py": "${NAME} in presets",
+    "configs/places.py": "${NAME} in presets",
 }
 
 HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
