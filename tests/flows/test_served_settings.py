@@ -88,12 +88,14 @@ def test_a_run_whose_deployment_is_gone_says_so_and_does_not_run_on_defaults(
 ) -> None:
     from prefect.deployments.runner import RunnerDeployment
     from prefect.flow_engine import run_flow
+    from prefect.states import Pending
 
     from flows.single_stage import FLOWS
 
     parameters = {"experiment": origin_of(experiment)}
     deployed = RunnerDeployment.from_flow(FLOWS["ingest"], "short-lived", parameters=parameters).apply()
     run = client.create_flow_run_from_deployment(deployed, parameters={"experiment": {"seeds": [1]}})
+    client.set_flow_run_state(run.id, Pending())  # runs that nobody took up are deleted with their deployment
     client.delete_deployment(deployed)
     state = run_flow(FLOWS["ingest"], flow_run=run, parameters=run.parameters, return_type="state")
     assert state.is_failed()
