@@ -10,7 +10,7 @@ field that came after a release: at its neutral default it stays out of the fing
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
@@ -29,6 +29,9 @@ def _without_nul(path: str) -> str:
         raise ValueError("a path cannot hold the character U+0000")
     return path
 
+
+NO_NUMBER = "no_number"
+"""The type of the error that says so; its context has the `entry` of a list that is meant."""
 
 Path_ = Annotated[str, Location, AfterValidator(_without_nul)]
 
@@ -69,12 +72,13 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true and false where a number is meant, which pydantic would take for 1 and 0."""
-        items = value if isinstance(value, list | tuple) else [value]
-        is_for_it = cls.model_fields[str(info.field_name)].annotation is bool
-        if not is_for_it and any(isinstance(item, bool) for item in items):
-            raise PydanticCustomError("no_boolean", "true and false are no values of this setting")
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true, false and text where a number is meant: pydantic would take true for 1 and "010" for 10."""
+        kind = _innermost(cls.model_fields[str(info.field_name)].annotation)
+        refused = () if kind is bool else (bool, str) if kind in (int, float) else bool
+        for entry, item in enumerate(value if isinstance(value, list | tuple) else [value]):
+            if isinstance(item, refused):
+                raise PydanticCustomError(NO_NUMBER, "neither true or false nor text is a number", {"entry": entry})
         return value
 
     def __eq__(self, other: object) -> bool:
@@ -104,6 +108,13 @@ class Settings(BaseModel):
     def _fields_with_markers(self) -> Iterator[tuple[str, Any, list[Any]]]:
         for name in type(self).model_fields:
             yield name, getattr(self, name), _first_declared(type(self), name).model_fields[name].metadata
+
+
+def _innermost(annotation: Any) -> Any:
+    """Return the plain type of a field, or of the entries of a list."""
+    while get_origin(annotation) in (tuple, Annotated):
+        annotation = get_args(annotation)[0]
+    return annotation
 
 
 def _names(form: type[Settings]) -> set[str]:

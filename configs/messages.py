@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.base import Settings
+from configs.base import NO_NUMBER, Settings
 from configs.choices import nearest
 from configs.fields import Kind, dotted_names, kind_at
 
@@ -34,18 +34,20 @@ def _sentence(problem: Any, form: type[Settings], prefix: str) -> str:
     names = [part for part in place if isinstance(part, str)]
     if problem["type"] == "extra_forbidden":
         return _unknown(names, form, prefix)
-    kind, names = _innermost(names, form)
+    kind, names = _setting_of(names, form)
     dotted = prefix + ".".join(names)
     if problem["type"] == "value_error":
         return ": ".join(part for part in (dotted.rstrip("."), str(problem["ctx"]["error"])) if part)
-    where = dotted.rstrip(".") or "the settings"
+    where, found = dotted.rstrip(".") or "the settings", problem["input"]
+    if problem["type"] == NO_NUMBER and isinstance(found, list | tuple):
+        place.append(problem["ctx"]["entry"])
+        found = found[place[-1]]
     if kind.is_list and isinstance(place[-1], int) and problem["type"] not in _OF_THE_LIST:
         kind, where = kind.entry(), f"{where}, entry {place[-1] + 1}"
-    found = problem["input"]
     return f"{where}: expected {_expected(kind)}, found {shown(found)}{_hint(kind, found, where)}"
 
 
-def _innermost(names: Sequence[str], form: type[Settings]) -> tuple[Kind, list[str]]:
+def _setting_of(names: Sequence[str], form: type[Settings]) -> tuple[Kind, list[str]]:
     """Return the setting an error belongs to: names beyond it are pydantic's, of the types it tried."""
     for end in range(len(names), 0, -1):
         if kind := kind_at(names[:end], form):
@@ -141,4 +143,6 @@ def _hint(kind: Kind, found: Any, where: str) -> str:
         return "; write [] for an empty list"
     if kind.is_text and isinstance(found, int | float):
         return "; put it in quotes"
+    if kind.type in (int, float) and isinstance(found, str) and found.isdecimal():
+        return "; leave the quotes out"
     return ""

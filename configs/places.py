@@ -20,6 +20,8 @@ def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:
     Raises SettingsError where a variable or a user's home is not there.
     """
     match value:
+        case None if kind.section:
+            return {}  # a section whose lines are all commented out
         case dict():
             fields = kind.fields()
             return {name: resolved(item, fields.get(name, Kind(Any)), folder) for name, item in value.items()}

@@ -56,6 +56,13 @@ def test_an_override_sets_one_dotted_name(birds: str, override: str, section: st
     assert getattr(getattr(load_experiment(birds, [override]), section), field) == expected
 
 
+def test_a_section_whose_lines_are_all_commented_out_sets_nothing(tmp_path: Path):
+    path = tmp_path / "birds.yaml"
+    path.write_text("name: birds\ntraining:\n  # epochs: 3\nteacher:\n")
+    assert load_experiment(str(path)) == Experiment(name="birds")
+    assert load_experiment(str(path), ["training.epochs=5"]).training.epochs == 5
+
+
 def test_an_override_leaves_everything_else_as_the_file_says(birds: str):
     expected = load_experiment(birds).model_dump()
     expected["distill"]["alpha"] = 0.5

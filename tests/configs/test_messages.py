@@ -24,6 +24,8 @@ ONE_OF_EACH: list[tuple[dict[str, Any], str]] = [
     ({"training": {"epochs": None}}, "training.epochs: expected a whole number from 1 to 1000000, found nothing"),
     ({"training": {"epochs": True}}, "training.epochs: expected a whole number from 1 to 1000000, found true"),
     ({"training": {"epochs": 10**5000}}, "training.epochs: expected a whole number from 1 to 1000000, found a number"),
+    ({"training": {"epochs": "010"}}, "expected a whole number from 1 to 1000000, found '010'; leave the quotes out"),
+    ({"seeds": [0, "1"]}, f"seeds, entry 2: expected a whole number {SEEDS}, found '1'; leave the quotes out"),
     ({"training": {"epochs": [3]}}, "training.epochs: expected a whole number from 1 to 1000000, found [3]"),
     ({"training": {"weight_decay": "x"}}, "training.weight_decay: expected a number of at least 0, found 'x'"),
     ({"training": {"weight_decay": float("nan")}}, "training.weight_decay: expected a number of at least 0, found nan"),
@@ -134,7 +136,7 @@ def test_every_rule_in_use_is_broken_by_one_of_the_cases():
         except ValidationError as error:
             kinds |= {problem["type"] for problem in error.errors()}
     assert kinds <= {
-        "extra_forbidden", "value_error", "model_type", "no_boolean", "int_type", "int_parsing", "int_from_float",
+        "extra_forbidden", "value_error", "model_type", "no_number", "int_type", "int_parsing", "int_from_float",
         "int_parsing_size", "float_type", "float_parsing", "finite_number", "string_type", "literal_error",
         "tuple_type", "dict_type", "greater_than", "greater_than_equal", "less_than", "less_than_equal",
         "multiple_of", "too_short", "too_long", "missing", "invalid-json-value",

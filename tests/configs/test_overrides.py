@@ -104,7 +104,7 @@ def test_a_number_is_what_people_write(birds: str, override: str, value: float):
         ("seeds=0-4", "seeds, entry 1: "),
         ("seeds=010", "010 is read as different numbers"),
         ("seeds=true", "found 'true'"),
-        ("seeds=[true]", "found [true]"),
+        ("seeds=[1, true]", "seeds, entry 2: expected a whole number from 0 to 9223372036854775807, found true"),
         ("seeds=[0", "expected ',' or ']'"),
         ("select.drop=", "found nothing; write [] for an empty list"),
         ("select.drop=uncertian", "did you mean 'uncertain'?"),
