@@ -116,12 +116,12 @@ class TrainingSettings(Settings):
         if self.batchnorm == "train":
             raise ValueError(
                 f"{found}, and batchnorm 'train' needs the statistics of at least two: set batchnorm to 'frozen', or "
-                "accumulate to at most half of batch_size"
+                "batch_size to at least twice accumulate"
             )
         if mixing := [name for name in ("mixup", "cutmix") if getattr(self, name)]:
             raise ValueError(
                 f"{found}, and {' and '.join(mixing)} would mix it with itself: set {' and '.join(mixing)} to 0, or "
-                "accumulate to at most half of batch_size"
+                "batch_size to at least twice accumulate"
             )
         return self
 

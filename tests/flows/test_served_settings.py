@@ -1,6 +1,8 @@
 """A run that names some settings keeps the others its deployment was served with."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,22 +57,55 @@ def test_a_flow_takes_a_part_of_an_experiment_and_its_form_shows_all_of_one(name
     assert form["properties"].keys() == Experiment.model_json_schema()["properties"].keys()
 
 
+PART = {"experiment": {"data": {"max_side_px": 64}}}
+
+
+def by_hand(client: Any, flow: Any, preset: dict[str, Any]) -> Any:
+    """Start a run of a served preset that names one setting, as the API and the form do."""
+    from prefect.deployments.runner import RunnerDeployment
+
+    deployed = RunnerDeployment.from_flow(flow, "by-hand", parameters={"experiment": preset}).apply()
+    return client.create_flow_run_from_deployment(deployed, parameters=PART)
+
+
+def by_a_schedule(client: Any, flow: Any, preset: dict[str, Any]) -> Any:
+    """Serve a preset with a schedule that names one setting; returns its first run."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.schedules import Interval
+
+    hourly = Interval(3600, parameters=PART)
+    deployed = RunnerDeployment.from_flow(
+        flow, "scheduled", parameters={"experiment": preset}, schedules=[hourly]
+    ).apply()
+    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployed]))
+    deadline = time.monotonic() + 60
+    while not (runs := client.read_flow_runs(deployment_filter=chosen, limit=1)):
+        assert time.monotonic() < deadline, "the server scheduled nothing"
+        time.sleep(0.5)
+    return runs[0]
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
+@pytest.mark.parametrize("start", [by_hand, by_a_schedule])
 def test_a_run_of_a_served_preset_that_names_one_setting_does_what_the_preset_says_but_for_it(
-    client: Any, experiment: Experiment, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    client: Any,
+    experiment: Experiment,
+    store: ArtifactStore,
+    start: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prefect.deployments.runner import RunnerDeployment
     from prefect.flow_engine import run_flow
+    from prefect.states import Pending
 
     from flows.single_stage import FLOWS
 
     monkeypatch.setenv("TASKDISTILL_STORE", str(store.root))
     preset = origin_of(experiment)
-    deployed = RunnerDeployment.from_flow(FLOWS["ingest"], "served", parameters={"experiment": preset}).apply()
-    part = {"experiment": {"data": {"max_side_px": 64}}}
-    run = client.create_flow_run_from_deployment(deployed, parameters=part)
-    assert run.parameters["experiment"] == part["experiment"]  # Prefect itself keeps nothing of the preset
+    run = start(client, FLOWS["ingest"], preset)
+    assert run.parameters["experiment"] == PART["experiment"]  # Prefect itself keeps nothing of the preset
+    client.set_flow_run_state(run.id, Pending(), force=True)
     state = run_flow(FLOWS["ingest"], flow_run=run, parameters=run.parameters, return_type="state")
     assert state.is_completed(), state.message
 
