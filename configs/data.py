@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import Path_, Seed, Settings, StageConfig
 from configs.choices import FormName
 
 
@@ -44,7 +44,7 @@ class ViewSettings(Settings):
     """Augmented views of each image; epoch e trains on view e modulo this number. 0: the clean view only."""
     min_area: float = Field(default=0.3, gt=0, le=1)
     """Smallest share of the image's area that a crop may keep."""
-    max_aspect: float = Field(default=1.333, ge=1)
+    max_aspect: float = Field(default=1.333, ge=1, le=1e6)
     """Widest aspect ratio of a crop; the narrowest is its inverse."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a horizontal flip."""
@@ -54,5 +54,5 @@ class ViewSettings(Settings):
     """Contrast is multiplied by a factor from 1 - this to 1 + this."""
     saturation: float = Field(default=0.2, ge=0, lt=1)
     """Saturation is multiplied by a factor from 1 - this to 1 + this."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Another seed draws other views."""

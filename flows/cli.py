@@ -8,7 +8,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from configs.loading import SettingsError, load_experiment
+from configs.errors import SettingsError
+from configs.loading import load_experiment
 from flows.ending import EndsInWords
 from flows.interruption import stopped_by_signals
 from flows.miniature_commands import commands as miniature_commands

@@ -12,6 +12,7 @@ from configs.base import StageConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
+from flows.given_images import check_given_images
 from flows.staleness import OlderForms, Wanted
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
@@ -52,6 +53,8 @@ class Plan:
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
     named: dict[str, tuple[Stage[Any], Wanted]] = {}
+    if synthetic:
+        check_given_images(experiment, store, synthetic)
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
         recipe = stage.recipe(config, inputs, external_digests(config, store))

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from configs.base import StageConfig
 from configs.choices import nearest
+from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.generation import EmbedConfig, GenerateConfig
-from configs.loading import SettingsError
+from configs.places import portable
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
 from flows.progress import progress
@@ -38,8 +39,8 @@ DoStep = Callable[[Step], ArtifactRef]
 
 
 def origin_of(experiment: Experiment) -> dict[str, Any]:
-    """Return the settings as they go into manifests, from which `show` prints the preset again."""
-    return experiment.model_dump(mode="json", by_alias=True)
+    """Return the settings as they go into manifests, from which `show` prints a preset that works in any folder."""
+    return portable(experiment)
 
 
 def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:

@@ -128,7 +128,7 @@ def _batches(
 ) -> Iterator[Callable[[], Batch]]:
     """Choose images and their teacher outputs in the order of steps; the returned callables do the slow part."""
     size = config.training.batch_size
-    num_synthetic = round(size * config.distill.synthetic_ratio)
+    num_synthetic = config.distill.num_synthetic(size)
     step = first_step
     while True:
         drawn = [(real, _draw(real, step, size, config.seed))]

@@ -24,7 +24,7 @@ TOO_LARGE_WITH_REASON: dict[str, str] = {}
 
 READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
-    "configs/loading.py": "${NAME} in presets",
+    "configs/places.py": "${NAME} in presets",
     "flows/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 

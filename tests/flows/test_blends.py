@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.loading import SettingsError, load_experiment
+from configs.loading import load_experiment
 from flows.planning import make_plan
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
@@ -84,7 +85,7 @@ def test_the_plan_names_every_step_with_its_size_before_anything_is_there(preset
 
 def test_blends_without_a_generator_are_refused_saying_how_to_get_one(preset: str) -> None:
     with pytest.raises(SettingsError, match="taskdistill convert-image-mixer"):
-        load_experiment(preset, ["generator.folder=''"])
+        load_experiment(preset, ["generator.folder="])
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------

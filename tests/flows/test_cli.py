@@ -131,7 +131,7 @@ def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: 
     [
         (["run", "shape"], "error: 'shape' is neither a preset nor a file"),
         (["plan", "PRESET", "--set", "distil.alpha=1"], "unknown setting 'distil'; did you mean 'distill'"),
-        (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: Input should be less than or equal to 1"),
+        (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: expected a number from 0 to 1, found 2"),
         (["plan", "PRESET", "--set", "distill.alpha"], "expected name=value"),
         (["plan", "PRESET", "--set", "data.path=/nowhere"], "/nowhere does not exist"),
         (["stage", "evaluat-teacher", "PRESET"], "no step or stage 'evaluat-teacher'; did you mean 'evaluate-teacher'"),

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.generation import GeneratorModel
-from configs.stages import ProbeSettings
+from configs.generation import GeneratorModel, SelectSettings
+from configs.stages import DistillSettings, ProbeSettings
 from flows.planning import make_plan
 from flows.running import run_plan
 from storage.store import ArtifactStore
@@ -188,3 +189,17 @@ def test_of_several_older_artifacts_the_nearest_says_what_changed(experiment: Ex
     quietly(other, bench.store)(step)
     plan = said(with_probe(batch_size=8, seed=4, steps=5), bench.store)
     assert plan["probe-teacher"] == ("stale", "probe.steps changed from 60 to 5")
+
+
+def test_images_that_were_given_are_judged_by_what_the_settings_ask_of_them(
+    experiment: Experiment, bench: Bench
+) -> None:
+    """Any image-set will do as one that was not made by generate."""
+    given = bench.images
+    assert make_plan(experiment, bench.store, synthetic=given).steps
+    picky = experiment.model_copy(update={"select": SelectSettings(drop=("parent-copy",))})
+    with pytest.raises(SettingsError, match=f"select.drop names parent-copy, but {given.short} was not made by"):
+        make_plan(picky, bench.store, synthetic=given)
+    unused = experiment.model_copy(update={"distill": DistillSettings(synthetic_ratio=0)})
+    with pytest.raises(SettingsError, match="synthetic_ratio 0 gives no synthetic image to a batch"):
+        make_plan(unused, bench.store, synthetic=given)
