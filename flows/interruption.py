@@ -1,8 +1,9 @@
 """The signals that ask a program to end: Ctrl-C, SIGTERM of a service manager, SIGHUP of a terminal that was closed.
 
-The first one becomes a KeyboardInterrupt, as Ctrl-C is in Python. A library may swallow that (many imports do), so it
-is raised again and again until somebody says that it has arrived. A second signal ends the process at once. This module
-imports nothing else, so that it is there before anything that takes time.
+The first one becomes a KeyboardInterrupt, as Ctrl-C is in Python. A library may swallow that, so it is raised again and
+again until somebody says that it has arrived. In the midst of an import it would be worse than swallowed: compiled
+modules (torch) end in an abort, or half there; so there the process ends itself, which the store allows at any moment.
+A second signal ends it at once. This module imports nothing else, to be there before anything that takes time.
 """
 
 import os
@@ -50,15 +51,24 @@ def arrived() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor, and may not come to show it again
+    if _is_importing(frame):
+        os.write(2, f"{SENTENCE}\n".encode())
+        os._exit(128 + number)
     _stopped_by.append(number)
     for other in _SIGNALS:
         if signal.getsignal(other) is _stop:
             signal.signal(other, _end_at_once if os.getpid() == 1 else signal.SIG_DFL)
-    if os.isatty(2):
-        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor; a second signal would leave it hidden
     signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
     raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
