@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from configs.base import Path_, Seed, Settings
 from configs.choices import SourceName
+from configs.model_arguments import check_arguments
 
 
 class Backbone(Settings):
@@ -44,6 +45,16 @@ class Backbone(Settings):
                 "mean and std have one value for each of R, G, B, or none for the model's own; found "
                 f"{len(self.mean)} of mean and {len(self.std)} of std"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _name_and_arguments_are_the_models(self) -> Self:
+        if any(sign in self.name for sign in "/\\:"):
+            raise ValueError(
+                f"name {self.name!r} is a place, not a name that {self.source} knows: for weights of your own set name "
+                "to the architecture, such as resnet50, weights=file and file=... (a safetensors file)"
+            )
+        check_arguments(self.source, self.arguments)
         return self
 
 

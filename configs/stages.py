@@ -97,7 +97,9 @@ class TrainingSettings(Settings):
     validate_every: Annotated[int, AddedLater] = Field(default=1, ge=1)
     """Epochs from one validation to the next; the last step is always validated."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are evaluated: best on validation, or those of the last step. Both are written."""
+    """Which weights are evaluated: the best on validation, where those it starts from take part, or those of the last
+    step. Both are written.
+    """
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> Self:

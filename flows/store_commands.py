@@ -11,7 +11,8 @@ from rich.tree import Tree
 
 from configs.choices import nearest
 from configs.loading import dump_preset, preset_names
-from flows.printing import AsJson, Reference, output, print_json, size_of
+from flows.planning import how_far
+from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -34,7 +35,7 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         lineage = _lineage_rows(store, ref)
         print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
         return
-    output.print(f"[bold]{ref}[/]\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    output.print(f"{ref}\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
     for name, record in list(manifest.files.items())[:MAX_FILES]:
         output.print(f"  {name}  {size_of(record.num_bytes)}", highlight=False, soft_wrap=True)
     if len(manifest.files) > MAX_FILES:
@@ -66,7 +67,7 @@ def list_(
     if as_json:
         print_json({"artifacts": rows})
         return
-    table = Table(title=str(store.root), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("artifact", "stage", "made (UTC)", "size", "label"):
         table.add_column(column, no_wrap=column != "label")
     for row in sorted(rows, key=lambda row: row["made"]):
@@ -77,9 +78,9 @@ def list_(
             size_of(row["bytes"]),
             row["label"],
         )
-    output.print(table)
+    print_table(str(store.root), table)
     for ref in store.drafts():
-        output.print(f"unfinished: {ref.short}, at {store.progress(ref) or 'the beginning'}", soft_wrap=True)
+        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
     output.print(f"Presets: {', '.join(preset_names())}")
 
 
@@ -111,7 +112,7 @@ def verify(
         )
     else:
         for damage in damages:
-            output.print(f"[red]{damage.ref.short}[/] {damage.file}: {damage.problem}", soft_wrap=True)
+            output.print(f"{damage.ref.short} {damage.file}: {damage.problem}", soft_wrap=True)
         output.print(f"{len(refs)} artifacts verified, {len({damage.ref for damage in damages})} damaged")
         if damages:
             output.print(

@@ -15,6 +15,10 @@ class CorruptArtifactError(StoreError):
     """Bytes on disk are not the bytes that were committed."""
 
 
+class DraftError(StoreError):
+    """A draft does not hold what the artifact is made of."""
+
+
 class StillNeededError(StoreError):
     """Something cannot be removed because other things stand on it or work on it."""
 

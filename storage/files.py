@@ -1,35 +1,80 @@
-"""Small file operations that hold at any moment of death: a name either has all of its bytes or does not exist."""
+"""Small file operations that hold at any moment of death, a power cut included: a name either has all of its bytes or
+does not exist.
 
+What is written is first put on the disk, then given its name, then the name is put on the disk: a rename alone may
+reach the disk before the bytes do, and a power cut then leaves an empty file under the final name.
+"""
+
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial"
+SYNC_SECONDS = 5.0
+"""How much work a power cut may take from a stage that writes its files one by one."""
+_SYNCS_AT_ONCE = 16
+"""A file system puts what is asked for at the same time on the disk together."""
+_CANNOT_SYNC_FOLDERS = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
+"""What file systems that cannot sync a folder answer, some network ones among them; there is no other way to ask."""
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a neighbour of `path` to write to; on success it is flushed to disk and renamed, on failure removed."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
-    try:
+    """Yield where to write what `path` shall hold; on success it is on the disk under its name, on failure removed.
+
+    It is written in a folder of its own beside `path`, for libraries put temporary files of theirs beside their file.
+    """
+    with _replacing(path) as partial:
         yield partial
         sync(partial)
-        partial.replace(path)
+    sync(path.parent)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    folder = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")
+    folder.mkdir()
+    try:
+        yield folder / path.name
+        (folder / path.name).replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder)
 
 
 def write_json(path: Path, value: Any) -> None:
     with atomic(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        partial.write_text(_as_json(value))
+
+
+def write_passing_json(path: Path, value: Any) -> None:
+    """As write_json, without waiting for the disk: for what is written every second and may be lost in a power cut."""
+    with _replacing(path) as partial:
+        partial.write_text(_as_json(value))
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def read_json_if_whole(path: Path) -> Any | None:
+    """Return what the file holds, or None where it is missing, or empty or torn as power cuts leave files."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
 
 
 def sync(path: Path) -> None:
@@ -37,8 +82,52 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_FOLDERS or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Wait until all of these files or folders are on the disk."""
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE, "sync") as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until everything below a folder is on the disk: bytes first, then names, its own excepted."""
+    sync_all(all_files(folder))
+    sync_all([folder, *(path for path in folder.rglob("*") if path.is_dir())])
+
+
+class BatchedSync:
+    """Puts files of a folder on the disk some seconds after they were written, many at a time.
+
+    Until then a power cut may leave them empty or torn: whoever continues must look into them, not at their names.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: list[Path] = []
+        self._last = time.monotonic()
+
+    def add(self, *files: Path) -> None:
+        self._files += files
+        if time.monotonic() - self._last >= SYNC_SECONDS:
+            sync_all(self._files)
+            sync_all({above for file in self._files for above in file.parents if above.is_relative_to(self._folder)})
+            self._files.clear()
+            self._last = time.monotonic()
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, with their names on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
 
 
 def sha256_of(path: Path) -> str:
@@ -48,8 +137,11 @@ def sha256_of(path: Path) -> str:
 
 def remove_partials(folder: Path) -> None:
     """Delete what a killed writer left half-written, zarr's own temporaries included."""
-    for leftover in folder.rglob(f"*{PARTIAL}"):
-        leftover.unlink(missing_ok=True)
+    for leftover in list(folder.rglob(f"*{PARTIAL}")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def all_files(folder: Path) -> list[Path]:

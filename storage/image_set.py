@@ -85,6 +85,20 @@ def write_shard(folder: Path, shard: int, rows: Iterable[ImageRow]) -> int:
     return num_rows
 
 
+def is_shard_whole(folder: Path, shard: int, ids: Sequence[str]) -> bool:
+    """Whether a shard is there, holds these images, and each of its pages fits its checksum."""
+    found: list[str] = []
+    try:
+        with pq.ParquetFile(shard_path(folder, shard), page_checksum_verification=True) as file:
+            if file.schema_arrow != SCHEMA:
+                return False
+            for group in range(file.num_row_groups):
+                found += file.read_row_group(group, use_threads=False)["id"].to_pylist()
+    except _READ_ERRORS:
+        return False
+    return found == list(ids)
+
+
 def _row_groups(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
     group: list[ImageRow] = []
     num_bytes = 0

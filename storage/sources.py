@@ -5,6 +5,7 @@ read again. The digest of a folder covers the relative paths and contents of all
 the folder lies. Hidden files are left out: desktop programs write them unasked.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -47,8 +48,7 @@ class SourceDigests:
         files = list(visible_files(path)) if path.is_dir() else [path]
         now = {str(file.relative_to(path)): self._entry(file, known.get(str(file.relative_to(path)))) for file in files}
         if now != known:
-            record.parent.mkdir(parents=True, exist_ok=True)
-            write_json(record, now)
+            _remember(record, now)
         if path.is_file():
             return str(now["."][2])
         return tree_digest((Path(name).as_posix(), entry[2]) for name, entry in now.items())
@@ -61,3 +61,14 @@ class SourceDigests:
         if known and known[:2] == [status.st_size, status.st_mtime_ns]:
             return known
         return [status.st_size, status.st_mtime_ns, sha256_of(file)]
+
+
+def _remember(record: Path, now: dict[str, list[Any]]) -> None:
+    """Write down digests, where the store can be written to: they are only a saving of time."""
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_json(record, now)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        log.warning("digests cannot be remembered in the store (%s): the files are read again next time", error)

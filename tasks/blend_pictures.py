@@ -51,7 +51,8 @@ def write_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table
     triples = _triples(rows, blends, parents, THUMBNAIL_PX)
     figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
     with atomic(path) as partial:
-        partial.write_text(_PAGE.format(shown=len(rows), total=len(blends), figures=figures))
+        page = _PAGE.format(shown=len(rows), total=len(blends), figures=figures)
+        partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def _spread(total: int, wanted: int) -> list[int]:

@@ -6,7 +6,6 @@ little new; one that is nearly a validation or test image would leak it. Stage "
 Shape letters: N blends, M val and test images, D embedding width, S side of a blend.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,15 +89,16 @@ class BlendScores:
         return normalised(self._generator.embed(normalise(seen, see, self._device)).cpu().numpy())
 
 
+def scores_name(shard: int) -> str:
+    """Where the scores of a shard lie in the draft until it is committed."""
+    return f"scores/{shard:05d}.parquet"
+
+
 def merge_scores(draft: Path, num_shards: int) -> Summary:
     """Join the scores of all shards into blends.parquet, and return what they come to."""
-    path = draft / "blends.parquet"
-    if not path.is_file():  # an earlier attempt may have come this far
-        tables = [read_arrow(draft, f"scores/{shard:05d}.parquet", BLENDS) for shard in range(num_shards)]
-        with atomic(path) as partial:
-            pq.write_table(pa.concat_tables(tables), partial, write_page_checksum=True)
-    shutil.rmtree(draft / "scores", ignore_errors=True)
-    table = read_arrow(draft, "blends.parquet", BLENDS)
+    table = pa.concat_tables([read_arrow(draft, scores_name(shard), BLENDS) for shard in range(num_shards)])
+    with atomic(draft / "blends.parquet") as partial:
+        pq.write_table(table, partial, write_page_checksum=True)
     nearest = pc.max(table["similarity_held_out"]).as_py()
     return {
         "similarity_to_parents": round(

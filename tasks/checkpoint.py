@@ -1,20 +1,31 @@
 """The whole state of a training run in one safetensors file, written by one rename: a crash finds all of it or the
 one before.
+
+The format has no checksum, so the file carries a CRC-32C of its tensors: one that a disk did not keep whole is not
+continued from. It lies in the draft until the artifact is committed: a run killed while it draws its last picture
+continues there.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from storage.weights import read_tensors, write_tensors
+from storage.errors import StoreError
+from storage.weights import Tensors, read_tensors, write_tensors
 from tasks.models.task_model import as_arrays, as_tensors
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT = "checkpoint.safetensors"
+_CRC = "crc32c"
 
 Groups = Mapping[str, Mapping[str, Tensor]]
 
@@ -22,21 +33,42 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 def save(folder: Path, groups: Groups, facts: Mapping[str, Any]) -> None:
     """Write named groups of tensors, such as model and optimizer, and a few facts (plain JSON: step, history)."""
     flat = {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
-    write_tensors(folder / CHECKPOINT, as_arrays(flat), json.dumps(facts))
+    arrays = as_arrays(flat)
+    write_tensors(folder / CHECKPOINT, arrays, json.dumps({**facts, _CRC: _checksum(arrays)}))
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
-    """Return what `save` was given, or None where nothing was saved yet."""
+    """Return what `save` was given, or None where nothing was saved yet, or not kept whole by the disk."""
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
+    try:
+        arrays = read_tensors(path)
+        facts = _facts(path)
+    except (StoreError, SafetensorError, OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s): starting over", path, error)
+        return None
+    if facts.pop(_CRC, None) not in (None, _checksum(arrays)):  # earlier versions wrote none
+        log.warning("%s does not fit its checksum: starting over", path)
+        return None
     groups: dict[str, dict[str, Tensor]] = {}
-    for flat, tensor in as_tensors(read_tensors(path)).items():
+    for flat, tensor in as_tensors(arrays).items():
         group, _, name = flat.partition("/")
         groups.setdefault(group, {})[name] = tensor
+    return groups, facts
+
+
+def _facts(path: Path) -> dict[str, Any]:
     with safe_open(path, "np") as file:
         facts: dict[str, Any] = json.loads(file.metadata()["note"])
-    return groups, facts
+    return facts
+
+
+def _checksum(arrays: Tensors) -> int:
+    crc = 0
+    for name in sorted(arrays):
+        crc = google_crc32c.extend(crc, name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return crc
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

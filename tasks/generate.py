@@ -15,17 +15,20 @@ shard, so that it makes no difference which worker makes which shard.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from configs.generation import GenerateConfig
 from storage import image_set
+from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet
 from storage.tables import BLENDS, PAIRS, read_arrow, write_table
 from storage.teacher_outputs import TeacherOutputs
 from tasks.blend_pictures import draw_contact_sheet, write_page
-from tasks.blend_scores import BlendScores, merge_scores
+from tasks.blend_scores import BlendScores, merge_scores, scores_name
 from tasks.data.batches import in_background
 from tasks.data.encode import encode
 from tasks.models.generator import build_generator_as_named, generator_fingerprint
@@ -57,7 +60,7 @@ class Blending(Units[GenerateConfig]):
         self.embeddings.require(
             images=self.images.fingerprint, generator=generator_fingerprint(config.model, job.external)
         )
-        if not (job.draft / "pairs.parquet").is_file():
+        if not _is_whole(job.draft, "pairs.parquet", PAIRS):
             pairs = pair_table(config.blends, self.images, self.embeddings, job.draft.name)
             write_table(job.draft / "pairs.parquet", PAIRS, pairs)
         self.pairs = read_arrow(job.draft, "pairs.parquet", PAIRS)
@@ -66,6 +69,18 @@ class Blending(Units[GenerateConfig]):
 
     def missing(self) -> list[int]:
         return [shard for shard in range(self.num_shards) if not image_set.shard_path(self.job.draft, shard).is_file()]
+
+    def remove_damaged(self) -> list[int]:
+        draft, made = self.job.draft, set(range(self.num_shards)).difference(self.missing())
+        damaged = [shard for shard in sorted(made) if not self._is_shard_whole(shard)]
+        for shard in damaged:
+            image_set.shard_path(draft, shard).unlink()
+        return damaged
+
+    def _is_shard_whole(self, shard: int) -> bool:
+        ids = [row["id"] for row in self._rows(shard)]
+        scores = scores_name(shard)
+        return _is_whole(self.job.draft, scores, BLENDS) and image_set.is_shard_whole(self.job.draft, shard, ids)
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Effort:
@@ -108,9 +123,9 @@ class Blending(Units[GenerateConfig]):
 
     def _write(self, shard: int, rows: Sequence[Row], encoded: Sequence[Future[bytes]], scored: Sequence[Row]) -> None:
         """Write the scores first, then the shard, whose presence says that both are there."""
-        folder = self.job.draft / "scores"
-        folder.mkdir(exist_ok=True)
-        write_table(folder / f"{shard:05d}.parquet", BLENDS, scored)
+        path = self.job.draft / scores_name(shard)
+        path.parent.mkdir(exist_ok=True)
+        write_table(path, BLENDS, scored)
         side = self.config.blends.side_px
         image_rows = (
             ImageRow(row["id"], image.result(), side, side, "train", parents=[row["parent_a"], row["parent_b"]],
@@ -118,6 +133,15 @@ class Blending(Units[GenerateConfig]):
             for row, image in zip(rows, encoded, strict=True)
         )  # fmt: skip
         image_set.write_shard(self.job.draft, shard, image_rows)
+
+
+def _is_whole(draft: Path, name: str, schema: pa.Schema) -> bool:
+    """Whether a table is there and can be read; a power cut may have torn it."""
+    try:
+        read_arrow(draft, name, schema)
+    except CorruptArtifactError:
+        return False
+    return True
 
 
 run = ByUnits(Blending)

@@ -1,23 +1,22 @@
 """Stage "ingest": from images on disk to an image-set, every image decoded once to know that it can be.
 
 Everything that can be known from names is checked before any image is opened. Each shard is written whole, with a
-note of its files' digests and of what was set aside; a killed ingest continues at the first shard without a note. At
-the end the digest of all files is compared with the one in the recipe: a folder that changed meanwhile is not what
-was asked for.
+note of its files' digests and of what was set aside; a killed ingest continues with the shards that have no note, or
+are not what their note says (a power cut may tear either). At the end the digest of all files is compared with the
+one in the recipe: a folder that changed meanwhile is not what was asked for.
 """
 
 import hashlib
 import itertools
 import logging
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
-from storage.files import read_json, sha256_of, write_json
-from storage.image_set import ImageRow, finish, write_shard
+from storage.files import read_json_if_whole, sha256_of, write_json
+from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
 from storage.sources import tree_digest, visible_files
 from storage.tables import DUPLICATES, SOURCE_FILES, write_table
 from tasks.data.batches import prefetch
@@ -53,21 +52,23 @@ def run(config: IngestConfig, job: Job) -> Summary:
     notes = job.draft / "notes"
     notes.mkdir(exist_ok=True)
     done = 0
+    files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
-        if not note.is_file():
-            write_json(note, _write_shard(config, job, number, shard, classes))
+        found = read_json_if_whole(note)
+        if found is None or not is_shard_whole(job.draft, number, _kept_ids(found)):
+            found = _write_shard(config, job, number, shard, classes)
+            write_json(note, found)
+        files += found
         done += len(shard)
         job.report("images", done, len(candidates))
 
-    files = [file for number in range(len(shards)) for file in read_json(notes / f"{number:05d}.json")]
     _check_unchanged(config, job, files)
     kept = _check_quarantine(config, candidates, files, classes)
     duplicates = _duplicates(kept, files)
     write_table(job.draft / "files.parquet", SOURCE_FILES, files)
     write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
     counts = finish(job.draft, classes=classes, num_shards=len(shards))
-    shutil.rmtree(notes)
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
     return counts | {
         "made_splits": made_splits,
@@ -75,6 +76,10 @@ def run(config: IngestConfig, job: Job) -> Summary:
         "quarantined_first": dict(itertools.islice(quarantined.items(), 10)),
         "duplicates_across_splits": len(duplicates),
     }
+
+
+def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
+    return [file["id"] for file in files if not file["quarantined"]]
 
 
 def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
+from storage.contents import Contents
 from storage.errors import NotInStoreError
-from storage.files import write_json
+from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
+from tasks.model_files import check_places
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class Stage(Generic[C]):
     run: str
     """`package.module:function`, called with (config, job), returning the summary; imported only when there is work.
     """
+    contents: Contents
+    """The files it writes: what else lies in a draft is not committed."""
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
 
     def recipe(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> dict[str, Any]:
@@ -105,6 +109,7 @@ class Stage(Generic[C]):
 
 def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
     """Return the content digest of every place on disk a config points at."""
+    check_places(config)
     return {name: store.sources.digest(path) for name, path in config.locations().items()}
 
 
@@ -132,14 +137,15 @@ def execute(
         return ref
     folders = {role: store.path(source) for role, source in inputs.items()}
     with store.lock(ref):
-        if ref in store:  # another process finished it while we waited
+        if ref in store or store.finish_commit(ref, stage.contents):  # while we waited, or by an earlier attempt
             return ref
         began = time.monotonic()
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
         job = Job(folders, draft, runtime, external, _noting(draft, report), spread(ref) if spread else None)
         summary = stage.load()(config, job) | {"seconds": round(time.monotonic() - began, 1)}
-        store.commit(ref, recipe=recipe, inputs=inputs, summary=summary, settings=dict(origin or {}))
+        made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
+        store.commit(ref, **made, settings=dict(origin or {}))
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])
     return ref
 
@@ -153,6 +159,6 @@ def _noting(draft: Path, report: Report) -> Report:
         report(unit, done, total)
         if time.monotonic() - last >= 1:
             last = time.monotonic()
-            write_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
+            write_passing_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
 
     return note

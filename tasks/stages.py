@@ -13,7 +13,24 @@ from configs.stages import (
     PrecomputeImagesConfig,
     ProbeConfig,
 )
+from storage.contents import Contents
 from tasks.stage import Stage
+
+OUTPUTS = Contents(
+    made=(
+        "rows.parquet",
+        "outputs.zarr/zarr.json",
+        *(f"outputs.zarr/{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
+        *(f"outputs.zarr/{array}/c/*" for array in ("outputs", "views", "thumbnails")),
+    ),
+    working=(".efforts/*",),
+)
+"""What a frozen network said (storage.teacher_outputs)."""
+MODEL = Contents(
+    made=("model.json", "best.safetensors", "last.safetensors", "history.parquet", "history.png"),
+    working=("checkpoint.safetensors",),
+)
+EVALUATION = Contents(made=("*-predictions.parquet",), optional=("*.png",))
 
 INGEST = Stage(
     name="ingest",
@@ -22,6 +39,9 @@ INGEST = Stage(
     inputs={},
     output="image-set",
     run="tasks.ingest:run",
+    contents=Contents(
+        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet"), working=("notes/*.json",)
+    ),
 )
 
 EXTRACT = Stage(
@@ -31,6 +51,7 @@ EXTRACT = Stage(
     inputs={"images": "image-set"},
     output="features",
     run="tasks.extract:run",
+    contents=OUTPUTS,
 )
 
 EMBED = Stage(
@@ -40,6 +61,7 @@ EMBED = Stage(
     inputs={"images": "image-set"},
     output="embeddings",
     run="tasks.embed:run",
+    contents=OUTPUTS,
 )
 
 GENERATE = Stage(
@@ -49,6 +71,17 @@ GENERATE = Stage(
     inputs={"images": "image-set", "embeddings": "embeddings"},
     output="image-set",
     run="tasks.generate:run",
+    contents=Contents(
+        made=(
+            "image-set.json",
+            "shards/*.parquet",
+            "pairs.parquet",
+            "blends.parquet",
+            "contact-sheet.png",
+            "blends.html",
+        ),
+        working=("scores/*.parquet", ".efforts/*"),
+    ),
 )
 
 PROBE = Stage(
@@ -58,6 +91,7 @@ PROBE = Stage(
     inputs={"images": "image-set", "features": "features"},
     output="probe",
     run="tasks.probe:run",
+    contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
 )
 
 PRECOMPUTE = Stage(
@@ -67,6 +101,7 @@ PRECOMPUTE = Stage(
     inputs={"features": "features", "probe": "probe"},
     output="logits",
     run="tasks.precompute:run",
+    contents=OUTPUTS,
 )
 
 PRECOMPUTE_IMAGES = Stage(
@@ -76,6 +111,7 @@ PRECOMPUTE_IMAGES = Stage(
     inputs={"images": "image-set", "model": "model"},
     output="logits",
     run="tasks.precompute:run_on_images",
+    contents=OUTPUTS,
 )
 
 SELECT = Stage(
@@ -85,44 +121,50 @@ SELECT = Stage(
     inputs={"synthetic": "image-set", "logits": "logits"},
     output="selection",
     run="tasks.select:run",
+    contents=Contents(made=("selection.parquet",)),
 )
 
 FINETUNE = Stage(
     name="finetune",
-    version=1,
+    version=2,
     config_type=FinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="model",
     run="tasks.finetune:run",
+    contents=MODEL,
 )
 
 DISTILL = Stage(
     name="distill",
-    version=1,
+    version=2,
     config_type=DistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
     optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
     output="model",
     run="tasks.distill:run",
+    contents=MODEL,
 )
 
 EVALUATE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "model": "model"},
     optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.evaluate:run",
+    contents=EVALUATION,
 )
 
 EVALUATE_TEACHER = Stage(
     name="evaluate-teacher",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "logits": "logits"},
+    optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.evaluate:run_on_logits",
+    contents=EVALUATION,
 )
 
 STAGES: tuple[Stage[Any], ...] = (

@@ -1,11 +1,12 @@
 """Stages made of units, such as shards or chunks, each of which any worker can make alone.
 
 One process makes all of them, or a `spread` hands spans of them to workers elsewhere (flows.fan_out). Either way the
-draft says what is there: what workers claim is not believed, their units are looked for.
+draft says what is there: what workers claim is not believed, their units are looked for. A unit that is there is whole
+unless the power was cut: whoever continues a draft reads its units back once.
 """
 
 import itertools
-import shutil
+import logging
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from configs.base import RuntimeConfig, StageConfig
 from configs.errors import UserError
 from storage.errors import NotInStoreError
-from storage.files import read_json, write_json
+from storage.files import read_json_if_whole, write_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -24,6 +25,8 @@ from tasks.memory import memory_advice
 from tasks.stage import Job, Report, Stage, Summary, external_digests, silent
 
 C = TypeVar("C", bound=StageConfig)
+
+log = logging.getLogger(__name__)
 
 EFFORTS = ".efforts"
 
@@ -53,6 +56,12 @@ class Units(ABC, Generic[C]):
         """Return the numbers of the units that are not there yet, ascending."""
 
     @abstractmethod
+    def remove_damaged(self) -> list[int]:
+        """Read back the units that are there, and remove and return those that are not whole, as power cuts leave
+        them. Called once, before anybody makes any.
+        """
+
+    @abstractmethod
     def make(self, numbers: Sequence[int]) -> Effort:
         """Make these units, one at least. A unit appears whole or not at all; its bytes do not depend on the others."""
 
@@ -69,6 +78,8 @@ class ByUnits(Generic[C]):
 
     def __call__(self, config: C, job: Job) -> Summary:
         units = self.begin(config, job)
+        if damaged := units.remove_damaged():
+            log.warning("%d %s of an earlier attempt are not whole and are made again", len(damaged), units.name)
         missing = units.missing()
         made: list[Effort] = []
         if missing and job.spread:
@@ -95,10 +106,9 @@ def _spread(units: Units[Any], missing: list[int], job: Job) -> None:
 
 
 def _efforts_of_workers(draft: Path) -> list[Effort]:
-    """Return and remove what workers noted, also those of an earlier attempt: it is no part of the artifact."""
-    found = [Effort(**read_json(path)) for path in sorted((draft / EFFORTS).glob("*.json"))]
-    shutil.rmtree(draft / EFFORTS, ignore_errors=True)
-    return found
+    """Return what workers noted, also those of an earlier attempt."""
+    notes = [read_json_if_whole(path) for path in sorted((draft / EFFORTS).glob("*.json"))]
+    return [Effort(**note) for note in notes if note is not None]
 
 
 def _joined(efforts: Sequence[Effort]) -> Effort:

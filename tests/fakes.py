@@ -115,8 +115,11 @@ class Ordinal:
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"minus_mae": -float(F.l1_loss(outputs.float(), targets))}
 
-    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
-        return float((outputs.round() == teacher_outputs.round()).float().mean())
+    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        return {"minus_mae": -(outputs.float() - targets).abs()[:, 0]}
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        return (outputs.round() == teacher_outputs.round()).float()[:, 0]
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         return torch.zeros(len(outputs))

@@ -23,6 +23,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from storage.weight_formats import check_regular
 from tasks.models.encoder import ModelError
 from tasks.models.image_mixer import ImageMixerPipeline
 
@@ -104,6 +105,9 @@ def convert(checkpoint: Path, folder: Path) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a pickled checkpoint, mapped from the file, running nothing that is in it."""
+    if not path.exists():
+        raise ModelError(f"{path} does not exist: name the original image-mixer-pruned.ckpt")
+    check_regular(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from configs.choices import MODEL_SOURCES, load
@@ -53,20 +52,6 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
     """Build a pretrained encoder through its source's adapter; ModelError where settings or weights do not fit."""
     encoder: Encoder = load(MODEL_SOURCES, backbone.source)(backbone, drop_path=drop_path)
     return encoder
-
-
-@torch.inference_mode()
-def try_encoder(backbone: Backbone) -> int:
-    """Build an encoder and show it one black image; returns its number of parameters, or raises ModelError."""
-    encoder = build_encoder(backbone).eval()
-    try:
-        encoder.summarise(torch.zeros(1, 3, backbone.input_px, backbone.input_px))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ModelError(
-            f"{backbone.name} cannot see an image of {backbone.input_px} px ({error}): set its input_px to what it "
-            "was made for, or pass img_size in its arguments where the model takes it"
-        ) from error
-    return sum(parameter.numel() for parameter in encoder.parameters())
 
 
 def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, drop_path: float = 0.0) -> Encoder:

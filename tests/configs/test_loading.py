@@ -134,10 +134,11 @@ def test_a_file_of_a_later_schema_is_refused(birds: str):
 
 def test_variables_are_replaced_wherever_text_stands(birds: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BIRDS_DIR", "/mnt/birds")
-    overrides = ["data.path=${BIRDS_DIR}/images", "student.arguments={notes: ['in ${BIRDS_DIR}']}"]
+    monkeypatch.setenv("PADDING", "same")
+    overrides = ["data.path=${BIRDS_DIR}/images", "student.arguments={notes: ['pad ${PADDING}']}"]
     experiment = load_experiment(birds, overrides)
     assert experiment.data.path == "/mnt/birds/images"
-    assert experiment.student.arguments == {"notes": ["in /mnt/birds"]}
+    assert experiment.student.arguments == {"notes": ["pad same"]}
 
 
 def test_a_variable_that_is_not_set_is_named_with_the_value_that_needs_it(birds: str, monkeypatch: pytest.MonkeyPatch):

@@ -47,7 +47,13 @@ def step(store: ArtifactStore, preset: str, name: str) -> ArtifactRef:
 def test_one_more_student_is_scored_beside_its_control(first_run: tuple[Path, Done]) -> None:
     assert first_run[1].code == 0, first_run[1].stderr
     models = [row["model"] for row in first_run[1].json["scores"] if row["metric"] == "top1" and row["split"] == "test"]
-    assert models == ["teacher probed", "student finetuned", "student distilled", "student +synthetic"]
+    assert models == [
+        "teacher probed",
+        "student probed",
+        "student finetuned",
+        "student distilled",
+        "student +synthetic",
+    ]
 
 
 def test_a_second_run_builds_nothing(first_run: tuple[Path, Done], preset: str) -> None:

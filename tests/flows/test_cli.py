@@ -67,7 +67,12 @@ def test_the_scores_of_run_are_those_in_the_evaluations(first_run: tuple[Path, D
     models = {(row["model"], row["seed"], row["split"]) for row in done.json["scores"]}
     assert models == {
         (model, seed, split)
-        for model, seed in [("teacher probed", None), ("student finetuned", 0), ("student distilled", 0)]
+        for model, seed in [
+            ("teacher probed", None),
+            ("student probed", None),
+            ("student finetuned", 0),
+            ("student distilled", 0),
+        ]
         for split in ("val", "test")
     }
 
@@ -111,7 +116,7 @@ def test_stage_runs_one_step_and_prints_its_reference(
 
 
 def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: ArtifactStore, preset: str) -> None:
-    (probed,) = taskdistill("stage", "precompute", preset, "--json").json["made"]
+    probed, _of_student = taskdistill("stage", "precompute", preset, "--json").json["made"]
     taskdistill("label", "my-teacher", probed)
     planned = taskdistill("stage", "distill", preset, "--json")
     given = taskdistill("stage", "distill", preset, "--input", "logits=my-teacher", "--json")

@@ -19,6 +19,7 @@ def made(experiment: Experiment, finished: ArtifactStore) -> dict[str, ArtifactR
 def test_show_prints_scores_lineage_and_what_made_it(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
     done = taskdistill("show", made["evaluate-distilled-seed0"].fingerprint[:10])
     assert '"top1"' in done.stdout
+    assert '"standard_errors"' in done.stdout
     assert f"model: {made['distill-seed0'].short}" in done.stdout
     assert f"logits: {made['precompute'].short}" in done.stdout
     assert "by commit" in done.stdout
@@ -51,7 +52,7 @@ def test_a_label_is_as_good_as_a_reference_and_may_move(taskdistill: Command, ma
 def test_verify_finds_nothing_wrong_with_a_store_nobody_touched(taskdistill: Command) -> None:
     done = taskdistill("verify", "--json")
     assert done.code == 0
-    assert done.json == {"verified": 11, "damage": []}
+    assert done.json == {"verified": 13, "damage": []}
 
 
 def test_verify_names_the_file_whose_bit_flipped_and_ends_with_code_1(
@@ -106,7 +107,8 @@ def test_collect_keeps_a_labelled_model_with_its_scores_and_removes_the_rest_onl
     taskdistill: Command, finished: ArtifactStore, made: dict[str, ArtifactRef]
 ) -> None:
     taskdistill("label", "student", str(made["distill-seed0"]))
-    unneeded = {made[step] for step in ("evaluate-teacher", "evaluate-finetuned-seed0", "finetune-seed0")}
+    scores = ("evaluate-teacher", "evaluate-student-probed", "evaluate-finetuned-seed0")
+    unneeded = {made[step] for step in (*scores, "precompute-student", "finetune-seed0")}
     shown = taskdistill("collect", "--keep-days", "0", "--json")
     assert {ArtifactRef.parse(text) for text in shown.json["artifacts"]} == unneeded
     assert len(finished.references()) == len(made)

@@ -5,8 +5,8 @@ import logging
 import pytest
 from rich.console import Console
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.loading import SettingsError
 from configs.models import Backbone
 from flows.planning import make_plan
 from flows.running import in_this_process, run_plan, run_steps

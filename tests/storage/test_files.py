@@ -2,14 +2,27 @@
 
 import errno
 import json
+import os
+import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from storage.files import all_files, atomic, read_json, remove_partials, write_json
+from storage.files import (
+    all_files,
+    atomic,
+    make_folder,
+    read_json,
+    read_json_if_whole,
+    remove_partials,
+    write_json,
+    write_passing_json,
+)
 from storage.image_set import ImageRow, write_shard
 from storage.tables import write_columns
 from storage.weights import write_tensors
@@ -81,6 +94,72 @@ def test_what_a_killed_writer_left_half_written_can_be_removed(tmp_path: Path):
     (tmp_path / "c" / "0" / "0").touch()
     remove_partials(tmp_path)
     assert all_files(tmp_path) == [tmp_path / "c" / "0" / "0"]
+
+
+def test_what_a_library_leaves_beside_its_file_goes_with_a_killed_write(tmp_path: Path):
+    """safetensors writes to a temporary file of its own name, which nobody else would recognise."""
+    (tmp_path / "draft").mkdir()
+    with atomic(tmp_path / "draft" / "model.safetensors") as partial:
+        (partial.parent / ".tmpQ7fzW2").write_text("half")
+        shutil.copytree(tmp_path / "draft", tmp_path / "killed")
+        partial.write_text("whole")
+    assert [path.name for path in all_files(tmp_path / "killed")] == [".tmpQ7fzW2"]
+    remove_partials(tmp_path / "killed")
+    assert list((tmp_path / "killed").iterdir()) == []
+    assert [path.name for path in (tmp_path / "draft").iterdir()] == ["model.safetensors"]
+
+
+def test_two_writers_of_one_name_in_one_process_do_not_touch_each_other(tmp_path: Path):
+    """Containers that share a store have the same process ids."""
+    with atomic(tmp_path / "label") as first:
+        first.write_text("first")
+        with atomic(tmp_path / "label") as second:
+            second.write_text("second")
+    assert (tmp_path / "label").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["label"]
+
+
+def test_a_file_and_its_name_are_on_the_disk_before_and_after_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert _synced(monkeypatch, lambda: write_json(tmp_path / "label", "x")) == ["file", "rename", "folder"]
+
+
+def test_what_is_written_every_second_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert _synced(monkeypatch, lambda: write_passing_json(tmp_path / "progress", "x")) == ["rename"]
+    assert read_json(tmp_path / "progress") == "x"
+
+
+def test_a_new_folder_and_those_above_it_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert _synced(monkeypatch, lambda: make_folder(tmp_path / "artifacts" / "model")) == ["folder", "folder"]
+    assert _synced(monkeypatch, lambda: make_folder(tmp_path / "artifacts" / "model")) == []
+
+
+@pytest.mark.parametrize("data", [None, b"", b"{", b"\0" * 20, b"\xff\xfe"])
+def test_json_that_is_missing_or_torn_reads_as_nothing(tmp_path: Path, data: bytes | None):
+    if data is not None:
+        (tmp_path / "note.json").write_bytes(data)
+    assert read_json_if_whole(tmp_path / "note.json") is None
+
+
+def _synced(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> list[str]:
+    """Return what the action renamed and synced, in order; it does both."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noting_fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def noting_replace(source: str, target: str) -> None:
+        done.append("rename")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noting_fsync)
+        patch.setattr(os, "replace", noting_replace)
+        action()
+    return done
 
 
 def _killed_at_every_step(action: str, folder: Path) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from storage.errors import CorruptArtifactError, NotInStoreError, StoreError
 from storage.files import all_files, read_json, write_json
 from storage.manifest import ArtifactRef, Manifest, check_file
-from storage.store import DRAFT, PROGRESS, ROOT_VARIABLE, ArtifactStore
+from storage.root import ROOT_VARIABLE
+from storage.store import DRAFT, PROGRESS, ArtifactStore
 from tests.storage.artifacts import commit, flip_a_bit, recipe_of
 
 DRAFTED = ArtifactRef("features", "f" * 64)
@@ -171,7 +172,7 @@ def test_a_manifest_holds_recipe_inputs_summary_digests_and_origin(store: Artifa
 
 def test_a_commit_leaves_no_draft_and_no_working_files(store: ArtifactStore):
     draft = store.draft(DRAFTED, recipe_of("features", {}))
-    (draft / "chunk").touch()
+    (draft / "chunk").write_text("whole")
     (draft / "left.partial").touch()
     write_json(draft / PROGRESS, {"done": 1})
     store.commit(DRAFTED, recipe=recipe_of("features", {}), inputs={}, summary={})

@@ -41,8 +41,18 @@ def extract(bench: Bench, encoder: CountingEncoder, batch_size: int = 16) -> Art
 @pytest.mark.usefixtures("counting_source")
 def test_the_encoder_is_shown_every_view_of_every_image_exactly_once(bench: Bench) -> None:
     ref = extract(bench, encoder := CountingEncoder(16))
-    assert encoder.shown == bench.summary(ref)["encoder_forwards"] == NUM_IMAGES * (NUM_VIEWS + 1)
-    assert max(encoder.batches) == 16
+    total = NUM_IMAGES * (NUM_VIEWS + 1)
+    assert bench.summary(ref)["encoder_forwards"] == total
+    assert encoder.batches[: total // 16] == [16] * (total // 16)  # what follows is one batch, to measure its speed
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_the_speed_of_the_encoder_is_measured_on_one_batch_after_all_views(bench: Bench) -> None:
+    ref = extract(bench, encoder := CountingEncoder(16), batch_size=10)
+    speed = bench.summary(ref)["speed"]
+    assert (speed["batch_size"], speed["threads"], speed["device"]) == (10, 1, "cpu")
+    assert speed["images_per_second"] > 0
+    assert set(encoder.batches[(NUM_VIEWS + 1) * 5 :]) == {10}  # 48 images are four batches of 10 and one of 8
 
 
 @pytest.mark.usefixtures("counting_source")
@@ -56,8 +66,9 @@ def test_features_that_exist_are_not_computed_again(bench: Bench) -> None:
 def test_a_second_attempt_shows_only_the_chunks_the_first_did_not_finish(bench: Bench) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         extract(bench, CountingEncoder(16, dies_after=2 * NUM_IMAGES + 20))
-    ref = extract(bench, second := CountingEncoder(16))
-    assert second.shown == 2 * NUM_IMAGES  # a chunk is all images of one view here; two of four were finished
+    ref = extract(bench, CountingEncoder(16))
+    # A chunk is all images of one view here; two of four were finished.
+    assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_IMAGES
     assert not np.isnan(TeacherOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
 
 

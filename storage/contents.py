@@ -1,0 +1,72 @@
+"""Which files of a draft become the artifact: those its stage declares, and no others.
+
+A draft also holds what lets a killed run continue, such as checkpoints, and what a killed library left, such as
+temporary files under names of its own. Neither is committed.
+"""
+
+import logging
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from storage.errors import DraftError
+from storage.files import PARTIAL, all_files, sync_all
+from storage.manifest import MANIFEST
+
+log = logging.getLogger(__name__)
+
+
+class Contents(NamedTuple):
+    """Patterns of the names of files, relative to the artifact, such as `shards/*.parquet`; `*` also stands for `/`."""
+
+    made: tuple[str, ...]
+    """At least one file for each of these is in every artifact."""
+    optional: tuple[str, ...] = ()
+    """May be in it."""
+    working: tuple[str, ...] = ()
+    """Lets a killed run continue; removed when the artifact is whole."""
+
+    def files_of(self, draft: Path) -> list[Path]:
+        """Return the files that are the artifact; DraftError where one that it must have is not there.
+
+        Names that begin with a dot are the program's own notes, and the manifest is no part of what it describes.
+        """
+        names = [name for name in _names(draft) if not name.startswith(".") and name != MANIFEST]
+        for pattern in self.made:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise DraftError(
+                    f"{draft} has no file {pattern!r}, which every artifact of its stage holds: run the same again; if "
+                    "that does not help, the stage does not write what it declares (tasks/stages.py)"
+                )
+        return [draft / name for name in names if _fits(name, (*self.made, *self.optional))]
+
+
+ANYTHING = Contents(made=(), optional=("*",))
+"""For artifacts that no stage makes."""
+
+
+def remove_all_but(draft: Path, kept: Collection[str], expected: Collection[str]) -> None:
+    """Remove every other file and every empty folder, and say which of them do not fit the patterns `expected`."""
+    names = [name for name in _names(draft) if name not in kept]
+    if strangers := [name for name in names if not _fits(name, expected)]:
+        log.warning(
+            "%d files in the draft are none of the artifact's and are removed: %s",
+            len(strangers), ", ".join(strangers[:8]),
+        )  # fmt: skip
+    for name in names:
+        (draft / name).unlink()
+    for folder in sorted((path for path in draft.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    touched = {above for name in names for above in (draft / name).parents if above.is_relative_to(draft)}
+    sync_all(folder for folder in touched if folder.is_dir())
+
+
+def _names(draft: Path) -> list[str]:
+    names = [path.relative_to(draft).as_posix() for path in all_files(draft)]
+    return [name for name in names if PARTIAL not in name]
+
+
+def _fits(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,67 @@
+"""What files prove about their own bytes, without a record of them: the checksums and lengths inside their formats.
+
+A Zarr chunk ends with a CRC-32C of all before it, a Parquet page carries a CRC-32, a safetensors header gives the
+length of the file, JSON comes to an end. Files that a power cut left empty, cut short or filled with zeros fail.
+"""
+
+import json
+from pathlib import Path
+
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+CHUNKS = "c"
+"""The folder in which Zarr keeps the chunks of an array."""
+_CRC_BYTES = 4
+
+
+def damage_of(path: Path) -> str:
+    """Return what is wrong with a file of an artifact, "" where its format proves nothing against it."""
+    if path.stat().st_size == 0:
+        return "it is empty"
+    if _is_chunk(path):
+        return "" if is_chunk_whole(path) else "its CRC-32C is not that of its bytes"
+    checks = {".parquet": _parquet, ".safetensors": _safetensors, ".json": _json}
+    return checks[path.suffix](path) if path.suffix in checks else ""
+
+
+def _is_chunk(path: Path) -> bool:
+    """Whether a file lies in the folder of chunks beside an array's description."""
+    return CHUNKS in path.parts and (path.parents[path.parts[::-1].index(CHUNKS)] / "zarr.json").is_file()
+
+
+def is_chunk_whole(path: Path) -> bool:
+    """Whether there is a Zarr chunk, and the checksum at its end is that of its bytes."""
+    if not path.is_file():
+        return False
+    data = path.read_bytes()
+    found = google_crc32c.value(data[:-_CRC_BYTES])
+    return len(data) > _CRC_BYTES and found == int.from_bytes(data[-_CRC_BYTES:], "little")
+
+
+def _parquet(path: Path) -> str:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        return f"it cannot be read ({error})"
+    return ""
+
+
+def _safetensors(path: Path) -> str:
+    try:
+        with safe_open(path, "np"):
+            return ""
+    except SafetensorError as error:
+        return f"its header does not fit it ({error})"
+
+
+def _json(path: Path) -> str:
+    try:
+        json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return f"it is no JSON ({error})"
+    return ""
