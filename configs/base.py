@@ -7,6 +7,10 @@ field in the wrong type is seen in review, and a forgotten flag serves a stale a
 Two markers refine identity. `Location` is where something lies on this machine: the *content* found there enters the
 fingerprint (see `storage.sources`), the path does not, so that moving a folder rebuilds nothing. `AddedLater` marks a
 field that came after a release: at its neutral default it stays out of the fingerprint, so old artifacts stay valid.
+
+The defaults of a section belong to its type, never to the place where it stands: whoever sets one field of a section
+gets the type's defaults for the others. A section that wants another default has a small type of its own. A stage that
+is given one takes its values as those of the plain type, so that they mean the same artifact wherever they stood.
 """
 
 from collections.abc import Iterator
@@ -24,14 +28,15 @@ class AddedLater:
     """Marks a field that stays out of the fingerprint while it has its default value."""
 
 
+NO_NUMBER = "no_number"
+"""The type of the error that says so; its context has the `entry` of a list that is meant."""
+
+
 def _without_nul(path: str) -> str:
     if "\0" in path:
         raise ValueError("a path cannot hold the character U+0000")
     return path
 
-
-NO_NUMBER = "no_number"
-"""The type of the error that says so; its context has the `entry` of a list that is meant."""
 
 Path_ = Annotated[str, Location, AfterValidator(_without_nul)]
 

@@ -52,9 +52,9 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
-    named: dict[str, tuple[Stage[Any], Wanted]] = {}
     if synthetic:
         check_given_images(experiment, store, synthetic)
+    named: dict[str, tuple[Stage[Any], Wanted]] = {}
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
         recipe = stage.recipe(config, inputs, external_digests(config, store))

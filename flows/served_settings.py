@@ -2,7 +2,8 @@
 
 Prefect replaces a parameter as a whole: a run, a schedule or an API call that names one setting of `experiment` would
 lose the preset that the deployment was served with. So flows take `experiment` as it was sent, put it over the
-deployment's, and validate the result, whose mistakes are then told in our words.
+deployment's, and validate the result, whose mistakes are then told in our words. A run that is retried after its
+deployment was served anew takes what is served then, and says that it does.
 """
 
 import logging
@@ -36,7 +37,7 @@ def whole_experiment(sent: Experiment | Mapping[str, Any]) -> Experiment:
     show_logs_in_ui()
     values = merged(_served(), sent, Kind(Experiment)) if isinstance(sent, Mapping) else sent
     if values != sent:
-        log.info("settings that this run does not name are those its deployment was served with")
+        log.info("settings that this run does not name are those its deployment is served with now")
     return validated(values, f"the parameter {PARAMETER!r}", f"{PARAMETER}.")
 
 

@@ -37,9 +37,10 @@ def refusal(source: str, override: str) -> str:
         "été",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("setting", ["data.path", "teacher.name"])
-def test_the_value_of_a_text_is_exactly_what_stands_behind_the_equals_sign(birds: str, setting: str, text: str):
-    assert value_of(birds, f"{setting}={text}") == text
+def test_the_value_of_a_text_is_exactly_what_stands_behind_the_equals_sign(birds: str, text: str):
+    assert value_of(birds, f"data.path={text}") == text
+    if text:
+        assert load_experiment(birds, ["data.form=table", f"data.table={text}"]).data.table == text
 
 
 def test_a_text_of_a_closed_list_is_text_too(birds: str):
