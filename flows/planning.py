@@ -15,6 +15,7 @@ from flows.estimates import Sizes
 from storage.manifest import ArtifactRef, read_recipe
 from storage.store import ArtifactStore
 from tasks.stage import Stage, external_digests
+from tasks.stages import INGEST
 
 Action = Literal["have", "resume", "build", "stale"]
 Flat = dict[str, Any]
@@ -42,6 +43,8 @@ class Plan:
 
     steps: list[Step]
     results: list[Evaluated]
+    datasets: list[Mapping[str, Any]]
+    """What is known of each dataset of images (`flows.dataset_words` says it)."""
 
     @property
     def is_complete(self) -> bool:
@@ -71,7 +74,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
         return ref
 
     results = chain(experiment, name_it, synthetic=synthetic)
-    return Plan(steps, results)
+    return Plan(steps, results, [sizes.dataset_of(step.ref) for step in steps if step.stage is INGEST])
 
 
 def _why(

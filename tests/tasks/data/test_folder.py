@@ -14,7 +14,7 @@ def listed(folder: Path, *files: str) -> list[tuple[str, str, str]]:
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
-    return [(found.id, found.label, found.split) for found in list_images(IngestConfig(path=str(folder)))]
+    return [(found.id, found.label, found.split) for found in list_images(IngestConfig(path=str(folder))).candidates]
 
 
 def test_top_folders_that_are_all_splits_are_splits(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def listed(folder: Path, *lines: str, table: str = "t.csv") -> list[tuple[str, str, str]]:
     (folder / table).write_text("\n".join(lines) + "\n")
     config = IngestConfig(path=str(folder), form="table", table=table)
-    return [(found.id, found.label, found.split) for found in list_images(config)]
+    return [(found.id, found.label, found.split) for found in list_images(config).candidates]
 
 
 def test_rows_become_candidates_in_their_order(folder: Path) -> None:
@@ -55,7 +55,7 @@ def test_other_columns_do_not_disturb(folder: Path) -> None:
 def test_a_parquet_table_reads_the_same(folder: Path, columns: Sequence[str]) -> None:
     everything = {"path": ["a.png"], "label": ["cat"], "split": ["test"]}
     pq.write_table(pa.table({name: everything[name] for name in columns}), folder / "t.parquet")
-    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.parquet"))
+    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.parquet")).candidates
     assert (found.id, found.label, found.split) == ("a.png", "cat", "test" if "split" in columns else "")
 
 
@@ -109,13 +109,13 @@ def test_a_link_in_the_folder_may_point_anywhere_as_its_owner_made_it(folder: Pa
 
 def test_a_mask_is_the_file_its_row_names(folder: Path) -> None:
     (folder / "t.csv").write_text("path,label,mask\na.png,cat,b/c.png\n")
-    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))
+    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv")).candidates
     assert found.mask == folder / "b/c.png"
 
 
 def test_a_row_may_have_no_mask(folder: Path) -> None:
     (folder / "t.csv").write_text("path,label,mask\na.png,cat,\n")
-    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))
+    (found,) = list_images(IngestConfig(path=str(folder), form="table", table="t.csv")).candidates
     assert found.mask is None
 
 
