@@ -17,9 +17,9 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"{sum(summary.get('splits', {}).values())} images of {summary['classes']} classes: {splits}"]
     lines += _classes(summary.get("counts", {}), summary["classes"])
     if left_out := summary.get("left_out"):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        reasons = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
         examples = "; ".join(map(_plain, summary["left_out_first"][:3]))
-        lines.append(f"left out: {reasons} ({examples})")
+        lines.append(f"left out: {reasons} (such as {examples})")
     if quarantined := summary.get("quarantined"):
         lines.append(f"set aside: {quarantined} images that cannot be used")
     said: Sequence[str] = [*summary.get("made_splits", ()), *summary.get("said", ())]

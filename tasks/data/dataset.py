@@ -10,7 +10,7 @@ from storage.files import read_json, write_json
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
 from tasks.data.counts import MAX_CLASSES, Counts, count, totals, warnings
-from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name
+from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
 from tasks.data.splits import check_splits, class_names, with_splits
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -45,7 +45,7 @@ class Dataset(NamedTuple):
             "classes": len(self.classes),
             "counts": {name: counts[name] for name in counts if name in smallest},
             "left_out": by_reason(self.left_out),
-            "left_out_first": [f"{one.path}: {one.reason}" for one in self.left_out[:10]],
+            "left_out_first": [f"{one.path}: {one.reason}" for one in most_telling(self.left_out)[:10]],
             "made_splits": self.made_splits,
             "said": [*self.said, *warnings(counts)],
         }
@@ -56,12 +56,12 @@ def open_dataset(config: IngestConfig) -> Dataset:
     read.
     """
     listing: Listing = load(DATASET_FORMS, config.form)(config)
-    _check_names(config, listing)
+    said = [*listing.said, *_checked_names(config, listing)]
     _refuse_lfs_pointers(listing)
     classes = class_names(listing.candidates)
     candidates, made_splits = with_splits(sorted(listing.candidates), config)
     check_splits(candidates, classes)
-    return Dataset(candidates, classes, list(listing.left_out), made_splits, list(listing.said))
+    return Dataset(candidates, classes, list(listing.left_out), made_splits, said)
 
 
 def check_same_listing(draft: Path, dataset: Dataset, num_shards: int) -> None:
@@ -92,15 +92,20 @@ def size_of(path: Path) -> int:
         raise unreadable(path, error) from error
 
 
-def _check_names(config: IngestConfig, listing: Listing) -> None:
-    """Raise DatasetError where more pictures than may be set aside have names that nothing could hold."""
+def _checked_names(config: IngestConfig, listing: Listing) -> list[str]:
+    """Return what there is to say of pictures whose names nothing could hold; DatasetError for more of them than may be
+    set aside.
+    """
     odd = [one for one in listing.left_out if one.reason == ODD_NAME and is_picture_by_name(one.path)]
+    if not odd:
+        return []
+    found = f"{len(odd)} pictures have names that are not UTF-8, such as {some([one.path for one in odd])}"
     if len(odd) > config.max_quarantined_share * (len(listing.candidates) + len(odd)):
         raise DatasetError(
-            f"the names of {len(odd)} pictures are not UTF-8, such as {some([one.path for one in odd])}, and more of "
-            f"them cannot be used than data.max_quarantined_share = {config.max_quarantined_share:g} allows: "
-            f"{odd[0].detail}"
+            f"{found}, so that more images cannot be used than data.max_quarantined_share = "
+            f"{config.max_quarantined_share:g} allows: {odd[0].detail}"
         )
+    return [f"{found}, and they are left out: {odd[0].detail}"]
 
 
 def _refuse_lfs_pointers(listing: Listing) -> None:
@@ -111,9 +116,10 @@ def _refuse_lfs_pointers(listing: Listing) -> None:
             if len(pointers) == _ENOUGH_POINTERS:
                 break
     if pointers:
+        at_least = "at least " if len(pointers) == _ENOUGH_POINTERS else ""
         raise DatasetError(
-            f"{some(pointers)}{' or more' if len(pointers) == _ENOUGH_POINTERS else ''} are pointers of Git LFS, not "
-            "pictures: run 'git lfs pull' in the repository they come from, and try again"
+            f"{at_least}{len(pointers)} files are pointers of Git LFS, not pictures, such as {some(pointers)}: run "
+            "'git lfs pull' in the repository they come from, and try again"
         )
 
 

@@ -5,8 +5,8 @@ The rules, in this order; a picture is what `tasks.data.left_out` takes for one,
 1. All top folders have names of splits (`tasks.data.split_names`): `split/class/file`.
 2. Some have, others not: refused, but for a single `train` that holds pictures itself: trains are a class of many
    datasets, and pictures to train on would lie in class folders.
-3. In each top folder, all folders have names of splits: `class/split/file`. If only some have, it is refused.
-4. A single top folder whose content is a sound layout is a wrapper: refused, naming the folder that was meant.
+3. A single top folder whose content is a sound layout is a wrapper: refused, naming the folder that was meant.
+4. In each top folder, all folders have names of splits: `class/split/file`. If only some have, it is refused.
 5. Else `class/file`. Two or more top folders that speak of different splits without being named so (`seg_train`,
    `seg_test`) are refused if they are at least half of all.
 
@@ -70,10 +70,10 @@ def _by_names(folder: Path, paths: Sequence[Parts]) -> Layout:
             f"({some(sorted(below.keys() - splits))}), so that classes and splits cannot be told apart: move the "
             f"others elsewhere or give them the names of splits, {STATE_IT}"
         )
-    if inner := _splits_in_classes(folder, below, with_pictures):
-        return Layout(0, 1, inner)
     if len(below) == 1 and not with_pictures:
         _refuse_wrapper(folder, paths)
+    if inner := _splits_in_classes(folder, below, with_pictures):
+        return Layout(0, 1, inner)
     _refuse_hints_of_splits(folder, below)
     return Layout(0)
 
@@ -133,8 +133,8 @@ def _splits_in_classes(folder: Path, below: Mapping[str, set[str]], with_picture
 
 
 def _refuse_wrapper(folder: Path, paths: Sequence[Parts]) -> None:
-    inner = folder / paths[0][0] if len(paths[0]) > 1 else folder / next(path[0] for path in paths if len(path) > 1)
     content = [path[1:] for path in paths if len(path) > 1]
+    inner = folder / next(path[0] for path in paths if len(path) > 1)
     layout = decide(inner, content)
     if len({path[layout.class_level] for path in content if len(path) > layout.num_levels}) > 1:
         raise DatasetError(

@@ -79,6 +79,11 @@ def by_reason(left_out: Sequence[LeftOut]) -> dict[str, int]:
     return dict(Counter(one.reason for one in left_out).most_common())
 
 
+def most_telling(left_out: Sequence[LeftOut]) -> list[LeftOut]:
+    """Return the same with what nobody misses last."""
+    return sorted(left_out, key=lambda one: one.reason in (HIDDEN, LITTER))
+
+
 _DETAILS = {
     LINK_LOOP: "the link leads back to a folder it lies in",
     ODD_NAME: "rename it; 'convmv -r -f latin1 -t utf8 --notest FOLDER' renames all of them",

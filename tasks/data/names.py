@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 _PLAIN_DIGITS = re.compile(r"[0-9]+")
 
 
@@ -63,10 +63,12 @@ def _is_invisible(letter: str) -> bool:
 
 
 def _difference(names: set[str]) -> str:
-    if len({name.casefold() for name in names}) == 1:
-        return "differ only in case"
     if len({" ".join(name.split()) for name in names}) == 1:
         return "differ only in blanks"
+    if len({unicodedata.normalize("NFKC", name) for name in names}) == 1:
+        return "differ only in how Unicode writes them"
+    if len({name.casefold() for name in names}) == 1:
+        return "differ only in case"
     if all(isinstance(_core(name), Decimal) for name in names):
         return "are the same number"
     return "differ only in how Unicode writes them"

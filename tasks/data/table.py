@@ -43,7 +43,8 @@ def list_images(config: IngestConfig) -> Listing:
     candidates = [
         Candidate(row.id, folder / row.id, row.label, splits.get(row.split, ""), _mask(folder, row)) for row in named
     ]
-    return Listing(candidates, _left_out(found, named), [*said, *files.said(), *repeated, *explained(splits)])
+    left_out = [one for one in _left_out(found, named) if folder / one.path != table]
+    return Listing(candidates, left_out, [*said, *files.said(), *repeated, *explained(splits)])
 
 
 def _mask(folder: Path, row: _Named) -> Path | None:
@@ -81,17 +82,18 @@ class _Files:
 
     def refuse_missing(self) -> None:
         """Raise DatasetError where a row lacked a path or label, or named a file that is not there."""
+        faults = []
         if self._unlabelled:
-            raise DatasetError(
-                f"{self._table}, {_rows(self._unlabelled)}: path and label must not be empty. Fill them in, or delete "
-                f"{'these rows' if len(self._unlabelled) > 1 else 'this row'}"
+            these = "these rows" if len(self._unlabelled) > 1 else "this row"
+            faults.append(
+                f"{_rows(self._unlabelled)}: path and label must not be empty; fill them in, or delete {these}"
             )
         if self._missing:
-            first, path = self._missing[0]
-            more = f" ({len(self._missing)} rows name files that are not there)" if len(self._missing) > 1 else ""
-            raise DatasetError(
-                f"{self._table}, row {first}: there is no file {self._folder / path}{more}{self._meant(path)}"
-            )
+            number, path = self._missing[0]
+            more = f", and {len(self._missing) - 1} more such rows" if len(self._missing) > 1 else ""
+            faults.append(f"row {number}: there is no file {self._folder / path}{more}{self._meant(path)}")
+        if faults:
+            raise DatasetError(f"{self._table}, {'; '.join(faults)}")
 
     def said(self) -> list[str]:
         if not self._backslashes:
