@@ -7,14 +7,16 @@ MAX_CLASSES = 12
 """Classes that are listed one by one; of more, the smallest ones are, as those are what may be wrong."""
 MAX_SAID = 12
 _MAX_NAME = 40
+_SPLITS = ("train", "val", "test")
 
 
 def dataset_words(summary: Mapping[str, Any]) -> list[str]:
     """Return the lines that describe a dataset, from `tasks.data.dataset.Dataset.summary` or the summary of an
     image-set, of which older ones know less.
     """
-    splits = ", ".join(f"{split} {count}" for split, count in summary.get("splits", {}).items() if count)
-    lines = [f"{sum(summary.get('splits', {}).values())} images of {summary['classes']} classes: {splits}"]
+    sizes = summary["splits"]
+    splits = ", ".join(f"{split} {sizes[split]}" for split in _SPLITS if sizes.get(split))
+    lines = [f"{sum(sizes.values())} images of {summary['classes']} classes: {splits}"]
     lines += _classes(summary.get("counts", {}), summary["classes"])
     if left_out := summary.get("left_out"):
         reasons = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
@@ -30,13 +32,12 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
 def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[str]:
     if not counts:
         return []
-    splits = next(iter(counts.values())).keys()
     shown = list(counts) if len(counts) <= MAX_CLASSES else sorted(counts, key=lambda name: counts[name]["train"])
     shown = shown[:MAX_CLASSES]
     names = [_short(name) for name in shown]
     width = max(map(len, names))
     rows = [
-        f"  {name:{width}s}  " + "  ".join(f"{split} {counts[key][split]}" for split in splits)
+        f"  {name:{width}s}  " + "  ".join(f"{split} {counts[key].get(split, 0)}" for split in _SPLITS)
         for name, key in zip(names, shown, strict=True)
     ]
     more = num_classes - len(shown)

@@ -68,7 +68,7 @@ def run(config: IngestConfig, job: Job) -> Summary:
     summary = _write_tables(job, kept, files)
     counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards))
     shutil.rmtree(notes)
-    return counts | summary
+    return summary | counts
 
 
 def _write_tables(job: Job, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:

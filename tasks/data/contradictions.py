@@ -16,6 +16,7 @@ from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, some
 from tasks.data.dataset import Dataset, size_of
 from tasks.data.left_out import CONTRADICTS
+from tasks.data.splits import check_splits
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
     if how == "keep":
         return dataset._replace(said=[*dataset.said, f"{what}; they are kept (data.contradictions)"])
     dropped = {one.id: LeftOut(one.id, CONTRADICTS, _shown(group)) for group in groups for one in group}
+    left = [one for one in dataset.candidates if one.id not in dropped]
+    check_splits(left, dataset.classes)
     return dataset._replace(
-        candidates=[one for one in dataset.candidates if one.id not in dropped],
+        candidates=left,
         left_out=[*dataset.left_out, *dropped.values()],
         said=[*dataset.said, f"{what}; they are dropped (data.contradictions)"],
     )

@@ -123,6 +123,14 @@ def test_sizes_are_those_of_the_files_where_they_exist_and_estimates_where_not(
     assert there["precompute"] == sum(path.stat().st_size for path in files)
 
 
+def test_the_dataset_is_counted_before_it_is_read_and_after(
+    experiment: Experiment, store: ArtifactStore, bench: Bench
+) -> None:
+    (before,), (after,) = (make_plan(experiment, place).datasets for place in (store, bench.store))
+    assert before["counts"] == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
+    assert {name: after[name] for name in before} == before
+
+
 def test_of_several_older_artifacts_the_nearest_says_what_changed(experiment: Experiment, bench: Bench) -> None:
     def with_probe(**settings: object) -> Experiment:
         probe = ProbeSettings.model_validate({**experiment.probe.model_dump(), **settings})

@@ -41,6 +41,12 @@ def test_classes_that_differ_only_in_case_are_refused() -> None:
         class_names(images("cat", 2) + images("Cat", 2) + images("dog", 2))
 
 
+@pytest.mark.parametrize(("one", "other"), [("1", "01"), ("elk", "e\u200blk"), ("red fox", "red  fox")])
+def test_classes_that_are_too_alike_are_refused_with_what_to_do(one: str, other: str) -> None:
+    with pytest.raises(DatasetError, match=r"the classes \[.*\] .*: rename or merge them, in the folders or"):
+        class_names(images(one, 2) + images(other, 2) + images("dog", 2))
+
+
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"only one class, \['cat'\]: a task needs at least two"):
         class_names(images("cat", 5))
