@@ -9,6 +9,7 @@ from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.generation import GenerateConfig
 from configs.models import Backbone
+from flows.older_datasets import warn_of_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.data.dataset import open_dataset, size_of
@@ -70,9 +71,12 @@ class Sizes:
             }
         return sizes.get(stage.output)
 
-    def dataset_of(self, ref: ArtifactRef) -> Mapping[str, Any]:
+    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> Mapping[str, Any]:
         """Return what is known of an image-set, there or estimated."""
-        return self._store.manifest(ref).summary if ref in self._store else self._datasets[ref]
+        if ref not in self._store:
+            return self._datasets[ref]
+        warn_of_older_reading(config, ref, self._store)
+        return self._store.manifest(ref).summary
 
     def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
         """Check the dataset as ingest will before it decodes an image, and add up its files."""

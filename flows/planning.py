@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.base import StageConfig
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
 from storage.manifest import ArtifactRef, read_recipe
 from storage.store import ArtifactStore
 from tasks.stage import Stage, external_digests
-from tasks.stages import INGEST
 
 Action = Literal["have", "resume", "build", "stale"]
 Flat = dict[str, Any]
@@ -74,7 +74,8 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
         return ref
 
     results = chain(experiment, name_it, synthetic=synthetic)
-    return Plan(steps, results, [sizes.dataset_of(step.ref) for step in steps if step.stage is INGEST])
+    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
+    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
 def _why(

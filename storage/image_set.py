@@ -112,6 +112,13 @@ def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str
     return counts
 
 
+def class_names_of(folder: Path) -> list[str]:
+    """Return the classes of an image-set without opening its shards."""
+    check_layout(folder, [INDEX])
+    classes: list[str] = read_json(folder / INDEX)["classes"]
+    return classes
+
+
 def _check_order(folder: Path, classes: Sequence[str]) -> None:
     """Raise CorruptArtifactError where classes are the same number, as 1 and 01. Such sets are no longer made; in those
     that are there, the order of the two was drawn by each process anew, and an ingest that was continued mixed them.

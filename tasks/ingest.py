@@ -26,6 +26,7 @@ from tasks.data.contradictions import counts_of, identical, settle
 from tasks.data.counts import described, warnings
 from tasks.data.dataset import Dataset, check_same_listing, open_dataset, size_of
 from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
+from tasks.data.left_out import by_reason
 from tasks.data.splits import check_splits
 from tasks.stage import Job, Summary
 
@@ -47,6 +48,8 @@ class Read(NamedTuple):
 def run(config: IngestConfig, job: Job) -> Summary:
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
+    for reason, count in by_reason(dataset.left_out).items():
+        log.info("left out: %d, %s; see left-out.parquet", count, reason)
     for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
         log.warning("%s", sentence)
 

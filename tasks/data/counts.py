@@ -34,10 +34,9 @@ def described(counts: Counts) -> str:
     of_train = {name: of_class["train"] for name, of_class in counts.items()}
     least, most = min(of_train, key=of_train.__getitem__), max(of_train, key=of_train.__getitem__)
     splits = ", ".join(f"{split} {num_images}" for split, num_images in totals(counts).items())
-    return (
-        f"{len(counts)} classes, images: {splits}; for training from {of_train[least]} of {least!r} to "
-        f"{of_train[most]} of {most!r}"
-    )
+    span = f"from {of_train[least]} of {least!r} to {of_train[most]} of {most!r}"
+    each = f"{of_train[least]} of each class" if of_train[least] == of_train[most] else span
+    return f"{len(counts)} classes, images: {splits}; for training {each}"
 
 
 def standard_error(num_images: int, accuracy: float = _ACCURACY) -> float:

@@ -72,8 +72,9 @@ def _said_of_depth(in_class: Sequence[Parts], layout: Layout, empty: Sequence[Le
     if empty:
         said.append(f"{len(empty)} folders hold no images and are left out: {some([one.path for one in empty])}")
     if deeper := [path for path in in_class if len(path) > layout.num_levels + 1]:
+        count = "all" if len(deeper) == len(in_class) else str(len(deeper))
         said.append(
-            f"{len(deeper)} images lie deeper than their class folder, such as {'/'.join(deeper[0])!r} of the class "
-            f"{_label(deeper[0], layout)!r}"
+            f"{count} images lie deeper than their class folder, such as {'/'.join(deeper[0])!r} of the class "
+            f"{_label(deeper[0], layout)!r}: folders in a class folder are no classes"
         )
     return said

@@ -54,6 +54,9 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
 def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> None:
     """Raise DatasetError where a class could not be learnt: too few training images, or none at all."""
     train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
+    if not train:
+        found = ", ".join(sorted({candidate.split for candidate in candidates}))
+        raise DatasetError(f"no image is in a train split, all are in {found}: name the one to learn from 'train'")
     elsewhere = Counter(candidate.label for candidate in candidates if candidate.split != "train")
     if unknown := sorted(elsewhere.keys() - train.keys()):
         raise DatasetError(

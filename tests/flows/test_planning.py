@@ -10,6 +10,8 @@ from configs.experiment import Experiment
 from configs.stages import ProbeSettings
 from flows.planning import make_plan
 from flows.running import run_plan
+from storage.files import read_json, write_json
+from storage.manifest import ArtifactRef, records_of
 from storage.store import ArtifactStore
 from tasks.stage import execute
 from tests.conftest import RUNTIME, Bench
@@ -129,6 +131,28 @@ def test_the_dataset_is_counted_before_it_is_read_and_after(
     (before,), (after,) = (make_plan(experiment, place).datasets for place in (store, bench.store))
     assert before["counts"] == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
     assert {name: after[name] for name in before} == before
+
+
+def as_an_older_version_made_it(store: ArtifactStore, ref: ArtifactRef, classes: list[str]) -> None:
+    """Take out of an image-set what older versions did not write, and give it classes as they read them."""
+    folder, manifest = store.path(ref), store.manifest(ref)
+    summary = {name: value for name, value in manifest.summary.items() if name != "counts"}
+    write_json(folder / "image-set.json", read_json(folder / "image-set.json") | {"classes": classes})
+    files = manifest.files | records_of(folder, [folder / "image-set.json"])
+    manifest.model_copy(update={"summary": summary, "files": files}).write(folder)
+
+
+def test_an_image_set_that_an_older_version_read_otherwise_is_told(
+    experiment: Experiment, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    as_an_older_version_made_it(bench.store, bench.images, ["disc", "frame", "wedge"])
+    make_plan(experiment, bench.store)
+    assert caplog.messages == []
+    as_an_older_version_made_it(bench.store, bench.images, ["eval", "train"])
+    make_plan(experiment, bench.store)
+    (said,) = caplog.messages
+    assert "with 2 classes, 'eval', 'train'; today its folder would be read as 3 classes, 'disc'" in said
+    assert f"taskdistill discard {bench.images.short} --with-dependents" in said
 
 
 def test_of_several_older_artifacts_the_nearest_says_what_changed(experiment: Experiment, bench: Bench) -> None:

@@ -100,3 +100,5 @@ def test_a_dataset_is_described_in_a_line() -> None:
     assert described(counts) == (
         "2 classes, images: train 99, val 10, test 3; for training from 9 of 'dog' to 90 of 'cat'"
     )
+    counts["dog"]["train"] = 90
+    assert described(counts).endswith("test 3; for training 90 of each class")

@@ -128,5 +128,10 @@ def test_a_label_of_test_that_train_lacks_is_refused_by_name() -> None:
         check_splits(named, ["cat", "cow", "dog"])
 
 
+def test_a_dataset_without_images_to_learn_from_is_refused() -> None:
+    with pytest.raises(DatasetError, match="no image is in a train split, all are in test, val: name the one to learn"):
+        check_splits(images("cat", 3, "test") + images("cat", 3, "val"), ["cat", "dog"])
+
+
 def test_two_training_images_a_class_are_enough() -> None:
     check_splits(images("cat", 2, "train") + images("dog", 2, "train") + images("dog", 1, "val"), ["cat", "dog"])
