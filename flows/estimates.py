@@ -12,6 +12,7 @@ from configs.models import Backbone
 from flows.older_datasets import warn_of_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
 from tasks.stage import Stage
 
@@ -27,6 +28,8 @@ _VIEW_BYTES = 100
 _PICTURE_BYTES = 60_000
 _EMBEDDING_WIDTH = 768
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
+_MAX_COMPARED = 20_000
+"""Images among which contradicting labels are looked for at once; of more, ingest does it, as files must be read."""
 _OF_IMAGES = ("image-set", "features", "logits", "embeddings")
 """Kinds that hold a row for each image of a set."""
 
@@ -81,6 +84,8 @@ class Sizes:
     def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
         """Check the dataset as ingest will before it decodes an image, and add up its files."""
         dataset = open_dataset(config)
+        if len(dataset.candidates) <= _MAX_COMPARED:
+            dataset = settle(dataset, config.contradictions)
         self._datasets[ref] = dataset.summary()
         self._num_images[ref], self._num_classes = len(dataset.candidates), len(dataset.classes)
         self._num_train = sum(candidate.split == "train" for candidate in dataset.candidates)

@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.data import IngestConfig
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder, some
 from tasks.data.layout import Layout, Parts, decide
-from tasks.data.left_out import EMPTY_FOLDER, NO_CLASS, Contents, contents
+from tasks.data.left_out import EMPTY_FOLDER, NO_CLASS, Contents, by_reason, contents
 from tasks.data.names import normal
 from tasks.data.split_names import explained, meaning
 
@@ -19,6 +19,12 @@ def list_images(config: IngestConfig) -> Listing:
     """Return every picture of the folder with its class and split; DatasetError where the layout is doubtful."""
     folder = dataset_folder(config)
     found = contents(folder)
+    if not found.pictures:
+        others = ", ".join(f"{reason} {count}" for reason, count in by_reason(found.left_out).items())
+        raise DatasetError(
+            f"{folder} holds no pictures ({others or 'it is empty'}): set data.path to the folder of your images; "
+            "archives must be unpacked first"
+        )
     paths = [tuple(path.split("/")) for path in found.pictures]
     layout = decide(folder, paths, config.layout)
     in_class = [path for path in paths if len(path) > layout.num_levels]

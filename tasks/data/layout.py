@@ -49,7 +49,10 @@ class Layout(NamedTuple):
 def decide(folder: Path, paths: Sequence[Parts], stated: str = "by-names") -> Layout:
     """Return how the pictures with these paths are laid out; DatasetError where it is doubtful, or neither form."""
     if not any(len(path) > 1 for path in paths):
-        raise DatasetError(f"{folder} holds no class folders: expected class/file.jpg or train/class/file.jpg below it")
+        raise DatasetError(
+            f"{folder} holds no class folders: expected class/file.jpg or train/class/file.jpg below it, or a table of "
+            "labels (--set data.form=table)"
+        )
     layout = _by_names(folder, paths) if stated == "by-names" else _as_stated(folder, paths, stated)
     _refuse_splits_without_classes(folder, paths, layout)
     _refuse_without_class(folder, paths, layout)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.stages import ProbeSettings
 from flows.planning import make_plan
@@ -13,6 +14,7 @@ from flows.running import run_plan
 from storage.files import read_json, write_json
 from storage.manifest import ArtifactRef, records_of
 from storage.store import ArtifactStore
+from tasks.data.candidates import DatasetError
 from tasks.stage import execute
 from tests.conftest import RUNTIME, Bench
 from tests.flows.conftest import quietly
@@ -131,6 +133,18 @@ def test_the_dataset_is_counted_before_it_is_read_and_after(
     (before,), (after,) = (make_plan(experiment, place).datasets for place in (store, bench.store))
     assert before["counts"] == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
     assert {name: after[name] for name in before} == before
+
+
+def test_contradicting_labels_are_refused_before_anything_runs(
+    experiment: Experiment, store: ArtifactStore, shapes_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(shapes_folder, tmp_path / "copy")
+    shutil.copy(folder / "train/disc/000.png", folder / "train/wedge/disc.png")
+    wrong = experiment.model_copy(update={"data": IngestConfig(path=str(folder))})
+    with pytest.raises(DatasetError, match=r"2 images in 1 groups of identical files carry contradicting labels"):
+        make_plan(wrong, store)
+    dropped = experiment.model_copy(update={"data": IngestConfig(path=str(folder), contradictions="drop")})
+    assert make_plan(dropped, store).datasets[0]["splits"] == {"train": 23, "val": 12, "test": 12}
 
 
 def as_an_older_version_made_it(store: ArtifactStore, ref: ArtifactRef, classes: list[str]) -> None:

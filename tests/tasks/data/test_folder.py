@@ -186,6 +186,14 @@ def test_a_folder_without_class_folders_is_refused_with_what_was_expected(tmp_pa
         listed(tmp_path, "1.jpg", "2.jpg")
 
 
+@pytest.mark.parametrize(
+    ("files", "found"), [([], "it is empty"), (["photos.zip", "a/b.txt", ".x"], "not an image 2, hidden 1")]
+)
+def test_a_folder_without_pictures_is_refused_with_what_it_holds(tmp_path: Path, files: list[str], found: str) -> None:
+    with pytest.raises(DatasetError, match=rf"holds no pictures \({found}\): .* archives must be unpacked first"):
+        listed(tmp_path, *files)
+
+
 def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="has split folders but no class folders in them"):
         listed(tmp_path, "train/1.jpg", "test/2.jpg")

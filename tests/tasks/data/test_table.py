@@ -215,6 +215,11 @@ def test_a_pipe_is_no_table_and_no_image(folder: Path) -> None:
         said_of(folder, b"path,label\npipe,cat\n")
 
 
+def test_how_folders_are_laid_out_cannot_be_stated_of_a_table() -> None:
+    with pytest.raises(ValueError, match=r"data.layout says how folders are read, and form 'table' names each image"):
+        IngestConfig(path="photos", form="table", table="t.csv", layout="class")
+
+
 # --- masks ---------------------------------------------------------------------------------------------------------
 
 
