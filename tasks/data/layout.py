@@ -182,20 +182,17 @@ def _refuse_without_class(folder: Path, paths: Sequence[Parts], layout: Layout) 
 
 def _refuse_repeated_folders(folder: Path, paths: Sequence[Parts], layout: Layout) -> None:
     """Raise DatasetError where the classes hold only folders, and the same ones: then these are the classes."""
-    deeper = [
-        (normal(path[layout.class_level]), path[layout.num_levels : -1])
-        for path in paths
-        if len(path) > layout.num_levels
-    ]
-    flat = {label for label, folders in deeper if not folders}
-    num_classes = len({label for label, _ in deeper})
+    start = layout.num_levels
+    in_classes = [(normal(path[layout.class_level]), path[start:-1]) for path in paths if len(path) > start]
+    flat = {label for label, folders in in_classes if not folders}
+    num_classes = len({label for label, _ in in_classes})
     for depth in (0, 1):
         inside: dict[str, set[str]] = defaultdict(set)
-        for label, folders in deeper:
+        for label, folders in in_classes:
             if len(folders) > depth and label not in flat:
                 inside[label].add(folders[depth])
         alike = _with_repeated(inside)
-        if (len(alike) > 1 and 2 * len(alike) >= num_classes) or (num_classes == 1 and alike):
+        if alike and 2 * len(alike) >= num_classes and (len(alike) > 1 or num_classes == 1):
             form = {None: "class", 0: "split/class", 1: "class/split"}[layout.split_level]
             raise DatasetError(
                 f"{folder}: the folders {some(alike)} would be the classes, but what they hold "
