@@ -2,28 +2,50 @@
 
 A digest is taken once by reading every byte; afterwards a file whose size and modification time are unchanged is not
 read again. The digest of a folder covers the relative paths and contents of all its files, so it is the same wherever
-the folder lies. Hidden files are left out: desktop programs write them unasked.
+the folder lies. Hidden files are left out: desktop programs write them unasked; so is what storage.tree says cannot
+be read as a file.
 """
 
 import errno
 import hashlib
 import logging
-import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import NotInStoreError
+from storage.errors import NotInStoreError, SourceError
 from storage.files import read_json, sha256_of, write_json
+from storage.tree import unreadable, walk
 
 log = logging.getLogger(__name__)
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that is not hidden, links followed, in a fixed order."""
-    for base, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(base, name) for name in sorted(names) if not name.startswith("."))
+    """Every regular file below `folder` that is not hidden, links followed, in a fixed order. SourceError where
+    something cannot be looked into; NotInStoreError, after all files, where links lead to nothing.
+    """
+    dead = []
+    for entry in walk(folder):
+        if entry.kind == "file":
+            yield folder / entry.path
+        elif entry.kind == "dead link":
+            dead.append(entry.path)
+    if dead:
+        others = f" (and {len(dead) - 1} more: fetch what they lead to, as by 'git annex get' or 'dvc pull')"
+        raise NotInStoreError(
+            f"{folder / dead[0]} is a link to nothing: repair or remove it{others if len(dead) > 1 else ''}"
+        )
+
+
+def content_digest(file: Path) -> str:
+    """Return the SHA-256 of a user's file; SourceError where it cannot be read, or is a pipe or a device."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise SourceError(f"{file} is a pipe, a device or a folder: only regular files are read")
+        return sha256_of(file)
+    except OSError as error:
+        raise unreadable(file, error) from error
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
@@ -60,7 +82,7 @@ class SourceDigests:
         status = file.stat()
         if known and known[:2] == [status.st_size, status.st_mtime_ns]:
             return known
-        return [status.st_size, status.st_mtime_ns, sha256_of(file)]
+        return [status.st_size, status.st_mtime_ns, content_digest(file)]
 
 
 def _remember(record: Path, now: dict[str, list[Any]]) -> None:
