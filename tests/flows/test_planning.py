@@ -122,10 +122,9 @@ def test_a_seed_that_never_was_is_new_also_where_what_it_starts_from_has_changed
 
 
 def test_what_blends_need_is_new_where_only_photographs_were_used(
-    experiment: Experiment, finished: ArtifactStore, tmp_path: Path
+    experiment: Experiment, finished: ArtifactStore
 ) -> None:
-    (tmp_path / "mixer").mkdir()
-    generator = GeneratorModel(folder=str(tmp_path / "mixer"))
+    generator = GeneratorModel(folder=str(Path(__file__).parents[2] / "tasks/miniature/weights/mixer"))
     blends = experiment.model_copy(update={"synthetic_images": "blends", "generator": generator})
     plan = {name: what for name, what in said(blends, finished).items() if name not in PROBED}
     assert {"extract-teacher-synthetic", "precompute-synthetic", "distill-synthetic-seed0"} < plan.keys()
