@@ -33,7 +33,8 @@ def run(config: EvaluateConfig, job: Job) -> Summary:
     teacher = TeacherOutputs(job.inputs["teacher"]) if "teacher" in job.inputs else None
     if teacher:
         teacher.require(images=images.fingerprint, classes=images.classes)
-    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(), model.preprocessing)
+    decoded = DecodedImages(images, cache_mb=0, decode_mb=job.runtime.decode_memory_mb)
+    source = ViewSource(decoded, ViewSettings(), model.preprocessing)
     summary: Summary = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "scores": {}}
     for split in config.splits:
         rows = images.rows_of(split)

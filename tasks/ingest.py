@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.choices import DATASET_FORMS, load
@@ -21,9 +22,13 @@ from storage.image_set import ImageRow, finish, write_shard
 from storage.sources import tree_digest, visible_files
 from storage.tables import DUPLICATES, SOURCE_FILES, write_table
 from tasks.data.batches import prefetch
+from tasks.data.brightness import Seen, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
-from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
+from tasks.data.decode import check_mask, header_size
+from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.data.survey import survey
 from tasks.stage import Job, Summary
 
 log = logging.getLogger(__name__)
@@ -39,6 +44,7 @@ class Read(NamedTuple):
     sha256: str
     row: ImageRow | None
     reason: str = ""
+    seen: Seen | None = None
 
 
 def run(config: IngestConfig, job: Job) -> Summary:
@@ -55,7 +61,7 @@ def run(config: IngestConfig, job: Job) -> Summary:
     done = 0
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
-        if not note.is_file():
+        if not _has_seen(note):
             write_json(note, _write_shard(config, job, number, shard, classes))
         done += len(shard)
         job.report("images", done, len(candidates))
@@ -66,7 +72,9 @@ def run(config: IngestConfig, job: Job) -> Summary:
     duplicates = _duplicates(kept, files)
     write_table(job.draft / "files.parquet", SOURCE_FILES, files)
     write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    counts = finish(job.draft, classes=classes, num_shards=len(shards))
+    seen = {file["id"]: Seen(**file["seen"]) for file in files if file["seen"]}
+    levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept}, config)
+    counts = finish(job.draft, classes=classes, num_shards=len(shards), levels=levels)
     shutil.rmtree(notes)
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
     return counts | {
@@ -74,7 +82,13 @@ def run(config: IngestConfig, job: Job) -> Summary:
         "quarantined": len(quarantined),
         "quarantined_first": dict(itertools.islice(quarantined.items(), 10)),
         "duplicates_across_splits": len(duplicates),
+        **brightness,
     }
+
+
+def _has_seen(note: Path) -> bool:
+    """Whether a shard's note is there, and says what was seen of its images: those of older versions do not."""
+    return note.is_file() and all("seen" in file for file in read_json(note))
 
 
 def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -93,14 +107,16 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 def _write_shard(
     config: IngestConfig, job: Job, number: int, shard: Sequence[Candidate], classes: Sequence[str]
-) -> list[dict[str, str | None]]:
+) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
     labels = {name: label for label, name in enumerate(classes)}
-    files: list[dict[str, str | None]] = []
+    memory = DecodeMemory(job.runtime.decode_memory_mb)
+    files: list[dict[str, Any]] = []
 
     def rows() -> Iterator[ImageRow]:
-        for found in prefetch(lambda c: _read(config, c, labels[c.label]), shard, workers=job.runtime.workers):
-            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None})
+        for found in prefetch(lambda c: _read(config, c, labels[c.label], memory), shard, workers=job.runtime.workers):
+            seen = found.seen._asdict() if found.seen else None
+            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
             if found.row:
                 yield found.row
 
@@ -108,7 +124,7 @@ def _write_shard(
     return files
 
 
-def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
+def _read(config: IngestConfig, candidate: Candidate, label: int, memory: DecodeMemory) -> Read:
     data = candidate.path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
@@ -118,26 +134,25 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
                 f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
-        height, width, _ = decode_rgb(data).shape
-        mask = _read_mask(candidate, (height, width))
+        (height, width), seen = look_at(data, memory)
+        mask = _read_mask(candidate, (width, height), memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
-    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label, mask))
+    except DecodeMemoryError as error:
+        raise DecodeMemoryError(f"{candidate.id}: {error}") from None
+    row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
+    return Read(candidate.id, sha256, row, seen=seen)
 
 
-def _read_mask(candidate: Candidate, size: tuple[int, int]) -> bytes | None:
-    """Return the bytes of an image's label map; UnreadableImageError where it is none, or of another size."""
+def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory) -> bytes | None:
+    """Return the bytes of an image's label map; UnreadableImageError where it is none, or not of this width, height."""
     if candidate.mask is None:
         return None
     mask = candidate.mask.read_bytes()
     try:
-        found = mask_size(mask)
+        check_mask(mask, size, memory=memory)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error
-    if found != size:
-        raise UnreadableImageError(
-            f"its mask is {found[1]}x{found[0]} pixels, the upright image {size[1]}x{size[0]}: they must be equal"
-        )
     return mask
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.decode import UnreadableImageError, decode_rgb, header_size
+from storage.image_set import Levels
+from tasks.data.decode import decode_rgb, header_size
+from tasks.data.opening import UnreadableImageError
 
 # Two rows of three pixels, all different: red, green, blue / white, black, grey.
 COLOURS = np.asarray([[(255, 0, 0), (0, 255, 0), (0, 0, 255)], [(255, 255, 255), (0, 0, 0), (128, 128, 128)]], np.uint8)
