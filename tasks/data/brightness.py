@@ -17,8 +17,8 @@ from tasks.data.levels import stated_white
 from tasks.data.opening import open_picture
 from tasks.functional.views import Pixels
 
-GRID = 64
-"""Rows and columns, about, of the pixels whose mean and spread are taken."""
+GRID = 16
+"""Rows and columns, at least, of the pixels whose mean and spread are taken."""
 
 
 Kind = Literal["bytes", "scaled", "integers", "floats"]
@@ -112,4 +112,5 @@ def _is_constant(pixels_NC: Values) -> bool:
 
 
 def _spread(grid_NC: Values) -> float:
+    """Return the standard deviation of the channel in which it is largest."""
     return float(grid_NC.std(axis=0, dtype=np.float64).max())

@@ -72,7 +72,7 @@ def bytes_to_decode(picture: ImageFile) -> int:
     planes = 2 if deep and stored == 4 and picture.mode not in ("I", "F") else 1
     loading = (planes - 1) * stored + stored + _beside(picture)
     converting = planes * stored + max(stored, _ARRAY)
-    in_strips = min(pixels, STRIP_PIXELS) * (96 if deep else 16)
+    in_strips = min(pixels, STRIP_PIXELS) * (32 * len(picture.getbands()) if deep else 16)
     return pixels * max(loading, converting) + in_strips
 
 
@@ -88,7 +88,8 @@ def _beside(picture: ImageFile) -> int:
             return 12
         case "JPEG2000":  # whole numbers of 32 bits
             return 4 * bands + 4
-        case "TIFF":  # one strip may be all of the image
+        case "TIFF" if any(tile.codec_name == "libtiff" for tile in picture.tile):
+            # One strip may be all of the image.
             return 8 if is_deep(picture) else 4
         case "PPM":  # decoded by Python, and copied once
             return 9

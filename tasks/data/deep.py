@@ -102,7 +102,7 @@ def strip(picture: Image.Image, rows: slice) -> Image.Image:
 def tag_of(picture: ImageFile, number: int) -> Any:
     """Return a tag of a TIFF, the largest where it has several values; None where there is none."""
     value = picture.tag_v2.get(number) if isinstance(picture, TiffImageFile) else None
-    return max(value) if isinstance(value, tuple) else value
+    return max(value, default=None) if isinstance(value, tuple) else value
 
 
 def _largest_alpha(picture: DeepPicture) -> int:

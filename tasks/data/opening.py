@@ -22,6 +22,14 @@ BROKEN = (
 """What Pillow's decoders raise on damaged files."""
 
 
+_NO_IMAGES = {
+    b"version https://git-lfs": "a Git LFS pointer in place of an image: run 'git lfs pull' in the dataset",
+    b"<!doctype html": "a web page in place of an image: download it again",
+    b"<html": "a web page in place of an image: download it again",
+}
+"""How files begin that programs leave where an image should be -> what to say of them."""
+
+
 class UnreadableImageError(ValueError):
     """Bytes that are no image we can use; the message is the reason."""
 
@@ -33,6 +41,12 @@ def open_picture(data: bytes) -> ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise UnreadableImageError(f"not an image of a format we read ({', '.join(FORMATS)})") from error
+        raise UnreadableImageError(_reason(data)) from error
     except BROKEN as error:
         raise UnreadableImageError(f"not an image: {error}") from error
+
+
+def _reason(data: bytes) -> str:
+    begin = data[:64].lstrip().lower()
+    known = (reason for start, reason in _NO_IMAGES.items() if begin.startswith(start))
+    return next(known, f"not an image of a format we read ({', '.join(FORMATS)})")
