@@ -18,7 +18,7 @@ from tasks.data.opening import open_picture
 from tasks.functional.views import Pixels
 
 GRID = 16
-"""Rows and columns, at least, of the pixels whose mean and spread are taken."""
+"""Rows and columns, at most, of the pixels whose mean and spread are taken."""
 
 
 Kind = Literal["bytes", "scaled", "integers", "floats"]
@@ -71,11 +71,10 @@ def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], Seen]:
 
 
 def _seen_bytes(pixels_HW3: Pixels) -> Seen:
-    grid_NC = _grid(pixels_HW3)
-    is_constant = _is_constant(grid_NC) and _is_constant(pixels_HW3.reshape(-1, 3))
-    return Seen(
-        "bytes", float(grid_NC.min()), float(grid_NC.max()), 0.0, float(grid_NC.mean()), _spread(grid_NC), is_constant
-    )
+    grid_NC = _grid(pixels_HW3).astype(np.float64)
+    low_C, high_C = grid_NC.min(axis=0).tolist(), grid_NC.max(axis=0).tolist()
+    is_constant = low_C == high_C and _is_constant(pixels_HW3)
+    return Seen("bytes", min(low_C), max(high_C), 0.0, *_mean_and_spread(grid_NC), is_constant)
 
 
 def _seen_deep(deep: DeepPicture, stated: float) -> Seen:
@@ -90,7 +89,7 @@ def _seen_deep(deep: DeepPicture, stated: float) -> Seen:
         grids.append(_grid(values)[:, : deep.num_colours])
     low_C, high_C = np.min(lowest, axis=0), np.max(highest, axis=0)
     grid_NC = np.concatenate(grids).astype(np.float64)
-    found = np.asarray([low_C.min(), high_C.max(), stated, grid_NC.mean(), _spread(grid_NC)], np.float64)
+    found = np.asarray([low_C.min(), high_C.max(), stated, *_mean_and_spread(grid_NC)], np.float64)
     kind: Kind = "floats" if deep.is_float else "integers"
     if deep.white is not None:
         kind, found = "scaled", found * (255 / deep.white)
@@ -103,14 +102,17 @@ def _seen_deep(deep: DeepPicture, stated: float) -> Seen:
 def _grid(values: Values) -> Values:
     """Return some pixels of an image, [N, C], in rows and columns spread over it."""
     height, width = values.shape[:2]
-    grid = values[:: max(1, height // GRID), :: max(1, width // GRID)]
+    grid = values[:: -(-height // GRID), :: -(-width // GRID)]
     return grid.reshape(grid.shape[0] * grid.shape[1], -1)
 
 
-def _is_constant(pixels_NC: Values) -> bool:
-    return bool((pixels_NC == pixels_NC[0]).all())
+def _is_constant(pixels_HW3: Pixels) -> bool:
+    height, width, _ = pixels_HW3.shape
+    return all(bool((pixels_HW3[rows] == pixels_HW3[0, 0]).all()) for rows in strips_of(width, height))
 
 
-def _spread(grid_NC: Values) -> float:
-    """Return the standard deviation of the channel in which it is largest."""
-    return float(grid_NC.std(axis=0, dtype=np.float64).max())
+def _mean_and_spread(grid_NC: Values) -> tuple[float, float]:
+    """Return the mean of all channels, and the standard deviation of the one in which it is largest."""
+    mean_C = grid_NC.mean(axis=0)
+    variance_C = ((grid_NC - mean_C) ** 2).mean(axis=0)
+    return float(mean_C.mean()), float(variance_C.max()) ** 0.5

@@ -118,7 +118,7 @@ from PIL import Image
 from storage.image_set import Levels
 from tasks.data.decode import decode_rgb
 from tasks.data.decode_memory import bytes_to_decode
-from tasks.data.opening import open_picture
+from tasks.data.opening import FORMATS, open_picture
 from tests.deep_files import png_16, tiff
 
 SIDE = 1200
@@ -148,7 +148,6 @@ files = {
     "GIF": encoded(picture.convert("P"), "GIF"),
     "WebP": encoded(picture, "WEBP", method=0),
     "WebP without loss": encoded(picture, "WEBP", lossless=True, method=0, quality=0),
-    "AVIF": encoded(picture, "AVIF", speed=10, subsampling="4:4:4"),
     "JPEG 2000": encoded(picture.crop((0, 0, SIDE, SIDE // 2)), "JPEG2000"),
     "TIFF in one strip": encoded(picture, "TIFF", compression="tiff_lzw", strip_size=2**30),
     "TIFF of 32 bits": tiff(grey.astype(np.int32)),
@@ -157,6 +156,8 @@ files = {
     "16-bit PNG": png_16(colours),
     "16-bit TIFF": tiff(colours),
 }
+if "AVIF" in FORMATS:  # not with older versions of Pillow
+    files["AVIF"] = encoded(picture, "AVIF", speed=10, subsampling="4:4:4")
 decode_rgb(encoded(Image.new("RGB", (8, 8)), "PNG"))
 found = {}
 for name, data in files.items():
@@ -181,4 +182,4 @@ def test_decoding_takes_no_more_than_is_counted_and_not_much_less() -> None:
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert {name: numbers for name, numbers in found.items() if numbers[0] > numbers[1]} == {}
-    assert {name: numbers for name, numbers in found.items() if numbers[0] < 0.4 * numbers[1]} == {}
+    assert {name: numbers for name, numbers in found.items() if numbers[0] < 0.3 * numbers[1]} == {}
