@@ -165,6 +165,10 @@ class RuntimeConfig(Settings):
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
     fan_out: int = Field(default=1, ge=1, le=1024)
     """Workers that generate, embed, extract and precompute are spread over, through Prefect; 1: where the run is."""
+    decode_memory_mb: int = Field(default=2048, ge=64)
+    """Memory for images while they are decoded, in MiB: as many at once as fit. Images within data.max_megapixels of 80
+    fit alone.
+    """
     image_cache_mb: int = Field(default=1024, ge=0)
     """Memory for images kept decoded between epochs, in MiB."""
     logits_cache_mb: int = Field(default=2048, ge=0)

@@ -33,6 +33,12 @@ class IngestConfig(StageConfig):
     """Images wider or higher than this are set aside: most are mistakes or attacks."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
+    white_level: Annotated[float, AddedLater] = Field(default=0.0)
+    """Images of more than 8 bits: the value that becomes white, such as 4095 for a camera of 12 bits. 0: the least of
+    8, 10, 12, 14, 16, 24 and 32 bits that holds every value in the set (floats: 1.0 where none is above it).
+    """
+    black_level: Annotated[float, AddedLater] = Field(default=0.0)
+    """Images of more than 8 bits: the value that becomes black, and all below it; scans may have negative ones."""
 
     @model_validator(mode="after")
     def _table_is_named(self) -> Self:
@@ -42,6 +48,15 @@ class IngestConfig(StageConfig):
             )
         if self.form == "table" and self.layout != "by-names":
             raise ValueError("data.layout says how folders are read, and form 'table' names each image: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _white_is_above_black(self) -> Self:
+        if self.white_level != 0 and self.white_level <= self.black_level:
+            raise ValueError(
+                f"data.white_level is {self.white_level:g} and data.black_level {self.black_level:g}: white must be "
+                "the larger value"
+            )
         return self
 
 

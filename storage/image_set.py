@@ -1,13 +1,14 @@
 """Kind image-set: encoded images in Parquet shards, each with label, mask, split, parents and seed.
 
     shards/00000.parquet ...   rows in id order, image bytes as they came
-    image-set.json             classes, rows of each shard, counts; written last
+    image-set.json             classes, rows of each shard, counts, levels; written last
 
 Random access: a row group holds at most 512 KiB of images, or one image if larger, so that reading one image of a
 shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and
 every page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and
 re-encoded: nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits
-are resolved when decoding.
+are resolved when decoding. How values of more than 8 bits become 8 is a property of the set, never of one image:
+`levels` stand in the index of each set that has such images, and of no other.
 """
 
 import itertools
@@ -65,6 +66,14 @@ class ImageRow(NamedTuple):
     seed: int | None = None
 
 
+class Levels(NamedTuple):
+    """The values of images of more than 8 bits that become 0 and 255, where the file itself does not say."""
+
+    black: float
+    white: float
+    white_of_floats: float
+
+
 def shard_path(folder: Path, shard: int) -> Path:
     return folder / "shards" / f"{shard:05d}.parquet"
 
@@ -114,7 +123,7 @@ def _row_groups(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
         yield group
 
 
-def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str, Any]:
+def finish(folder: Path, *, classes: Sequence[str], num_shards: int, levels: Levels | None = None) -> dict[str, Any]:
     """Write the index of a set whose shards are all there; returns its counts for the manifest."""
     sizes, splits = [], Counter[str]()
     for shard in range(num_shards):
@@ -122,7 +131,8 @@ def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str
         sizes.append(len(column))
         splits.update(column)
     counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}
-    write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes})
+    scale = {"levels": levels._asdict()} if levels else {}
+    write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes} | scale)
     return counts
 
 
@@ -152,7 +162,8 @@ class ImageSet:
     """A finished image-set, open for reading from any number of threads.
 
     Everything but the images is held in memory: `ids`, `labels` (int64, -1 where there is none), `splits`, `heights`,
-    `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes.
+    `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes. `levels` say how values
+    of more than 8 bits are scaled; None where no image has more, and in sets older than this field.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -162,6 +173,7 @@ class ImageSet:
         self.fingerprint = folder.name
         self.classes: list[str] = index["classes"]
         _check_order(folder, self.classes)
+        self.levels = Levels(**index["levels"]) if "levels" in index else None
         self._first_rows = np.cumsum([0, *index["shards"]])
         table = pa.concat_tables([self._index_of(shard) for shard in range(len(index["shards"]))])
         if table.num_rows != index["images"]:

@@ -86,7 +86,7 @@ def _taught(config: DistillConfig, images: ImageSet, role: str, preprocessing: P
     logits = TeacherOutputs(job.inputs[role])
     logits.require(images=images.fingerprint, views=config.views.identity())
     rows = images.rows_of("train")
-    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb)
+    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb, decode_mb=job.runtime.decode_memory_mb)
     return Taught(
         source=ViewSource(decoded, config.views, preprocessing),
         cache=ViewCache(logits, [images.ids[row] for row in rows], budget_mb=job.runtime.logits_cache_mb),

@@ -41,7 +41,8 @@ def run(config: EvaluateConfig, job: Job) -> Summary:
     device = device_of(job.runtime)
     on_device(model, device)
     teacher = _teacher(job, images)
-    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(), model.preprocessing)
+    decoded = DecodedImages(images, cache_mb=0, decode_mb=job.runtime.decode_memory_mb)
+    source = ViewSource(decoded, ViewSettings(), model.preprocessing)
     scores: dict[str, Scores] = {}
     for split in config.splits:
         found = predict(model, problem, source, images.rows_of(split), job.runtime, device)

@@ -43,7 +43,7 @@ class Extraction(ChunkUnits[ExtractConfig]):
         config, runtime = self.config, self.job.runtime
         device = device_of(runtime)
         encoder = on_device(self.encoder, device)
-        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, encoder.preprocessing)
         with autocast(device, config.precision):
             return show_all(encoder.summarise, source, self.writer, self.chunks(numbers), device, self.job)

@@ -20,13 +20,17 @@ from storage.sources import content_digest, tree_digest, visible_files
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
 from tasks.data.batches import prefetch
+from tasks.data.brightness import Seen, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
 from tasks.data.counts import described, warnings
 from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
-from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
+from tasks.data.decode import check_mask, header_size
+from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.left_out import by_reason
+from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
+from tasks.data.survey import survey
 from tasks.stage import Job, Summary
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,7 @@ class Read(NamedTuple):
     sha256: str
     row: ImageRow | None
     reason: str = ""
+    seen: Seen | None = None
 
 
 def run(config: IngestConfig, job: Job) -> Summary:
@@ -61,7 +66,7 @@ def run(config: IngestConfig, job: Job) -> Summary:
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
-        if found is None or not is_shard_whole(job.draft, number, _kept_ids(found)):
+        if found is None or not _has_seen(found) or not is_shard_whole(job.draft, number, _kept_ids(found)):
             found = _write_shard(config, job, number, shard, dataset.classes)
             write_json(note, found)
         files += found
@@ -70,9 +75,11 @@ def run(config: IngestConfig, job: Job) -> Summary:
 
     _check_unchanged(config, job, files)
     kept = _check_quarantine(config, dataset, files)
+    seen = {file["id"]: Seen(**file["seen"]) for file in files if file["seen"]}
+    levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept.candidates}, config)
     summary = _write_tables(job, kept, files)
-    counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards))
-    return summary | counts
+    counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
+    return summary | counts | brightness
 
 
 def _write_tables(job: Job, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
@@ -93,6 +100,11 @@ def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
     return [file["id"] for file in files if not file["quarantined"]]
 
 
+def _has_seen(files: Sequence[dict[str, Any]]) -> bool:
+    """Whether a shard's note says what was seen of its images: those of older versions do not."""
+    return all("seen" in file for file in files)
+
+
 def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     """Cut the candidates into shards by the size of their files, which is known without reading them."""
     shard: list[Candidate] = []
@@ -109,14 +121,16 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 def _write_shard(
     config: IngestConfig, job: Job, number: int, shard: Sequence[Candidate], classes: Sequence[str]
-) -> list[dict[str, str | None]]:
+) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
     labels = {name: label for label, name in enumerate(classes)}
-    files: list[dict[str, str | None]] = []
+    memory = DecodeMemory(job.runtime.decode_memory_mb)
+    files: list[dict[str, Any]] = []
 
     def rows() -> Iterator[ImageRow]:
-        for found in prefetch(lambda c: _read(config, c, labels[c.label]), shard, workers=job.runtime.workers):
-            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None})
+        for found in prefetch(lambda c: _read(config, c, labels[c.label], memory), shard, workers=job.runtime.workers):
+            seen = found.seen._asdict() if found.seen else None
+            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
             if found.row:
                 yield found.row
 
@@ -124,7 +138,7 @@ def _write_shard(
     return files
 
 
-def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
+def _read(config: IngestConfig, candidate: Candidate, label: int, memory: DecodeMemory) -> Read:
     data = _bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
@@ -134,11 +148,14 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
                 f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
-        height, width, _ = decode_rgb(data).shape
-        mask = _read_mask(candidate, (height, width))
+        (height, width), seen = look_at(data, memory)
+        mask = _read_mask(candidate, (width, height), memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
-    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label, mask))
+    except DecodeMemoryError as error:
+        raise DecodeMemoryError(f"{candidate.id}: {error}") from None
+    row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
+    return Read(candidate.id, sha256, row, seen=seen)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -148,19 +165,15 @@ def _bytes_of(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def _read_mask(candidate: Candidate, size: tuple[int, int]) -> bytes | None:
-    """Return the bytes of an image's label map; UnreadableImageError where it is none, or of another size."""
+def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory) -> bytes | None:
+    """Return the bytes of an image's label map; UnreadableImageError where it is none, or not of this width, height."""
     if candidate.mask is None:
         return None
     mask = _bytes_of(candidate.mask)
     try:
-        found = mask_size(mask)
+        check_mask(mask, size, memory=memory)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error
-    if found != size:
-        raise UnreadableImageError(
-            f"its mask is {found[1]}x{found[0]} pixels, the upright image {size[1]}x{size[0]}: they must be equal"
-        )
     return mask
 
 

@@ -360,7 +360,7 @@ def test_a_mask_is_kept_as_it_came_beside_its_image(folder: Path, run: Run, stor
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (Image.new("L", (16, 8)), "its mask is 16x8 pixels, the upright image 16x16"),
+        (Image.new("L", (16, 8)), "its mask 000.png: it is 16x8 pixels, the upright image 16x16"),
         (Image.new("RGB", (16, 16)), "one 8-bit channel or a palette, found PNG RGB"),
     ],
     ids=["another size", "colours"],
