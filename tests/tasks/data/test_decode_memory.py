@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs.base import RuntimeConfig
+from configs.data import IngestConfig
 from tasks.data.decode import decode_rgb
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError, bytes_to_decode
 from tasks.data.opening import open_picture
@@ -55,7 +57,7 @@ def test_as_many_go_at_once_as_fit_and_no_more(picture: Image.Image) -> None:
 
 def test_two_that_fit_together_go_together(picture: Image.Image) -> None:
     memory = DecodeMemory(64)
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=60)
 
     def meet(_: int) -> None:
         with memory.room_for(32 * MIB, picture):
@@ -78,10 +80,11 @@ def test_a_large_image_is_not_passed_by_small_ones_for_ever(picture: Image.Image
         for name, megabytes in (("large", 60), ("small", 10)):  # the small one would fit at once
             threads.append(threading.Thread(target=take, args=(name, megabytes)))
             threads[-1].start()
-            time.sleep(0.02)
+            while len(memory._waiting) < len(threads):
+                time.sleep(0.001)
         assert order == []
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert order == ["large", "small"]
 
 
@@ -108,6 +111,14 @@ def test_a_small_file_of_many_pixels_is_counted_by_its_pixels() -> None:
     bomb = open_picture(png_16(np.zeros((1, 1), np.uint16)))
     bomb._size = (8888, 8888)
     assert 390e6 < bytes_to_decode(bomb) < 600e6
+
+
+def test_every_image_within_the_default_limits_fits_alone() -> None:
+    """JPEG 2000 with alpha takes most; the limits are 80 megapixels and 2048 MiB."""
+    largest = open_picture(encoded(Image.new("RGBA", (8, 8)), "JPEG2000"))
+    largest._size = (8944, 8944)
+    assert largest.width * largest.height <= IngestConfig().max_megapixels * 1e6
+    assert bytes_to_decode(largest) <= RuntimeConfig().decode_memory_mb * MIB
 
 
 MEASURE = """
@@ -171,6 +182,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="the kernel cannot measure the peak of a part of a run")
 def test_decoding_takes_no_more_than_is_counted_and_not_much_less() -> None:
     """In a process of its own; large blocks go back to the system once they are freed, so each image is measured."""

@@ -130,9 +130,9 @@ def test_the_size_of_an_animation_of_a_huge_canvas_is_told_without_making_the_ca
     data = bytearray(encoded(Image.new("RGBA", (4, 4)), "WEBP", **two))
     at = data.index(b"VP8X") + 12
     data[at : at + 6] = struct.pack("<I", 16382)[:3] * 2
-    began = time.perf_counter()
+    began = time.process_time()
     assert header_size(bytes(data)) == (16383, 16383)
-    assert time.perf_counter() - began < 0.5  # to fill 2 GB takes longer
+    assert time.process_time() - began < 0.2  # to fill 2 GB takes longer
 
 
 def test_only_the_first_of_many_frames_is_decoded() -> None:
