@@ -12,7 +12,7 @@ from configs.base import StageConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
-from storage.manifest import ArtifactRef, read_recipe
+from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import Stage, external_digests
 
@@ -79,11 +79,11 @@ def _why(
 ) -> tuple[Action, str]:
     if progress := store.progress(ref):
         return "resume", f"at {progress['done']} of {progress['total']} {progress['unit']}"
-    if ref in store.drafts():
+    if store.draft_path(ref).is_dir():
         return "resume", "from the beginning"
     if ref.kind not in recipes:
         # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
-        recipes[ref.kind] = [dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)]
+        recipes[ref.kind] = [dict(_flat(made)) for made in store.recipes(ref.kind)]
     wanted = dict(_flat(recipe))
     alike = [
         other
