@@ -1,31 +1,31 @@
 """The command line. Torch is imported only when there is work, so that help and plan answer in about a second."""
 
-import errno
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.logging import RichHandler
 from rich.table import Table
 
-from configs.errors import UserError
 from configs.loading import SettingsError, load_experiment
+from flows.ending import EndsInWords, stopped_by_signals
 from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
-from flows.printing import AsJson, errors, output, print_json, size_of
+from flows.printing import AsJson, LogOnStderr, errors, output, print_any_character, print_json, print_table, size_of
+from flows.server_commands import commands as server_commands
 from flows.store_commands import commands
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 app = typer.Typer(
+    cls=EndsInWords,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
 app.add_typer(commands)
+app.add_typer(server_commands)
 app.add_typer(miniature_commands, name="miniature")
 
 Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
@@ -36,34 +36,12 @@ Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a l
 
 def main() -> None:
     """Run the command line; errors meant for people are printed without a traceback."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
-    )
+    print_any_character()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogOnStderr()])
     for chatty in ("httpx", "timm", "tasks.stage", "tasks.training"):  # progress is shown by flows.running
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    try:
+    with stopped_by_signals():
         app()
-    except UserError as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        errors.print(
-            f"[bold red]error:[/] the disk is full ({_plain(error)}). Finished artifacts are not affected: free some "
-            "space and run the same command again; it continues where it was",
-            soft_wrap=True,
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command continues where it was")
-        sys.exit(130)
-
-
-def _plain(error: Exception) -> str:
-    return str(error).replace("[", "\\[")
 
 
 @app.command()
@@ -83,13 +61,13 @@ def plan(
     if as_json:
         print_json({"store": str(store.root), "stages": [_step_row(step) for step in steps]})
         return
-    table = Table(title=f"{experiment.name} in {store.root}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("step", "action", "because", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
         size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
         table.add_row(step.name, step.action, step.because, size, step.ref.fingerprint[:12])
-    output.print(table)
+    print_table(f"{experiment.name} in {store.root}", table)
 
 
 @app.command()
@@ -113,11 +91,11 @@ def run(
     if as_json:
         print_json({"scores": score_rows(results, store), "stages": stages})
         return
-    output.print(score_table(results, store, experiment.name))
+    output.print(score_table(results, store, experiment.name), soft_wrap=False)
     students = [result for result in results if result.seed == experiment.seeds[-1]]
     output.print()
     for student in students:
-        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}", soft_wrap=True)
+        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}")
     last = students[-1].artifact.short
     output.print(f"Look at one:  taskdistill show {last}\nName it:      taskdistill label {experiment.name} {last}")
 
@@ -137,9 +115,9 @@ def demo(
     if as_json:
         print_json({"scores": score_rows(done.results, store), "stages": done.stages, "report": str(done.report)})
         return
-    output.print(score_table(done.results, store, f"{done.experiment.name}, world {world}"))
-    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser", soft_wrap=True)
-    output.print("Next:        " + "\n             ".join(next_commands(done.results)), soft_wrap=True)
+    output.print(score_table(done.results, store, f"{done.experiment.name}, world {world}"), soft_wrap=False)
+    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
+    output.print("Next:        " + "\n             ".join(next_commands(done.results)))
 
 
 @app.command()
@@ -181,26 +159,6 @@ def convert_image_mixer(
 
     convert(checkpoint, folder)
     output.print(f"{folder} is a pipeline that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads")
-
-
-@app.command()
-def serve(
-    source: Annotated[str, typer.Argument(help="A preset or YAML file that the forms open with.")] = "",
-    set_: Overrides = [],  # noqa: B006
-    limit: Annotated[int, typer.Option(min=1, help="Runs at the same time; the others wait.")] = 1,
-) -> None:
-    """Offer the pipeline and every single stage to a Prefect server, and run what it asks for; until Ctrl-C."""
-    from flows.serving import serve_all
-
-    serve_all(load_experiment(source, set_) if source else None, limit=limit)
-
-
-@app.command()
-def worker(limit: Annotated[int, typer.Option(min=1, help="Spans at the same time; the others wait.")] = 1) -> None:
-    """Take up parts of stages that runs with runtime.fan_out hand out; one for each GPU, until Ctrl-C."""
-    from flows.worker import work
-
-    work(limit=limit)
 
 
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:

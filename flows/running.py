@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from configs.base import StageConfig
 from configs.choices import nearest
@@ -69,6 +70,8 @@ def run_plan(
 ) -> tuple[list[Evaluated], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage."""
     plan = make_plan(experiment, store, synthetic=synthetic)
+    if not plan.is_complete:
+        store.check_writable()
     check_models(experiment, plan)
     stages: list[dict[str, Any]] = []
     planned = {step.name: step for step in plan.steps}
@@ -104,6 +107,8 @@ def run_steps(
         raise SettingsError(_no_step(name, [step.name for step in planned]))
     steps = [_given(step, inputs or {}, store) for step in steps]
     makers = {step.ref: step for step in planned}
+    if any(step.ref not in store for step in steps):
+        store.check_writable()
     with _held(steps, store):
         for step in steps:
             _check_inputs(step, makers, store)
@@ -112,7 +117,7 @@ def run_steps(
 
 @contextmanager
 def _held(steps: Sequence[Step], store: ArtifactStore) -> Iterator[None]:
-    """Keep `collect` and `discard` from what these steps make and read, where there is anything to do."""
+    """Where there is anything to do, keep `collect` and `discard` from what these steps make and read."""
     if all(step.action == "have" for step in steps):
         yield
         return
@@ -174,11 +179,11 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
     """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
     name = step.name
     if step.action == "have":
-        console.print(f"[green]have[/]   {name}  {step.ref.short}")
+        console.print(Text("have  ", "green"), f"{name}  {step.ref.short}")
         yield lambda unit, done, total: None
         return
     began = time.monotonic()
-    console.print(f"[cyan]{step.action:6s}[/] {name}  {step.ref.short}  {step.because}")
+    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
     with progress(console, INDENT + name) as report:
         yield report
     console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

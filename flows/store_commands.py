@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
 from configs.choices import nearest
 from configs.loading import SettingsError, dump_preset, preset_names
-from flows.printing import AsJson, Reference, output, print_json, size_of
+from flows.planning import how_far
+from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
 from storage.errors import CorruptArtifactError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -39,9 +39,9 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         lineage = _lineage_rows(store, ref)
         print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
         return
-    output.print(f"[bold]{ref}[/]\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    output.print(f"{ref}\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
     for name, record in list(manifest.files.items())[:MAX_FILES]:
-        output.print(f"  {name}  {size_of(record.num_bytes)}", highlight=False, soft_wrap=True)
+        output.print(f"  {name}  {size_of(record.num_bytes)}")
     if len(manifest.files) > MAX_FILES:
         output.print(f"  and {len(manifest.files) - MAX_FILES} more")
     output.print_json(data=manifest.summary)
@@ -49,7 +49,7 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     made_by = manifest.provenance
     output.print(f"\nmade {made_by['made']} on {made_by['host']} by commit {made_by['commit'][:12]}")
     output.print("\nThe preset that makes it again (save it as preset.yaml, then: taskdistill run preset.yaml):\n")
-    output.print(dump_preset(settings), markup=False, highlight=False, soft_wrap=True)
+    output.print(dump_preset(settings))
 
 
 @commands.command(name="list")
@@ -66,7 +66,7 @@ def list_(
     if as_json:
         print_json({"artifacts": rows, "damaged": damaged, "unreadable": store.unreadable()})
         return
-    table = Table(title=str(store.root), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("artifact", "stage", "made (UTC)", "size", "label"):
         table.add_column(column, no_wrap=column != "label")
     for row in sorted(rows, key=lambda row: row["made"]):
@@ -77,13 +77,11 @@ def list_(
             size_of(row["bytes"]),
             row["label"],
         )
-    output.print(table)
+    print_table(str(store.root), table)
     for problem in [*damaged, *store.unreadable()]:
-        output.print(problem, style="red", markup=False, soft_wrap=True)
+        output.print(problem, style="red")
     for ref in store.drafts():
-        at = store.progress(ref)
-        how_far = f"at {at['done']} of {at['total']} {at['unit']}" if at else "at the beginning"
-        output.print(f"unfinished: {ref.short}, {how_far}", soft_wrap=True)
+        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
     output.print(f"Presets: {', '.join(preset_names())}")
 
 
@@ -142,15 +140,15 @@ def verify(
 def _print_verified(found: "Verified") -> None:
     for damage in found.damages:
         where = f"{damage.file}: " if damage.file else ""
-        output.print(f"[red]{damage.ref.short}[/] {escape(where + damage.problem)}", soft_wrap=True)
+        output.print(f"{damage.ref.short} {where}{damage.problem}")
     for problem in found.unreadable:
-        output.print(problem, style="red", markup=False, soft_wrap=True)
+        output.print(problem, style="red")
     output.print(f"{found.num_verified} artifacts verified, {len({damage.ref for damage in found.damages})} damaged")
     if found.num_without_digest:
         output.print(
             f"{found.num_without_digest} were made before manifests had a digest: a changed score or date is not found "
-            "there", soft_wrap=True,
-        )  # fmt: skip
+            "there"
+        )
     if found.damages:
         output.print(
             f"Repair: taskdistill discard {found.damages[0].ref.short} --with-dependents, then the run that made it"
@@ -202,11 +200,11 @@ def collect(
         print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
         return
     for ref, because in found.kept.items():
-        output.print(f"kept  {ref.short}  {because}", markup=False, highlight=False, soft_wrap=True)
+        output.print(f"kept  {ref.short}  {because}")
     for ref in found.goes:
-        output.print(f"goes  {ref.short}", highlight=False)
+        output.print(f"goes  {ref.short}")
     for problem in found.doubts:
-        output.print(f"nothing is removed: {problem}", style="red", markup=False, soft_wrap=True)
+        output.print(f"nothing is removed: {problem}", style="red")
     output.print(f"{len(found.kept)} artifacts kept, {len(found.goes)} {verb}")
 
 

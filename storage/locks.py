@@ -1,4 +1,7 @@
-"""Locks between processes, also of several hosts: flock on a file, which the kernel frees when its holder dies."""
+"""Locks between processes, also of several hosts: flock on a file, which the kernel frees when its holder dies.
+
+Every file that is locked lies in a folder directly below the store's root.
+"""
 
 import fcntl
 import logging
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from storage.errors import StillNeededError
+from storage.root import explained_locks
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +25,18 @@ def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
             if not wait:
                 raise StillNeededError(f"{busy}: wait for it")
             log.info("%s; waiting for it", busy)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _flock(file, fcntl.LOCK_EX)
         yield
 
 
 def take(file: IO[str]) -> bool:
     """Take the lock of an open file until it is closed; False where another process has it."""
-    return _flock(file, fcntl.LOCK_EX)
+    return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_free(file: IO[str]) -> bool:
     """Whether nobody has the lock of this file, which is open for reading, so that it may be another user's."""
-    return _flock(file, fcntl.LOCK_SH)
+    return _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def is_any_locked(paths: Iterable[Path]) -> bool:
@@ -44,9 +48,10 @@ def is_any_locked(paths: Iterable[Path]) -> bool:
     return False
 
 
-def _flock(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+def _flock(file: IO[str], operation: int) -> bool:
+    with explained_locks(Path(file.name).parents[1]):
+        try:
+            fcntl.flock(file, operation)
+        except BlockingIOError:
+            return False
     return True

@@ -9,6 +9,7 @@ The digest of a folder covers the relative paths and contents of all its files, 
 lies. Hidden files are left out: desktop programs write them unasked.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -60,8 +61,7 @@ class SourceDigests:
         files = list(visible_files(path)) if path.is_dir() else [path]
         now = {str(file.relative_to(path)): self._entry(file, known.get(str(file.relative_to(path)))) for file in files}
         if now != known:
-            make_folder(self._memory)
-            write_json(self._record(path), now)
+            self._remember(path, now)
         if path.is_file():
             return str(now["."][-1])
         return tree_digest((Path(name).as_posix(), entry[-1]) for name, entry in now.items())
@@ -74,6 +74,16 @@ class SourceDigests:
         """Read every file again next time."""
         for record in self._memory.glob("*.json"):
             record.unlink(missing_ok=True)
+
+    def _remember(self, path: Path, now: dict[str, list[Any]]) -> None:
+        """Write down digests, where the store can be written to: they are only a saving of time."""
+        try:
+            make_folder(self._memory)
+            write_json(self._record(path), now)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            log.warning("digests cannot be remembered in the store (%s): the files are read again next time", error)
 
     def _record(self, path: Path) -> Path:
         return self._memory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"

@@ -34,12 +34,12 @@ from storage.labels import Labels
 from storage.locks import is_any_locked, locked
 from storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, Manifest, read_recipe, records_of
 from storage.provenance import code_commit, provenance
+from storage.root import ROOT_VARIABLE, check_writable, root_from
 from storage.roots import Roots
 from storage.sources import SourceDigests
 
 log = logging.getLogger(__name__)
 
-ROOT_VARIABLE = "TASKDISTILL_STORE"
 PROGRESS = ".progress.json"
 
 
@@ -54,8 +54,8 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE, "artifacts")))
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there."""
+        return cls(root_from(os.environ.get(ROOT_VARIABLE, "artifacts")))
 
     @classmethod
     def from_env_for_children(cls) -> Self:
@@ -63,6 +63,10 @@ class ArtifactStore:
         store = cls.from_env()
         os.environ[ROOT_VARIABLE] = str(store.root)
         return store
+
+    def check_writable(self) -> None:
+        """Raise StoreError where nothing can be made here: asked before the work, not after it."""
+        check_writable(self.root)
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
@@ -89,11 +93,11 @@ class ArtifactStore:
         )
         return {ref: f"{self._folder(ref)} {problem} {ref.short}'" for ref in self._named() if ref not in self}
 
-    def recipes(self, kind: str) -> Iterator[dict[str, Any]]:
+    def recipes(self, kind: str) -> Iterator[tuple[ArtifactRef, dict[str, Any]]]:
         """The recipes of all artifacts of a kind that can be read: to compare with, where damage is of no matter."""
         for ref in self.references(kind):
             with contextlib.suppress(NotInStoreError, CorruptArtifactError):
-                yield read_recipe(self._folder(ref))
+                yield ref, read_recipe(self._folder(ref))
 
     def _named(self, kind: str = "*", prefix: str = "") -> list[ArtifactRef]:
         """All there is under the name of an artifact."""

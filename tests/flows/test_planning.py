@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from configs.experiment import Experiment
+from configs.generation import GeneratorModel
 from configs.stages import ProbeSettings
 from flows.planning import make_plan
 from flows.running import run_plan
@@ -68,18 +69,70 @@ def test_another_seed_is_another_student_and_not_a_stale_one(experiment: Experim
     )
 
 
-def test_a_moved_dataset_changes_nothing_and_an_edited_image_makes_the_image_set_stale(
-    experiment: Experiment, finished: ArtifactStore, shapes_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "elsewhere"
-    shutil.copytree(shapes_folder, folder)
-    moved = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
-    assert make_plan(moved, finished).is_complete
+@pytest.fixture
+def copied(experiment: Experiment, finished: ArtifactStore, shapes_folder: Path, tmp_path: Path) -> Experiment:
+    """The experiment on a copy of its dataset, in another place."""
+    shutil.copytree(shapes_folder, tmp_path / "elsewhere")
+    return on_folder(experiment, tmp_path / "elsewhere")
 
-    Image.new("RGB", (40, 40)).save(folder / "train" / "disc" / "000.png")
-    plan = said(moved, finished)
+
+def on_folder(experiment: Experiment, folder: Path) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
+
+
+def test_a_moved_dataset_changes_nothing(copied: Experiment, finished: ArtifactStore) -> None:
+    assert make_plan(copied, finished).is_complete
+
+
+def test_an_edited_image_makes_the_image_set_stale_and_all_that_was_made_from_it(
+    copied: Experiment, finished: ArtifactStore, tmp_path: Path
+) -> None:
+    settings = copied.data.model_copy(update={"val_share": 0.2})  # an image-set of its own, from this folder
+    here = copied.model_copy(update={"data": settings})
+    quietly(here, finished)(make_plan(here, finished).steps[0])
+    for step in make_plan(here, finished).steps[1:2]:
+        quietly(here, finished)(step)
+    Image.new("RGB", (40, 40)).save(tmp_path / "elsewhere" / "train" / "disc" / "000.png")
+    plan = said(here, finished)
     assert plan["ingest"] == ("stale", "the content of path changed")
     assert plan["extract-teacher"] == ("stale", "its input images changed")
+
+
+def test_another_dataset_in_the_same_store_is_no_newer_form_of_the_first(
+    copied: Experiment, finished: ArtifactStore, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "elsewhere" / "train" / "disc" / "000.png")
+    assert said(copied, finished) == dict.fromkeys(PROBED, ("build", ""))
+
+
+def test_a_seed_that_never_was_is_new_also_where_what_it_starts_from_has_changed(
+    experiment: Experiment, finished: ArtifactStore
+) -> None:
+    probe = experiment.probe.model_copy(update={"steps": 70})
+    plan = said(experiment.model_copy(update={"probe": probe, "seeds": (0, 1)}), finished)
+    assert plan["distill-seed0"] == ("stale", "its input logits changed")
+    assert plan["distill-seed1"] == ("build", "")
+    assert plan["evaluate-distilled-seed1"] == ("build", "")
+
+
+def test_what_blends_need_is_new_where_only_photographs_were_used(
+    experiment: Experiment, finished: ArtifactStore, tmp_path: Path
+) -> None:
+    (tmp_path / "mixer").mkdir()
+    generator = GeneratorModel(folder=str(tmp_path / "mixer"))
+    blends = experiment.model_copy(update={"synthetic_images": "blends", "generator": generator})
+    plan = {name: what for name, what in said(blends, finished).items() if name not in PROBED}
+    assert {"extract-teacher-synthetic", "precompute-synthetic", "distill-synthetic-seed0"} < plan.keys()
+    assert set(plan.values()) == {("build", "")}
+
+
+def test_a_student_of_the_teachers_architecture_is_no_newer_form_of_the_teacher(
+    experiment: Experiment, finished: ArtifactStore
+) -> None:
+    smaller = experiment.teacher.model_copy(update={"input_px": 32})
+    plan = said(experiment.model_copy(update={"student": smaller}), finished)
+    assert plan["extract-teacher"] == ("have", "")
+    assert plan["extract-student"] == ("build", "")
 
 
 def test_a_step_that_was_interrupted_is_resumed_where_it_says_it_stopped(experiment: Experiment, bench: Bench) -> None:

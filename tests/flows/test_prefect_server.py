@@ -5,10 +5,7 @@ UI; the single stages run as flows of this process against the same server, whic
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from storage.store import ArtifactStore
 from tasks.stages import STAGES
 from tests.conftest import Bench
 from tests.flows.conftest import when_made
-from tests.flows.local_server import QUIET, Served, serving
+from tests.flows.local_server import Served, serving
 from tests.storage.artifacts import flip_a_bit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -239,25 +236,3 @@ def test_a_contact_sheet_in_an_artifact_becomes_a_report(
     chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-ingest"]))
     (report,) = client.read_artifacts(artifact_filter=chosen)
     assert report.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")
-
-
-# --- serving -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["serve", "worker"])
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [("", "no Prefect server is named"), ("http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9")],
-)
-def test_serving_or_working_without_a_server_says_how_to_start_one(
-    tmp_path: Path, command: str, url: str, message: str
-) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    environment |= QUIET | {"PREFECT_HOME": str(tmp_path)} | ({"PREFECT_API_URL": url} if url else {})
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", command], env=environment, capture_output=True, text=True, timeout=90
-    )
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "prefect server start --host 127.0.0.1" in done.stderr
-    assert "Traceback" not in done.stderr
