@@ -1,10 +1,10 @@
 """Settings of datasets and of the views shown of each image."""
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import AddedLater, Path_, Settings, StageConfig
 from configs.choices import FormName
 
 
@@ -14,15 +14,21 @@ class IngestConfig(StageConfig):
     path: Path_ = ""
     """Folder that holds the images."""
     form: FormName = "folder"
-    """folder: split/class/file or class/file. table: a CSV or Parquet table of path, label, split."""
+    """folder: split/class/file, class/split/file or class/file. table: a CSV or Parquet table of path, label, split."""
     table: str = ""
     """Form table: the table's path inside the folder; its path column is relative to the folder."""
+    layout: Annotated[Literal["by-names", "class", "split/class", "class/split"], AddedLater] = "by-names"
+    """Form folder: what the folders above the images are. by-names: found from their names, and refused in doubt; else
+    as stated here.
+    """
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for testing where the dataset names none."""
     max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
     """Unreadable images are set aside and named; a larger share of them stops the ingest."""
+    contradictions: Annotated[Literal["refuse", "drop", "keep"], AddedLater] = "refuse"
+    """Byte-identical images in several classes: refuse the dataset, drop all of them, or keep each with its label."""
     max_side_px: int = Field(default=16_384, ge=16, le=65_535)
     """Images wider or higher than this are set aside: most are mistakes or attacks."""
     max_megapixels: float = Field(default=80.0, gt=0)
@@ -34,6 +40,8 @@ class IngestConfig(StageConfig):
             raise ValueError(
                 "form 'table' needs data.table (a file inside data.path), and form 'folder' must not have it"
             )
+        if self.form == "table" and self.layout != "by-names":
+            raise ValueError("data.layout says how folders are read, and form 'table' names each image: leave it out")
         return self
 
 

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from configs.loading import SettingsError, load_experiment
+from flows.dataset_words import dataset_words
 from flows.ending import EndsInWords, stopped_by_signals
 from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
@@ -57,10 +58,14 @@ def plan(
     if rehash:
         store.sources.forget_all()
     experiment = load_experiment(source, set_)
-    steps = make_plan(experiment, store, synthetic=_synthetic(store, synthetic)).steps
+    planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
+    steps = planned.steps
     if as_json:
-        print_json({"store": str(store.root), "stages": [_step_row(step) for step in steps]})
+        stages = [_step_row(step) for step in steps]
+        print_json({"store": str(store.root), "datasets": planned.datasets, "stages": stages})
         return
+    for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
+        output.print(line)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("step", "action", "because", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")

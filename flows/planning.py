@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.base import StageConfig
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
@@ -42,6 +43,8 @@ class Plan:
 
     steps: list[Step]
     results: list[Evaluated]
+    datasets: list[Mapping[str, Any]]
+    """What is known of each dataset of images (`flows.dataset_words` says it)."""
 
     @property
     def is_complete(self) -> bool:
@@ -61,7 +64,8 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     results = chain(experiment, name_it, synthetic=synthetic)
     older, sizes = OlderForms(store, [wanted for _, wanted in named.values()]), Sizes(experiment, store)
     steps = [_step(name, stage, wanted, older, sizes, store) for name, (stage, wanted) in named.items()]
-    return Plan(steps, results)
+    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
+    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
 def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> Step:

@@ -11,6 +11,10 @@ class NotInStoreError(StoreError):
     """A reference, label or file that the store does not have."""
 
 
+class SourceError(UserError):
+    """A file or folder outside the store that cannot be read as it is."""
+
+
 class CorruptArtifactError(StoreError):
     """Bytes on disk are not the bytes that were committed."""
 

@@ -12,6 +12,7 @@ are resolved when decoding.
 
 import itertools
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -125,6 +126,28 @@ def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str
     return counts
 
 
+def class_names_of(folder: Path) -> list[str]:
+    """Return the classes of an image-set without opening its shards."""
+    check_layout(folder, [INDEX])
+    classes: list[str] = read_json(folder / INDEX)["classes"]
+    return classes
+
+
+def _check_order(folder: Path, classes: Sequence[str]) -> None:
+    """Raise CorruptArtifactError where classes are the same number, as 1 and 01. Such sets are no longer made; in those
+    that are there, the order of the two was drawn by each process anew, and an ingest that was continued mixed them.
+    """
+    if not all(name.isdecimal() for name in classes):
+        return
+    digits = ["".join(str(unicodedata.decimal(digit)) for digit in name).lstrip("0") for name in classes]
+    times = Counter(digits)
+    if same := [name for name, number in zip(classes, digits, strict=True) if times[number] > 1]:
+        raise CorruptArtifactError(
+            f"{folder} has the classes {', '.join(map(repr, same[:4]))}, which are the same number, and its labels may "
+            f"be mixed: {advice(folder)}, after renaming or merging these classes in the dataset"
+        )
+
+
 class ImageSet:
     """A finished image-set, open for reading from any number of threads.
 
@@ -138,6 +161,7 @@ class ImageSet:
         self.folder = folder
         self.fingerprint = folder.name
         self.classes: list[str] = index["classes"]
+        _check_order(folder, self.classes)
         self._first_rows = np.cumsum([0, *index["shards"]])
         table = pa.concat_tables([self._index_of(shard) for shard in range(len(index["shards"]))])
         if table.num_rows != index["images"]:

@@ -6,20 +6,23 @@ which the kernel notes. A file that was only moved or copied is read once more. 
 `--rehash` forgets what is remembered; so does a stage that finds other content than its recipe names.
 
 The digest of a folder covers the relative paths and contents of all its files, so it is the same wherever the folder
-lies. Hidden files are left out: desktop programs write them unasked.
+lies. Hidden files are left out: desktop programs write them unasked; so is what storage.tree says cannot be read as a
+file.
 """
 
 import errno
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import NotInStoreError
+from storage.errors import NotInStoreError, SourceError
 from storage.files import make_folder, read_json_if_whole, sha256_of, write_json
+from storage.tree import unreadable, walk
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +33,30 @@ just been written is read after the tick, so that whatever comes later has anoth
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that is not hidden, links followed, in a fixed order."""
-    for base, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(base, name) for name in sorted(names) if not name.startswith("."))
+    """Every regular file below `folder` that is not hidden, links followed, in a fixed order. SourceError where
+    something cannot be looked into; NotInStoreError, after all files, where links lead to nothing.
+    """
+    dead = []
+    for entry in walk(folder):
+        if entry.kind == "file":
+            yield folder / entry.path
+        elif entry.kind == "dead link":
+            dead.append(entry.path)
+    if dead:
+        others = f" (and {len(dead) - 1} more: fetch what they lead to, as by 'git annex get' or 'dvc pull')"
+        raise NotInStoreError(
+            f"{folder / dead[0]} is a link to nothing: repair or remove it{others if len(dead) > 1 else ''}"
+        )
+
+
+def content_digest(file: Path) -> str:
+    """Return the SHA-256 of a user's file; SourceError where it cannot be read, or is a pipe or a device."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise SourceError(f"{file} is a pipe, a device or a folder: only regular files are read")
+        return sha256_of(file)
+    except OSError as error:
+        raise unreadable(file, error) from error
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
@@ -99,7 +122,7 @@ class SourceDigests:
             return known
         if 0 <= time.time_ns() - status.st_ctime_ns < CLOCK_TICK_NS:
             time.sleep(CLOCK_TICK_NS / 1e9)
-        return [*now, sha256_of(file)]
+        return [*now, content_digest(file)]
 
 
 def _place(location: str) -> Path:

@@ -12,7 +12,15 @@ from storage.files import atomic
 from storage.manifest import advice, check_layout
 
 SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
-DUPLICATES = pa.schema([("sha256", pa.string()), ("ids", pa.list_(pa.string())), ("splits", pa.list_(pa.string()))])
+LEFT_OUT = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+DUPLICATES = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("ids", pa.list_(pa.string())),
+        ("splits", pa.list_(pa.string())),
+        ("labels", pa.list_(pa.string())),
+    ]
+)
 HISTORY = pa.schema(
     [
         ("step", pa.int64()),

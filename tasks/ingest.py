@@ -10,21 +10,25 @@ import hashlib
 import itertools
 import logging
 import shutil
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from storage.errors import SourceChangedError
-from storage.files import read_json_if_whole, sha256_of, write_json
+from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
-from storage.sources import tree_digest, visible_files
-from storage.tables import DUPLICATES, SOURCE_FILES, write_table
+from storage.sources import content_digest, tree_digest, visible_files
+from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
+from storage.tree import unreadable
 from tasks.data.batches import prefetch
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
+from tasks.data.contradictions import counts_of, identical, settle
+from tasks.data.counts import described, warnings
+from tasks.data.dataset import Dataset, check_same_listing, open_dataset, size_of
 from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
-from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.data.left_out import by_reason
+from tasks.data.splits import check_splits
 from tasks.stage import Job, Summary
 
 log = logging.getLogger(__name__)
@@ -43,41 +47,48 @@ class Read(NamedTuple):
 
 
 def run(config: IngestConfig, job: Job) -> Summary:
-    candidates = sorted(load(DATASET_FORMS, config.form)(config))
-    classes = class_names(candidates)
-    candidates, made_splits = with_splits(candidates, config)
-    check_splits(candidates, classes)
-    for sentence in made_splits:
-        log.warning(sentence)
+    dataset = settle(open_dataset(config), config.contradictions)
+    log.info("%s", described(dataset.counts))
+    for reason, count in by_reason(dataset.left_out).items():
+        log.info("left out: %d, %s; see left-out.parquet", count, reason)
+    for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
+        log.warning("%s", sentence)
 
-    shards = list(_shards(candidates))
+    shards = list(_shards(dataset.candidates))
     notes = job.draft / "notes"
     notes.mkdir(exist_ok=True)
+    check_same_listing(job.draft, dataset, len(shards))
     done = 0
     files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
         if found is None or not is_shard_whole(job.draft, number, _kept_ids(found)):
-            found = _write_shard(config, job, number, shard, classes)
+            found = _write_shard(config, job, number, shard, dataset.classes)
             write_json(note, found)
         files += found
         done += len(shard)
-        job.report("images", done, len(candidates))
+        job.report("images", done, len(dataset.candidates))
 
     _check_unchanged(config, job, files)
-    kept = _check_quarantine(config, candidates, files, classes)
-    duplicates = _duplicates(kept, files)
+    kept = _check_quarantine(config, dataset, files)
+    summary = _write_tables(job, kept, files)
+    counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards))
+    return summary | counts
+
+
+def _write_tables(job: Job, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
+    """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
+    duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
     write_table(job.draft / "files.parquet", SOURCE_FILES, files)
     write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    counts = finish(job.draft, classes=classes, num_shards=len(shards))
+    write_table(job.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
-    return counts | {
-        "made_splits": made_splits,
-        "quarantined": len(quarantined),
-        "quarantined_first": dict(itertools.islice(quarantined.items(), 10)),
-        "duplicates_across_splits": len(duplicates),
-    }
+    return (
+        kept.summary()
+        | {"quarantined": len(quarantined), "quarantined_first": dict(itertools.islice(quarantined.items(), 10))}
+        | counts_of(duplicates)
+    )
 
 
 def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
@@ -89,7 +100,7 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     shard: list[Candidate] = []
     num_bytes = 0
     for candidate in candidates:
-        size = candidate.path.stat().st_size
+        size = size_of(candidate.path)
         if shard and (num_bytes + size > SHARD_BYTES or len(shard) == SHARD_ROWS):
             yield shard
             shard, num_bytes = [], 0
@@ -116,7 +127,7 @@ def _write_shard(
 
 
 def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
-    data = candidate.path.read_bytes()
+    data = _bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         width, height = header_size(data)
@@ -132,11 +143,18 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
     return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label, mask))
 
 
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def _read_mask(candidate: Candidate, size: tuple[int, int]) -> bytes | None:
     """Return the bytes of an image's label map; UnreadableImageError where it is none, or of another size."""
     if candidate.mask is None:
         return None
-    mask = candidate.mask.read_bytes()
+    mask = _bytes_of(candidate.mask)
     try:
         found = mask_size(mask)
     except UnreadableImageError as error:
@@ -152,7 +170,7 @@ def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, s
     folder = dataset_folder(config)
     known = {file["id"]: file["sha256"] for file in files}
     names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
-    contents = [(name, known.get(name) or sha256_of(folder / name)) for name in names]
+    contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
     if tree_digest(contents) != job.external["path"]:
         shutil.rmtree(job.draft / "notes")  # of other contents than this draft is for
         raise SourceChangedError(
@@ -162,40 +180,22 @@ def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, s
         )
 
 
-def _check_quarantine(
-    config: IngestConfig, candidates: Sequence[Candidate], files: Sequence[dict[str, str]], classes: Sequence[str]
-) -> list[Candidate]:
-    """Return the candidates that became rows; DatasetError where too many did not."""
+def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[dict[str, str]]) -> Dataset:
+    """Return the dataset of what became rows; DatasetError where too much did not."""
     reasons = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
     for name, reason in itertools.islice(reasons.items(), 20):
         log.warning("set aside %s: %s", name, reason)
-    if len(reasons) > config.max_quarantined_share * len(candidates):
+    total = len(dataset.candidates)
+    if len(reasons) > config.max_quarantined_share * total:
         first = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(reasons.items(), 5))
         raise DatasetError(
-            f"{len(reasons)} of {len(candidates)} files cannot be used, more than data.max_quarantined_share = "
+            f"{len(reasons)} of {total} files cannot be used, more than data.max_quarantined_share = "
             f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or allow more with "
-            f"--set data.max_quarantined_share={len(reasons) / len(candidates) + 0.005:.2f}"
+            f"--set data.max_quarantined_share={len(reasons) / total + 0.005:.2f}"
         )
-    kept = [candidate for candidate in candidates if candidate.id not in reasons]
-    check_splits(kept, classes)
+    kept = dataset._replace(candidates=[one for one in dataset.candidates if one.id not in reasons])
+    check_splits(kept.candidates, dataset.classes)
+    for sentence in warnings(kept.counts):
+        if sentence not in warnings(dataset.counts):
+            log.warning("%s", sentence)
     return kept
-
-
-def _duplicates(kept: Sequence[Candidate], files: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    """Return each group of byte-identical images that lies in several splits: they make test scores look better."""
-    split_of = {candidate.id: candidate.split for candidate in kept}
-    groups = defaultdict(list)
-    for file in files:
-        if file["id"] in split_of:
-            groups[file["sha256"]].append(file["id"])
-    crossing = [
-        {"sha256": sha256, "ids": ids, "splits": [split_of[image_id] for image_id in ids]}
-        for sha256, ids in groups.items()
-        if len({split_of[image_id] for image_id in ids}) > 1
-    ]
-    if crossing:
-        log.warning(
-            "%d images appear in more than one split, such as %s: scores on them are too good; see duplicates.parquet",
-            len(crossing), crossing[0]["ids"],
-        )  # fmt: skip
-    return crossing

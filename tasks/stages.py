@@ -40,7 +40,8 @@ INGEST = Stage(
     output="image-set",
     run="tasks.ingest:run",
     contents=Contents(
-        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet"), working=("notes/*.json",)
+        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
+        working=("notes/*.json",),
     ),
 )
 

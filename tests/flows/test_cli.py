@@ -101,6 +101,13 @@ def test_plan_for_people_says_the_same(taskdistill: Command, preset: str) -> Non
     assert "distill.alpha" in words
 
 
+def test_plan_says_what_the_dataset_holds_before_the_steps(taskdistill: Command, preset: str) -> None:
+    lines = taskdistill("plan", preset).stdout.splitlines()
+    assert lines[:2] == ["48 images of 3 classes: train 24, val 12, test 12", "  disc   train 8  val 4  test 4"]
+    (dataset,) = taskdistill("plan", preset, "--json").json["datasets"]
+    assert dataset["counts"]["disc"] == {"train": 8, "val": 4, "test": 4}
+
+
 def test_stage_runs_one_step_and_prints_its_reference(
     taskdistill: Command, finished: ArtifactStore, preset: str
 ) -> None:

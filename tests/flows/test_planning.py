@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel
 from configs.stages import ProbeSettings
 from flows.planning import make_plan
 from flows.running import run_plan
+from storage.files import read_json, write_json
+from storage.manifest import ArtifactRef, records_of
 from storage.store import ArtifactStore
+from tasks.data.candidates import DatasetError
 from tasks.stage import execute
 from tests.conftest import RUNTIME, Bench
 from tests.flows.conftest import quietly
@@ -174,6 +178,48 @@ def test_sizes_are_those_of_the_files_where_they_exist_and_estimates_where_not(
     folder = bench.path(bench.logits)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
     assert there["precompute"] == sum(path.stat().st_size for path in files)
+
+
+def test_the_dataset_is_counted_before_it_is_read_and_after(
+    experiment: Experiment, store: ArtifactStore, bench: Bench
+) -> None:
+    (before,), (after,) = (make_plan(experiment, place).datasets for place in (store, bench.store))
+    assert before["counts"] == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
+    assert {name: after[name] for name in before} == before
+
+
+def test_contradicting_labels_are_refused_before_anything_runs(
+    experiment: Experiment, store: ArtifactStore, shapes_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(shapes_folder, tmp_path / "copy")
+    shutil.copy(folder / "train/disc/000.png", folder / "train/wedge/disc.png")
+    wrong = experiment.model_copy(update={"data": IngestConfig(path=str(folder))})
+    with pytest.raises(DatasetError, match=r"2 images in 1 groups of identical files carry contradicting labels"):
+        make_plan(wrong, store)
+    dropped = experiment.model_copy(update={"data": IngestConfig(path=str(folder), contradictions="drop")})
+    assert make_plan(dropped, store).datasets[0]["splits"] == {"train": 23, "val": 12, "test": 12}
+
+
+def as_an_older_version_made_it(store: ArtifactStore, ref: ArtifactRef, classes: list[str]) -> None:
+    """Take out of an image-set what older versions did not write, and give it classes as they read them."""
+    folder, manifest = store.path(ref), store.manifest(ref)
+    summary = {name: value for name, value in manifest.summary.items() if name != "counts"}
+    write_json(folder / "image-set.json", read_json(folder / "image-set.json") | {"classes": classes})
+    files = manifest.files | records_of(folder, [folder / "image-set.json"])
+    manifest.model_copy(update={"summary": summary, "files": files}).write(folder)
+
+
+def test_an_image_set_that_an_older_version_read_otherwise_is_told(
+    experiment: Experiment, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    as_an_older_version_made_it(bench.store, bench.images, ["disc", "frame", "wedge"])
+    make_plan(experiment, bench.store)
+    assert caplog.messages == []
+    as_an_older_version_made_it(bench.store, bench.images, ["eval", "train"])
+    make_plan(experiment, bench.store)
+    (said,) = caplog.messages
+    assert "with 2 classes, 'eval', 'train'; today its folder would be read as 3 classes, 'disc'" in said
+    assert f"taskdistill discard {bench.images.short} --with-dependents" in said
 
 
 def test_of_several_older_artifacts_the_nearest_says_what_changed(experiment: Experiment, bench: Bench) -> None:

@@ -216,3 +216,12 @@ def test_a_shard_that_failed_half_way_does_not_exist(tmp_path: Path):
     with pytest.raises(OSError, match="photograph"):
         write_shard(tmp_path, 0, rows())
     assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_set_whose_classes_are_the_same_number_is_not_read_as_its_labels_may_be_mixed(three_images: Path):
+    for classes in (["1", "01", "2"], ["3", "\u0663"]):
+        finish(three_images, classes=classes, num_shards=2)
+        with pytest.raises(CorruptArtifactError, match=r"are the same number, .* may be mixed: run .taskdistill disc"):
+            ImageSet.open(three_images)
+    finish(three_images, classes=["1", "01", "x"], num_shards=2)  # these were in the order of their names
+    assert ImageSet.open(three_images).classes == ["1", "01", "x"]
