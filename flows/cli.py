@@ -33,6 +33,7 @@ app.add_typer(miniature_commands, name="miniature")
 
 Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a setting: --set distill.alpha=0.5; repeatable.")]
+Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
 
 
@@ -47,9 +48,17 @@ def main() -> None:
 
 
 @app.command()
-def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
+def plan(
+    source: Source,
+    set_: Overrides = [],  # noqa: B006
+    synthetic: Synthetic = "",
+    rehash: Rehash = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; and how large it will be."""
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
@@ -69,13 +78,21 @@ def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_jso
 
 
 @app.command()
-def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
+def run(
+    source: Source,
+    set_: Overrides = [],  # noqa: B006
+    synthetic: Synthetic = "",
+    rehash: Rehash = False,
+    as_json: AsJson = False,
+) -> None:
     """Run the whole pipeline, doing only what is missing, and print the scores."""
     from flows.remarks import print_scores, remarks
     from flows.results import score_rows
     from flows.running import in_this_process, run_plan
 
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
     do = in_this_process(experiment, store, errors)
     results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
@@ -122,12 +139,15 @@ def stage(
     set_: Overrides = [],  # noqa: B006
     inputs: Annotated[list[str], typer.Option("--input", help="Another input: --input logits=LABEL; repeatable.")] = [],  # noqa: B006
     synthetic: Synthetic = "",
+    rehash: Rehash = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
     from flows.running import in_this_process, run_steps
 
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
     given = dict(_input(store, text) for text in inputs)
     do = in_this_process(experiment, store, errors)

@@ -82,7 +82,7 @@ def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
-    if ref in store.drafts():
+    if store.draft_path(ref).is_dir():
         return "resume", how_far(store, ref)
     changes = older.changes(ref)
     return ("stale", changes) if changes else ("build", "")

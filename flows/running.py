@@ -87,7 +87,8 @@ def run_plan(
         stages.append({"name": step, "action": action, "reference": str(ref), "seconds": seconds})
         return ref
 
-    return chain(experiment, run, synthetic=synthetic), stages
+    with _held(plan.steps, store):
+        return chain(experiment, run, synthetic=synthetic), stages
 
 
 def run_steps(
@@ -109,11 +110,22 @@ def run_steps(
         raise SettingsError(_no_step(name, [step.name for step in planned]))
     steps = [_given(step, inputs or {}, store) for step in steps]
     makers = {step.ref: step for step in planned}
-    for step in steps:
-        _check_inputs(step, makers, store)
     if any(step.ref not in store for step in steps):
         store.check_writable()
-    return [do(step) for step in steps]
+    with _held(steps, store):
+        for step in steps:
+            _check_inputs(step, makers, store)
+        return [do(step) for step in steps]
+
+
+@contextmanager
+def _held(steps: Sequence[Step], store: ArtifactStore) -> Iterator[None]:
+    """Where there is anything to do, keep `collect` and `discard` from what these steps make and read."""
+    if all(step.action == "have" for step in steps):
+        yield
+        return
+    with store.roots.held({ref for step in steps for ref in (step.ref, *step.inputs.values())}):
+        yield
 
 
 def _no_step(name: str, steps: Sequence[str]) -> str:

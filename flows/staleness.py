@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from configs.base import StageConfig
 from configs.data import IngestConfig
-from storage.manifest import ArtifactRef, read_recipe
+from storage.errors import CorruptArtifactError, NotInStoreError
+from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 Flat = dict[str, Any]
@@ -74,14 +75,17 @@ class OlderForms:
 
     def _is_from(self, images: ArtifactRef, path: str) -> bool:
         """Whether an image-set was made from this folder, as far as the run that made it has said."""
-        made_from = self._store.manifest(images).provenance.get("settings", {}).get("data", {}).get("path")
+        try:
+            settings = self._store.manifest(images).provenance.get("settings", {})
+        except (CorruptArtifactError, NotInStoreError):  # of no matter to what is to be made
+            return False
+        made_from = settings.get("data", {}).get("path")
         return bool(made_from) and _absolute(made_from) == _absolute(path)
 
     def _recipes_of(self, kind: str) -> list[tuple[ArtifactRef, Flat]]:
         if kind not in self._recipes:
             # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
-            refs = self._store.references(kind)
-            self._recipes[kind] = [(ref, dict(_flat(read_recipe(self._store.path(ref))))) for ref in refs]
+            self._recipes[kind] = [(ref, dict(_flat(recipe))) for ref, recipe in self._store.recipes(kind)]
         return self._recipes[kind]
 
 

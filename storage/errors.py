@@ -33,3 +33,7 @@ class NotFiniteError(StoreError, ValueError):
 
 class CacheMismatchError(StoreError):
     """Cached teacher outputs belong to other images, another encoder or other views than asked for."""
+
+
+class SourceChangedError(StoreError):
+    """Files outside the store are no longer what they were when their digest was taken."""

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from storage.errors import StoreError
 
@@ -81,13 +80,3 @@ def explained_locks(root: Path) -> Iterator[None]:
             f"the file system of the store {root} gives no locks ({error.strerror}), and without them two runs would "
             f"write the same artifact: put the store on a local disk or on NFS 4, and let {ROOT_VARIABLE} name it"
         ) from None
-
-
-def lock_file(file: IO[str], root: Path, *, wait: bool) -> bool:
-    """Take the lock on an open file; returns False where another process has it and it was not to wait."""
-    with explained_locks(root):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-    return True

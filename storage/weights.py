@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from storage.files import atomic, write_json
+from storage.files import atomic, open_as_others_are, write_json
 from storage.manifest import check_file
 from storage.weight_formats import readable, tensor_forms
 
@@ -51,6 +51,7 @@ def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
     with atomic(path) as partial, _system_errors():
         # Not np.ascontiguousarray, which gives a scalar such as a step count the shape (1,).
         save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, partial, {"note": note})
+        open_as_others_are(partial)
 
 
 @contextmanager

@@ -9,11 +9,13 @@ one in the recipe: a folder that changed meanwhile is not what was asked for.
 import hashlib
 import itertools
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.data import IngestConfig
+from storage.errors import SourceChangedError
 from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
 from storage.sources import content_digest, tree_digest, visible_files
@@ -183,10 +185,11 @@ def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, s
     names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
     contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
     if tree_digest(contents) != job.external["path"]:
-        raise DatasetError(
-            f"{folder} changed while it was being read, so nothing was committed: discard this draft with 'taskdistill "
-            f"discard image-set@{job.draft.name[:12]}' and run again; files added, removed or edited get a new "
-            "image-set"
+        shutil.rmtree(job.draft / "notes")  # of other contents than this draft is for
+        raise SourceChangedError(
+            f"{folder} changed while it was being read, or since its digest was taken, so nothing was committed: run "
+            "the same command again, every file is read anew and what was added, removed or edited gets a new "
+            f"image-set. 'taskdistill discard image-set@{job.draft.name[:12]}' removes what was begun"
         )
 
 

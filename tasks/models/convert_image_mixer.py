@@ -23,6 +23,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from storage.files import open_as_others_are
 from storage.weight_formats import check_regular
 from tasks.models.encoder import ModelError
 from tasks.models.image_mixer import ImageMixerPipeline
@@ -100,6 +101,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
     )
     partial = folder.with_name(f"{folder.name}.partial")
     pipeline.save_pretrained(partial, safe_serialization=True)
+    open_as_others_are(partial)
     partial.rename(folder)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from configs.choices import MODEL_SOURCES, load
 from configs.errors import UserError
 from configs.models import Backbone
+from storage.errors import SourceChangedError
 from storage.files import sha256_of
 from storage.fingerprint import fingerprint
 from tasks.models.preprocessing import Preprocessing
@@ -55,12 +56,12 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
 
 
 def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, drop_path: float = 0.0) -> Encoder:
-    """Build a stage's encoder, and make sure its files are still those the stage's recipe was written for."""
+    """Build a stage's encoder; SourceChangedError where its files are not those the stage's recipe was written for."""
     encoder = build_encoder(backbone, drop_path=drop_path)
     for name, path in backbone.locations("backbone.").items():
         if Path(path).is_file() and sha256_of(Path(path).expanduser()) != external[name]:
-            raise ModelError(
-                f"{path} was replaced while this run was waiting or loading it: run the same command again"
+            raise SourceChangedError(
+                f"{path} is not what it was when its digest was taken: run the same command again, it is read anew"
             )
     return encoder
 

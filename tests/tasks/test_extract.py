@@ -1,14 +1,19 @@
 """Stage "extract": every view of every image is shown to the encoder once, whatever happens on the way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from configs import choices
 from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig
+from storage.errors import SourceChangedError
+from storage.files import read_json, sha256_of, write_json
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.teacher_outputs import TeacherOutputs
@@ -157,3 +162,20 @@ def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_
     side = round(40 * features.attributes["preprocessing"]["crop_share"])
     assert features.num_views == VIEWS.num_views + 1
     assert features.view_fields(0, 1, 0)[0, :5].tolist() == [(40 - side) // 2, (40 - side) // 2, side, side, 0]
+
+
+def test_after_weights_changed_unseen_running_again_gives_the_features_of_the_new_ones(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """As on a file system that hides changes: the remembered digest is of the weights before."""
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    backbone = Backbone(name="test_resnet", weights="file", file=str(path), input_px=32)
+    config = ExtractConfig(backbone=backbone, views=VIEWS)
+    bench.store.sources.digest(str(path))
+    [record] = [found for found in (bench.store.root / "sources").iterdir() if "." in read_json(found)]
+    write_json(record, {".": [*read_json(record)["."][:-1], "0" * 64]})
+    with pytest.raises(SourceChangedError, match=f"{path} is not what it was when its digest was taken"):
+        bench.run(EXTRACT, config, images=bench.images)
+    recipe = bench.store.manifest(bench.run(EXTRACT, config, images=bench.images)).recipe
+    assert recipe["external"] == {"backbone.file": sha256_of(path)}

@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 
 from configs.data import IngestConfig
+from storage.errors import SourceChangedError
 from storage.files import read_json, write_json
 from storage.image_set import ImageRow, ImageSet, shard_path, write_shard
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import read_table
+from storage.upkeep import discard
 from tasks.data.candidates import DatasetError
 from tasks.data.folder import list_images
 from tasks.ingest import _read
@@ -286,9 +288,36 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(
         "remove": (folder / "test/disc/000.png").unlink,
     }
 
-    with pytest.raises(DatasetError, match=r"changed while it was being read.*taskdistill discard image-set@"):
+    with pytest.raises(SourceChangedError, match=r"changed while it was being read.*taskdistill discard image-set@"):
         run(INGEST, IngestConfig(path=str(folder)), report=meddle)
     assert not store.references()
+
+
+def test_after_an_unseen_change_running_again_helps_however_often_the_content_goes_and_comes(
+    folder: Path, run: Run, store: ArtifactStore
+) -> None:
+    """As on a file system that hides changes: the remembered digest is of other content than what is read."""
+    config, first = IngestConfig(path=str(folder)), folder / "train/disc/000.png"
+    original, other = first.read_bytes(), (folder / "train/disc/001.png").read_bytes()
+
+    def change_unseen(data: bytes) -> None:
+        [record] = (store.root / "sources").iterdir()
+        remembered = read_json(record)
+        first.write_bytes(data)
+        status = first.stat()
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
+        digest = remembered["train/disc/000.png"][-1]
+        write_json(record, remembered | {"train/disc/000.png": [*stamp, digest]})
+
+    store.sources.digest(str(folder))
+    made = []
+    for data in (other, original, other):
+        change_unseen(data)
+        with pytest.raises(SourceChangedError, match="run the same command again"):
+            run(INGEST, config)
+        made.append(run(INGEST, config))
+        discard(store, made[-1])
+    assert made[0] == made[2] != made[1]
 
 
 def test_moving_the_folder_rebuilds_nothing_and_editing_a_file_makes_another_image_set(

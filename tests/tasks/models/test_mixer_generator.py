@@ -11,9 +11,8 @@ import torch
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
-from storage.errors import NotFiniteError
+from storage.errors import NotFiniteError, SourceChangedError
 from tasks.mixer_folder import GeneratorFolderError
-from tasks.models.encoder import ModelError
 from tasks.models.generator import build_generator_as_named
 from tasks.models.image_mixer import ImageMixerPipeline
 from tasks.models.mixer_generator import MixerGenerator, build_generator
@@ -84,7 +83,7 @@ def test_pickled_weights_are_not_read(mixer_folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_folder_that_changed_since_the_recipe_was_written_is_refused(mixer_folder: Path) -> None:
-    with pytest.raises(ModelError, match="was changed while this run was waiting or loading it"):
+    with pytest.raises(SourceChangedError, match="is not what it was when its digest was taken"):
         build_generator_as_named(
             GeneratorModel(folder=str(mixer_folder)), {"model.folder": "0" * 64}, RuntimeConfig(device="cpu")
         )
