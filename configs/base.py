@@ -7,13 +7,17 @@ field in the wrong type is seen in review, and a forgotten flag serves a stale a
 Two markers refine identity. `Location` is where something lies on this machine: the *content* found there enters the
 fingerprint (see `storage.sources`), the path does not, so that moving a folder rebuilds nothing. `AddedLater` marks a
 field that came after a release: at its neutral default it stays out of the fingerprint, so old artifacts stay valid.
+
+The defaults of a section belong to its type, never to the place where it stands: whoever sets one field of a section
+gets the type's defaults for the others. A section that wants another default has a small type of its own. A stage that
+is given one takes its values as those of the plain type, so that they mean the same artifact wherever they stood.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_jsonable_python
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError, to_jsonable_python
 
 
 class Location:
@@ -24,7 +28,20 @@ class AddedLater:
     """Marks a field that stays out of the fingerprint while it has its default value."""
 
 
-Path_ = Annotated[str, Location]
+NO_NUMBER = "no_number"
+"""The type of the error that says so; its context has the `entry` of a list that is meant."""
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path cannot hold the character U+0000")
+    return path
+
+
+Path_ = Annotated[str, Location, AfterValidator(_without_nul)]
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""What every generator of random numbers takes, and every file format holds."""
 
 
 class Settings(BaseModel):
@@ -33,15 +50,54 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        revalidate_instances="subclass-instances",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_this_type(cls, given: Any) -> Any:
+        """Take the values of a section of the same form; ValueError where its type has another default than this one
+        for a value that nobody set.
+        """
+        if not isinstance(given, Settings) or isinstance(given, cls) or _names(type(given)) != _names(cls):
+            return given
+        values = {name: getattr(given, name) for name in _names(cls)}
+        unclear = [name for name in _names(cls) - given.model_fields_set if values[name] != _default(cls, name)]
+        if unclear:
+            raise ValueError(
+                f"{type(given).__name__} and {cls.__name__} have different defaults of {', '.join(sorted(unclear))}: "
+                f"set it, or make a {cls.__name__}"
+            )
+        return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true, false and text where a number is meant: pydantic would take true for 1 and "010" for 10."""
+        kind = _innermost(cls.model_fields[str(info.field_name)].annotation)
+        refused = () if kind is bool else (bool, str) if kind in (int, float) else bool
+        for entry, item in enumerate(value if isinstance(value, list | tuple) else [value]):
+            if isinstance(item, refused):
+                raise PydanticCustomError(NO_NUMBER, "neither true or false nor text is a number", {"entry": entry})
+        return value
+
+    def __eq__(self, other: object) -> bool:
+        """Settings of one form are equal when their values are, in whatever section they stand."""
+        if not isinstance(other, Settings) or _names(type(self)) != _names(type(other)):
+            return NotImplemented
+        return dict(self) == dict(other)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides bytes, as plain JSON values."""
         return {
             name: value.identity() if isinstance(value, Settings) else to_jsonable_python(value)
             for name, value, markers in self._fields_with_markers()
-            if Location not in markers and not (AddedLater in markers and value == _default_of(self, name))
+            if Location not in markers and not (AddedLater in markers and value == _neutral(type(self), name))
         }
 
     def locations(self, prefix: str = "") -> dict[str, str]:
@@ -55,12 +111,33 @@ class Settings(BaseModel):
         return found
 
     def _fields_with_markers(self) -> Iterator[tuple[str, Any, list[Any]]]:
-        for name, field in type(self).model_fields.items():
-            yield name, getattr(self, name), field.metadata
+        for name in type(self).model_fields:
+            yield name, getattr(self, name), _first_declared(type(self), name).model_fields[name].metadata
 
 
-def _default_of(settings: Settings, name: str) -> Any:
-    return type(settings).model_fields[name].get_default(call_default_factory=True)
+def _innermost(annotation: Any) -> Any:
+    """Return the plain type of a field, or of the entries of a list."""
+    while get_origin(annotation) in (tuple, Annotated):
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _names(form: type[Settings]) -> set[str]:
+    return set(form.model_fields)
+
+
+def _default(form: type[Settings], name: str) -> Any:
+    return form.model_fields[name].get_default(call_default_factory=True)
+
+
+def _first_declared(form: type[Settings], name: str) -> type[Settings]:
+    """Return the type that brought the field in: one made from it may give it another default, but no other meaning."""
+    types = (base for base in reversed(form.__mro__) if issubclass(base, Settings))
+    return next(base for base in types if name in base.model_fields)
+
+
+def _neutral(form: type[Settings], name: str) -> Any:
+    return _default(_first_declared(form, name), name)
 
 
 class StageConfig(Settings):
@@ -88,6 +165,10 @@ class RuntimeConfig(Settings):
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
     fan_out: int = Field(default=1, ge=1, le=1024)
     """Workers that generate, embed, extract and precompute are spread over, through Prefect; 1: where the run is."""
+    decode_memory_mb: int = Field(default=2048, ge=64)
+    """Memory for images while they are decoded, in MiB: as many at once as fit. Images within data.max_megapixels of 80
+    fit alone.
+    """
     image_cache_mb: int = Field(default=1024, ge=0)
     """Memory for images kept decoded between epochs, in MiB."""
     logits_cache_mb: int = Field(default=2048, ge=0)

@@ -24,6 +24,16 @@ GENERATORS: dict[str, str] = {
     "image-mixer": "tasks.models.mixer_generator:build_generator",
 }
 
+GENERATOR_FOLDERS: dict[str, str] = {
+    "image-mixer": "tasks.mixer_folder:check_folder",
+}
+"""What looks at a generator's folder for `plan`, without torch; a generator may have none."""
+
+GENERATOR_TRIALS: dict[str, str] = {
+    "image-mixer": "tasks.models.mixer_fit:check_fit",
+}
+"""What tries a generator before anything expensive, without loading its weights; a generator may have none."""
+
 DATASET_FORMS: dict[str, str] = {
     "folder": "tasks.data.folder:list_images",
     "table": "tasks.data.table:list_images",

@@ -1,10 +1,10 @@
 """Settings of datasets and of the views shown of each image."""
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import AddedLater, Path_, Seed, Settings, StageConfig
 from configs.choices import FormName
 
 
@@ -14,25 +14,48 @@ class IngestConfig(StageConfig):
     path: Path_ = ""
     """Folder that holds the images."""
     form: FormName = "folder"
-    """folder: split/class/file or class/file. table: a CSV or Parquet table of path, label, split."""
+    """folder: split/class/file, class/split/file or class/file. table: a CSV or Parquet table of path, label, split."""
     table: str = ""
     """Form table: the table's path inside the folder; its path column is relative to the folder."""
+    layout: Annotated[Literal["by-names", "class", "split/class", "class/split"], AddedLater] = "by-names"
+    """Form folder: what the folders above the images are. by-names: found from their names, and refused in doubt; else
+    as stated here.
+    """
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for testing where the dataset names none."""
     max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
     """Unreadable images are set aside and named; a larger share of them stops the ingest."""
+    contradictions: Annotated[Literal["refuse", "drop", "keep"], AddedLater] = "refuse"
+    """Byte-identical images in several classes: refuse the dataset, drop all of them, or keep each with its label."""
     max_side_px: int = Field(default=16_384, ge=16, le=65_535)
     """Images wider or higher than this are set aside: most are mistakes or attacks."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
+    white_level: Annotated[float, AddedLater] = Field(default=0.0)
+    """Images of more than 8 bits: the value that becomes white, such as 4095 for a camera of 12 bits. 0: the least of
+    8, 10, 12, 14, 16, 24 and 32 bits that holds every value in the set (floats: 1.0 where none is above it).
+    """
+    black_level: Annotated[float, AddedLater] = Field(default=0.0)
+    """Images of more than 8 bits: the value that becomes black, and all below it; scans may have negative ones."""
 
     @model_validator(mode="after")
     def _table_is_named(self) -> Self:
         if (self.form == "table") != bool(self.table):
             raise ValueError(
                 "form 'table' needs data.table (a file inside data.path), and form 'folder' must not have it"
+            )
+        if self.form == "table" and self.layout != "by-names":
+            raise ValueError("data.layout says how folders are read, and form 'table' names each image: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _white_is_above_black(self) -> Self:
+        if self.white_level != 0 and self.white_level <= self.black_level:
+            raise ValueError(
+                f"data.white_level is {self.white_level:g} and data.black_level {self.black_level:g}: white must be "
+                "the larger value"
             )
         return self
 
@@ -44,7 +67,7 @@ class ViewSettings(Settings):
     """Augmented views of each image; epoch e trains on view e modulo this number. 0: the clean view only."""
     min_area: float = Field(default=0.3, gt=0, le=1)
     """Smallest share of the image's area that a crop may keep."""
-    max_aspect: float = Field(default=1.333, ge=1)
+    max_aspect: float = Field(default=1.333, ge=1, le=1e6)
     """Widest aspect ratio of a crop; the narrowest is its inverse."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a horizontal flip."""
@@ -54,5 +77,5 @@ class ViewSettings(Settings):
     """Contrast is multiplied by a factor from 1 - this to 1 + this."""
     saturation: float = Field(default=0.2, ge=0, lt=1)
     """Saturation is multiplied by a factor from 1 - this to 1 + this."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Another seed draws other views."""

@@ -1,14 +1,15 @@
 """An experiment: the settings of all stages together, and every check that looks at more than one of them."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from configs.base import RuntimeConfig, Settings
+from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, ViewSettings
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
-from configs.models import Backbone
+from configs.models import Backbone, Student, Teacher
 from configs.stages import (
     DistillConfig,
     DistillSettings,
@@ -19,9 +20,24 @@ from configs.stages import (
     PrecomputeImagesConfig,
     ProbeConfig,
     ProbeSettings,
+    TeacherFinetuning,
     TrainingSettings,
     check_distillable,
+    check_synthetic_images_teach,
 )
+
+_SHORT_NAME = "^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(_SHORT_NAME, name):
+        raise ValueError(
+            f"expected at most 64 small letters, digits, '.', '_' and '-', such as birds-2, found {name[:80]!r}"
+        )
+    return name
+
+
+ShortName = Annotated[str, AfterValidator(_checked_name), WithJsonSchema({"type": "string", "pattern": _SHORT_NAME})]
 
 
 class Experiment(Settings):
@@ -29,13 +45,13 @@ class Experiment(Settings):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """Version of this form; presets carry it so that old files can be recognised."""
-    name: str = Field(default="distillation", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    name: ShortName = "distillation"
     """A short name for titles and labels."""
     problem: ProblemName = "classification"
     """What is learnt."""
     data: IngestConfig = IngestConfig()
-    teacher: Backbone = Backbone(name="vit_large_patch14_dinov2.lvd142m")
-    student: Backbone = Backbone(name="vit_small_patch14_dinov2.lvd142m")
+    teacher: Teacher = Teacher()
+    student: Student = Student()
     teacher_training: Literal["probed", "finetuned"] = "probed"
     """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
     synthetic_images: Literal["none", "blends"] = "none"
@@ -49,9 +65,9 @@ class Experiment(Settings):
     probe: ProbeSettings = ProbeSettings()
     student_probe: ProbeSettings = ProbeSettings()
     training: TrainingSettings = TrainingSettings()
-    teacher_finetuning: TrainingSettings = TrainingSettings(learning_rate=1e-4)
+    teacher_finetuning: TeacherFinetuning = TeacherFinetuning()
     distill: DistillSettings = DistillSettings()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
     runtime: RuntimeConfig = RuntimeConfig()
 
@@ -65,6 +81,8 @@ class Experiment(Settings):
                 "synthetic_images 'blends' needs generator.folder, a diffusers folder of safetensors: make one with "
                 "'taskdistill convert-image-mixer'"
             )
+        if self.synthetic_images == "blends":
+            check_synthetic_images_teach(self.distill, self.training)
         return self
 
     def embed_config(self) -> EmbedConfig:

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import Path_, Seed, Settings, StageConfig
 from configs.choices import GeneratorName, ProblemName
+from configs.errors import SettingsError
 
 DropReason = Literal["parent-copy", "held-out-copy", "uncertain"]
 
@@ -34,7 +35,7 @@ class BlendSettings(Settings):
     """
     neighbours: int = Field(default=10, ge=1, le=1000)
     """Pairs nearest: how many neighbours of an image may be its partner."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Decides the pairs; with the rest of the recipe also each image's noise."""
     strengths: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] = (1.0, 1.0)
     """Factor on the embedding of either parent."""
@@ -81,6 +82,14 @@ class SelectSettings(Settings):
     """Cosine similarity to an image from which on a blend is flagged as its near-copy."""
     max_entropy: float = Field(default=0.9, ge=0, le=1)
     """Entropy of the teacher's answer, as a share of the largest possible, above which an image counts as uncertain."""
+
+    def check_is_known(self, images: str) -> None:
+        """Raise SettingsError where images are to be dropped for a likeness that only 'generate' measures."""
+        if unknown := [reason for reason in self.drop if reason != "uncertain"]:
+            raise SettingsError(
+                f"select.drop names {', '.join(unknown)}, but {images} was not made by 'generate': nobody has compared "
+                "its images with others. Drop 'uncertain' alone, or nothing"
+            )
 
 
 class SelectConfig(StageConfig):

@@ -1,23 +1,21 @@
 """From a preset's name or a YAML file, with overrides, to a validated Experiment; errors a person can act on."""
 
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from configs.base import Settings
+from configs import yaml_text
 from configs.choices import nearest
-from configs.errors import UserError
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-
-
-class SettingsError(UserError, ValueError):
-    """A preset, file or override that cannot be used; the message says what would be right."""
+from configs.fields import Kind, kind_at
+from configs.messages import explained, shown
+from configs.overrides import changes_of
+from configs.places import resolved
 
 
 def preset_names() -> list[str]:
@@ -32,86 +30,65 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> Experiment:
     `${NAME}` in a text value is replaced by that environment variable, so that a preset need not know a machine's
     folders; `${TASKDISTILL}` by the folder this program is installed in, where the miniature's weights are.
     """
-    values = _read(source)
-    for override in overrides:
-        _apply(values, override)
+    values, folder = _read(source)
+    changes = [change for override in overrides for change in changes_of(override, Experiment)]
+    for change in changes:
+        change.take_out(values)
+    values = resolved(values, Kind(Experiment), folder)
+    for change in changes:
+        kind = kind_at(change.names, Experiment) or Kind(Any)
+        change._replace(value=resolved(change.value, kind)).put_in(values)
+    return validated(values, source)
+
+
+def validated(values: Mapping[str, Any], source: str, prefix: str = "") -> Experiment:
+    """Return the experiment that plain values describe.
+
+    Raises SettingsError, which lists every mistake; `prefix` stands before the names of settings.
+    """
     try:
-        return Experiment.model_validate(_expanded(values))
+        return Experiment.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_explained(error, source)) from None
+        lines = [f"{source} cannot be used:", *explained(error, Experiment, prefix)]
+        raise SettingsError("\n  ".join(lines)) from None
 
 
 def dump_preset(experiment: dict[str, Any]) -> str:
     """Return an experiment's settings as a preset's YAML text."""
-    return yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return yaml_text.dump(experiment)
 
 
-def _read(source: str) -> dict[str, Any]:
+def _read(source: str) -> tuple[dict[str, Any], Path | None]:
+    """Return the values of a preset or file, and the folder its relative paths start at: a preset has none."""
     if source in preset_names():
-        text = (files("configs.presets") / f"{source}.yaml").read_text()
-    elif Path(source).is_file():
-        text = Path(source).read_text()
+        text, folder = (files("configs.presets") / f"{source}.yaml").read_text(encoding="utf-8"), None
     else:
-        raise SettingsError(f"{source!r} is neither a preset nor a file{nearest(source, preset_names())}")
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{source} is not valid YAML: {error}") from None
+        text, folder = _text_of(source), Path(source).absolute().parent
+    values = yaml_text.parse(text, source)
     if not isinstance(values, dict):
-        raise SettingsError(
-            f"{source} should hold settings such as 'data: {{path: ...}}', found {type(values).__name__}"
-        )
-    return values
+        found = "nothing" if values is None else shown(values)
+        raise SettingsError(f"{source} should hold settings such as 'data: {{path: ...}}', found {found}")
+    return values, folder
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise SettingsError(f"--set {override!r}: expected name=value, such as distill.alpha=0.5")
-    *sections, field = dotted.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise SettingsError(f"--set {override!r}: {section!r} holds a value, not a section of settings")
+def _text_of(source: str) -> str:
+    if os.path.isdir(source):
+        raise SettingsError(f"{shown(source)} is a folder: name a preset, or a YAML file of settings{_presets(source)}")
+    if not os.path.isfile(source):
+        raise SettingsError(f"{shown(source)} is neither a preset nor a file{_presets(source)}")
     try:
-        values[field] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        values[field] = text
+        with open(source, "rb") as file:
+            data = file.read(yaml_text.MAX_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{source} cannot be read: {error.strerror}") from None
+    if len(data) > yaml_text.MAX_BYTES:
+        raise SettingsError(f"{source} is larger than {yaml_text.MAX_BYTES} bytes: it is no file of settings")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{source}, line {line}: this is no text in UTF-8: save the file as UTF-8") from None
 
 
-def _expanded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _expanded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expanded(item) for item in value]
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], value), value)
-    return value
-
-
-def _variable(name: str, value: str) -> str:
-    if name == "TASKDISTILL":
-        return str(Path(__file__).parents[1])
-    if name not in os.environ:
-        raise SettingsError(f"the value {value!r} needs the environment variable {name}, which is not set")
-    return os.environ[name]
-
-
-def _explained(error: ValidationError, source: str) -> str:
-    lines = []
-    for problem in error.errors():
-        *parents, last = (str(part) for part in problem["loc"]) if problem["loc"] else ("",)
-        dotted = ".".join([*parents, last]).strip(".")
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {dotted!r}{nearest(last, _field_names(parents))}")
-        else:
-            found = "" if isinstance(problem["input"], dict | Settings) else f" (found {problem['input']!r})"
-            lines.append(f"{dotted or 'experiment'}: {problem['msg'].removeprefix('Value error, ')}{found}")
-    return f"{source} cannot be used:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _field_names(parents: Sequence[str]) -> list[str]:
-    model: Any = Experiment
-    for parent in parents:
-        model = model.model_fields[parent].annotation
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _presets(source: str) -> str:
+    return nearest(source, preset_names())

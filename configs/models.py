@@ -1,11 +1,12 @@
 """Settings of the networks: which backbone, whose weights, and how it wants to see an image."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from configs.base import Path_, Settings
+from configs.base import Path_, Seed, Settings
 from configs.choices import SourceName
+from configs.model_arguments import check_arguments
 
 
 class Backbone(Settings):
@@ -19,15 +20,15 @@ class Backbone(Settings):
     """hub: downloaded by the library. file: the safetensors file below. random: untrained, for tests."""
     file: Path_ = ""
     """A safetensors file with the backbone's weights; its content is identity, its place is not."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of random weights."""
     arguments: dict[str, JsonValue] = {}
     """Keyword arguments of the model itself, such as pad_type; part of what the weights mean."""
     input_px: int = Field(default=224, ge=16, le=4096)
     """Side of the square image the network sees, in pixels."""
-    mean: tuple[float, ...] = ()
+    mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     """Mean of each RGB channel in 0..1; empty: the model's own."""
-    std: tuple[float, ...] = ()
+    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     """Standard deviation of each RGB channel in 0..1; empty: the model's own."""
     interpolation: Literal["model", "bilinear", "bicubic", "lanczos"] = "model"
     """How images are resized; model: as the weights were trained."""
@@ -35,7 +36,37 @@ class Backbone(Settings):
     @model_validator(mode="after")
     def _file_is_named(self) -> Self:
         if (self.weights == "file") != bool(self.file):
-            raise ValueError("weights 'file' needs the path in 'file', and other weights must not have it")
+            raise ValueError(
+                f"weights 'file' needs the path in 'file', and other weights must not have it; found weights "
+                f"{self.weights!r} and file {self.file!r}"
+            )
         if len(self.mean) not in (0, 3) or len(self.std) not in (0, 3):
-            raise ValueError("mean and std have one value for each of R, G, B, or none for the model's own")
+            raise ValueError(
+                "mean and std have one value for each of R, G, B, or none for the model's own; found "
+                f"{len(self.mean)} of mean and {len(self.std)} of std"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _name_and_arguments_are_the_models(self) -> Self:
+        if any(sign in self.name for sign in "/\\:"):
+            raise ValueError(
+                f"name {self.name!r} is a place, not a name that {self.source} knows: for weights of your own set name "
+                "to the architecture, such as resnet50, weights=file and file=... (a safetensors file)"
+            )
+        check_arguments(self.source, self.arguments)
+        return self
+
+
+class Teacher(Backbone):
+    """The large pretrained encoder that teaches."""
+
+    name: str = "vit_large_patch14_dinov2.lvd142m"
+    """The library's name of it; for timm see timm.list_models()."""
+
+
+class Student(Backbone):
+    """The small pretrained encoder that learns, and is deployed."""
+
+    name: str = "vit_small_patch14_dinov2.lvd142m"
+    """The library's name of it; for timm see timm.list_models()."""

@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import AddedLater, Settings, StageConfig
+from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import ViewSettings
+from configs.errors import SettingsError
 from configs.models import Backbone
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
@@ -28,17 +29,17 @@ class ProbeSettings(Settings):
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
     concatenated, each with or without the mean of the patch tokens. The best is chosen on validation.
     """
-    learning_rates: tuple[float, ...] = Field(
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
     )
     """For a batch of 256; scaled linearly with the batch size."""
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, le=100_000_000)
     """Steps of SGD (momentum 0.9, no weight decay, cosine to 0)."""
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1, le=1_000_000)
     """Features per step."""
     train_on: Literal["clean", "augmented"] = "augmented"
     """Which views of the training images the head sees."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Decides initial weights and order."""
 
 
@@ -65,9 +66,9 @@ class PrecomputeImagesConfig(StageConfig):
 class TrainingSettings(Settings):
     """The optimisation that finetuning and distillation share, so that they are compared at equal effort."""
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=20, ge=1, le=1_000_000)
     """Passes over the labelled training images."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=1_000_000)
     """Labelled images per optimiser step, all accumulated parts together."""
     accumulate: int = Field(default=1, ge=1)
     """Parts a batch is computed in, to save memory."""
@@ -87,16 +88,18 @@ class TrainingSettings(Settings):
     """Statistics of BatchNorm layers; frozen is better on few images."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the averaged weights, which are then the ones evaluated and kept; 0: none."""
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=1000)
     """Beta parameter of mixup; 0: none. Not together with cached logits."""
-    cutmix: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0, le=1000)
     """Beta parameter of cutmix; 0: none. Not together with cached logits."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast."""
     validate_every: Annotated[int, AddedLater] = Field(default=1, ge=1)
     """Epochs from one validation to the next; the last step is always validated."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are evaluated: best on validation, or those of the last step. Both are written."""
+    """Which weights are evaluated: the best on validation, where those it starts from take part, or those of the last
+    step. Both are written.
+    """
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> Self:
@@ -107,6 +110,30 @@ class TrainingSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_part_has_images_to_compare(self) -> Self:
+        if self.batch_size > self.accumulate:
+            return self
+        found = f"batch_size {self.batch_size} and accumulate {self.accumulate} leave one image in each part of a batch"
+        if self.batchnorm == "train":
+            raise ValueError(
+                f"{found}, and batchnorm 'train' needs the statistics of at least two: set batchnorm to 'frozen', or "
+                "batch_size to at least twice accumulate"
+            )
+        if mixing := [name for name in ("mixup", "cutmix") if getattr(self, name)]:
+            raise ValueError(
+                f"{found}, and {' and '.join(mixing)} would mix it with itself: set {' and '.join(mixing)} to 0, or "
+                "batch_size to at least twice accumulate"
+            )
+        return self
+
+
+class TeacherFinetuning(TrainingSettings):
+    """The optimisation that finetunes a teacher."""
+
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of AdamW; lower than a student's, as a large network has more to forget."""
+
 
 class FinetuneConfig(StageConfig):
     """From images and a probe to a model trained on labels alone: the control of every claim, and a teacher too."""
@@ -116,7 +143,7 @@ class FinetuneConfig(StageConfig):
     backbone: Backbone = Backbone()
     views: ViewSettings = ViewSettings()
     training: TrainingSettings = TrainingSettings()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Decides order, stochastic depth and mixing."""
 
 
@@ -125,10 +152,14 @@ class DistillSettings(Settings):
 
     alpha: float = Field(default=0.75, ge=0, le=1)
     """Weight of the teacher against the labels."""
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: float = Field(default=2.0, ge=1e-3, le=1e4)
     """Softens both distributions; large values compare the small probabilities too."""
-    synthetic_ratio: float = Field(default=1.0, ge=0)
+    synthetic_ratio: float = Field(default=1.0, ge=0, le=1000)
     """Synthetic images per real one in a batch, when there is a synthetic image-set."""
+
+    def num_synthetic(self, batch_size: int) -> int:
+        """Return how many synthetic images go along with a batch of real ones."""
+        return round(batch_size * self.synthetic_ratio)
 
 
 def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
@@ -143,6 +174,21 @@ def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
         raise ValueError("views.num_views must be at least 1 to distil: the student trains on augmented views")
 
 
+def check_synthetic_images_teach(distill: DistillSettings, training: TrainingSettings) -> None:
+    """Raise SettingsError where a student would be shown no synthetic images, or learn nothing from them."""
+    if not distill.num_synthetic(training.batch_size):
+        raise SettingsError(
+            f"distill.synthetic_ratio {distill.synthetic_ratio:g} gives no synthetic image to a batch of "
+            f"training.batch_size {training.batch_size}, so that they would be made for nothing: raise one of the two, "
+            "or leave synthetic images out (synthetic_images: none)"
+        )
+    if not distill.alpha:
+        raise SettingsError(
+            "distill.alpha is 0, so that labels alone teach, and synthetic images have none: raise it, or leave "
+            "synthetic images out (synthetic_images: none)"
+        )
+
+
 class DistillConfig(StageConfig):
     """From images and a teacher's cached logits to the student."""
 
@@ -152,7 +198,7 @@ class DistillConfig(StageConfig):
     views: ViewSettings = ViewSettings()
     training: TrainingSettings = TrainingSettings()
     distill: DistillSettings = DistillSettings()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Decides order and stochastic depth."""
 
     @model_validator(mode="after")

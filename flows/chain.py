@@ -35,6 +35,10 @@ class RunStage(Protocol):
     ) -> ArtifactRef: ...
 
 
+START = "student probed"
+"""What every student starts from, in the final table: its pretrained backbone with a probe."""
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """One model of the final table."""
@@ -48,8 +52,9 @@ class Evaluated:
 def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[Evaluated]:
     """Run every stage of an experiment, in an order in which each finds its inputs; returns what was evaluated.
 
-    Where there are synthetic images, one more student is distilled, on real and synthetic ones; the student without
-    them is its control. `synthetic` is an image-set without labels that takes the place of generated ones.
+    The student's own probe is one of them: what training adds is the difference to it. Where there are synthetic
+    images, one more student is distilled, on real and synthetic ones; the student without them is its control.
+    `synthetic` is an image-set without labels that takes the place of generated ones.
     """
     images = run("ingest", INGEST, experiment.data, {})
     if synthetic is None and experiment.synthetic_images == "blends":
@@ -66,7 +71,8 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
         extra = {"synthetic": synthetic, "synthetic_logits": logits["-synthetic"]}
         scored = {"synthetic": synthetic, "logits": logits["-synthetic"]}
         extra["selection"] = run("select", SELECT, experiment.select_config(), scored)
-    _, student_probe = _probed(experiment, run, "student", images)
+    student_probe, evaluated = _probed_student(experiment, run, images, logits[""])
+    results.append(Evaluated(START, None, evaluated, student_probe))
     for seed in experiment.seeds:
         start = {"images": images, "probe": student_probe}
         for name, model in _students(experiment, run, seed, start, logits[""], extra).items():
@@ -113,6 +119,17 @@ def _probed(
     features = run(f"extract-{role}", EXTRACT, experiment.extract_config(backbone), {"images": images})
     inputs = {"images": images, "features": features}
     return features, run(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs)
+
+
+def _probed_student(
+    experiment: Experiment, run: RunStage, images: ArtifactRef, teacher: ArtifactRef
+) -> tuple[ArtifactRef, ArtifactRef]:
+    """Make the probe that students start from, and score it as they are scored; returns probe and evaluation."""
+    features, probe = _probed(experiment, run, "student", images)
+    config = experiment.precompute_config()
+    logits = run("precompute-student", PRECOMPUTE, config, {"features": features, "probe": probe})
+    inputs = {"images": images, "logits": logits, "teacher": teacher}
+    return probe, run("evaluate-student-probed", EVALUATE_TEACHER, experiment.evaluate_config(), inputs)
 
 
 def _probed_teacher(

@@ -1,106 +1,109 @@
 """The command line. Torch is imported only when there is work, so that help and plan answer in about a second."""
 
-import errno
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.logging import RichHandler
 from rich.table import Table
 
-from configs.errors import UserError
-from configs.loading import SettingsError, load_experiment
+from configs.errors import SettingsError
+from configs.loading import load_experiment
+from flows.dataset_words import dataset_words
+from flows.ending import EndsInWords
+from flows.interruption import stopped_by_signals
 from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
-from flows.printing import AsJson, errors, output, print_json, size_of
+from flows.printing import AsJson, LogOnStderr, errors, output, print_any_character, print_json, print_table, size_of
+from flows.server_commands import commands as server_commands
 from flows.store_commands import commands
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 app = typer.Typer(
+    cls=EndsInWords,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
 app.add_typer(commands)
+app.add_typer(server_commands)
 app.add_typer(miniature_commands, name="miniature")
 
 Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a setting: --set distill.alpha=0.5; repeatable.")]
+Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
 
 
 def main() -> None:
     """Run the command line; errors meant for people are printed without a traceback."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=errors, show_path=False, show_time=False)],
-    )
+    print_any_character()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogOnStderr()])
     for chatty in ("httpx", "timm", "tasks.stage", "tasks.training"):  # progress is shown by flows.running
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    try:
+    with stopped_by_signals():
         app()
-    except UserError as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        errors.print(
-            f"[bold red]error:[/] the disk is full ({_plain(error)}). Finished artifacts are not affected: free some "
-            "space and run the same command again; it continues where it was",
-            soft_wrap=True,
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command continues where it was")
-        sys.exit(130)
-
-
-def _plain(error: Exception) -> str:
-    return str(error).replace("[", "\\[")
 
 
 @app.command()
-def plan(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
+def plan(
+    source: Source,
+    set_: Overrides = [],  # noqa: B006
+    synthetic: Synthetic = "",
+    rehash: Rehash = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; and how large it will be."""
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
-    steps = make_plan(experiment, store, synthetic=_synthetic(store, synthetic)).steps
+    planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
+    steps = planned.steps
     if as_json:
-        print_json({"store": str(store.root), "stages": [_step_row(step) for step in steps]})
+        stages = [_step_row(step) for step in steps]
+        print_json({"store": str(store.root), "datasets": planned.datasets, "stages": stages})
         return
-    table = Table(title=f"{experiment.name} in {store.root}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
+        output.print(line)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("step", "action", "because", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
         size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
         table.add_row(step.name, step.action, step.because, size, step.ref.fingerprint[:12])
-    output.print(table)
+    print_table(f"{experiment.name} in {store.root}", table)
 
 
 @app.command()
-def run(source: Source, set_: Overrides = [], synthetic: Synthetic = "", as_json: AsJson = False) -> None:  # noqa: B006
+def run(
+    source: Source,
+    set_: Overrides = [],  # noqa: B006
+    synthetic: Synthetic = "",
+    rehash: Rehash = False,
+    as_json: AsJson = False,
+) -> None:
     """Run the whole pipeline, doing only what is missing, and print the scores."""
-    from flows.results import score_rows, score_table
+    from flows.remarks import print_scores, remarks
+    from flows.results import score_rows
     from flows.running import in_this_process, run_plan
 
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
     do = in_this_process(experiment, store, errors)
     results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
     if as_json:
-        print_json({"scores": score_rows(results, store), "stages": stages})
+        print_json({"scores": score_rows(results, store), "remarks": remarks(results, store), "stages": stages})
         return
-    output.print(score_table(results, store, experiment.name))
+    print_scores(output, results, store, experiment.name)
     students = [result for result in results if result.seed == experiment.seeds[-1]]
     output.print()
     for student in students:
-        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}", soft_wrap=True)
+        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}")
     last = students[-1].artifact.short
     output.print(f"Look at one:  taskdistill show {last}\nName it:      taskdistill label {experiment.name} {last}")
 
@@ -113,16 +116,18 @@ def demo(
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
     from flows.demo import demonstrate, next_commands
-    from flows.results import score_rows, score_table
+    from flows.remarks import print_scores, remarks
+    from flows.results import score_rows
 
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, store, errors)
     if as_json:
-        print_json({"scores": score_rows(done.results, store), "stages": done.stages, "report": str(done.report)})
+        rows, said = score_rows(done.results, store), remarks(done.results, store)
+        print_json({"scores": rows, "remarks": said, "stages": done.stages, "report": str(done.report)})
         return
-    output.print(score_table(done.results, store, f"{done.experiment.name}, world {world}"))
-    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser", soft_wrap=True)
-    output.print("Next:        " + "\n             ".join(next_commands(done.results)), soft_wrap=True)
+    print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
+    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
+    output.print("Next:        " + "\n             ".join(next_commands(done.results)))
 
 
 @app.command()
@@ -134,12 +139,15 @@ def stage(
     set_: Overrides = [],  # noqa: B006
     inputs: Annotated[list[str], typer.Option("--input", help="Another input: --input logits=LABEL; repeatable.")] = [],  # noqa: B006
     synthetic: Synthetic = "",
+    rehash: Rehash = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
     from flows.running import in_this_process, run_steps
 
     store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
     experiment = load_experiment(source, set_)
     given = dict(_input(store, text) for text in inputs)
     do = in_this_process(experiment, store, errors)
@@ -161,26 +169,6 @@ def convert_image_mixer(
 
     convert(checkpoint, folder)
     output.print(f"{folder} is a pipeline that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads")
-
-
-@app.command()
-def serve(
-    source: Annotated[str, typer.Argument(help="A preset or YAML file that the forms open with.")] = "",
-    set_: Overrides = [],  # noqa: B006
-    limit: Annotated[int, typer.Option(min=1, help="Runs at the same time; the others wait.")] = 1,
-) -> None:
-    """Offer the pipeline and every single stage to a Prefect server, and run what it asks for; until Ctrl-C."""
-    from flows.serving import serve_all
-
-    serve_all(load_experiment(source, set_) if source else None, limit=limit)
-
-
-@app.command()
-def worker(limit: Annotated[int, typer.Option(min=1, help="Spans at the same time; the others wait.")] = 1) -> None:
-    """Take up parts of stages that runs with runtime.fan_out hand out; one for each GPU, until Ctrl-C."""
-    from flows.worker import work
-
-    work(limit=limit)
 
 
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:

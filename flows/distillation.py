@@ -11,6 +11,7 @@ from flows.fan_out import over_workers
 from flows.planning import Step
 from flows.reports import report_pictures, report_scores
 from flows.running import DoStep, origin_of, run_plan
+from flows.served_settings import SentExperiment, whole_experiment
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.prefect_task import as_task, show_logs_in_ui
@@ -31,13 +32,14 @@ def as_tasks(experiment: Experiment) -> DoStep:
 
 
 @flow(name="distillation", persist_result=False)
-def distillation(experiment: Experiment = Experiment(), synthetic: str = "") -> dict[str, str]:  # noqa: B008
+def distillation(experiment: SentExperiment = Experiment(), synthetic: str = "") -> dict[str, str]:  # noqa: B008
     """Run the whole pipeline, doing only what is missing; the scores become a report.
 
-    `synthetic` is a label or reference of an image-set without labels. Returns the reference of each step's artifact.
+    `experiment` may name some settings only: the others are those the deployment was served with. `synthetic` is a
+    label or reference of an image-set without labels. Returns the reference of each step's artifact.
     """
-    store = ArtifactStore.from_env()
+    store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
     extra = store.resolve(synthetic, "image-set") if synthetic else None
-    results, stages = run_plan(experiment, store, as_tasks(experiment), synthetic=extra)
-    report_scores(results, store, experiment.name)
+    results, stages = run_plan(settings, store, as_tasks(settings), synthetic=extra)
+    report_scores(results, store, settings.name)
     return {stage["name"]: stage["reference"] for stage in stages}

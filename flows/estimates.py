@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.generation import GenerateConfig
 from configs.models import Backbone
+from flows.older_datasets import warn_of_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.data.contradictions import settle
+from tasks.data.dataset import open_dataset, size_of
 from tasks.stage import Stage
 
 _BACKBONES = (
@@ -27,6 +28,8 @@ _VIEW_BYTES = 100
 _PICTURE_BYTES = 60_000
 _EMBEDDING_WIDTH = 768
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
+_MAX_COMPARED = 20_000
+"""Images among which contradicting labels are looked for at once; of more, ingest does it, as files must be read."""
 _OF_IMAGES = ("image-set", "features", "logits", "embeddings")
 """Kinds that hold a row for each image of a set."""
 
@@ -36,6 +39,8 @@ class Sizes:
 
     def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
         self._experiment, self._store = experiment, store
+        self._datasets: dict[ArtifactRef, dict[str, Any]] = {}
+        """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
         self._num_images: dict[ArtifactRef, int] = {}
         """Of image-sets that are not there yet, and of what is made from them."""
         self._num_train, self._num_classes = 0, 0
@@ -69,15 +74,22 @@ class Sizes:
             }
         return sizes.get(stage.output)
 
+    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> Mapping[str, Any]:
+        """Return what is known of an image-set, there or estimated."""
+        if ref not in self._store:
+            return self._datasets[ref]
+        warn_of_older_reading(config, ref, self._store)
+        return self._store.manifest(ref).summary
+
     def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
-        """Check the dataset by its names, as ingest will, and add up its files."""
-        candidates = load(DATASET_FORMS, config.form)(config)
-        classes = class_names(candidates)
-        candidates, _ = with_splits(candidates, config)
-        check_splits(candidates, classes)
-        self._num_images[ref], self._num_classes = len(candidates), len(classes)
-        self._num_train = sum(candidate.split == "train" for candidate in candidates)
-        return sum(candidate.path.stat().st_size for candidate in candidates)
+        """Check the dataset as ingest will before it decodes an image, and add up its files."""
+        dataset = open_dataset(config)
+        if len(dataset.candidates) <= _MAX_COMPARED:
+            dataset = settle(dataset, config.contradictions)
+        self._datasets[ref] = dataset.summary()
+        self._num_images[ref], self._num_classes = len(dataset.candidates), len(dataset.classes)
+        self._num_train = sum(candidate.split == "train" for candidate in dataset.candidates)
+        return sum(size_of(candidate.path) for candidate in dataset.candidates)
 
     def _blends(self, config: GenerateConfig, ref: ArtifactRef) -> int:
         blends = config.blends

@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -31,7 +30,8 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from configs.base import RuntimeConfig, StageConfig
+from configs.base import RuntimeConfig
+from configs.places import portable
 from flows.planning import Step
 from flows.server import DEPLOYMENT, SPAN_FLOW, are_workers_online, check_workers
 from storage.errors import StillNeededError
@@ -77,18 +77,6 @@ def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Ca
         return spread
 
     return spread_for
-
-
-def portable(config: StageConfig) -> dict[str, Any]:
-    """Return settings as JSON with every path absolute: workers run in folders of their own."""
-    values = config.model_dump(mode="json")
-    for dotted, path in config.locations().items():
-        *sections, field = dotted.split(".")
-        section = values
-        for name in sections:
-            section = section[name]
-        section[field] = str(Path(path).expanduser().absolute())
-    return values
 
 
 @dataclass

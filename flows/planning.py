@@ -4,21 +4,24 @@ Every fingerprint follows from the settings and the digests of external files, s
 and no torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.base import StageConfig
+from configs.data import IngestConfig
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
-from storage.manifest import ArtifactRef, read_recipe
+from flows.given_images import check_given_images
+from flows.staleness import OlderForms, Wanted
+from storage.fingerprint import fingerprint
+from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.model_files import check_content
 from tasks.stage import Stage, external_digests
 
 Action = Literal["have", "resume", "build", "stale"]
-Flat = dict[str, Any]
-"""A recipe by dotted names, such as config.seed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Plan:
 
     steps: list[Step]
     results: list[Evaluated]
+    datasets: list[Mapping[str, Any]]
+    """What is known of each dataset of images (`flows.dataset_words` says it)."""
 
     @property
     def is_complete(self) -> bool:
@@ -50,76 +55,40 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
-    steps: list[Step] = []
-    recipes: dict[str, list[Flat]] = {}
-    sizes = Sizes(experiment, store)
+    if synthetic:
+        check_given_images(experiment, store, synthetic)
+    named: dict[str, tuple[Stage[Any], Wanted]] = {}
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        external = external_digests(config, store)
-        ref = stage.reference(config, inputs, external)
-        if ref in store:
-            action: Action = "have"
-            because = ""
-            num_bytes: int | None = store.manifest(ref).num_bytes
-        else:
-            action, because = _why(stage.recipe(config, inputs, external), ref, store, recipes)
-            stale = {made.ref for made in steps if made.action == "stale"}
-            if action == "build" and (roles := [role for role, source in inputs.items() if source in stale]):
-                action, because = "stale", f"its input {', '.join(roles)} changed"
-            num_bytes = sizes.estimate(stage, config, inputs, ref)
-        steps.append(Step(step, stage, config, inputs, ref, action, because, num_bytes))
+        recipe = stage.recipe(config, inputs, external_digests(config, store))
+        ref = ArtifactRef(stage.output, fingerprint(recipe))
+        named[step] = (stage, Wanted(ref, recipe, config, inputs))
         return ref
 
     results = chain(experiment, name_it, synthetic=synthetic)
-    return Plan(steps, results)
+    older, sizes = OlderForms(store, [wanted for _, wanted in named.values()]), Sizes(experiment, store)
+    steps = [_step(name, stage, wanted, older, sizes, store) for name, (stage, wanted) in named.items()]
+    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
+    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
-def _why(
-    recipe: dict[str, Any], ref: ArtifactRef, store: ArtifactStore, recipes: dict[str, list[Flat]]
-) -> tuple[Action, str]:
-    if progress := store.progress(ref):
-        return "resume", f"at {progress['done']} of {progress['total']} {progress['unit']}"
-    if ref in store.drafts():
-        return "resume", "from the beginning"
-    if ref.kind not in recipes:
-        # Read and flattened once, not for each step: most of the time in a store of thousands of artifacts.
-        recipes[ref.kind] = [dict(_flat(read_recipe(store.path(other)))) for other in store.references(ref.kind)]
-    wanted = dict(_flat(recipe))
-    alike = [
-        other
-        for other in recipes[ref.kind]
-        if all(other.get(name) == wanted.get(name) for name in _SAME) and _roles(other) == _roles(wanted)
-    ]
-    changes = [change for other in alike if (change := _differences(other, wanted))]
-    if not changes:
-        return "build", ""
-    return "stale", "; ".join(_said(*change) for change in min(changes, key=len)[:3])
+def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> Step:
+    ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
+    if ref in store:
+        return Step(name, stage, config, inputs, ref, "have", "", store.manifest(ref).num_bytes)
+    check_content(config)
+    action, because = _why(ref, older, store)
+    return Step(name, stage, config, inputs, ref, action, because, sizes.estimate(stage, config, inputs, ref))
 
 
-_SAME = ("stage", "config.seed", "config.backbone.name", "inputs.model", "inputs.images")
-"""Another seed, another backbone or other roles of inputs make another artifact, not a newer form of this one."""
+def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
+    if store.draft_path(ref).is_dir():
+        return "resume", how_far(store, ref)
+    changes = older.changes(ref)
+    return ("stale", changes) if changes else ("build", "")
 
 
-def _roles(recipe: Flat) -> set[str]:
-    return {name for name in recipe if name.startswith("inputs.")}
-
-
-def _said(name: str, old: Any, new: Any) -> str:
-    if name.startswith("inputs."):
-        return f"its input {name.removeprefix('inputs.')} changed"
-    if name.startswith("external."):
-        return f"the content of {name.removeprefix('external.')} changed"
-    return f"{name.removeprefix('config.')} changed from {old} to {new}"
-
-
-def _differences(before: Flat, after: Flat) -> list[tuple[str, Any, Any]]:
-    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
-    return [(name, before.get(name, "nothing"), after.get(name, "nothing")) for name in sorted(names)]
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, item in value.items():
-        if isinstance(item, dict):
-            yield from _flat(item, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", tuple(item) if isinstance(item, list) else item
+def how_far(store: ArtifactStore, ref: ArtifactRef) -> str:
+    """Say where an unfinished artifact is."""
+    progress = store.progress(ref)
+    return f"at {progress['done']} of {progress['total']} {progress['unit']}" if progress else "from the beginning"

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flows.chain import Evaluated
-from flows.results import score_table
+from flows.remarks import remarks
+from flows.results import score_notes, score_table
 from storage.files import atomic
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 CONTACT_SHEET, CURVE, CONFUSION = "contact-sheet.png", "history.png", "test-confusion.png"
+CLASSES = "test-confusion-classes.txt"
+"""Which classes the numbers in a confusion matrix stand for, where names could not be drawn."""
 
 
 def write_report(
@@ -29,16 +32,18 @@ def write_report(
     blends = [picture for ref in made for picture in _pictures(store, ref, CONTACT_SHEET)]
     curves = [figure for result in results for figure in _of_model(store, result, result.artifact, CURVE)]
     confusions = [figure for result in results for figure in _of_model(store, result, result.evaluation, CONFUSION)]
+    classes = [f"<pre>{html.escape(text)}</pre>" for text in _numbered_classes(results, store)]
     sections = [
         _score_html(results, store, title),
         _section("Blends", "Each between its two parents; all of them are in blends.html of the artifact.", blends),
         _section("Learning curves", "", curves),
-        _section("Confusion on the test split", "Rows are the true classes.", confusions),
+        _section("Confusion on the test split", "Rows are the true classes.", confusions + classes),
         _section("Next", "", [f"<pre>{html.escape(command)}</pre>" for command in next_commands]),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
-        partial.write_text(_PAGE.format(title=html.escape(title), sections="\n".join(filter(None, sections))))
+        page = _PAGE.format(title=html.escape(title), sections="\n".join(filter(None, sections)))
+        partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def _score_html(results: Sequence[Evaluated], store: ArtifactStore, title: str) -> str:
@@ -46,7 +51,8 @@ def _score_html(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
     head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in columns)
     lines = zip(*(map(str, column.cells) for column in columns), strict=True)
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    words = [" ".join(score_notes(results, store)), *remarks(results, store)]
+    return f"<table><tr>{head}</tr>{rows}</table>" + "".join(f"<p>{html.escape(text)}</p>" for text in words)
 
 
 def _of_model(store: ArtifactStore, result: Evaluated, ref: ArtifactRef, name: str) -> list[str]:
@@ -63,6 +69,12 @@ def _pictures(store: ArtifactStore, ref: ArtifactRef, name: str) -> list[str]:
         return []
     data = base64.b64encode(path.read_bytes()).decode()
     return [f'<img src="data:image/png;base64,{data}" alt="{html.escape(f"{name} of {ref.short}")}">']
+
+
+def _numbered_classes(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+    """Return the list of numbered classes once, for all models have the same."""
+    paths = [store.path(result.evaluation) / CLASSES for result in results]
+    return list(dict.fromkeys(path.read_text(encoding="utf-8") for path in paths if path.is_file()))
 
 
 def _section(heading: str, words: str, parts: Sequence[str]) -> str:

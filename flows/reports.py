@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.chain import Evaluated
 from flows.pictures import picture_markdown
 from flows.planning import Step
+from flows.remarks import remarks
 from flows.results import score_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -16,9 +17,8 @@ CONTACT_SHEET = "contact-sheet.png"
 
 
 def report_scores(results: Sequence[Evaluated], store: ArtifactStore, name: str) -> None:
-    create_markdown_artifact(
-        score_markdown(results, store, name), key=_key(f"scores-{name}"), description=f"Scores of {name}"
-    )
+    text = "\n\n".join([score_markdown(results, store, name), *remarks(results, store)])
+    create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
 
 
 def report_pictures(step: Step, ref: ArtifactRef, store: ArtifactStore) -> None:

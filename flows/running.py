@@ -4,6 +4,7 @@ Command line and Prefect flows share this one path and differ only in `do`: how 
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from configs.base import StageConfig
 from configs.choices import nearest
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.loading import SettingsError
+from configs.generation import EmbedConfig, GenerateConfig
+from configs.places import portable
 from flows.chain import Evaluated, chain
 from flows.planning import Plan, Step, make_plan
 from flows.progress import progress
@@ -35,8 +39,8 @@ DoStep = Callable[[Step], ArtifactRef]
 
 
 def origin_of(experiment: Experiment) -> dict[str, Any]:
-    """Return the settings as they go into manifests, from which `show` prints the preset again."""
-    return experiment.model_dump(mode="json", by_alias=True)
+    """Return the settings as they go into manifests, from which `show` prints a preset that works in any folder."""
+    return portable(experiment)
 
 
 def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:
@@ -69,6 +73,8 @@ def run_plan(
 ) -> tuple[list[Evaluated], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage."""
     plan = make_plan(experiment, store, synthetic=synthetic)
+    if not plan.is_complete:
+        store.check_writable()
     check_models(experiment, plan)
     stages: list[dict[str, Any]] = []
     planned = {step.name: step for step in plan.steps}
@@ -81,7 +87,8 @@ def run_plan(
         stages.append({"name": step, "action": action, "reference": str(ref), "seconds": seconds})
         return ref
 
-    return chain(experiment, run, synthetic=synthetic), stages
+    with _held(plan.steps, store):
+        return chain(experiment, run, synthetic=synthetic), stages
 
 
 def run_steps(
@@ -103,9 +110,22 @@ def run_steps(
         raise SettingsError(_no_step(name, [step.name for step in planned]))
     steps = [_given(step, inputs or {}, store) for step in steps]
     makers = {step.ref: step for step in planned}
-    for step in steps:
-        _check_inputs(step, makers, store)
-    return [do(step) for step in steps]
+    if any(step.ref not in store for step in steps):
+        store.check_writable()
+    with _held(steps, store):
+        for step in steps:
+            _check_inputs(step, makers, store)
+        return [do(step) for step in steps]
+
+
+@contextmanager
+def _held(steps: Sequence[Step], store: ArtifactStore) -> Iterator[None]:
+    """Where there is anything to do, keep `collect` and `discard` from what these steps make and read."""
+    if all(step.action == "have" for step in steps):
+        yield
+        return
+    with store.roots.held({ref for step in steps for ref in (step.ref, *step.inputs.values())}):
+        yield
 
 
 def _no_step(name: str, steps: Sequence[str]) -> str:
@@ -141,16 +161,23 @@ def _check_inputs(step: Step, makers: Mapping[ArtifactRef, Step], store: Artifac
 
 
 def check_models(experiment: Experiment, plan: Plan) -> None:
-    """Build both networks before anything expensive starts, so that wrong names and weights are known in seconds."""
-    if not any(step.action != "have" and step.stage.name in ("ingest", "extract") for step in plan.steps):
+    """Try the networks that a step to do still needs, before anything expensive starts, so that names, weights and
+    settings that do not go together are known in seconds. Where nothing is left to do, torch is not imported.
+    """
+    configs = [step.config for step in plan.steps if step.action != "have"]
+    if not configs:
         return
-    from tasks.models.encoder import try_encoder  # torch and timm, only where there is work
+    from tasks.models.task_model import device_of  # torch, only where there is work
+    from tasks.models.trial import try_encoder, try_generator, wanted_of
 
+    device = device_of(experiment.runtime)
+    backbones = [getattr(config, "backbone", None) for config in configs]
     sizes = {
-        role: try_encoder(backbone)
-        for role, backbone in (("teacher", experiment.teacher), ("student", experiment.student))
+        wanted.role: try_encoder(wanted, device) for wanted in wanted_of(experiment) if wanted.backbone in backbones
     }
-    if sizes["student"] > sizes["teacher"]:
+    if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
+        try_generator(experiment.generator)
+    if sizes.get("student", 0) > sizes.get("teacher", math.inf):
         log.warning(
             "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
             experiment.student.name, sizes["student"] / 1e6, experiment.teacher.name, sizes["teacher"] / 1e6,
@@ -162,11 +189,11 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
     """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
     name = step.name
     if step.action == "have":
-        console.print(f"[green]have[/]   {name}  {step.ref.short}")
+        console.print(Text("have  ", "green"), f"{name}  {step.ref.short}")
         yield lambda unit, done, total: None
         return
     began = time.monotonic()
-    console.print(f"[cyan]{step.action:6s}[/] {name}  {step.ref.short}  {step.because}")
+    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
     with progress(console, INDENT + name) as report:
         yield report
     console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

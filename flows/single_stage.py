@@ -1,6 +1,7 @@
 """One Prefect flow for each stage: it does the steps of that stage and nothing else.
 
 What the steps need must be in the store; `inputs` names others by role, such as {"logits": "my-teacher-logits"}.
+`experiment` may name some settings only: the others are those the deployment was served with.
 """
 
 from typing import Any
@@ -10,16 +11,17 @@ from prefect import Flow, flow
 from configs.experiment import Experiment
 from flows.distillation import as_tasks
 from flows.running import run_steps
+from flows.served_settings import SentExperiment, whole_experiment
 from storage.store import ArtifactStore
 from tasks.stage import Stage
 from tasks.stages import STAGES
 
 
 def _flow_of(stage: Stage[Any]) -> Flow[..., list[str]]:
-    def run(experiment: Experiment = Experiment(), inputs: dict[str, str] = {}) -> list[str]:  # noqa: B006, B008
-        store = ArtifactStore.from_env()
+    def run(experiment: SentExperiment = Experiment(), inputs: dict[str, str] = {}) -> list[str]:  # noqa: B006, B008
+        store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
         given = {role: store.resolve(text) for role, text in inputs.items()}
-        return [str(ref) for ref in run_steps(experiment, stage.name, store, as_tasks(experiment), inputs=given)]
+        return [str(ref) for ref in run_steps(settings, stage.name, store, as_tasks(settings), inputs=given)]
 
     roles = {**stage.inputs, **stage.optional_inputs}
     run.__name__ = run.__qualname__ = stage.name.replace("-", "_")

@@ -1,14 +1,13 @@
 """A worker: it takes spans from the work pool's gpu queue, each of which runs in a process of its own.
 
-Started once for each GPU, with CUDA_VISIBLE_DEVICES saying which: its processes inherit it. It opens no port, it asks
-the server for work. The runs that ask for spans are run by `taskdistill serve`, never from this queue, so that they
-cannot take the places their own spans wait for.
+Started once for each GPU, with CUDA_VISIBLE_DEVICES saying which: its processes inherit it. It asks the server for
+work, and nobody asks it; while it works, Prefect listens on a port of 127.0.0.1, by which those processes, each with a
+token, are told to cancel. The runs that ask for spans are run by `taskdistill serve`, never from this queue, so that
+they cannot take the places their own spans wait for.
 """
 
-import asyncio
 import contextlib
 import os
-import signal
 import socket
 from typing import Any
 
@@ -20,8 +19,9 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.processutils import command_to_string, get_sys_executable
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-from flows.server import DEPLOYMENT, GPU_QUEUE, POOL, check_server
+from flows.server import DEPLOYMENT, GPU_QUEUE, POOL
 from flows.spans import span
+from flows.stopping import until_stopped
 from storage.store import ArtifactStore
 
 
@@ -36,8 +36,7 @@ class _WithoutSupervisor(ProcessJobConfiguration):
 
 
 def work(*, limit: int = 1) -> None:
-    """Take up spans until interrupted, `limit` at a time."""
-    check_server()
+    """Take up spans until stopped, `limit` at a time."""
     ArtifactStore.from_env_for_children()
     with get_client(sync_client=True) as client:
         create_pool(client)
@@ -46,8 +45,7 @@ def work(*, limit: int = 1) -> None:
         name=f"{socket.gethostname()}-{os.getpid()}", work_pool_name=POOL, work_queues=[GPU_QUEUE], limit=limit
     )
     worker.job_configuration = _WithoutSupervisor
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    asyncio.run(worker.start())
+    until_stopped(worker.start())
 
 
 def create_pool(client: SyncPrefectClient) -> None:

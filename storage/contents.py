@@ -5,14 +5,14 @@ temporary files under names of its own. Neither is committed.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from storage.errors import DraftError
 from storage.files import PARTIAL, all_files, sync_all
-from storage.manifest import MANIFEST
+from storage.manifest import MANIFEST, ArtifactRef
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,21 @@ def remove_all_but(draft: Path, kept: Collection[str], expected: Collection[str]
             folder.rmdir()
     touched = {above for name in names for above in (draft / name).parents if above.is_relative_to(draft)}
     sync_all(folder for folder in touched if folder.is_dir())
+
+
+def remove_damaged(ref: ArtifactRef, files: Sequence[Path]) -> None:
+    """Remove the files that their own formats prove to be damaged; DraftError where there are any."""
+    from storage.proof import damage_of  # takes 0.2 s to import, which looking into a store need not
+
+    damaged = {path: damage for path in files if (damage := damage_of(path))}
+    for path in damaged:
+        path.unlink()
+    if damaged:
+        path, damage = next(iter(damaged.items()))
+        raise DraftError(
+            f"{len(damaged)} files of {ref.short} were not whole and are removed, the first is {path}: {damage}. Run "
+            "the same again: only what is missing is made. If it happens again, look after the disk"
+        )
 
 
 def _names(draft: Path) -> list[str]:

@@ -11,6 +11,10 @@ class NotInStoreError(StoreError):
     """A reference, label or file that the store does not have."""
 
 
+class SourceError(UserError):
+    """A file or folder outside the store that cannot be read as it is."""
+
+
 class CorruptArtifactError(StoreError):
     """Bytes on disk are not the bytes that were committed."""
 
@@ -29,3 +33,7 @@ class NotFiniteError(StoreError, ValueError):
 
 class CacheMismatchError(StoreError):
     """Cached teacher outputs belong to other images, another encoder or other views than asked for."""
+
+
+class SourceChangedError(StoreError):
+    """Files outside the store are no longer what they were when their digest was taken."""

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,19 @@ class BatchedSync:
             sync_all({above for file in self._files for above in file.parents if above.is_relative_to(self._folder)})
             self._files.clear()
             self._last = time.monotonic()
+
+
+def open_as_others_are(path: Path) -> None:
+    """Give a safetensors file, or all of them below a folder, the permissions that any new file has there, whatever
+    umask and folder make of them: the library writes files that nobody but their owner can read.
+    """
+    folder = path if path.is_dir() else path.parent
+    like = folder / f"{secrets.token_hex(8)}{PARTIAL}"
+    like.touch()
+    mode = stat.S_IMODE(like.stat().st_mode)
+    like.unlink()
+    for file in path.rglob("*.safetensors") if path.is_dir() else [path]:
+        file.chmod(mode)
 
 
 def make_folder(path: Path) -> None:

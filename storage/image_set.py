@@ -1,17 +1,19 @@
 """Kind image-set: encoded images in Parquet shards, each with label, mask, split, parents and seed.
 
     shards/00000.parquet ...   rows in id order, image bytes as they came
-    image-set.json             classes, rows of each shard, counts; written last
+    image-set.json             classes, rows of each shard, counts, levels; written last
 
 Random access: a row group holds at most 512 KiB of images, or one image if larger, so that reading one image of a
 shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and
 every page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and
 re-encoded: nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits
-are resolved when decoding.
+are resolved when decoding. How values of more than 8 bits become 8 is a property of the set, never of one image:
+`levels` stand in the index of each set that has such images, and of no other.
 """
 
 import itertools
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -64,6 +66,14 @@ class ImageRow(NamedTuple):
     seed: int | None = None
 
 
+class Levels(NamedTuple):
+    """The values of images of more than 8 bits that become 0 and 255, where the file itself does not say."""
+
+    black: float
+    white: float
+    white_of_floats: float
+
+
 def shard_path(folder: Path, shard: int) -> Path:
     return folder / "shards" / f"{shard:05d}.parquet"
 
@@ -113,7 +123,7 @@ def _row_groups(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
         yield group
 
 
-def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str, Any]:
+def finish(folder: Path, *, classes: Sequence[str], num_shards: int, levels: Levels | None = None) -> dict[str, Any]:
     """Write the index of a set whose shards are all there; returns its counts for the manifest."""
     sizes, splits = [], Counter[str]()
     for shard in range(num_shards):
@@ -121,15 +131,39 @@ def finish(folder: Path, *, classes: Sequence[str], num_shards: int) -> dict[str
         sizes.append(len(column))
         splits.update(column)
     counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}
-    write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes})
+    scale = {"levels": levels._asdict()} if levels else {}
+    write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes} | scale)
     return counts
+
+
+def class_names_of(folder: Path) -> list[str]:
+    """Return the classes of an image-set without opening its shards."""
+    check_layout(folder, [INDEX])
+    classes: list[str] = read_json(folder / INDEX)["classes"]
+    return classes
+
+
+def _check_order(folder: Path, classes: Sequence[str]) -> None:
+    """Raise CorruptArtifactError where classes are the same number, as 1 and 01. Such sets are no longer made; in those
+    that are there, the order of the two was drawn by each process anew, and an ingest that was continued mixed them.
+    """
+    if not all(name.isdecimal() for name in classes):
+        return
+    digits = ["".join(str(unicodedata.decimal(digit)) for digit in name).lstrip("0") for name in classes]
+    times = Counter(digits)
+    if same := [name for name, number in zip(classes, digits, strict=True) if times[number] > 1]:
+        raise CorruptArtifactError(
+            f"{folder} has the classes {', '.join(map(repr, same[:4]))}, which are the same number, and its labels may "
+            f"be mixed: {advice(folder)}, after renaming or merging these classes in the dataset"
+        )
 
 
 class ImageSet:
     """A finished image-set, open for reading from any number of threads.
 
     Everything but the images is held in memory: `ids`, `labels` (int64, -1 where there is none), `splits`, `heights`,
-    `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes.
+    `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes. `levels` say how values
+    of more than 8 bits are scaled; None where no image has more, and in sets older than this field.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,6 +172,8 @@ class ImageSet:
         self.folder = folder
         self.fingerprint = folder.name
         self.classes: list[str] = index["classes"]
+        _check_order(folder, self.classes)
+        self.levels = Levels(**index["levels"]) if "levels" in index else None
         self._first_rows = np.cumsum([0, *index["shards"]])
         table = pa.concat_tables([self._index_of(shard) for shard in range(len(index["shards"]))])
         if table.num_rows != index["images"]:

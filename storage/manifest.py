@@ -1,5 +1,7 @@
 """The record in every artifact, written last: an artifact is complete because its manifest is there."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -8,9 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
 from storage.errors import CorruptArtifactError, NotInStoreError
-from storage.files import sha256_of, write_json
+from storage.files import atomic, sha256_of
 
 MANIFEST = "manifest.json"
+FINGERPRINT = r"[0-9a-f]{64}"
+_DIGEST = b',\n  "digest": '
+"""Where the text ends that a manifest's digest is of: the digest is its last field."""
 
 
 class ArtifactRef(NamedTuple):
@@ -57,16 +62,33 @@ class Manifest(BaseModel):
     """Path inside the artifact -> digest and size."""
     provenance: dict[str, Any]
     """Commit, packages, host, device, time, and the settings of the run; decides nothing."""
+    digest: str = ""
+    """SHA-256 of the text of all fields above; empty in artifacts made before manifests had one."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
+        """Read the manifest in a folder; CorruptArtifactError where it is torn or was changed after the commit."""
+        data = _read(folder)
         try:
-            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+            manifest = cls.model_validate_json(data)
         except ValueError as error:
-            raise CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({error}): {advice(folder)}") from None
+            raise _unreadable(folder, error) from None
+        if manifest.digest and manifest.digest != _digest_of(data):
+            raise CorruptArtifactError(
+                f"{folder / MANIFEST} was changed after it was committed, so its scores, dates and digests prove "
+                f"nothing: {advice(folder)}"
+            )
+        return manifest
 
     def write(self, folder: Path) -> None:
-        write_json(folder / MANIFEST, self.model_dump(mode="json"))
+        with atomic(folder / MANIFEST) as partial:
+            partial.write_bytes(self.as_bytes())
+
+    def as_bytes(self) -> bytes:
+        """Return the text of the file, with its digest at the end."""
+        fields = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}").encode()
+        return text + _DIGEST + f'"{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode()
 
     @property
     def ref(self) -> ArtifactRef:
@@ -83,11 +105,27 @@ class Manifest(BaseModel):
 
 def read_recipe(folder: Path) -> dict[str, Any]:
     """Return an artifact's recipe and check nothing else: for looking at thousands of them."""
+    data = _read(folder)
     try:
-        recipe: dict[str, Any] = from_json((folder / MANIFEST).read_bytes())["recipe"]
-    except (ValueError, KeyError) as error:
-        raise CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({error}): {advice(folder)}") from None
+        recipe: dict[str, Any] = from_json(data)["recipe"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from None
     return recipe
+
+
+def _read(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):  # between the look whether it is there and now
+        raise NotInStoreError(f"{folder} has just been removed: run the same command again") from None
+
+
+def _digest_of(data: bytes) -> str:
+    return hashlib.sha256(data[: data.rfind(_DIGEST)]).hexdigest()
+
+
+def _unreadable(folder: Path, error: Exception) -> CorruptArtifactError:
+    return CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({error}): {advice(folder)}")
 
 
 def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:

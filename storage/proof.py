@@ -1,7 +1,8 @@
 """What files prove about their own bytes, without a record of them: the checksums and lengths inside their formats.
 
-A Zarr chunk ends with a CRC-32C of all before it, a Parquet page carries a CRC-32, a safetensors header gives the
-length of the file, JSON comes to an end. Files that a power cut left empty, cut short or filled with zeros fail.
+A Zarr chunk ends with a CRC-32C of all before it, a Parquet page carries a CRC-32, as does each part of a PNG, a
+safetensors header gives the length of the file, JSON comes to an end. Files that a power cut left empty, cut short or
+filled with zeros fail.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 CHUNKS = "c"
@@ -23,7 +25,7 @@ def damage_of(path: Path) -> str:
         return "it is empty"
     if _is_chunk(path):
         return "" if is_chunk_whole(path) else "its CRC-32C is not that of its bytes"
-    checks = {".parquet": _parquet, ".safetensors": _safetensors, ".json": _json}
+    checks = {".parquet": _parquet, ".safetensors": _safetensors, ".json": _json, ".png": _png}
     return checks[path.suffix](path) if path.suffix in checks else ""
 
 
@@ -46,7 +48,7 @@ def _parquet(path: Path) -> str:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 file.read_row_group(group, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, LookupError, UnicodeDecodeError) as error:
         return f"it cannot be read ({error})"
     return ""
 
@@ -64,4 +66,13 @@ def _json(path: Path) -> str:
         json.loads(path.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         return f"it is no JSON ({error})"
+    return ""
+
+
+def _png(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"it is no whole picture ({error})"
     return ""

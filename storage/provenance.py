@@ -3,6 +3,7 @@
 import functools
 import platform
 import subprocess
+import tomllib
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,15 +23,36 @@ PACKAGES = (
 )
 
 
+GIT_SECONDS = 2.0
+"""How long git may take for each answer: on a slow network file system a run is not to wait for a note."""
+CHECKOUT = Path(__file__).parents[1]
+
+
 @functools.cache
 def code_commit() -> str:
-    """The commit of this checkout, with `+changes` when the tree differs from it; `unknown` outside one."""
-    folder = Path(__file__).parent
+    """The commit of this program's own checkout, with `+changes` when the tree differs from it.
+
+    `unknown` where it does not run from one, or git does not say. Installed into a folder inside a repository of the
+    user's, it does not run from its own.
+    """
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+        if not _is_own_checkout():
+            return "unknown"
+        _git("ls-files", "--error-unmatch", Path(__file__).relative_to(CHECKOUT).as_posix())
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def _is_own_checkout() -> bool:
+    if not (CHECKOUT / ".git").exists():
+        return False
+    try:
+        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["name"]
+    except (OSError, ValueError, LookupError, TypeError):  # none, or the user's own
+        return False
+    return bool(project == "taskdistill")
 
 
 def provenance(**more: Any) -> dict[str, Any]:
@@ -45,10 +67,13 @@ def provenance(**more: Any) -> dict[str, Any]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
+    """Ask git about this checkout: not about another that GIT_DIR names, and without writing or starting anything."""
+    command = ["git", "--no-optional-locks", f"--git-dir={CHECKOUT / '.git'}", f"--work-tree={CHECKOUT}"]
     return subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True, timeout=10
-    ).stdout.strip()
+        [*command, "-c", "core.fsmonitor=false", "-C", str(CHECKOUT), *arguments],
+        check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS,
+    ).stdout.strip()  # fmt: skip
 
 
 def _version(package: str) -> str:

@@ -3,8 +3,11 @@
     artifacts/<kind>/<fingerprint>/   finished: the manifest is there, nothing in it ever changes
     drafts/<fingerprint>/             being made; survives any death and is continued by the next run
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
-    labels/<name>                     human names of artifacts
+    labels/<name>                     human names of artifacts (storage.labels)
+    roots/                            what running runs need (storage.roots)
     sources/                          digests of external files (storage.sources)
+
+Whatever else lies there, such as what a desktop program writes, is left alone.
 
 A commit puts every byte and every name of the draft on the disk, then writes the manifest, removes what only served
 the making, and renames: each step is on the disk before the next. A draft with a manifest is whole, and a run that
@@ -12,38 +15,32 @@ finds one (the last was killed before the rename) publishes it. There is no inde
 fact could disagree with the first, and listing 10,000 artifacts takes under two seconds without it.
 """
 
-import fcntl
+import contextlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from storage.contents import ANYTHING, Contents, remove_all_but
-from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError, StoreError
-from storage.files import (
-    PARTIAL,
-    make_folder,
-    read_json,
-    read_json_if_whole,
-    remove_partials,
-    sync_all,
-    sync_tree,
-    write_json,
-)
-from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
+from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
+from storage.drafts import DRAFT, UNKNOWN, DraftRecord, find_drafts, unreadable_draft
+from storage.errors import CorruptArtifactError, DraftError, NotInStoreError
+from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
+from storage.folders import delete_hidden, hide, make_way, move
+from storage.labels import Labels
+from storage.locks import is_any_locked, locked
+from storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, Manifest, read_recipe, records_of
 from storage.provenance import code_commit, provenance
+from storage.root import ROOT_VARIABLE, check_writable, root_from
+from storage.roots import Roots
 from storage.sources import SourceDigests
 
 log = logging.getLogger(__name__)
 
-ROOT_VARIABLE = "TASKDISTILL_STORE"
-DRAFT = ".draft.json"
 PROGRESS = ".progress.json"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class ArtifactStore:
@@ -52,11 +49,13 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
         self.sources = SourceDigests(self.root / "sources")
+        self.roots = Roots(self.root)
+        self._labels = Labels(self.root / "labels")
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE, "artifacts")))
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there."""
+        return cls(root_from(os.environ.get(ROOT_VARIABLE, "artifacts")))
 
     @classmethod
     def from_env_for_children(cls) -> Self:
@@ -64,6 +63,10 @@ class ArtifactStore:
         store = cls.from_env()
         os.environ[ROOT_VARIABLE] = str(store.root)
         return store
+
+    def check_writable(self) -> None:
+        """Raise StoreError where nothing can be made here: asked before the work, not after it."""
+        check_writable(self.root)
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
@@ -81,11 +84,33 @@ class ArtifactStore:
 
     def references(self, kind: str = "*") -> list[ArtifactRef]:
         """Every finished artifact, of one kind or all, ordered by name."""
-        found = (self.root / "artifacts").glob(f"{kind}/*/{MANIFEST}")
-        return sorted(ArtifactRef(path.parent.parent.name, path.parent.name) for path in found)
+        return [ref for ref in self._named(kind) if ref in self]
+
+    def broken(self) -> dict[ArtifactRef, str]:
+        """Whatever stands in the place of an artifact and is none: what is wrong with it, and what to do."""
+        problem = (
+            "has no manifest: an interrupted copy, or a link to nothing. Copy it again, or run 'taskdistill discard"
+        )
+        return {ref: f"{self._folder(ref)} {problem} {ref.short}'" for ref in self._named() if ref not in self}
+
+    def recipes(self, kind: str) -> Iterator[tuple[ArtifactRef, dict[str, Any]]]:
+        """The recipes of all artifacts of a kind that can be read: to compare with, where damage is of no matter."""
+        for ref in self.references(kind):
+            with contextlib.suppress(NotInStoreError, CorruptArtifactError):
+                yield ref, read_recipe(self._folder(ref))
+
+    def _named(self, kind: str = "*", prefix: str = "") -> list[ArtifactRef]:
+        """All there is under the name of an artifact."""
+        found = (self.root / "artifacts").glob(f"{kind}/{prefix}*")
+        refs = (ArtifactRef(path.parent.name, path.name) for path in found)
+        return sorted(
+            ref for ref in refs if re.fullmatch(FINGERPRINT, ref.fingerprint) and re.fullmatch("[a-z-]+", ref.kind)
+        )
 
     def resolve(self, text: str, kind: str = "") -> ArtifactRef:
         """Turn a label, a reference or the unique beginning of a fingerprint into the reference of an artifact here."""
+        if text in (unreadable := self._labels.unreadable()):
+            raise NotInStoreError(unreadable[text])
         ref = self.labels().get(text) or self._by_prefix(text)
         if kind and ref.kind != kind:
             raise NotInStoreError(f"{text!r} is a {ref.kind}, but a {kind} is needed here")
@@ -95,8 +120,7 @@ class ArtifactStore:
         kind, _, prefix = text.rpartition("@")
         matches = []
         if re.fullmatch(r"[0-9a-f]{4,64}", prefix) and re.fullmatch(r"[a-z-]*", kind):
-            found = (self.root / "artifacts").glob(f"{kind or '*'}/{prefix}*/{MANIFEST}")
-            matches = sorted(ArtifactRef(path.parent.parent.name, path.parent.name) for path in found)
+            matches = [ref for ref in self._named(kind or "*", prefix) if ref in self]
         if len(matches) > 1:
             raise NotInStoreError(
                 f"{text!r} fits {len(matches)} artifacts: {', '.join(m.short for m in matches[:5])} ..."
@@ -110,20 +134,20 @@ class ArtifactStore:
     # --- labels ----------------------------------------------------------------------------------------------------
 
     def label(self, name: str, ref: ArtifactRef) -> None:
-        """Point `name` at an artifact, away from whatever it pointed at before."""
-        if not _LABEL.fullmatch(name) or name.endswith(PARTIAL):
-            raise StoreError(f"{name!r} cannot be a label: use letters, digits, '.', '_' and '-', such as birds-v1")
+        """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns."""
         self.path(ref)
-        make_folder(self.root / "labels")
-        write_json(self.root / "labels" / name, str(ref))
+        self._labels.point(name, ref)
 
     def remove_label(self, name: str) -> None:
-        (self.root / "labels" / name).unlink(missing_ok=True)
+        self._labels.remove(name)
 
     def labels(self) -> dict[str, ArtifactRef]:
-        folder = self.root / "labels"
-        names = sorted(path for path in folder.iterdir() if _LABEL.fullmatch(path.name)) if folder.is_dir() else []
-        return {path.name: ArtifactRef.parse(read_json(path)) for path in names if not path.name.endswith(PARTIAL)}
+        return self._labels.read()
+
+    def unreadable(self) -> list[str]:
+        """What is wrong with each label and each record of a draft that cannot be read, and what to do."""
+        drafts = [ref for ref, folder in self.drafts().items() if (folder / DRAFT).exists() and ref.kind == UNKNOWN]
+        return [*self._labels.unreadable().values(), *map(unreadable_draft, drafts)]
 
     # --- making ----------------------------------------------------------------------------------------------------
 
@@ -132,15 +156,8 @@ class ArtifactStore:
         """Hold the right to build or remove one artifact, or to make a part of it for whoever builds it; waits for
         another holder, or raises StillNeededError.
         """
-        (self.root / "locks").mkdir(parents=True, exist_ok=True)
-        with (self.root / "locks" / (f"{ref.fingerprint}.{part}" if part else ref.fingerprint)).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    raise StillNeededError(f"{ref.short} is being built by another process: wait for it") from None
-                log.info("%s is being built by another process; waiting for it", ref.short)
-                fcntl.flock(file, fcntl.LOCK_EX)
+        name = f"{ref.fingerprint}.{part}" if part else ref.fingerprint
+        with locked(self.root / "locks" / name, f"{ref.short} is being built by another process", wait=wait):
             yield
 
     def draft_path(self, ref: ArtifactRef) -> Path:
@@ -151,16 +168,19 @@ class ArtifactStore:
         folder = self.draft_path(ref)
         if not self._is_worked_on(ref):
             remove_partials(folder)
-        began = _begun_by(folder)
-        if not began:
+        record = DraftRecord.read(folder)
+        if record is None:
             if folder.is_dir():
                 log.warning("%s: the record of its draft is lost, as in a power cut; continuing", ref.short)
+            else:
+                make_way(folder)
             make_folder(folder)
-            write_json(folder / DRAFT, {"reference": str(ref), "recipe": dict(recipe), "commit": code_commit()})
-        elif began != code_commit():
+            DraftRecord(reference=str(ref), recipe=dict(recipe), commit=code_commit()).write(folder)
+        elif record.commit != code_commit():
             log.warning(
                 "continuing %s begun by commit %s with commit %s: safe as the stage's version is the same; "
-                "'taskdistill discard %s' starts over", ref.short, began[:12], code_commit()[:12], ref.short,
+                "'taskdistill discard %s' starts over",
+                ref.short, record.commit[:12], code_commit()[:12], ref.short,
             )  # fmt: skip
         return folder
 
@@ -176,22 +196,15 @@ class ArtifactStore:
 
     def _is_worked_on(self, ref: ArtifactRef) -> bool:
         """Whether some process makes a part of this artifact: what it has half written is its own."""
-        for path in (self.root / "locks").glob(f"{ref.fingerprint}.*"):
-            with path.open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-        return False
+        return is_any_locked((self.root / "locks").glob(f"{ref.fingerprint}.*"))
 
     def drafts(self) -> dict[ArtifactRef, Path]:
-        found = (self.root / "drafts").glob(f"*/{DRAFT}")
-        return {ArtifactRef.parse(read_json(path)["reference"]): path.parent for path in sorted(found)}
+        """Every draft; of the kind storage.drafts.UNKNOWN where its record cannot be read."""
+        return find_drafts(self.root / "drafts")
 
     def progress(self, ref: ArtifactRef) -> dict[str, Any]:
-        """How far a draft has come, as its stage last said: unit, done, total; empty when there is no draft."""
-        said: dict[str, Any] = read_json_if_whole(self.draft_path(ref) / PROGRESS) or {}
-        return said
+        """How far a draft has come, as its stage last said: unit, done, total; empty where that is not known."""
+        return dict(read_json_if_whole(self.draft_path(ref) / PROGRESS) or {})
 
     def commit(
         self,
@@ -208,10 +221,10 @@ class ArtifactStore:
         Raises DraftError where a file is missing, or is not whole; what is not whole is removed, to be made again.
         """
         draft = self.draft_path(ref)
-        began = _begun_by(draft)
+        record = DraftRecord.read(draft)
         remove_partials(draft)
         files = contents.files_of(draft)
-        _remove_damaged(ref, files)
+        remove_damaged(ref, files)
         sync_tree(draft)
         manifest = Manifest(
             reference=str(ref),
@@ -219,7 +232,7 @@ class ArtifactStore:
             inputs={role: str(source) for role, source in inputs.items()},
             summary=dict(summary),
             files=records_of(draft, files),
-            provenance=provenance(begun_by_commit=began, **more_provenance),
+            provenance=provenance(begun_by_commit=record.commit if record else "unknown", **more_provenance),
         )
         manifest.write(draft)
         self._publish(ref, manifest, contents)
@@ -249,41 +262,25 @@ class ArtifactStore:
         draft, final = self.draft_path(ref), self._folder(ref)
         remove_all_but(draft, {MANIFEST, *manifest.files}, (DRAFT, PROGRESS, *contents.working))
         make_folder(final.parent)
-        draft.rename(final)
+        make_way(final)
+        move(draft, final)
         sync_all([final.parent, draft.parent, final.parent.parent, self.root])
 
     def remove_draft(self, ref: ArtifactRef) -> None:
-        with self.lock(ref, wait=False):
-            shutil.rmtree(self.draft_path(ref), ignore_errors=False)
+        """Take a draft out of the store; `delete_removed` deletes its bytes."""
+        with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
+            hide(self.draft_path(ref))
 
     def remove(self, ref: ArtifactRef) -> None:
-        """Delete one artifact: gone under its name at once, its bytes after. See storage.upkeep for the safe ways."""
-        grave = self.root / "trash" / f"{ref.fingerprint}.{os.getpid()}"
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock(ref, wait=False):
-            self._folder(ref).rename(grave)
-        shutil.rmtree(grave)
+        """Take one artifact out of the store; see storage.upkeep for the safe ways."""
+        with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
+            hide(self._folder(ref))
+
+    def delete_removed(self) -> None:
+        """Delete the bytes of what was removed, also by processes that died over it."""
+        with locked(self.root / "locks" / "deletion", "another process deletes what was removed from this store"):
+            delete_hidden([self.root / "drafts", *(self.root / "artifacts").glob("*/")])
+            shutil.rmtree(self.root / "trash", ignore_errors=True)  # where versions before this one put it
 
     def _folder(self, ref: ArtifactRef) -> Path:
         return self.root / "artifacts" / ref.kind / ref.fingerprint
-
-
-def _begun_by(draft: Path) -> str:
-    """Return the commit of the code that began a draft; "" where there is none, or a power cut took its record."""
-    record: dict[str, str] = read_json_if_whole(draft / DRAFT) or {}
-    return record.get("commit", "")
-
-
-def _remove_damaged(ref: ArtifactRef, files: Sequence[Path]) -> None:
-    """Remove the files that their own formats prove to be damaged; DraftError where there are any."""
-    from storage.proof import damage_of  # takes 0.2 s to import, which looking into a store need not
-
-    damaged = {path: damage for path in files if (damage := damage_of(path))}
-    for path in damaged:
-        path.unlink()
-    if damaged:
-        path, damage = next(iter(damaged.items()))
-        raise DraftError(
-            f"{len(damaged)} files of {ref.short} were not whole and are removed, the first is {path}: {damage}. Run "
-            "the same again: only what is missing is made. If it happens again, look after the disk"
-        )

@@ -12,7 +12,15 @@ from storage.files import atomic
 from storage.manifest import advice, check_layout
 
 SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
-DUPLICATES = pa.schema([("sha256", pa.string()), ("ids", pa.list_(pa.string())), ("splits", pa.list_(pa.string()))])
+LEFT_OUT = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+DUPLICATES = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("ids", pa.list_(pa.string())),
+        ("splits", pa.list_(pa.string())),
+        ("labels", pa.list_(pa.string())),
+    ]
+)
 HISTORY = pa.schema(
     [
         ("step", pa.int64()),
@@ -86,9 +94,17 @@ def read_arrow(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _read(folder: Path, name: str) -> pa.Table:
+def read_column(path: Path, column: str) -> list[Any]:
+    """Return one column of a table that lies directly in an artifact, and read no other; CorruptArtifactError where it
+    is damaged.
+    """
+    values: list[Any] = _read(path.parent, path.name, [column])[column].to_pylist()
+    return values
+
+
+def _read(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     check_layout(folder, [name])
     try:
-        return pq.read_table(folder / name, page_checksum_verification=True)
+        return pq.read_table(folder / name, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise CorruptArtifactError(f"{folder / name} is damaged ({error}): {advice(folder)}") from error

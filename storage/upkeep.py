@@ -1,18 +1,20 @@
-"""Looking after a store: verify every byte, discard what is broken, collect what nothing needs."""
+"""Looking after a store: verify every byte, discard what is broken. storage.collecting removes what nothing needs."""
 
-import logging
-import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
-from storage.errors import CorruptArtifactError, StillNeededError
-from storage.files import all_files, read_json, sha256_of
+from storage.collecting import inputs_of, leaves_first, read_manifests
+from storage.completeness import gaps
+from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
+from storage.files import all_files, sha256_of
 from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef, Manifest, advice
-from storage.store import DRAFT, ArtifactStore
+from storage.manifest import MANIFEST, ArtifactRef, Manifest
+from storage.proof import damage_of
+from storage.roots import Run
+from storage.store import ArtifactStore
 
-log = logging.getLogger(__name__)
+MIN_PREFIX = 4
 
 
 class Damage(NamedTuple):
@@ -23,8 +25,47 @@ class Damage(NamedTuple):
     problem: str
 
 
+class Verified(NamedTuple):
+    """What `verify` looked at and found."""
+
+    num_verified: int
+    num_without_digest: int
+    """Artifacts made before manifests had a digest of themselves: a changed score or date is not found there."""
+    damages: list[Damage]
+    unreadable: list[str]
+    """What is wrong with labels and records of drafts, and what to do."""
+
+
+def verify_all(store: ArtifactStore) -> Verified:
+    """Verify all there is in a store."""
+    damages = [Damage(ref, "", problem) for ref, problem in store.broken().items()]
+    num_verified = num_without_digest = 0
+    for ref in store.references():
+        try:
+            damages += verify(store, ref)
+            num_without_digest += not has_digest(store, ref)
+        except NotInStoreError:  # removed since it was listed
+            continue
+        num_verified += 1
+    return Verified(num_verified, num_without_digest, damages, store.unreadable())
+
+
+def verify_one(store: ArtifactStore, ref: ArtifactRef) -> Verified:
+    """Verify one artifact."""
+    return Verified(1, int(not has_digest(store, ref)), list(verify(store, ref)), [])
+
+
+def has_digest(store: ArtifactStore, ref: ArtifactRef) -> bool:
+    """Whether a manifest carries a digest of itself, or is damaged anyway."""
+    return all(manifest is None or bool(manifest.digest) for manifest in read_manifests(store, ref))
+
+
 def verify(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Damage]:
-    """Recompute the artifact's fingerprint and the digest of each of its files; yield whatever differs."""
+    """Recompute all that can be proven of an artifact and yield whatever differs: the digest of its manifest, its
+    fingerprint, the digest of each file, and what the formats of the files prove by themselves.
+
+    Raises NotInStoreError where it is not there, or is removed meanwhile.
+    """
     folder = store.path(ref)
     try:
         manifest = Manifest.read(folder)
@@ -35,111 +76,100 @@ def verify(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Damage]:
         yield Damage(ref, MANIFEST, "the recipe does not have the fingerprint the artifact is named by")
     if {role: text.partition("@")[2] for role, text in manifest.inputs.items()} != manifest.recipe.get("inputs", {}):
         yield Damage(ref, MANIFEST, "the inputs it names are not those of the recipe")
-    present = {path.relative_to(folder).as_posix(): path for path in all_files(folder)}
-    for name in sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
+    try:
+        found = list(_damaged_files(ref, folder, manifest))
+    except FileNotFoundError:
+        store.path(ref)  # says so where the artifact has been removed meanwhile
+        raise
+    if found:
+        store.path(ref)
+    yield from found
+
+
+def _damaged_files(ref: ArtifactRef, folder: Path, manifest: Manifest) -> Iterator[Damage]:
+    present = {path.relative_to(folder).as_posix() for path in all_files(folder)}
+    for name in sorted(present - manifest.files.keys() - {MANIFEST}):
         yield Damage(ref, name, "not in the manifest")
+    whole = []
     for name, record in manifest.files.items():
-        if name not in present:
+        if not (folder / name).is_file():
             yield Damage(ref, name, "missing")
-        elif sha256_of(present[name]) != record.sha256:
+        elif sha256_of(folder / name) != record.sha256:
             yield Damage(ref, name, "its bytes are not the ones that were committed")
+        elif problem := damage_of(folder / name):
+            yield Damage(ref, name, f"it was not whole when it was committed: {problem}")
+        else:
+            whole.append(name)
+    yield from (Damage(ref, *gap) for gap in gaps(folder, whole) if gap.name in whole or gap.name not in manifest.files)
 
 
 def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[ArtifactRef]:
     """Every artifact made, directly or not, from one of `roots`; the last made first."""
     users: dict[ArtifactRef, list[ArtifactRef]] = {}
     for ref in store.references():
-        for source in set(_inputs(_manifest(store, ref))):
-            users.setdefault(source, []).append(ref)
-    return [ref for ref in _leaves_first(roots, users) if ref not in roots]
+        for manifest in read_manifests(store, ref):
+            for source in set(inputs_of(manifest)):
+                users.setdefault(source, []).append(ref)
+    return [ref for ref in leaves_first(roots, users) if ref not in roots]
 
 
-def discard(store: ArtifactStore, ref: ArtifactRef, *, with_dependents: bool = False) -> list[ArtifactRef]:
-    """Remove an artifact, or its draft; returns what was removed.
+def to_discard(store: ArtifactStore, text: str) -> ArtifactRef:
+    """Turn what a person typed into a draft, an artifact, or what an interrupted copy left of one."""
+    kind, _, prefix = text.rpartition("@")
+    unfinished = [
+        ref
+        for ref in [*store.drafts(), *store.broken()]
+        if len(prefix) >= MIN_PREFIX and ref.fingerprint.startswith(prefix) and kind in ("", ref.kind)
+    ]
+    if len(unfinished) > 1:
+        raise NotInStoreError(f"{text!r} fits {', '.join(ref.short for ref in unfinished)}: say which")
+    return unfinished[0] if unfinished else store.resolve(text)
 
-    Refuses while other artifacts were made from it, unless told to take them along. Labels on removed artifacts go
-    too.
+
+def discard(
+    store: ArtifactStore, ref: ArtifactRef, *, with_dependents: bool = False, with_labels: bool = False
+) -> list[ArtifactRef]:
+    """Remove an artifact, its draft, or what an interrupted copy left of it; returns what was removed.
+
+    Refuses while a run needs it; while other artifacts were made from it, unless told to take them along; and where one
+    of those has a label, unless told to take that along too. Labels of what is removed go with it.
     """
-    if ref not in store and ref in store.drafts():
+    if ref in store.drafts() and ref not in store:
         store.remove_draft(ref)
-        return [ref]
+        removed = [ref]
+    else:
+        with store.roots.removing() as runs:
+            removed = [ref] if ref in store.broken() else [*_others(store, ref, with_dependents, with_labels), ref]
+            _check_not_in_use(removed, runs)
+            for each in removed:
+                store.remove(each)
+            for name in [name for name, target in store.labels().items() if target in removed]:
+                store.remove_label(name)
+    store.delete_removed()
+    return removed
+
+
+def _others(store: ArtifactStore, ref: ArtifactRef, with_dependents: bool, with_labels: bool) -> list[ArtifactRef]:
+    """Return what must go before an artifact; StillNeededError where that is more than was asked for."""
     store.path(ref)
     others = dependents(store, [ref])
+    labels = [f"{name} ({target.short})" for name, target in store.labels().items() if target in others]
     if others and not with_dependents:
+        labelled = f", and these have labels: {', '.join(labels)}" if labels else ""
         raise StillNeededError(
-            f"{len(others)} artifacts were made from {ref.short}: {', '.join(other.short for other in others[:4])}. "
-            "Discard those first, or pass --with-dependents to remove all of them"
+            f"{len(others)} artifacts were made from {ref.short}: {', '.join(other.short for other in others[:4])}"
+            f"{labelled}. Discard those first, or pass --with-dependents{' --with-labels' if labels else ''} to remove "
+            "all of them"
         )
-    collect(store, [*others, ref])
-    return [*others, ref]
+    if labels and not with_labels:
+        raise StillNeededError(
+            f"of the {len(others)} artifacts made from {ref.short} some have labels: {', '.join(labels)}. To remove "
+            "these too, run the same command with --with-labels"
+        )
+    return others
 
 
-def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> list[ArtifactRef]:
-    """Artifacts that no label, no draft and no artifact made since `newer_than` needs; the last made first.
-
-    Evaluations of what is labelled are kept with it.
-
-    Raises CorruptArtifactError where something to keep cannot say what it was made from.
-    """
-    manifests = {ref: _manifest(store, ref) for ref in store.references()}
-    sources = {ref: _inputs(manifest) for ref, manifest in manifests.items()}
-    drafts = {ref: read_json(folder / DRAFT)["recipe"]["inputs"].values() for ref, folder in store.drafts().items()}
-    wanted = {fingerprint for inputs in drafts.values() for fingerprint in inputs}
-    roots = set(store.labels().values()) | {ref for ref in sources if ref.fingerprint in wanted}
-    if newer_than is not None:
-        roots |= {
-            ref
-            for ref, manifest in manifests.items()
-            if manifest and datetime.fromisoformat(manifest.provenance["made"]) >= newer_than
-        }
-    # A labelled model without its scores would be half a result.
-    roots |= {ref for ref, inputs in sources.items() if ref.kind == "evaluation" and roots.intersection(inputs)}
-    kept = set(_leaves_first(roots, sources))
-    for ref in kept & manifests.keys():
-        if manifests[ref] is None:
-            raise CorruptArtifactError(
-                f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
-                f"{advice(store.path(ref))}"
-            )
-    return [ref for ref in reversed(_leaves_first(sources, sources)) if ref not in kept]
-
-
-def collect(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> None:
-    """Remove artifacts, dependents before their sources, with the labels that point at them; and what is in the
-    trash.
-    """
-    shutil.rmtree(store.root / "trash", ignore_errors=True)
-    labels = store.labels()
-    for ref in refs:
-        store.remove(ref)
-        for name in [name for name, target in labels.items() if target == ref]:
-            store.remove_label(name)
-
-
-def _manifest(store: ArtifactStore, ref: ArtifactRef) -> Manifest | None:
-    try:
-        return store.manifest(ref)
-    except CorruptArtifactError:  # must not keep the very tool from removing it
-        log.warning("%s has an unreadable manifest: what it was made from is unknown", ref.short)
-        return None
-
-
-def _inputs(manifest: Manifest | None) -> list[ArtifactRef]:
-    return list(manifest.input_refs.values()) if manifest else []
-
-
-def _leaves_first(
-    roots: Iterable[ArtifactRef], edges: Mapping[ArtifactRef, Sequence[ArtifactRef]]
-) -> list[ArtifactRef]:
-    """Everything reachable from the roots, each node after all the nodes it leads to."""
-    seen: dict[ArtifactRef, None] = {}
-
-    def visit(ref: ArtifactRef) -> None:
-        if ref not in seen:
-            for following in edges.get(ref, ()):
-                visit(following)
-            seen[ref] = None
-
-    for root in roots:
-        visit(root)
-    return list(seen)
+def _check_not_in_use(refs: Collection[ArtifactRef], runs: Collection[Run]) -> None:
+    for run in runs:
+        if needed := [ref for ref in refs if ref in run.refs]:
+            raise StillNeededError(f"a run needs {needed[0].short} ({run.who}): wait for it, or stop it")

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from storage.errors import StoreError
-from storage.files import atomic, write_json
+from storage.files import atomic, open_as_others_are, write_json
 from storage.manifest import check_file
+from storage.weight_formats import readable, tensor_forms
 
 MODEL = "model.json"
 
@@ -51,6 +51,7 @@ def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
     with atomic(path) as partial, _system_errors():
         # Not np.ascontiguousarray, which gives a scalar such as a step count the shape (1,).
         save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, partial, {"note": note})
+        open_as_others_are(partial)
 
 
 @contextmanager
@@ -66,15 +67,10 @@ def _system_errors() -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read a safetensors file; StoreError where it is something else, such as a pickle."""
-    try:
+    """Read a safetensors file that this program wrote; WeightFileError where it is something else, such as a pickle."""
+    tensor_forms(path)
+    with readable(path):
         return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise StoreError(
-            f"{path} is not a safetensors file ({error}). Pickled checkpoints (.pth, .pt, .bin, .ckpt) can run code "
-            "and are not read: convert yours with safetensors.torch.save_file(torch.load(path, weights_only=True), "
-            "new_path)"
-        ) from None
 
 
 def read_committed_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from storage.files import atomic
 from storage.image_set import ImageSet
-from tasks.data.decode import decode_rgb
+from tasks.data.batches import decoded_row
 
 SHEET_COLUMNS, SHEET_ROWS, CELL_PX, GAP_PX = 3, 6, 96, 12
 PAGE_BLENDS, THUMBNAIL_PX = 400, 112
@@ -51,7 +51,8 @@ def write_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table
     triples = _triples(rows, blends, parents, THUMBNAIL_PX)
     figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
     with atomic(path) as partial:
-        partial.write_text(_PAGE.format(shown=len(rows), total=len(blends), figures=figures))
+        page = _PAGE.format(shown=len(rows), total=len(blends), figures=figures)
+        partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def _spread(total: int, wanted: int) -> list[int]:
@@ -63,15 +64,15 @@ def _triples(rows: Sequence[int], blends: ImageSet, parents: ImageSet, side_px: 
     for row in rows:
         a, b = blends.parents[row] or ("", "")
         yield Triple(
-            _thumbnail(parents.image(place[a]), side_px),
-            _thumbnail(blends.image(row), side_px),
-            _thumbnail(parents.image(place[b]), side_px),
+            _thumbnail(parents, place[a], side_px),
+            _thumbnail(blends, row, side_px),
+            _thumbnail(parents, place[b], side_px),
         )
 
 
-def _thumbnail(image: bytes, side_px: int) -> Image.Image:
+def _thumbnail(images: ImageSet, row: int, side_px: int) -> Image.Image:
     """Return the central square of an image, as its generator saw it."""
-    picture = Image.fromarray(decode_rgb(image))
+    picture = Image.fromarray(decoded_row(images, row))
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.resize((side_px, side_px), Image.Resampling.BICUBIC, (left, top, left + side, top + side))

@@ -86,7 +86,7 @@ def _taught(config: DistillConfig, images: ImageSet, role: str, preprocessing: P
     logits = TeacherOutputs(job.inputs[role])
     logits.require(images=images.fingerprint, views=config.views.identity())
     rows = images.rows_of("train")
-    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb)
+    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb, decode_mb=job.runtime.decode_memory_mb)
     return Taught(
         source=ViewSource(decoded, config.views, preprocessing),
         cache=ViewCache(logits, [images.ids[row] for row in rows], budget_mb=job.runtime.logits_cache_mb),
@@ -128,7 +128,7 @@ def _batches(
 ) -> Iterator[Callable[[], Batch]]:
     """Choose images and their teacher outputs in the order of steps; the returned callables do the slow part."""
     size = config.training.batch_size
-    num_synthetic = round(size * config.distill.synthetic_ratio)
+    num_synthetic = config.distill.num_synthetic(size)
     step = first_step
     while True:
         drawn = [(real, _draw(real, step, size, config.seed))]

@@ -45,7 +45,8 @@ class Embedding(ChunkUnits[EmbedConfig]):
     def make(self, numbers: Sequence[int]) -> Effort:
         device = device_of(self.job.runtime)
         embed = self.generator.ready_to_embed(device).embed
-        decoded = DecodedImages(self.images, cache_mb=0)  # each image is seen once
+        # Nothing is kept decoded: each image is seen once.
+        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=self.job.runtime.decode_memory_mb)
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
         return show_all(embed, source, self.writer, self.chunks(numbers), device, self.job)
 

@@ -11,6 +11,7 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.task_model import autocast, device_of, on_device
 from tasks.show import ChunkUnits, show_all
+from tasks.speed import BATCH_SIZE, measured_speed
 from tasks.stage import Job, Summary
 from tasks.units import ByUnits, Effort
 
@@ -42,19 +43,27 @@ class Extraction(ChunkUnits[ExtractConfig]):
         config, runtime = self.config, self.job.runtime
         device = device_of(runtime)
         encoder = on_device(self.encoder, device)
-        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, encoder.preprocessing)
         with autocast(device, config.precision):
             return show_all(encoder.summarise, source, self.writer, self.chunks(numbers), device, self.job)
 
     def finish(self, effort: Effort) -> Summary:
-        return {
+        summary = {
             "images": len(self.images),
             "views": self.config.views.num_views + 1,
             "encoder_forwards": effort.images,
             "parameters": sum(parameter.numel() for parameter in self.encoder.parameters()),
-            "images_per_second": round(effort.per_second, 1),
         }
+        # Where others made the units, this process may have no device of the kind that they have.
+        return summary if self.job.spread else summary | {"speed": self._speed()}
+
+    def _speed(self) -> Summary:
+        device = device_of(self.job.runtime)
+        encoder = on_device(self.encoder, device)
+        source = ViewSource(DecodedImages(self.images, cache_mb=0), self.config.views, encoder.preprocessing)
+        rows = list(range(min(BATCH_SIZE, len(self.images))))
+        return measured_speed(encoder.summarise, source, rows, self.job.runtime, device)
 
 
 run = ByUnits(Extraction)

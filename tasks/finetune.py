@@ -21,7 +21,7 @@ def run(config: FinetuneConfig, job: Job) -> Summary:
     images = ImageSet.open(job.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, config.training, images, job)
-    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb)
+    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb, decode_mb=job.runtime.decode_memory_mb)
     source = ViewSource(decoded, config.views, model.preprocessing)
     work = Work(
         num_images=len(images.rows_of("train")),

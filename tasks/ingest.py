@@ -9,20 +9,30 @@ one in the recipe: a folder that changed meanwhile is not what was asked for.
 import hashlib
 import itertools
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
-from storage.files import read_json_if_whole, sha256_of, write_json
+from storage.errors import SourceChangedError
+from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
-from storage.sources import tree_digest, visible_files
-from storage.tables import DUPLICATES, SOURCE_FILES, write_table
+from storage.sources import content_digest, tree_digest, visible_files
+from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
+from storage.tree import unreadable
 from tasks.data.batches import prefetch
+from tasks.data.brightness import Seen, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
-from tasks.data.decode import UnreadableImageError, decode_rgb, header_size, mask_size
-from tasks.data.splits import check_splits, class_names, with_splits
+from tasks.data.contradictions import counts_of, identical, settle
+from tasks.data.counts import described, warnings
+from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
+from tasks.data.decode import check_mask, header_size
+from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from tasks.data.left_out import by_reason
+from tasks.data.opening import UnreadableImageError
+from tasks.data.splits import check_splits
+from tasks.data.survey import survey
 from tasks.stage import Job, Summary
 
 log = logging.getLogger(__name__)
@@ -38,48 +48,63 @@ class Read(NamedTuple):
     sha256: str
     row: ImageRow | None
     reason: str = ""
+    seen: Seen | None = None
 
 
 def run(config: IngestConfig, job: Job) -> Summary:
-    candidates = sorted(load(DATASET_FORMS, config.form)(config))
-    classes = class_names(candidates)
-    candidates, made_splits = with_splits(candidates, config)
-    check_splits(candidates, classes)
-    for sentence in made_splits:
-        log.warning(sentence)
+    dataset = settle(open_dataset(config), config.contradictions)
+    log.info("%s", described(dataset.counts))
+    for reason, count in by_reason(dataset.left_out).items():
+        log.info("left out: %d, %s; see left-out.parquet", count, reason)
+    for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
+        log.warning("%s", sentence)
 
-    shards = list(_shards(candidates))
+    shards = list(_shards(dataset.candidates))
     notes = job.draft / "notes"
     notes.mkdir(exist_ok=True)
+    keep_listing(job.draft, dataset, len(shards))
     done = 0
     files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
-        if found is None or not is_shard_whole(job.draft, number, _kept_ids(found)):
-            found = _write_shard(config, job, number, shard, classes)
+        if found is None or not _has_seen(found) or not is_shard_whole(job.draft, number, _kept_ids(found)):
+            found = _write_shard(config, job, number, shard, dataset.classes)
             write_json(note, found)
         files += found
         done += len(shard)
-        job.report("images", done, len(candidates))
+        job.report("images", done, len(dataset.candidates))
 
     _check_unchanged(config, job, files)
-    kept = _check_quarantine(config, candidates, files, classes)
-    duplicates = _duplicates(kept, files)
+    kept = _check_quarantine(config, dataset, files)
+    seen = {file["id"]: Seen(**file["seen"]) for file in files if file["seen"]}
+    levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept.candidates}, config)
+    summary = _write_tables(job, kept, files)
+    counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
+    return summary | counts | brightness
+
+
+def _write_tables(job: Job, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
+    """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
+    duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
     write_table(job.draft / "files.parquet", SOURCE_FILES, files)
     write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    counts = finish(job.draft, classes=classes, num_shards=len(shards))
+    write_table(job.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
-    return counts | {
-        "made_splits": made_splits,
-        "quarantined": len(quarantined),
-        "quarantined_first": dict(itertools.islice(quarantined.items(), 10)),
-        "duplicates_across_splits": len(duplicates),
-    }
+    return (
+        kept.summary()
+        | {"quarantined": len(quarantined), "quarantined_first": dict(itertools.islice(quarantined.items(), 10))}
+        | counts_of(duplicates)
+    )
 
 
 def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
     return [file["id"] for file in files if not file["quarantined"]]
+
+
+def _has_seen(files: Sequence[dict[str, Any]]) -> bool:
+    """Whether a shard's note says what was seen of its images: those of older versions do not."""
+    return all("seen" in file for file in files)
 
 
 def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -87,7 +112,7 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     shard: list[Candidate] = []
     num_bytes = 0
     for candidate in candidates:
-        size = candidate.path.stat().st_size
+        size = size_of(candidate.path)
         if shard and (num_bytes + size > SHARD_BYTES or len(shard) == SHARD_ROWS):
             yield shard
             shard, num_bytes = [], 0
@@ -98,14 +123,16 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 def _write_shard(
     config: IngestConfig, job: Job, number: int, shard: Sequence[Candidate], classes: Sequence[str]
-) -> list[dict[str, str | None]]:
+) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
     labels = {name: label for label, name in enumerate(classes)}
-    files: list[dict[str, str | None]] = []
+    memory = DecodeMemory(job.runtime.decode_memory_mb)
+    files: list[dict[str, Any]] = []
 
     def rows() -> Iterator[ImageRow]:
-        for found in prefetch(lambda c: _read(config, c, labels[c.label]), shard, workers=job.runtime.workers):
-            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None})
+        for found in prefetch(lambda c: _read(config, c, labels[c.label], memory), shard, workers=job.runtime.workers):
+            seen = found.seen._asdict() if found.seen else None
+            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
             if found.row:
                 yield found.row
 
@@ -113,8 +140,8 @@ def _write_shard(
     return files
 
 
-def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
-    data = candidate.path.read_bytes()
+def _read(config: IngestConfig, candidate: Candidate, label: int, memory: DecodeMemory) -> Read:
+    data = _bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         width, height = header_size(data)
@@ -123,26 +150,32 @@ def _read(config: IngestConfig, candidate: Candidate, label: int) -> Read:
                 f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
-        height, width, _ = decode_rgb(data).shape
-        mask = _read_mask(candidate, (height, width))
+        (height, width), seen = look_at(data, memory)
+        mask = _read_mask(candidate, (width, height), memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
-    return Read(candidate.id, sha256, ImageRow(candidate.id, data, height, width, candidate.split, label, mask))
+    except DecodeMemoryError as error:
+        raise DecodeMemoryError(f"{candidate.id}: {error}") from None
+    row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
+    return Read(candidate.id, sha256, row, seen=seen)
 
 
-def _read_mask(candidate: Candidate, size: tuple[int, int]) -> bytes | None:
-    """Return the bytes of an image's label map; UnreadableImageError where it is none, or of another size."""
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory) -> bytes | None:
+    """Return the bytes of an image's label map; UnreadableImageError where it is none, or not of this width, height."""
     if candidate.mask is None:
         return None
-    mask = candidate.mask.read_bytes()
+    mask = _bytes_of(candidate.mask)
     try:
-        found = mask_size(mask)
+        check_mask(mask, size, memory=memory)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error
-    if found != size:
-        raise UnreadableImageError(
-            f"its mask is {found[1]}x{found[0]} pixels, the upright image {size[1]}x{size[0]}: they must be equal"
-        )
     return mask
 
 
@@ -150,49 +183,32 @@ def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, s
     folder = dataset_folder(config)
     known = {file["id"]: file["sha256"] for file in files}
     names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
-    contents = [(name, known.get(name) or sha256_of(folder / name)) for name in names]
+    contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
     if tree_digest(contents) != job.external["path"]:
-        raise DatasetError(
-            f"{folder} changed while it was being read, so nothing was committed: discard this draft with 'taskdistill "
-            f"discard image-set@{job.draft.name[:12]}' and run again; files added, removed or edited get a new "
-            "image-set"
+        shutil.rmtree(job.draft / "notes")  # of other contents than this draft is for
+        raise SourceChangedError(
+            f"{folder} changed while it was being read, or since its digest was taken, so nothing was committed: run "
+            "the same command again, every file is read anew and what was added, removed or edited gets a new "
+            f"image-set. 'taskdistill discard image-set@{job.draft.name[:12]}' removes what was begun"
         )
 
 
-def _check_quarantine(
-    config: IngestConfig, candidates: Sequence[Candidate], files: Sequence[dict[str, str]], classes: Sequence[str]
-) -> list[Candidate]:
-    """Return the candidates that became rows; DatasetError where too many did not."""
+def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[dict[str, str]]) -> Dataset:
+    """Return the dataset of what became rows; DatasetError where too much did not."""
     reasons = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
     for name, reason in itertools.islice(reasons.items(), 20):
         log.warning("set aside %s: %s", name, reason)
-    if len(reasons) > config.max_quarantined_share * len(candidates):
+    total = len(dataset.candidates)
+    if len(reasons) > config.max_quarantined_share * total:
         first = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(reasons.items(), 5))
         raise DatasetError(
-            f"{len(reasons)} of {len(candidates)} files cannot be used, more than data.max_quarantined_share = "
+            f"{len(reasons)} of {total} files cannot be used, more than data.max_quarantined_share = "
             f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or allow more with "
-            f"--set data.max_quarantined_share={len(reasons) / len(candidates) + 0.005:.2f}"
+            f"--set data.max_quarantined_share={len(reasons) / total + 0.005:.2f}"
         )
-    kept = [candidate for candidate in candidates if candidate.id not in reasons]
-    check_splits(kept, classes)
+    kept = dataset._replace(candidates=[one for one in dataset.candidates if one.id not in reasons])
+    check_splits(kept.candidates, dataset.classes)
+    for sentence in warnings(kept.counts):
+        if sentence not in warnings(dataset.counts):
+            log.warning("%s", sentence)
     return kept
-
-
-def _duplicates(kept: Sequence[Candidate], files: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    """Return each group of byte-identical images that lies in several splits: they make test scores look better."""
-    split_of = {candidate.id: candidate.split for candidate in kept}
-    groups = defaultdict(list)
-    for file in files:
-        if file["id"] in split_of:
-            groups[file["sha256"]].append(file["id"])
-    crossing = [
-        {"sha256": sha256, "ids": ids, "splits": [split_of[image_id] for image_id in ids]}
-        for sha256, ids in groups.items()
-        if len({split_of[image_id] for image_id in ids}) > 1
-    ]
-    if crossing:
-        log.warning(
-            "%d images appear in more than one split, such as %s: scores on them are too good; see duplicates.parquet",
-            len(crossing), crossing[0]["ids"],
-        )  # fmt: skip
-    return crossing

@@ -86,7 +86,7 @@ class LogitsOfImages(ChunkUnits[PrecomputeImagesConfig]):
         config, runtime = self.config, self.job.runtime
         device = device_of(runtime)
         model = on_device(self.model, device)
-        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, model.preprocessing)
         with autocast(device, config.precision):
             return show_all(model, source, self.writer, self.chunks(numbers), device, self.job)

@@ -1,7 +1,5 @@
 """Running a finished model over the clean views of some images."""
 
-import statistics
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +16,10 @@ from tasks.problems.problem import Problem, targets_of
 
 
 class Predicted(NamedTuple):
-    """Outputs and targets of N images, on the CPU, and the speed of the network alone."""
+    """Outputs and targets of N images, on the CPU."""
 
     outputs: Tensor
     targets: Tensor
-    images_per_second: float
 
 
 class _Batch(NamedTuple):
@@ -40,18 +37,16 @@ def predict(
     device: torch.device,
     precision: str = "fp32",
 ) -> Predicted:
-    """Return what the model says about the clean view of each row; the speed is the median over batches."""
+    """Return what the model says about the clean view of each row."""
     size = runtime.inference_batch_size
     parts = [rows[start : start + size].tolist() for start in range(0, len(rows), size)]
-    outputs, targets, speeds = [], [], []
+    outputs, targets = [], []
     for batch in prefetch(lambda part: _batch(problem, source, part), parts, workers=runtime.workers):
-        began = time.perf_counter()
         images_NCHW = normalise(batch.pixels, source.preprocessing, device)
         with autocast(device, precision):
             outputs.append(model(images_NCHW).float().cpu())
-        speeds.append(len(batch.pixels) / (time.perf_counter() - began))
         targets.append(torch.from_numpy(batch.targets))
-    return Predicted(torch.cat(outputs), torch.cat(targets), statistics.median(speeds))
+    return Predicted(torch.cat(outputs), torch.cat(targets))
 
 
 def _batch(problem: Problem, source: ViewSource, rows: Sequence[int]) -> _Batch:

@@ -23,7 +23,7 @@ from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
 from tasks.models.encoder import PROBE_INPUTS, block_indices
 from tasks.models.task_model import as_arrays, device_of, select_blocks
-from tasks.problems.problem import Problem, problem_named, targets_of
+from tasks.problems.problem import Problem, problem_named, score_of, targets_of
 from tasks.stage import Job, Summary
 
 LEARNING_RATE_BATCH = 256
@@ -64,6 +64,7 @@ def run(config: ProbeConfig, job: Job) -> Summary:
         "input": grid[best].input,
         "learning_rate": grid[best].learning_rate,
         f"val_{problem.score_name}": rows[best]["val_score"],
+        f"val_{problem.score_name}_standard_error": _error(grid[best], *val, problem),
         "grid": len(grid),
         "images": len(images.rows_of("train")),
     }
@@ -143,6 +144,12 @@ def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Pro
         "val_score": problem.metrics(outputs, targets)[problem.score_name],
         "val_loss": float(problem.task_loss(outputs, targets)),
     }
+
+
+@torch.inference_mode()
+def _error(chosen: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> float:
+    outputs = chosen.head.eval()(select_blocks(features_NRD, chosen.indices))
+    return score_of(problem, outputs, targets).standard_error
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:

@@ -5,14 +5,13 @@ teacher nothing.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from configs.errors import UserError
-from configs.generation import DropReason, SelectConfig
+from configs.generation import SelectConfig, SelectSettings
 from storage.image_set import ImageSet
 from storage.tables import SELECTION, read_table, write_table
 from storage.teacher_outputs import TeacherOutputs, rows_by_id
@@ -21,10 +20,6 @@ from tasks.stage import Job, Summary
 
 CLEAN = 0
 """The view by which the teacher's certainty is judged."""
-
-
-class NothingKnownError(UserError, ValueError):
-    """Images are to be dropped for a reason that cannot be known of them."""
 
 
 class NothingSelectedError(UserError, ValueError):
@@ -36,7 +31,7 @@ def run(config: SelectConfig, job: Job) -> Summary:
     logits = TeacherOutputs(job.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
     outputs = torch.from_numpy(logits.view(CLEAN)[rows_by_id(logits.ids, images.ids)]).float()
-    scores = _scores(images, config.select.drop)
+    scores = _scores(images, config.select)
     entropy_N = problem_named(config.problem).uncertainty(outputs).numpy()
     rows = [_judged(config, *found) for found in zip(scores, entropy_N.tolist(), strict=True)]
     kept = [row for row in rows if row["is_kept"]]
@@ -75,14 +70,10 @@ def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict
     }
 
 
-def _scores(images: ImageSet, drop: Sequence[DropReason]) -> list[dict[str, Any]]:
+def _scores(images: ImageSet, select: SelectSettings) -> list[dict[str, Any]]:
     """Return what generate noted of each image; sets that were made elsewhere have ids only."""
     if (images.folder / "blends.parquet").is_file():
         scored = {row["id"]: row for row in read_table(images.folder / "blends.parquet")}
         return [scored[image_id] for image_id in images.ids]
-    if unknown := [reason for reason in drop if reason != "uncertain"]:
-        raise NothingKnownError(
-            f"select.drop names {unknown}, but image-set@{images.fingerprint[:12]} was not made by 'generate': nobody "
-            "has compared its images with others. Drop 'uncertain' alone, or nothing"
-        )
+    select.check_is_known(f"image-set@{images.fingerprint[:12]}")
     return [{"id": image_id} for image_id in images.ids]

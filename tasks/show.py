@@ -6,8 +6,6 @@ Work is cut at chunks, batches within a chunk, so a run that continues a draft c
 missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -58,7 +56,7 @@ def show_all(
     device: torch.device,
     job: Job,
 ) -> Effort:
-    """Fill these chunks; returns how many images the network was shown and how many a second (median over batches)."""
+    """Fill these chunks; returns how many images the network was shown."""
     batch = job.runtime.inference_batch_size
     parts = [
         Span(chunk, start, min(start + batch, chunk.stop))
@@ -68,16 +66,13 @@ def show_all(
     done = writer.num_rows * writer.num_views - sum(chunk.stop - chunk.start for chunk in writer.missing())
     total = done + sum(part.stop - part.start for part in parts)
     shown, block = 0, -1
-    speeds: list[float] = []
     with in_background(writer.write) as write:
         cut = prefetch(lambda part: _looks(source, part), parts, workers=job.runtime.workers)
         for part, look in zip(parts, cut, strict=True):
             if part.chunk.block != block:  # all views of some rows come together, then none of those rows again
                 source.forget_pixels()
                 block = part.chunk.block
-            began = time.perf_counter()
             outputs = _forward(network, look, source.preprocessing, device)
-            speeds.append((part.stop - part.start) / (time.perf_counter() - began))
             new = Said(outputs, look.views_N9, look.thumbnails_N64)
             if part.start == part.chunk.start:
                 seen = _room_for(part.chunk, new)
@@ -86,7 +81,7 @@ def show_all(
             job.report("views", done + shown, total)
             if part.stop == part.chunk.stop:
                 write(part.chunk, *seen)
-    return Effort(shown, statistics.median(speeds) if speeds else 0.0)
+    return Effort(shown, 0.0)
 
 
 class ChunkUnits(Units[C]):

@@ -7,18 +7,20 @@ of Prefect, of where artifacts lie, or of whether there is anything to do: the s
 import importlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from storage.contents import Contents
-from storage.errors import NotInStoreError
+from storage.errors import NotInStoreError, SourceChangedError
 from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
+from tasks.model_files import check_places
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,19 @@ class Stage(Generic[C]):
 
 def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
     """Return the content digest of every place on disk a config points at."""
+    check_places(config)
     return {name: store.sources.digest(path) for name, path in config.locations().items()}
+
+
+@contextmanager
+def forgetting_changed(config: StageConfig, store: ArtifactStore) -> Iterator[None]:
+    """Where the block finds that files changed unseen, have them all read anew next time: "run again" must help."""
+    try:
+        yield
+    except SourceChangedError:
+        for path in config.locations().values():
+            store.sources.forget(path)
+        raise
 
 
 def execute(
@@ -134,7 +148,7 @@ def execute(
     if ref in store:
         return ref
     folders = {role: store.path(source) for role, source in inputs.items()}
-    with store.lock(ref):
+    with store.lock(ref), forgetting_changed(config, store):
         if ref in store or store.finish_commit(ref, stage.contents):  # while we waited, or by an earlier attempt
             return ref
         began = time.monotonic()

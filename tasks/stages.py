@@ -40,7 +40,8 @@ INGEST = Stage(
     output="image-set",
     run="tasks.ingest:run",
     contents=Contents(
-        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet"), working=("notes/*.json",)
+        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
+        working=("notes/*.json",),
     ),
 )
 
@@ -126,7 +127,7 @@ SELECT = Stage(
 
 FINETUNE = Stage(
     name="finetune",
-    version=1,
+    version=2,
     config_type=FinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="model",
@@ -136,7 +137,7 @@ FINETUNE = Stage(
 
 DISTILL = Stage(
     name="distill",
-    version=1,
+    version=2,
     config_type=DistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
     optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
@@ -147,7 +148,7 @@ DISTILL = Stage(
 
 EVALUATE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "model": "model"},
     optional_inputs={"teacher": "logits"},
@@ -158,9 +159,10 @@ EVALUATE = Stage(
 
 EVALUATE_TEACHER = Stage(
     name="evaluate-teacher",
-    version=1,
+    version=2,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "logits": "logits"},
+    optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.evaluate:run_on_logits",
     contents=EVALUATION,

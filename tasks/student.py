@@ -15,7 +15,7 @@ from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, load_head, on_device
 from tasks.predict import predict
 from tasks.problems.pictures import draw_history
-from tasks.problems.problem import Problem
+from tasks.problems.problem import Problem, Score, score_of
 from tasks.stage import Job, Summary
 from tasks.training import Trainer, Work
 
@@ -39,14 +39,14 @@ def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSe
     return on_device(TaskModel(encoder, description.blocks, head), device_of(job.runtime))
 
 
-def validation_score(problem: Problem, source: ViewSource, job: Job, precision: str) -> Callable[[nn.Module], float]:
+def validation_score(problem: Problem, source: ViewSource, job: Job, precision: str) -> Callable[[nn.Module], Score]:
     """Return a function model -> score on the clean view of the validation images."""
     rows = source.images.rows_of("val")
     device = device_of(job.runtime)
 
-    def score(model: nn.Module) -> float:
+    def score(model: nn.Module) -> Score:
         found = predict(model, problem, source, rows, job.runtime, device, precision)
-        return problem.metrics(found.outputs, found.targets)[problem.score_name]
+        return score_of(problem, found.outputs, found.targets)
 
     return score
 
@@ -63,13 +63,15 @@ def train_and_write(
         report=job.report,
     )
     weights = trainer.write(job.draft)
-    draw_history(job.draft / "history.png", trainer.state.history, work.score_name)
     probe = ModelDescription.read(job.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(job.draft)
+    draw_history(job.draft / "history.png", trainer.state.history, work.score_name)
     return {
         "steps": trainer.num_steps,
         "best_step": trainer.state.best_step,
+        "kept_step": trainer.kept_step,
         f"best_val_{work.score_name}": trainer.state.best_score,
+        f"best_val_{work.score_name}_standard_error": trainer.state.best_error,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "images": len(images.rows_of("train")),
     }

@@ -31,6 +31,7 @@ from tasks.functional.schedules import warmup_cosine
 from tasks.functional.views import Pixels
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_arrays, autocast
+from tasks.problems.problem import Score
 from tasks.stage import Report
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Work:
     """From a first step on, what makes each step's batch; called by several threads."""
     terms: Callable[[nn.Module, Part, int], Terms]
     """Model, part, step -> loss."""
-    score: Callable[[nn.Module], float]
+    score: Callable[[nn.Module], Score]
     """The score on validation, higher is better."""
     score_name: str
 
@@ -92,6 +93,8 @@ class State:
 
     step: int = 0
     best_score: float = -math.inf
+    best_error: float = 0.0
+    """The standard error of the best score."""
     best_step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
@@ -114,11 +117,15 @@ class Trainer:
         self.num_steps = math.ceil(settings.epochs * work.num_images / settings.batch_size)
 
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, report: Report) -> None:
-        """Train to the last step, writing checkpoints into the draft; raises TrainingDivergedError."""
+        """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises
+        TrainingDivergedError.
+        """
         self._restore(draft)
         saved, pause = time.monotonic(), checkpoint_seconds
         jobs = itertools.islice(self._work.jobs(self.state.step), self.num_steps - self.state.step)
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            if self.state.step == 0:  # a checkpoint is of a later step, and holds this score
+                self._validate()
             for batch in prefetch(lambda make: make(), jobs, workers=workers):
                 self._step(batch)
                 if self._is_validated(self.state.step):
@@ -129,6 +136,11 @@ class Trainer:
                     self._save(draft)
                     saved = time.monotonic()
                     pause = checkpoint_seconds * min(max(1.0, (saved - began) * RARER / checkpoint_seconds), RARER)
+
+    @property
+    def kept_step(self) -> int:
+        """The step after which the weights were as they are kept; 0: as they were at the start."""
+        return self.state.best_step if self._settings.keep == "best" else self.num_steps
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
@@ -195,20 +207,23 @@ class Trainer:
 
     def _validate(self) -> None:
         state, sums = self.state, self.state.sums
-        score = self._work.score(self._evaluated().eval())
+        score, error = self._work.score(self._evaluated().eval())
         state.history.append(
             {
                 "step": state.step,
                 "epoch": state.step * self._settings.batch_size / self._work.num_images,
-                "learning_rate": max(group["lr"] for group in self._optimizer.param_groups),
+                "learning_rate": max(group["lr"] for group in self._optimizer.param_groups) if state.step else None,
                 "val_score": score,
                 **{name: total / sums["count"] for name, total in sums.items() if name != "count"},
             }
         )
         state.sums = {}
-        log.info("step %d of %d: %s %.4f on validation", state.step, self.num_steps, self._work.score_name, score)
+        log.info(
+            "step %d of %d: %s %.4f (SE %.4f) on validation",
+            state.step, self.num_steps, self._work.score_name, score, error,
+        )  # fmt: skip
         if score > state.best_score:
-            state.best_score, state.best_step = score, state.step
+            state.best_score, state.best_error, state.best_step = score, error, state.step
             self._best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
 
     def _save(self, draft: Path) -> None:

@@ -22,7 +22,7 @@ from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.memory import memory_advice
-from tasks.stage import Job, Report, Stage, Summary, external_digests, silent
+from tasks.stage import Job, Report, Stage, Summary, external_digests, forgetting_changed, silent
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -140,7 +140,10 @@ def make_span(
         )
     folders = {role: store.path(source) for role, source in inputs.items()}
     name = span_name(numbers)
-    with store.lock(wanted, part=name):  # an earlier worker may still be at it: wait, then find its units
+    with (
+        store.lock(wanted, part=name),
+        forgetting_changed(config, store),
+    ):  # an earlier worker may still be at it: wait, then find its units
         draft = store.draft_of(wanted)
         job = Job(folders, draft, runtime, external, report)
         units = begin_units(stage, config, job)

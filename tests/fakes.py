@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from configs.data import IngestConfig
 from configs.models import Backbone
 from storage.image_set import ImageSet
-from tasks.data.candidates import Candidate
+from tasks.data.candidates import Candidate, Listing
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import LAST, Encoder
 from tasks.models.preprocessing import Preprocessing
@@ -115,8 +115,11 @@ class Ordinal:
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"minus_mae": -float(F.l1_loss(outputs.float(), targets))}
 
-    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
-        return float((outputs.round() == teacher_outputs.round()).float().mean())
+    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        return {"minus_mae": -(outputs.float() - targets).abs()[:, 0]}
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        return (outputs.round() == teacher_outputs.round()).float()[:, 0]
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         return torch.zeros(len(outputs))
@@ -150,10 +153,10 @@ def build_pooling_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Pool
     return PoolingEncoder(backbone)
 
 
-def list_flat_images(config: IngestConfig) -> list[Candidate]:
+def list_flat_images(config: IngestConfig) -> Listing:
     """A toy dataset form: all files in one folder, named class-number.png."""
     folder = Path(config.path)
-    return [Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())]
+    return Listing([Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())])
 
 
 def gradient_image(height: int, width: int) -> Pixels:

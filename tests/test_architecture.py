@@ -24,7 +24,8 @@ TOO_LARGE_WITH_REASON: dict[str, str] = {}
 
 READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
-    "configs/loading.py": "${NAME} in presets",
+    "configs/places.py": "${NAME} in presets",
+    "flows/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 
 HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
@@ -168,7 +169,7 @@ def test_no_error_is_caught_without_saying_which():
     assert {place: what for place, what in caught.items() if re.search(r"\bException\b|everything", what)} == {}
 
 
-def test_the_environment_is_read_in_two_places_only():
+def test_the_environment_is_read_in_few_places_only():
     readers = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
     reads = [
         f"{module}:{node.lineno}"
@@ -197,31 +198,3 @@ def test_nothing_is_unpickled_but_with_weights_only():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
     ]
     assert [place for place, keywords in loads if keywords.get("weights_only") != "True"] == []
-
-
-# --- the map -----------------------------------------------------------------------------------------------------
-
-
-def file_map(readme: str) -> dict[str, str]:
-    """Return folder -> what the README says is in it, from table rows such as | `storage/` | `store.py` finds ... |."""
-    rows = re.findall(r"^\|\s*`((?:configs|storage|tasks|flows)[\w/]*)`\s*\|(.*)\|\s*$", readme, re.MULTILINE)
-    return {folder.rstrip("/"): text for folder, text in rows}
-
-
-def modules_named(folders: dict[str, str]) -> set[str]:
-    """Return the path of every `name.py` that stands in backticks in its folder's row."""
-    return {f"{folder}/{name}" for folder, text in folders.items() for name in re.findall(r"`([\w/]+\.py)`", text)}
-
-
-def test_the_map_is_read_row_by_row():
-    rows = "| folder | what |\n| --- | --- |\n| `storage/` | `a.py` does, `b.py` is |\n| `tasks/data` | `a.py` |\n"
-    assert modules_named(file_map(rows)) == {"storage/a.py", "storage/b.py", "tasks/data/a.py"}
-
-
-def test_the_file_map_in_the_readme_names_every_module_and_no_other():
-    readme = ROOT / "README.md"
-    named = modules_named(file_map(readme.read_text())) if readme.is_file() else set()
-    if not named:
-        pytest.skip("the README has no file map yet")
-    modules = {module for module in MODULES if not module.endswith("__init__.py")}
-    assert (sorted(modules - named), sorted(named - modules)) == ([], [])

@@ -19,7 +19,9 @@ from configs.data import ViewSettings
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageSet
 from storage.manifest import advice
-from tasks.data.decode import UnreadableImageError, decode_rgb
+from tasks.data.decode import NoLevelsError, decode_rgb
+from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from tasks.data.opening import UnreadableImageError
 from tasks.functional.views import Pixels, View, clean_view, draw_view, replay
 from tasks.models.preprocessing import Preprocessing
 
@@ -61,11 +63,31 @@ def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
             pending.result()
 
 
-class DecodedImages:
-    """Decoded images of a set by row, kept in memory while the budget lasts. For any number of threads."""
+def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = None) -> Pixels:
+    """Return an image of a set as uint8 [H, W, 3], RGB, upright; errors name it and say what to do."""
+    name = f"image {images.ids[row]!r}"
+    try:
+        return decode_rgb(images.image(row), images.levels, memory=memory)
+    except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
+        raise CorruptArtifactError(f"{name}: {error}; {advice(images.folder)}") from error
+    except NoLevelsError as error:
+        raise CorruptArtifactError(
+            f"{name} has more than 8 bits a channel, and its image-set is of an earlier version, which scaled each of "
+            f"them by its own largest value, so that dark ones came out bright: {advice(images.folder)}"
+        ) from error
+    except DecodeMemoryError as error:
+        raise DecodeMemoryError(f"{name}: {error}") from None
 
-    def __init__(self, images: ImageSet, *, cache_mb: int) -> None:
+
+class DecodedImages:
+    """Decoded images of a set by row, kept in memory while the budget lasts. For any number of threads.
+
+    Those being decoded take `decode_mb` besides; without it, as many are decoded at once as threads ask for.
+    """
+
+    def __init__(self, images: ImageSet, *, cache_mb: int, decode_mb: int | None = None) -> None:
         self.images = images
+        self._memory = DecodeMemory(decode_mb) if decode_mb else None
         self._kept: dict[int, Pixels] = {}
         self._free_bytes = cache_mb * 2**20
         self._lock = threading.Lock()
@@ -74,12 +96,7 @@ class DecodedImages:
         """Return the image as uint8 [H, W, 3], RGB, upright."""
         if row in self._kept:
             return self._kept[row]
-        try:
-            pixels = decode_rgb(self.images.image(row))
-        except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
-            raise CorruptArtifactError(
-                f"image {self.images.ids[row]!r}: {error}; {advice(self.images.folder)}"
-            ) from error
+        pixels = decoded_row(self.images, row, memory=self._memory)
         with self._lock:
             if pixels.nbytes <= self._free_bytes and row not in self._kept:
                 self._kept[row] = pixels

@@ -1,5 +1,6 @@
-"""What a dataset form yields: the images it names, before any of them is opened."""
+"""What a dataset form yields: the images it names, before any of them is opened, and what it passes over."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,23 +19,30 @@ class Candidate(NamedTuple):
     """Its path relative to the dataset's folder, with forward slashes; unique and stable."""
     path: Path
     label: str
-    """Name of its class."""
+    """Name of its class, in normal form (`tasks.data.names`)."""
     split: str
     """train, val or test; empty where the dataset does not say."""
     mask: Path | None = None
     """Its label map, where the dataset has one."""
 
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""How datasets call their splits -> what we call them."""
+class LeftOut(NamedTuple):
+    """Something in the dataset's folder that is no part of the dataset."""
+
+    path: str
+    """Relative to the folder."""
+    reason: str
+    """One of a few, to be counted by (`tasks.data.left_out`)."""
+    detail: str = ""
+
+
+class Listing(NamedTuple):
+    """A dataset as its form reads it."""
+
+    candidates: Sequence[Candidate]
+    left_out: Sequence[LeftOut] = ()
+    said: Sequence[str] = ()
+    """A sentence for each decision that was taken for the user."""
 
 
 def dataset_folder(config: IngestConfig) -> Path:
@@ -43,3 +51,9 @@ def dataset_folder(config: IngestConfig) -> Path:
     if not config.path or not folder.is_dir():
         raise DatasetError(f"data.path is {config.path!r}, which is not a folder: set it to the folder of your images")
     return folder.absolute()
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, quoted, and how many more there are: 'a', 'b', 'c' and 7 more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more

@@ -1,86 +1,122 @@
-"""From encoded bytes to upright RGB pixels, whatever a camera or a desktop program made of them."""
+"""From encoded bytes to upright RGB pixels, whatever a camera or a desktop program made of them.
 
-import io
-import struct
-import zlib
+Colour profiles are not applied: pixels are taken as sRGB. Decoding is done within a stated memory (decode_memory);
+beside the decoded picture and the array that is returned there are only strips.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
+from configs.errors import UserError
+from storage.image_set import Levels
+from tasks.data.decode_memory import DecodeMemory, bytes_to_decode
+from tasks.data.deep import is_deep, load_deep, strip, strips_of
+from tasks.data.levels import to_8_bits
+from tasks.data.opening import BROKEN, UnreadableImageError, open_picture
 from tasks.functional.views import Pixels
-
-# The size is checked from the header against the ingest's own limits, before a pixel is decoded; Pillow's limit of
-# its own would only turn some of our errors into warnings.
-Image.MAX_IMAGE_PIXELS = None
-
-Image.init()
-FORMATS = sorted({"JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"} & Image.OPEN.keys())
-"""What cameras and desktop programs write. Not all that Pillow reads: for EPS it would start Ghostscript."""
+from tasks.memory import OutOfMemoryError
 
 _LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
 
-BROKEN = (OSError, RuntimeError, SyntaxError, TypeError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-"""What Pillow's decoders raise on damaged files."""
 
-
-class UnreadableImageError(ValueError):
-    """Bytes that are no image we can use; the message is the reason."""
+class NoLevelsError(UserError):
+    """An image of more than 8 bits, and nobody said which of its values are black and white."""
 
 
 def header_size(data: bytes) -> tuple[int, int]:
     """Return width and height in pixels, upright or not, without decoding any: what decoding would cost."""
-    with _opened(data) as picture:
+    with open_picture(data) as picture:
         return picture.size
 
 
-def decode_rgb(data: bytes) -> Pixels:
+def decode_rgb(data: bytes, levels: Levels | None = None, *, memory: DecodeMemory | None = None) -> Pixels:
     """Return the pixels as uint8 [H, W, 3], RGB, upright.
 
-    16-bit greys are scaled to 8, transparent pixels lie on white, CMYK and palettes are converted; the first frame of
-    several.
+    Transparent pixels lie on white, CMYK and palettes are converted; the first frame of several. `levels`, those of the
+    image's set, scale what has more than 8 bits a channel. Raises UnreadableImageError where the bytes are no image,
+    NoLevelsError where it needs levels, and DecodeMemoryError where decoding it takes more than there is of `memory`.
     """
-    with _opened(data) as picture:
+    with open_picture(data) as picture:
+        if not is_deep(picture):
+            with decoding(picture, memory):
+                return rgb_of(picture)
+        if levels is None:
+            raise NoLevelsError(
+                "the image has more than 8 bits a channel, and which values are black and white is known for a whole "
+                "image-set only: pass its `levels`"
+            )
+        with decoding(picture, memory):
+            return rgb_of_deep(picture, data, levels)
+
+
+@contextmanager
+def decoding(picture: ImageFile, memory: DecodeMemory | None) -> Iterator[None]:
+    """Wait for the memory that decoding takes; inside, damage is an UnreadableImageError."""
+    with memory.room_for(bytes_to_decode(picture), picture) if memory else nullcontext():
         try:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+            yield
+        except UnreadableImageError:
+            raise
         except BROKEN as error:
             raise UnreadableImageError(f"damaged: {error}") from error
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"there is not enough memory to decode an image of {picture.width}x{picture.height} pixels: set a "
+                "smaller runtime.decode_memory_mb, or a smaller data.max_megapixels, which sets such images aside"
+            ) from error
 
 
-def mask_size(data: bytes) -> tuple[int, int]:
-    """Decode a label map and return its height and width; UnreadableImageError where it is none: one 8-bit channel
-    or a palette, losslessly stored, each value a class.
+def rgb_of(picture: ImageFile) -> Pixels:
+    """Decode an opened picture of 8 bits or less a channel; errors are Pillow's."""
+    ImageOps.exif_transpose(picture, in_place=True)
+    return _in_strips(picture.size, lambda rows: _to_rgb(strip(picture, rows)))
+
+
+def rgb_of_deep(picture: ImageFile, data: bytes, levels: Levels) -> Pixels:
+    """Decode an opened picture of more than 8 bits a channel; errors are Pillow's, or UnreadableImageError."""
+    deep = load_deep(picture, data)
+    return _in_strips(deep.size, lambda rows: _to_rgb(to_8_bits(deep, deep.values(rows), levels)))
+
+
+def check_mask(data: bytes, size: tuple[int, int], *, memory: DecodeMemory | None = None) -> None:
+    """Decode a label map: one 8-bit channel or a palette, losslessly stored, each value a class.
+
+    Raises UnreadableImageError where it is none, or not of this width and height.
     """
-    with _opened(data) as picture:
+    with open_picture(data) as picture:
         if picture.format not in _LOSSLESS or picture.mode not in ("L", "P", "1"):
             raise UnreadableImageError(
                 f"a mask must be PNG, TIFF, BMP or GIF with one 8-bit channel or a palette, found {picture.format} "
                 f"{picture.mode}"
             )
-        try:
+        if picture.size != size:
+            raise UnreadableImageError(
+                f"it is {picture.width}x{picture.height} pixels, the upright image {size[0]}x{size[1]}: they must be "
+                "equal"
+            )
+        with decoding(picture, memory):
             picture.load()
-        except BROKEN as error:
-            raise UnreadableImageError(f"damaged: {error}") from error
-        return picture.height, picture.width
 
 
-def _opened(data: bytes) -> Image.Image:
-    if not data:
-        raise UnreadableImageError("the file is empty")
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise UnreadableImageError(f"not an image of a format we read ({', '.join(FORMATS)})") from error
-    except BROKEN as error:
-        raise UnreadableImageError(f"not an image: {error}") from error
+def _in_strips(size: tuple[int, int], make: Callable[[slice], Image.Image]) -> Pixels:
+    """Return the pixels of a picture that is made some rows at a time."""
+    width, height = size
+    every = list(strips_of(width, height))
+    if len(every) == 1:
+        return np.asarray(make(every[0]))
+    pixels_HW3 = np.empty((height, width, 3), np.uint8)
+    for rows in every:
+        pixels_HW3[rows] = np.asarray(make(rows))
+    return pixels_HW3
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        grey = np.asarray(picture, np.float64)
-        scale = 257.0 if grey.max(initial=0) > 255 else 1.0
-        return Image.fromarray(np.clip(np.round(grey / scale), 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         above = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")

@@ -2,29 +2,31 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from configs.data import IngestConfig
 from tasks.data.candidates import Candidate, DatasetError
+from tasks.data.names import clashes, in_order
 
 MIN_TRAIN_IMAGES = 2
 
 
-def class_names(candidates: Sequence[Candidate]) -> list[str]:
+def class_names(candidates: Iterable[Candidate]) -> list[str]:
     """Return the classes in order: by number when all are numbers, else by name. DatasetError where they cannot be
     right.
     """
-    names = {candidate.label for candidate in candidates}
-    folded = defaultdict(set)
-    for name in names:
-        folded[name.casefold()].add(name)
-    if clash := [sorted(same) for same in folded.values() if len(same) > 1]:
-        raise DatasetError(f"the classes {clash[0]} differ only in case: rename or merge them")
+    names = in_order(candidate.label for candidate in candidates)
+    if too_alike := clashes(names):
+        same, difference = too_alike[0]
+        shown = f"[{', '.join(map(ascii if 'Unicode' in difference else repr, same))}]"
+        others = f" (and {len(too_alike) - 1} more such groups)" if len(too_alike) > 1 else ""
+        raise DatasetError(
+            f"the classes {shown} {difference}{others}: rename or merge them, in the folders or in the table: "
+            "either one of them is a slip, or they will be confused"
+        )
     if len(names) < 2:
-        raise DatasetError(f"there is only one class, {sorted(names)}: a task needs at least two")
-    if all(name.isdecimal() for name in names):
-        return sorted(names, key=int)
-    return sorted(names)
+        raise DatasetError(f"there is only one class, {names}: a task needs at least two")
+    return names
 
 
 def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[list[Candidate], list[str]]:
@@ -52,6 +54,9 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
 def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> None:
     """Raise DatasetError where a class could not be learnt: too few training images, or none at all."""
     train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
+    if not train:
+        found = ", ".join(sorted({candidate.split for candidate in candidates}))
+        raise DatasetError(f"no image is in a train split, all are in {found}: name the one to learn from 'train'")
     elsewhere = Counter(candidate.label for candidate in candidates if candidate.split != "train")
     if unknown := sorted(elsewhere.keys() - train.keys()):
         raise DatasetError(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import UserError
-from storage.files import sync_tree, write_json
+from storage.files import open_as_others_are, sync_tree, write_json
 from tasks import checkpoint
 from tasks.stage import Report
 
@@ -181,6 +181,7 @@ def _finish(part: Part, settings: Settings, state: _State, folder: Path) -> dict
     part.trained.eval()
     scores = part.score()
     part.save(folder)
+    open_as_others_are(folder)
     history = {
         "settings": settings._asdict(),
         "images": settings.num_steps * settings.batch_size,

@@ -23,7 +23,8 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from storage.files import sync, sync_tree
+from storage.files import open_as_others_are, sync, sync_tree
+from storage.weight_formats import check_regular
 from tasks.models.encoder import ModelError
 from tasks.models.image_mixer import ImageMixerPipeline
 
@@ -100,6 +101,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
     )
     partial = folder.with_name(f"{folder.name}.partial")
     pipeline.save_pretrained(partial, safe_serialization=True)
+    open_as_others_are(partial)
     sync_tree(partial)
     partial.rename(folder)
     sync(folder.parent)
@@ -107,6 +109,9 @@ def convert(checkpoint: Path, folder: Path) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a pickled checkpoint, mapped from the file, running nothing that is in it."""
+    if not path.exists():
+        raise ModelError(f"{path} does not exist: name the original image-mixer-pruned.ckpt")
+    check_regular(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

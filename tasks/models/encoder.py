@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from configs.choices import MODEL_SOURCES, load
 from configs.errors import UserError
 from configs.models import Backbone
+from storage.errors import SourceChangedError
 from storage.files import sha256_of
 from storage.fingerprint import fingerprint
 from tasks.models.preprocessing import Preprocessing
@@ -55,27 +55,13 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
     return encoder
 
 
-@torch.inference_mode()
-def try_encoder(backbone: Backbone) -> int:
-    """Build an encoder and show it one black image; returns its number of parameters, or raises ModelError."""
-    encoder = build_encoder(backbone).eval()
-    try:
-        encoder.summarise(torch.zeros(1, 3, backbone.input_px, backbone.input_px))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ModelError(
-            f"{backbone.name} cannot see an image of {backbone.input_px} px ({error}): set its input_px to what it "
-            "was made for, or pass img_size in its arguments where the model takes it"
-        ) from error
-    return sum(parameter.numel() for parameter in encoder.parameters())
-
-
 def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, drop_path: float = 0.0) -> Encoder:
-    """Build a stage's encoder, and make sure its files are still those the stage's recipe was written for."""
+    """Build a stage's encoder; SourceChangedError where its files are not those the stage's recipe was written for."""
     encoder = build_encoder(backbone, drop_path=drop_path)
     for name, path in backbone.locations("backbone.").items():
         if Path(path).is_file() and sha256_of(Path(path).expanduser()) != external[name]:
-            raise ModelError(
-                f"{path} was replaced while this run was waiting or loading it: run the same command again"
+            raise SourceChangedError(
+                f"{path} is not what it was when its digest was taken: run the same command again, it is read anew"
             )
     return encoder
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from configs.base import RuntimeConfig
 from configs.choices import GENERATORS, load
 from configs.generation import BlendSettings, GeneratorModel
+from storage.errors import SourceChangedError
 from storage.files import sha256_of
 from storage.fingerprint import fingerprint
 from storage.sources import tree_digest, visible_files
 from tasks.functional.views import Pixels
-from tasks.models.encoder import ModelError
 from tasks.models.preprocessing import Preprocessing
 
 
@@ -46,13 +46,15 @@ class Generator(Protocol):
 
 
 def build_generator_as_named(model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig) -> Generator:
-    """Load a stage's generator into main memory, and make sure its folder is still the recipe's."""
+    """Load a stage's generator into main memory; SourceChangedError where its folder is no longer the recipe's."""
     generator: Generator = load(GENERATORS, model.kind)(model, runtime)
     for name, place in model.locations("model.").items():
         folder = Path(place).expanduser()
         contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
         if tree_digest(contents) != external[name]:
-            raise ModelError(f"{folder} was changed while this run was waiting or loading it: run the same again")
+            raise SourceChangedError(
+                f"{folder} is not what it was when its digest was taken: run the same command again, it is read anew"
+            )
     return generator
 
 

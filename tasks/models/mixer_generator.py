@@ -20,16 +20,15 @@ from transformers.utils import logging as transformers_logging
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
-from storage.files import read_json
 from tasks.functional.views import Pixels
+from tasks.mixer_folder import MIXER, VARIATIONS, read_index
 from tasks.models.encoder import ModelError
 from tasks.models.image_mixer import ImageMixerPipeline
+from tasks.models.mixer_fit import check_fit
 from tasks.models.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
-INDEX = "model_index.json"
-VARIATIONS = "StableDiffusionImageVariationPipeline"
 _LOCAL: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
 """How diffusers loads: no pickles, no downloads, and not by way of accelerate, which need not be installed."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -69,24 +68,17 @@ class MixerGenerator:
 
 
 def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGenerator:
-    """Load the pipeline of a folder; ModelError where it is none, or holds pickles."""
+    """Load the pipeline of a folder, running nothing that lies in it; UserError where it is none or not whole."""
+    check_fit(model)
     folder = Path(model.folder).expanduser()
-    if not (folder / INDEX).is_file():
-        raise ModelError(
-            f"{folder} is no diffusers folder (it has no {INDEX}): name one with generator.folder, or make it from the "
-            "original checkpoint with 'taskdistill convert-image-mixer CHECKPOINT FOLDER'"
-        )
-    kind = str(read_json(folder / INDEX).get("_class_name"))
-    if kind not in _LOADERS:
-        raise ModelError(f"{folder} holds a {kind}; a generator 'image-mixer' is one of {', '.join(_LOADERS)}")
+    kind = read_index(folder)["_class_name"]
     disable_progress_bar()  # of loading, which takes seconds
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
-            f"{folder} could not be loaded as an {kind} ({error}). Weights must be safetensors; pickled ones (.bin) "
-            "can run code and are not read"
+            f"{folder} could not be loaded as an {kind} ({error}): its files fit each other, so look at what they say"
         ) from error
     substitution = ""
     if kind == VARIATIONS:
@@ -130,7 +122,7 @@ def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
     )
 
 
-_LOADERS = {"ImageMixerPipeline": _load_mixer, VARIATIONS: _load_variations}
+_LOADERS = {MIXER: _load_mixer, VARIATIONS: _load_variations}
 
 
 def _preprocessing(extractor: CLIPImageProcessor) -> Preprocessing:

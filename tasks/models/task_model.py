@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
@@ -78,14 +79,28 @@ def load_head(folder: Path, description: ModelDescription, width: int) -> nn.Mod
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
     """Load a finished model artifact, ready for inference; nothing is downloaded."""
     description = ModelDescription.read(folder)
-    backbone = Backbone.model_validate(description.backbone | {"weights": "random", "file": ""})
-    encoder = build_encoder(backbone)
+    encoder = build_encoder(_as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
     problem = load(PROBLEMS, description.problem)()
     head = problem.head(encoder.width * len(description.blocks), len(description.classes))
     model = TaskModel(encoder, description.blocks, head)
     model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return model.eval(), description
+
+
+def _as_built(description: ModelDescription, folder: Path) -> Backbone:
+    """Return the backbone of a finished model with its weights left out, as those lie in the artifact."""
+    backbone: dict[str, Any] = description.backbone | {"weights": "random", "file": ""}
+    # Older settings could name these two here; neither changes what the finished network is.
+    kept = {name: value for name, value in backbone["arguments"].items() if name not in ("drop_path_rate", "in_chans")}
+    try:
+        return Backbone.model_validate(backbone | {"arguments": kept})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ModelError(
+            f"the model in {folder} was made with settings that are no longer taken ({reason}): discard it, and "
+            "run its experiment again with other settings"
+        ) from error
 
 
 def as_tensors(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:

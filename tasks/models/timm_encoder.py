@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,13 @@ from torch import Tensor, nn
 
 from configs.choices import nearest
 from configs.models import Backbone
-from storage.weights import read_tensors
+from tasks.memory import is_out_of_memory
 from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError
+from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
+from tasks.models.fitting_names import fitting_name
+from tasks.models.hub import hub_weights
 from tasks.models.preprocessing import Preprocessing
+from tasks.models.weight_files import read_weights
 
 
 class TimmEncoder(Encoder):
@@ -29,7 +33,10 @@ class TimmEncoder(Encoder):
         # EVA-02 and BEiT pool the patches and normalise after: their CLS token was never read, and has no final norm.
         has_tokens = has_tokens and not isinstance(getattr(model, "norm", None), nn.Identity)
         self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
-        self.width = int(model.num_features if has_tokens else model.head_hidden_size)
+        width = getattr(model, "num_features" if has_tokens else "head_hidden_size", None)
+        if not isinstance(width, int):
+            raise ModelError(f"timm's {type(model).__name__} does not say how wide its summary is: choose another name")
+        self.width = width
 
     def summarise(self, images_NCHW: Tensor) -> Tensor:
         if self.blocks == (LAST,):
@@ -73,8 +80,7 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         arguments["img_size"] = backbone.input_px
-    create = functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments)
-    model = _with_weights(create, backbone)
+    model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
     return TimmEncoder(model, _preprocessing(model, backbone))
 
 
@@ -90,58 +96,62 @@ def _check_name(backbone: Backbone) -> None:
         raise ModelError(f"{backbone.name!r} does not say which weights: write {architecture}.TAG{nearest('', tags)}")
 
 
-def _with_weights(create: Any, backbone: Backbone) -> nn.Module:
+def _with_weights(create: functools.partial[nn.Module], backbone: Backbone) -> nn.Module:
+    match backbone.weights:
+        case "hub":
+            tensors, place = hub_weights(backbone.name), "of the hub"
+        case "file":
+            tensors, place = read_weights(Path(backbone.file).expanduser()), backbone.file
+        case "random":
+            return _untrained(create, backbone, backbone.seed)
+    untrained = _untrained(create, backbone, 0)
     try:
-        match backbone.weights:
-            case "hub":
-                model: nn.Module = create(pretrained=True)
-            case "file":
-                path = Path(backbone.file).expanduser()
-                in_file = read_tensors(path)  # timm would read a pickle; this refuses one, and says so
-                model = _seeded(create, 0, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-                _check_loaded(model, _seeded(create, 0, pretrained=False), backbone, in_file.keys())
-            case "random":
-                model = _seeded(create, backbone.seed, pretrained=False)
-    except RuntimeError as error:
-        raise ModelError(
-            f"the weights {backbone.file or backbone.weights} do not fit {backbone.name}: {error}"
-        ) from error
-    except OSError as error:
-        raise ModelError(
-            f"the weights of {backbone.name} could not be downloaded ({error}). Try again with a connection, or set "
-            "weights=file and file=... to a safetensors file you have"
-        ) from error
-    except TypeError as error:
-        raise ModelError(f"{backbone.name} does not take the arguments {backbone.arguments}: {error}") from error
-    return model
+        return filled(
+            functools.partial(_seeded, create, 0), untrained, tensors, f"the weights {place} for {backbone.name}"
+        )
+    except MisfitError as error:
+        architecture = backbone.name.partition(".")[0]
+        name = fitting_name(tensors, Path(backbone.file), architecture) if backbone.file else ""
+        remedy = (
+            "without these arguments" if name == architecture else "set name to it, if that is the network you mean"
+        )
+        raise ModelError(f"{error}\n  they fit timm's {name!r}: {remedy}" if name else str(error)) from error
 
 
-def _seeded(create: Any, seed: int, **arguments: Any) -> nn.Module:
+def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: int) -> nn.Module:
+    """Build the network with random weights; ModelError where timm cannot, naming the argument that is to blame."""
+    try:
+        return _seeded(create, seed, pretrained=False)
+    except CONSTRUCTOR_ERRORS as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        blamed = [name for name in create.keywords if name != "num_classes" and _can_be_built(create, without=name)]
+        what = ", ".join(f"{_SETTINGS.get(name, f'arguments.{name}')} ({create.keywords[name]!r})" for name in blamed)
+        with_what = what or f"the arguments {backbone.arguments} at {backbone.input_px} px"
+        raise ModelError(
+            f"timm cannot build {backbone.name} with {with_what}: {reason}. Change or remove it"
+        ) from error
+
+
+_SETTINGS = {"drop_path_rate": "drop_path of its training", "img_size": "input_px"}
+"""Arguments that are set by other settings than arguments."""
+
+
+def _can_be_built(create: functools.partial[nn.Module], without: str) -> bool:
+    others = {name: value for name, value in create.keywords.items() if name != without}
+    try:
+        with torch.device("meta"):
+            create.func(*create.args, **others)
+    except CONSTRUCTOR_ERRORS:
+        return False
+    return True
+
+
+def _seeded(create: Callable[..., nn.Module], seed: int, **arguments: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: nn.Module = create(**arguments)
-        return model
-
-
-def _check_loaded(model: nn.Module, untrained: nn.Module, backbone: Backbone, in_file: Collection[str]) -> None:
-    """Raise ModelError where a parameter still has the random values it began with.
-
-    A model without its classifier is loaded leniently by timm, so weights of quite another model would pass in
-    silence. Names cannot be compared instead, as timm renames, fuses and resamples on loading.
-    """
-    initial = dict(untrained.named_parameters())
-    unloaded = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.std(correction=0) > 0 and torch.equal(parameter, initial[name])
-    ]
-    if unloaded:
-        unknown = sorted(set(in_file) - model.state_dict().keys())
-        raise ModelError(
-            f"the weights {backbone.file} do not fit {backbone.name}: {len(unloaded)} of its parameters are not in "
-            f"the file, such as {unloaded[:5]}; the file has {len(in_file)} tensors, of which the model does not "
-            f"know {unknown[:5]}"
-        )
+        return create(**arguments)
 
 
 def _preprocessing(model: nn.Module, backbone: Backbone) -> Preprocessing:

@@ -64,8 +64,19 @@ class Classification:
             "ece": float(multiclass_calibration_error(logits_NK.softmax(1), targets, num_classes, CALIBRATION_BINS)),
         }
 
-    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
-        return float((outputs.argmax(1) == teacher_outputs.argmax(1)).float().mean())
+    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        logits_NK = outputs.float()
+        best_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices == targets[:, None]
+        is_right_N = logits_NK.argmax(1) == targets
+        return {
+            "top1": is_right_N.float(),
+            "top5": best_NR.any(1).float(),
+            "mean_class_accuracy": _by_class(is_right_N.double(), logits_NK.argmax(1), targets),
+            "nll": F.cross_entropy(logits_NK, targets, reduction="none"),
+        }
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        return (outputs.argmax(1) == teacher_outputs.argmax(1)).float()
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         """The entropy of the predicted distribution as a share of the largest, log K."""
@@ -80,3 +91,15 @@ class Classification:
     def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
         counts_KK = multiclass_confusion_matrix(outputs.argmax(1), targets, len(classes))
         draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK), classes)
+
+
+def _by_class(is_right_N: Tensor, predicted_N: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the mean over classes of the share that is right, for each image moved by how far it is from the share of
+    its class, more where the class is rare: so the spread over images gives the mean's standard error.
+    """
+    counts_K = torch.bincount(targets_N)
+    shares_K = torch.bincount(targets_N, is_right_N) / counts_K.clamp(min=1)
+    num_classes = len(set(targets_N.tolist()) | set(predicted_N.tolist()))
+    weight_N = len(targets_N) / (num_classes * counts_K[targets_N])
+    values_N: Tensor = shares_K.sum() / num_classes + weight_N * (is_right_N - shares_K[targets_N])
+    return values_N

@@ -1,5 +1,7 @@
-"""Pictures for people, as PNG."""
+"""Pictures for people, as PNG. They are drawn last and are worth no run: one that cannot be drawn is left out."""
 
+import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,26 +12,43 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from storage.files import atomic
+from tasks.problems.names import FONT, drawable
+
+log = logging.getLogger(__name__)
 
 MAX_NAMED_CLASSES = 40
+AS_IT_IS: dict[str, Any] = {"font": FONT, "parse_math": False, "usetex": False}
+"""How names of users are drawn: no sign in them means anything."""
+INCHES_PER_CHARACTER = 0.09
 
 
 def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[str]) -> None:
-    """Draw a confusion matrix: a row for each true class, shaded by shares of the row, with counts while they fit."""
+    """Draw a confusion matrix: a row for each true class, shaded by shares of the row, with counts while they fit.
+
+    Where a name cannot be drawn its number is, and a text file beside the picture says which class it is.
+    """
     shares_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
-    side = min(4 + 0.35 * len(classes), 16)
+    are_named = len(classes) <= MAX_NAMED_CLASSES
+    names = drawable(classes if are_named else [])
+    side = min(4 + 0.35 * len(classes), 16) + INCHES_PER_CHARACTER * max(map(len, names.shown), default=0)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares_KK, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    if len(classes) <= MAX_NAMED_CLASSES:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+    legend = path.with_name(f"{path.stem}-classes.txt")
+    hint = f" (numbers: see {legend.name})" if names.legend else ""
+    axes.set_xlabel(f"predicted{hint}")
+    axes.set_ylabel(f"true{hint}")
+    if are_named:
+        axes.set_xticks(range(len(classes)), names.shown, rotation=90, **AS_IT_IS)
+        axes.set_yticks(range(len(classes)), names.shown, **AS_IT_IS)
         for (row, column), count in np.ndenumerate(counts_KK):
             colour = "white" if shares_KK[row, column] > 0.5 else "black"
             axes.text(column, row, str(count) if count else "", ha="center", va="center", color=colour, fontsize=8)
     save(figure, path)
+    if names.legend:
+        lines = (f"{number} = {' '.join(name.split())}\n" for number, name in names.legend.items())
+        with atomic(legend) as partial:
+            partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
 def draw_history(path: Path, history: Sequence[dict[str, Any]], score_name: str) -> None:
@@ -41,7 +60,8 @@ def draw_history(path: Path, history: Sequence[dict[str, Any]], score_name: str)
         if points:
             losses.plot(*zip(*points, strict=True), label=name.replace("_", " "))
     losses.set_xlabel("step")
-    losses.legend()
+    if losses.lines:
+        losses.legend()
     scores.plot([row["step"] for row in history], [row["val_score"] for row in history], color="black")
     scores.set_xlabel("step")
     scores.set_ylabel(f"{score_name}, validation")
@@ -49,6 +69,12 @@ def draw_history(path: Path, history: Sequence[dict[str, Any]], score_name: str)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, the same bytes for the same picture."""
+    """Write a figure as PNG, the same bytes for the same picture; say so where matplotlib cannot draw it."""
+    drawn = io.BytesIO()
+    try:
+        FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:  # a sign, a font file, a size
+        log.warning("%s could not be drawn (%s): the scores do not need it", path.name, error)
+        return
     with atomic(path) as partial:
-        FigureCanvasAgg(figure).print_png(str(partial), metadata={"Software": None})
+        partial.write_bytes(drawn.getvalue())

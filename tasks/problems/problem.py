@@ -5,7 +5,7 @@ Outputs are whatever the problem's head gives for N samples, the class axis seco
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
+from tasks.functional.comparison import standard_error
 from tasks.functional.views import View
 
 
@@ -42,8 +43,14 @@ class Problem(Protocol):
         """Return every score of these outputs by name, `score_name` among them."""
         ...
 
-    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> float:
-        """Return how often, 0..1, two models say the same."""
+    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return [N] for each metric that is a mean over images, `score_name` among them: values whose mean is the
+        metric and whose spread gives its standard error. Two models are compared by them image by image.
+        """
+        ...
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        """Return [N], how far, 0..1, two models say the same of each image."""
         ...
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
@@ -62,6 +69,18 @@ class Problem(Protocol):
 def problem_named(name: str) -> Problem:
     problem: Problem = load(PROBLEMS, name)()
     return problem
+
+
+class Score(NamedTuple):
+    """The metric a model is chosen by, and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def score_of(problem: Problem, outputs: Tensor, targets: Tensor) -> Score:
+    values_N = problem.image_scores(outputs, targets)[problem.score_name]
+    return Score(problem.metrics(outputs, targets)[problem.score_name], standard_error(values_N.cpu().numpy()))
 
 
 def targets_of(

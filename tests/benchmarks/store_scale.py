@@ -27,7 +27,7 @@ from typing import Any
 from configs.data import IngestConfig
 from configs.experiment import Experiment
 from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef
+from storage.manifest import MANIFEST, ArtifactRef, FileRecord, Manifest
 from storage.store import ArtifactStore
 from tasks.stage import external_digests
 from tasks.stages import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
@@ -105,7 +105,7 @@ def fill(root: Path, count: int, images: ArtifactRef) -> list[ArtifactRef]:
         ref = ArtifactRef(kind, fingerprint(recipe))
         folder = root / "artifacts" / kind / ref.fingerprint
         folder.mkdir(parents=True)
-        (folder / MANIFEST).write_text(json.dumps(a_manifest(ref, recipe, num_files, provenance), indent=2) + "\n")
+        (folder / MANIFEST).write_bytes(a_manifest(ref, recipe, num_files, provenance).as_bytes())
         refs.append(ref)
     (root / "labels").mkdir()
     (root / "labels" / LABEL).write_text(json.dumps(str(refs[-1])))
@@ -146,18 +146,18 @@ def recipes(count: int, images: ArtifactRef) -> Iterator[tuple[dict[str, Any], s
         yield recipe | {"version": 1000 + number}, kind, num_files
 
 
-def a_manifest(ref: ArtifactRef, recipe: dict[str, Any], num_files: int, provenance: dict[str, Any]) -> dict[str, Any]:
+def a_manifest(ref: ArtifactRef, recipe: dict[str, Any], num_files: int, provenance: dict[str, Any]) -> Manifest:
     files = [
         f"outputs.zarr/outputs/c/{number}/0/0" if num_files > 6 else f"file-{number}" for number in range(num_files)
     ]
-    return {
-        "reference": str(ref),
-        "recipe": recipe,
-        "inputs": {},
-        "summary": {"steps": 225, "best_val_top1": 0.82, "parameters": 408938, "images": 360, "seconds": 36.9},
-        "files": {name: {"sha256": "6" * 64, "num_bytes": 1724264} for name in files},
-        "provenance": provenance,
-    }
+    return Manifest(
+        reference=str(ref),
+        recipe=recipe,
+        inputs={},
+        summary={"steps": 225, "best_val_top1": 0.82, "parameters": 408938, "images": 360, "seconds": 36.9},
+        files={name: FileRecord(sha256="6" * 64, num_bytes=1724264) for name in files},
+        provenance=provenance,
+    )
 
 
 def a_provenance() -> dict[str, Any]:

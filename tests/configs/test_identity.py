@@ -108,3 +108,11 @@ def test_a_table_is_named_exactly_when_the_form_is_table():
     for fields in ({"form": "table"}, {"form": "folder", "table": "images.csv"}):
         with pytest.raises(ValidationError, match=r"form 'table' needs data\.table"):
             IngestConfig.model_validate(fields)
+
+
+def test_white_must_be_above_black_where_it_is_stated():
+    for fields in ({"white_level": 1000, "black_level": 1000}, {"white_level": -5}):
+        with pytest.raises(ValidationError, match=r"data\.white_level is .*: white must be the larger value"):
+            IngestConfig.model_validate(fields)
+    assert IngestConfig(black_level=-1000).identity()["black_level"] == -1000
+    assert not {"white_level", "black_level"} & IngestConfig().identity().keys()

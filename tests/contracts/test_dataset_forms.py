@@ -2,6 +2,7 @@
 
 import shutil
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore
-from tasks.data.candidates import Candidate, DatasetError
+from tasks.data.candidates import Candidate, DatasetError, Listing
 from tasks.stages import INGEST
 from tests.conftest import Run
 from tests.fakes import write_shapes
@@ -32,9 +33,9 @@ class DatasetFormContract:
         return self.config(write_shapes(tmp_path / "data", {"train": 3, "val": 1, "test": 2}, side=16))
 
     @staticmethod
-    def list_images(config: IngestConfig) -> list[Candidate]:
-        found: list[Candidate] = load(DATASET_FORMS, config.form)(config)
-        return found
+    def list_images(config: IngestConfig) -> Sequence[Candidate]:
+        found: Listing = load(DATASET_FORMS, config.form)(config)
+        return found.candidates
 
     def test_every_image_is_named_once_with_its_class_and_split(self, dataset: IngestConfig) -> None:
         found = self.list_images(dataset)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.models import Backbone
-from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError, build_encoder, try_encoder
+from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError, build_encoder
 from tasks.models.preprocessing import normalise
 
 CPU = torch.device("cpu")
@@ -135,8 +135,3 @@ def test_hub_weights_without_a_tag_are_refused() -> None:
         ModelError, match=r"'resnet18' does not say which weights: write resnet18\.TAG \(known: a1_in1k"
     ):
         build_encoder(Backbone(name="resnet18", weights="hub"))
-
-
-def test_an_input_size_the_network_cannot_take_is_an_error_before_any_work() -> None:
-    with pytest.raises(ModelError, match="cannot see an image of 224 px"):
-        try_encoder(Backbone(name="crossvit_tiny_240", weights="random", input_px=224))

@@ -91,7 +91,16 @@ class ProblemContract:
         assert problem.metrics(head(features).detach(), targets)[problem.score_name] > before
 
     def test_two_models_that_say_the_same_agree_fully(self, problem: Problem, outputs: torch.Tensor) -> None:
-        assert problem.agreement(outputs, outputs.clone()) == 1.0
+        assert problem.agreement(outputs, outputs.clone()).tolist() == [1.0] * 12
+
+    def test_the_scores_of_single_images_have_the_metric_as_their_mean(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        metrics, by_image = problem.metrics(outputs, targets), problem.image_scores(outputs, targets)
+        assert problem.score_name in by_image
+        for name, values_N in by_image.items():
+            assert values_N.shape == (12,)
+            assert float(values_N.double().mean()) == pytest.approx(metrics[name], abs=1e-5)
 
     def test_the_table_of_predictions_has_a_row_for_each_image(self, problem: Problem, outputs: torch.Tensor) -> None:
         columns = problem.predictions(outputs)
@@ -108,6 +117,14 @@ class ProblemContract:
             assert picture.name.startswith("val")
             with Image.open(picture) as opened:
                 assert opened.format == "PNG"
+
+    def test_its_pictures_are_drawn_whatever_the_classes_are_called(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, tmp_path: Path
+    ) -> None:
+        problem.draw(tmp_path, "val", outputs, targets, ["猫", "$x_{", "{0}\n\udce9"])
+        names = [path.name for path in tmp_path.iterdir()]
+        assert any(name.endswith(".png") for name in names)
+        assert all(name.startswith("val") for name in names)
 
 
 class TestClassification(ProblemContract):

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench
-from tests.flows.local_server import QUIET, answers, process, until
+from tests.flows.local_server import prefect_server
 
 
 class Done(NamedTuple):
@@ -158,24 +157,27 @@ def taskdistill(finished: ArtifactStore) -> Command:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server on a free port of this machine; returns the environment that leads to it."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
-    with process(command, environment, home / "server.log"):
-        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
+    """`taskdistill server` on a free port of this machine; returns the environment that leads to it."""
+    with prefect_server(tmp_path_factory.mktemp("prefect"), "-m", "flows.cli", "server") as environment:
         yield environment
 
 
 @pytest.fixture(scope="session")
-def client(server: dict[str, str]) -> Iterator[Any]:
+def password(server: dict[str, str]) -> str:
+    """The text of the file that `taskdistill server` has made."""
+    return (Path(server["PREFECT_HOME"]) / "taskdistill-password").read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def client(server: dict[str, str], password: str) -> Iterator[Any]:
     """A client of the server; flows of this process go there as well."""
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    chosen = {PREFECT_API_URL: server["PREFECT_API_URL"], PREFECT_HOME: server["PREFECT_HOME"]}
+    chosen = {
+        PREFECT_API_URL: server["PREFECT_API_URL"],
+        PREFECT_HOME: server["PREFECT_HOME"],
+        PREFECT_API_AUTH_STRING: password,
+    }
     with temporary_settings(chosen), get_client(sync_client=True) as client:
         yield client

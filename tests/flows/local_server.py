@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,22 @@ QUIET = {
     "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore", "PREFECT_RUNNER_POLL_FREQUENCY": "1", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@contextmanager
+def prefect_server(home: Path, *command: str) -> Iterator[dict[str, str]]:
+    """Run a Prefect server, started by a command of Python, on a free port; yields the environment that leads there."""
+    port = free_port()
+    environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with process([sys.executable, *command, "--port", port], environment, home / "server.log"):
+        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
+        yield environment
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.loading import SettingsError, load_experiment
+from configs.loading import load_experiment
 from flows.planning import make_plan
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
@@ -46,7 +47,13 @@ def step(store: ArtifactStore, preset: str, name: str) -> ArtifactRef:
 def test_one_more_student_is_scored_beside_its_control(first_run: tuple[Path, Done]) -> None:
     assert first_run[1].code == 0, first_run[1].stderr
     models = [row["model"] for row in first_run[1].json["scores"] if row["metric"] == "top1" and row["split"] == "test"]
-    assert models == ["teacher probed", "student finetuned", "student distilled", "student +synthetic"]
+    assert models == [
+        "teacher probed",
+        "student probed",
+        "student finetuned",
+        "student distilled",
+        "student +synthetic",
+    ]
 
 
 def test_a_second_run_builds_nothing(first_run: tuple[Path, Done], preset: str) -> None:
@@ -78,7 +85,7 @@ def test_the_plan_names_every_step_with_its_size_before_anything_is_there(preset
 
 def test_blends_without_a_generator_are_refused_saying_how_to_get_one(preset: str) -> None:
     with pytest.raises(SettingsError, match="taskdistill convert-image-mixer"):
-        load_experiment(preset, ["generator.folder=''"])
+        load_experiment(preset, ["generator.folder="])
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------

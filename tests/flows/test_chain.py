@@ -16,12 +16,13 @@ SYNTHETIC = ArtifactRef("image-set", "blends")
 
 PROBED = [
     "ingest", "extract-teacher", "probe-teacher", "precompute", "evaluate-teacher", "extract-student", "probe-student",
-    "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
+    "precompute-student", "evaluate-student-probed", "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0",
+    "evaluate-distilled-seed0",
 ]  # fmt: skip
 FINETUNED = [
     "ingest", "extract-teacher", "probe-teacher", "finetune-teacher", "precompute", "evaluate-teacher",
-    "extract-student", "probe-student", "finetune-seed0", "distill-seed0", "evaluate-finetuned-seed0",
-    "evaluate-distilled-seed0",
+    "extract-student", "probe-student", "precompute-student", "evaluate-student-probed", "finetune-seed0",
+    "distill-seed0", "evaluate-finetuned-seed0", "evaluate-distilled-seed0",
 ]  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def test_each_seed_trains_and_evaluates_a_finetuned_and_a_distilled_student(note
     results = chain(Experiment(seeds=(3, 5)), notebook)
     assert [(result.model, result.seed, result.evaluation.fingerprint) for result in results] == [
         ("teacher probed", None, "evaluate-teacher"),
+        ("student probed", None, "evaluate-student-probed"),
         ("student finetuned", 3, "evaluate-finetuned-seed3"),
         ("student distilled", 3, "evaluate-distilled-seed3"),
         ("student finetuned", 5, "evaluate-finetuned-seed5"),
@@ -86,6 +88,20 @@ def test_finetuned_and_distilled_student_start_from_the_same_probe(notebook: Not
     chain(Experiment(), notebook)
     assert notebook.inputs["finetune-seed0"] == {"images": "ingest", "probe": "probe-student"}
     assert notebook.inputs["distill-seed0"] == {"images": "ingest", "probe": "probe-student", "logits": "precompute"}
+
+
+@pytest.mark.parametrize("teacher_training", ["probed", "finetuned"])
+def test_the_probe_that_students_start_from_is_scored_beside_them_on_the_same_images(
+    notebook: Notebook, teacher_training: Any
+) -> None:
+    results = chain(Experiment(teacher_training=teacher_training, seeds=(1, 2)), notebook, synthetic=SYNTHETIC)
+    assert [result.model for result in results][:5] == [
+        f"teacher {teacher_training}", "student probed", "student finetuned", "student distilled", "student +synthetic",
+    ]  # fmt: skip
+    assert results[1].artifact.fingerprint == "probe-student"
+    assert notebook.inputs["precompute-student"] == {"features": "extract-student", "probe": "probe-student"}
+    asked = {"images": "ingest", "logits": "precompute-student", "teacher": "precompute"}
+    assert notebook.inputs["evaluate-student-probed"] == asked
 
 
 def test_synthetic_images_reach_one_more_student_with_their_logits_and_nobody_else(notebook: Notebook) -> None:

@@ -67,7 +67,12 @@ def test_the_scores_of_run_are_those_in_the_evaluations(first_run: tuple[Path, D
     models = {(row["model"], row["seed"], row["split"]) for row in done.json["scores"]}
     assert models == {
         (model, seed, split)
-        for model, seed in [("teacher probed", None), ("student finetuned", 0), ("student distilled", 0)]
+        for model, seed in [
+            ("teacher probed", None),
+            ("student probed", None),
+            ("student finetuned", 0),
+            ("student distilled", 0),
+        ]
         for split in ("val", "test")
     }
 
@@ -101,6 +106,13 @@ def test_plan_for_people_says_the_same(taskdistill: Command, preset: str) -> Non
     assert "distill.alpha" in words
 
 
+def test_plan_says_what_the_dataset_holds_before_the_steps(taskdistill: Command, preset: str) -> None:
+    lines = taskdistill("plan", preset).stdout.splitlines()
+    assert lines[:2] == ["48 images of 3 classes: train 24, val 12, test 12", "  disc   train 8  val 4  test 4"]
+    (dataset,) = taskdistill("plan", preset, "--json").json["datasets"]
+    assert dataset["counts"]["disc"] == {"train": 8, "val": 4, "test": 4}
+
+
 def test_stage_runs_one_step_and_prints_its_reference(
     taskdistill: Command, finished: ArtifactStore, preset: str
 ) -> None:
@@ -111,7 +123,7 @@ def test_stage_runs_one_step_and_prints_its_reference(
 
 
 def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: ArtifactStore, preset: str) -> None:
-    (probed,) = taskdistill("stage", "precompute", preset, "--json").json["made"]
+    probed, _of_student = taskdistill("stage", "precompute", preset, "--json").json["made"]
     taskdistill("label", "my-teacher", probed)
     planned = taskdistill("stage", "distill", preset, "--json")
     given = taskdistill("stage", "distill", preset, "--input", "logits=my-teacher", "--json")
@@ -126,7 +138,7 @@ def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: 
     [
         (["run", "shape"], "error: 'shape' is neither a preset nor a file"),
         (["plan", "PRESET", "--set", "distil.alpha=1"], "unknown setting 'distil'; did you mean 'distill'"),
-        (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: Input should be less than or equal to 1"),
+        (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: expected a number from 0 to 1, found 2"),
         (["plan", "PRESET", "--set", "distill.alpha"], "expected name=value"),
         (["plan", "PRESET", "--set", "data.path=/nowhere"], "/nowhere does not exist"),
         (["stage", "evaluat-teacher", "PRESET"], "no step or stage 'evaluat-teacher'; did you mean 'evaluate-teacher'"),

@@ -48,9 +48,9 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
     write_report(page, "Shapes & <more>", results, [step.ref for step in plan.steps], store, ["taskdistill show x"])
     text = page.read_text()
     assert "<title>Shapes &amp; &lt;more&gt;</title>" in text
-    assert text.count('alt="history.png of model@') == 2  # the probed teacher has no curve
-    assert text.count('alt="test-confusion.png of evaluation@') == 3
-    assert text.count("<tr>") == 1 + 2 * 3  # a heading; val and test of three models
+    assert text.count('alt="history.png of model@') == 2  # probes have no curve
+    assert text.count('alt="test-confusion.png of evaluation@') == 4
+    assert text.count("<tr>") == 1 + 2 * 4  # a heading; val and test of four models
     assert "Blends" not in text
     assert "<pre>taskdistill show x</pre>" in text
 

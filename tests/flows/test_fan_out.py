@@ -185,7 +185,7 @@ def test_without_a_worker_the_message_says_how_to_start_one(
 
 
 def test_paths_are_sent_whole_because_workers_run_elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.fan_out import portable
+    from configs.places import portable
 
     monkeypatch.chdir(tmp_path)
     config = ExtractConfig(backbone=Backbone(name="test_vit", weights="file", file="weights.safetensors"))

@@ -5,14 +5,16 @@ import logging
 import pytest
 from rich.console import Console
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
-from configs.loading import SettingsError
 from configs.models import Backbone
-from flows.planning import make_plan
+from flows.planning import Step, make_plan
 from flows.running import in_this_process, run_plan, run_steps
-from storage.errors import NotInStoreError
+from storage.collecting import collect
+from storage.errors import NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.upkeep import discard
 from tasks.models.encoder import ModelError
 from tests.conftest import STUDENT, TEACHER, Bench
 from tests.flows.conftest import quietly, when_made
@@ -74,6 +76,43 @@ def test_a_step_whose_input_is_missing_names_the_step_to_run_first(
     message = r"distill-seed0 needs the input 'images' \(image-set@\w{12}\), which is not in .*: run the step 'ingest'"
     with pytest.raises(NotInStoreError, match=message):
         run_steps(experiment, "distill", store, quietly(experiment, store))
+
+
+@pytest.mark.parametrize("way", ["run", "stage"])
+def test_nothing_that_a_run_has_or_still_needs_is_collected_or_discarded_beside_it(
+    experiment: Experiment, finished: ArtifactStore, way: str
+) -> None:
+    planned = steps_of(experiment, finished)
+    finished.remove(planned["evaluate-teacher"])
+    do, seen = quietly(experiment, finished), []
+
+    def with_collecting_beside(step: Step) -> ArtifactRef:
+        found = collect(finished)
+        seen.append(found.goes)
+        with pytest.raises(StillNeededError, match="a run needs"):
+            discard(finished, planned["precompute"], with_dependents=True)
+        return do(step)
+
+    if way == "run":
+        run_plan(experiment, finished, with_collecting_beside)
+        assert seen == [[]] * len(planned)
+        assert set(finished.references()) == set(planned.values())
+    else:
+        run_steps(experiment, "evaluate-teacher", finished, with_collecting_beside)
+        assert planned["evaluate-teacher"] in finished
+        assert planned["distill-seed0"] in seen[0]
+    assert planned["precompute"] in collect(finished).goes
+
+
+def test_a_run_that_fails_leaves_nothing_that_would_be_kept(experiment: Experiment, finished: ArtifactStore) -> None:
+    finished.remove(steps_of(experiment, finished)["evaluate-teacher"])
+
+    def fail(step: Step) -> ArtifactRef:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run_plan(experiment, finished, fail)
+    assert list((finished.root / "roots").iterdir()) == []
 
 
 def test_a_step_that_is_done_needs_no_inputs(experiment: Experiment, bench: Bench) -> None:

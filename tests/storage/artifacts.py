@@ -4,12 +4,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from storage.files import read_json, write_json
 from storage.fingerprint import fingerprint
 from storage.image_set import ImageRow, finish, write_shard
-from storage.manifest import ArtifactRef
+from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import HISTORY, write_table
 from storage.teacher_outputs import TeacherOutputsWriter
@@ -50,6 +52,22 @@ def recipe_of(kind: str, inputs: Mapping[str, ArtifactRef], seed: int = 0) -> di
     return {"stage": f"make-{kind}", "version": 1, "config": {"seed": seed}, "external": {}, "inputs": names}
 
 
+class Chain(NamedTuple):
+    """images -> features -> logits, and a second artifact from the same images."""
+
+    images: ArtifactRef
+    features: ArtifactRef
+    logits: ArtifactRef
+    model: ArtifactRef
+
+
+def commit_chain(store: ArtifactStore) -> Chain:
+    images = commit(store, "image-set")
+    features = commit(store, "features", inputs={"images": images})
+    logits = commit(store, "logits", inputs={"features": features})
+    return Chain(images, features, logits, commit(store, "model", inputs={"images": images}))
+
+
 def write_every_format(folder: Path) -> None:
     """Fill a folder with each kind of file that artifacts hold: Parquet, Zarr, safetensors and JSON."""
     rows = [ImageRow(f"{number}.png", bytes([number]) * 50, 8, 8, "train", number % 2) for number in range(4)]
@@ -70,6 +88,19 @@ def commit_every_format(store: ArtifactStore) -> ArtifactRef:
     write_every_format(store.draft(ref, recipe))
     store.commit(ref, recipe=recipe, inputs={}, summary={})
     return ref
+
+
+def edit_manifest(store: ArtifactStore, ref: ArtifactRef, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change fields of a manifest as somebody with an editor does; its digest of itself stays."""
+    path = store.path(ref) / MANIFEST
+    manifest = read_json(path)
+    edit(manifest)
+    write_json(path, manifest)
+
+
+def make_older(store: ArtifactStore, ref: ArtifactRef) -> None:
+    """Take the digest of itself out of a manifest, as they were before they had one."""
+    edit_manifest(store, ref, lambda manifest: manifest.pop("digest", None))
 
 
 def flip_a_bit(path: Path, position: int | None = None) -> None:

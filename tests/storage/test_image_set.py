@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import CorruptArtifactError
 from storage.files import read_json
-from storage.image_set import ImageRow, ImageSet, finish, shard_path, write_shard
+from storage.image_set import ImageRow, ImageSet, Levels, finish, shard_path, write_shard
 from tests.storage.artifacts import flip_a_bit
 
 KIB = 1024
@@ -73,6 +73,12 @@ def test_every_column_comes_back_as_it_was_written(three_images: Path):
 def test_the_index_counts_images_splits_and_shards(three_images: Path):
     expected = {"images": 3, "splits": {"train": 2, "val": 1}, "classes": ["robin", "wren"], "shards": [2, 1]}
     assert read_json(three_images / "image-set.json") == expected
+
+
+def test_the_scale_of_deep_images_stands_in_the_index_and_is_none_where_it_does_not(three_images: Path):
+    assert ImageSet.open(three_images).levels is None
+    finish(three_images, classes=["robin", "wren"], num_shards=2, levels=Levels(-1000, 4095, 1.0))
+    assert ImageSet.open(three_images).levels == Levels(-1000, 4095, 1.0)
 
 
 def test_a_set_knows_its_fingerprint_and_the_rows_of_a_split(three_images: Path):
@@ -216,3 +222,12 @@ def test_a_shard_that_failed_half_way_does_not_exist(tmp_path: Path):
     with pytest.raises(OSError, match="photograph"):
         write_shard(tmp_path, 0, rows())
     assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_set_whose_classes_are_the_same_number_is_not_read_as_its_labels_may_be_mixed(three_images: Path):
+    for classes in (["1", "01", "2"], ["3", "\u0663"]):
+        finish(three_images, classes=classes, num_shards=2)
+        with pytest.raises(CorruptArtifactError, match=r"are the same number, .* may be mixed: run .taskdistill disc"):
+            ImageSet.open(three_images)
+    finish(three_images, classes=["1", "01", "x"], num_shards=2)  # these were in the order of their names
+    assert ImageSet.open(three_images).classes == ["1", "01", "x"]

@@ -1,11 +1,13 @@
 """Content digests of what lies outside the store."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from storage.errors import NotInStoreError
+from storage.files import read_json, write_json
 from storage.sources import SourceDigests, tree_digest
 from tests.storage.artifacts import opened_files
 
@@ -34,6 +36,13 @@ def edit(path: Path, data: bytes) -> None:
     status = path.stat()
     path.write_bytes(data)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+
+
+def write_unseen(path: Path, data: bytes) -> None:
+    """Write as many bytes as before and set the modification time back."""
+    status = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def test_the_digest_of_a_file_is_its_sha256(sources: SourceDigests, folder: Path):
@@ -72,7 +81,7 @@ def test_a_renamed_added_or_removed_file_changes_the_digest(sources: SourceDiges
     assert sources.digest(str(folder)) != before
 
 
-def test_a_file_whose_size_and_time_are_unchanged_is_not_read_again(sources: SourceDigests, folder: Path):
+def test_a_file_that_is_unchanged_is_not_read_again(sources: SourceDigests, folder: Path):
     before = sources.digest(str(folder))
     with opened_files() as opened:
         assert sources.digest(str(folder)) == before
@@ -89,11 +98,82 @@ def test_only_the_changed_file_of_a_folder_is_read_again(sources: SourceDigests,
 
 def test_digests_are_remembered_from_one_process_to_the_next(tmp_path: Path, sources: SourceDigests, folder: Path):
     before = sources.digest(str(folder))
-    times = (folder / "a.txt").stat()
-    (folder / "a.txt").write_bytes(b"xyz")
-    os.utime(folder / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert SourceDigests(tmp_path / "memory").digest(str(folder)) == before
-    assert SourceDigests(tmp_path / "other memory").digest(str(folder)) != before
+    with opened_files() as opened:
+        assert SourceDigests(tmp_path / "memory").digest(str(folder)) == before
+    assert not [path for path in opened if path.startswith(str(folder))]
+
+
+def test_other_content_of_the_same_size_and_time_is_found(sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder)), sources.digest(str(folder / "a.txt"))
+    write_unseen(folder / "a.txt", b"xyz")
+    assert sources.digest(str(folder)) != before[0]
+    assert sources.digest(str(folder / "a.txt")) == hashlib.sha256(b"xyz").hexdigest()
+
+
+def test_another_file_of_the_same_size_and_time_in_its_place_is_found(sources: SourceDigests, folder: Path):
+    before = sources.digest(str(folder))
+    other = folder.parent / "other.txt"
+    other.write_bytes(b"xyz")
+    status = (folder / "a.txt").stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(folder / "a.txt")
+    assert sources.digest(str(folder)) != before
+
+
+def test_a_change_at_once_after_the_digest_is_found(sources: SourceDigests, folder: Path):
+    """However coarse the clock of the file system is."""
+    for number in range(20):
+        data = f"{number:03d}".encode()
+        write_unseen(folder / "a.txt", data)
+        assert sources.digest(str(folder / "a.txt")) == hashlib.sha256(data).hexdigest()
+
+
+def remember_wrongly(sources: SourceDigests, memory: Path, file: Path) -> None:
+    """Bring the memory where a file system that hides changes brings it: the file looks unchanged and is not."""
+    sources.digest(str(file))
+    [record] = memory.iterdir()
+    write_json(record, {".": [*read_json(record)["."][:-1], "0" * 64]})
+    assert sources.digest(str(file)) == "0" * 64
+
+
+@pytest.mark.parametrize("forget", ["one", "all"])
+def test_what_was_forgotten_is_read_again(sources: SourceDigests, folder: Path, tmp_path: Path, forget: str):
+    remember_wrongly(sources, tmp_path / "memory", folder / "a.txt")
+    if forget == "one":
+        sources.forget(str(folder / "a.txt"))
+    else:
+        sources.forget_all()
+    assert sources.digest(str(folder / "a.txt")) == SHA_OF_ABC
+
+
+def test_forgetting_what_was_never_known_is_no_error(sources: SourceDigests, folder: Path):
+    sources.forget(str(folder))
+    sources.forget_all()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"a.txt": 5}', '{"a.txt": []}', '{"a.txt": [3]}', "\0\0", '{"a.txt": [3, 0, 0, 0]}']
+)
+def test_a_torn_record_is_ignored_and_written_again(sources: SourceDigests, folder: Path, tmp_path: Path, text: str):
+    sources.digest(str(folder))
+    [record] = (tmp_path / "memory").iterdir()
+    record.write_text(text)
+    assert sources.digest(str(folder)) == SHA_OF_FOLDER
+    assert set(read_json(record)) == {"a.txt", "sub/d.txt"}
+
+
+def test_a_record_of_an_older_version_is_no_proof(sources: SourceDigests, folder: Path, tmp_path: Path):
+    sources.digest(str(folder / "a.txt"))
+    [record] = (tmp_path / "memory").iterdir()
+    status = (folder / "a.txt").stat()
+    write_json(record, {".": [status.st_size, status.st_mtime_ns, "0" * 64]})
+    assert sources.digest(str(folder / "a.txt")) == SHA_OF_ABC
+
+
+def test_a_name_that_is_no_text_can_be_remembered(sources: SourceDigests, folder: Path):
+    odd = folder.parent / os.fsdecode(b"caf\xe9.bin")
+    odd.write_bytes(b"abc")
+    assert sources.digest(str(odd)) == SHA_OF_ABC
 
 
 def test_hidden_files_and_folders_do_not_count(sources: SourceDigests, folder: Path):

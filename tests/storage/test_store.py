@@ -1,7 +1,11 @@
 """Finding, labelling, drafting and committing artifacts."""
 
 import hashlib
+import json
 import logging
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +13,9 @@ import pytest
 from storage.errors import CorruptArtifactError, NotInStoreError, StoreError
 from storage.files import all_files, read_json, write_json
 from storage.manifest import ArtifactRef, Manifest, check_file
-from storage.store import DRAFT, PROGRESS, ROOT_VARIABLE, ArtifactStore
-from tests.storage.artifacts import TEARS, commit, flip_a_bit, recipe_of, tear
+from storage.root import ROOT_VARIABLE
+from storage.store import DRAFT, PROGRESS, ArtifactStore
+from tests.storage.artifacts import TEARS, commit, edit_manifest, flip_a_bit, make_older, recipe_of, tear
 
 DRAFTED = ArtifactRef("features", "f" * 64)
 ABCD0, ABCD1 = ArtifactRef("features", "abcd0" + "0" * 59), ArtifactRef("logits", "abcd1" + "1" * 59)
@@ -116,6 +121,52 @@ def test_a_label_points_only_at_what_is_there(store: ArtifactStore):
     assert store.labels() == {}
 
 
+@pytest.mark.parametrize("text", ["", "{", "3", '"features"', "\0\0\0"])
+def test_a_label_that_cannot_be_read_stops_no_other_and_is_named_when_asked_for(two_alike: ArtifactStore, text: str):
+    two_alike.label("best", ABCD0)
+    two_alike.label("torn", ABCD1)
+    (two_alike.root / "labels" / "torn").write_text(text)
+    assert two_alike.labels() == {"best": ABCD0}
+    assert two_alike.resolve("best") == ABCD0
+    [problem] = two_alike.unreadable()
+    with pytest.raises(NotInStoreError) as refused:
+        two_alike.resolve("torn")
+    assert str(refused.value) == problem
+    assert "the label 'torn' cannot be read" in problem
+    two_alike.label("torn", ABCD1)
+    assert (two_alike.resolve("torn"), two_alike.unreadable()) == (ABCD1, [])
+
+
+def test_what_desktop_programs_put_beside_labels_is_no_label(two_alike: ArtifactStore):
+    two_alike.label("best", ABCD0)
+    (two_alike.root / "labels" / ".DS_Store").write_bytes(b"\0")
+    (two_alike.root / "labels" / "folder").mkdir()
+    assert two_alike.labels() == {"best": ABCD0}
+    assert two_alike.unreadable() == []
+
+
+def test_a_label_is_on_the_disk_with_its_folder_before_it_is_said_to_be_set(tmp_path: Path):
+    """Seen by strace: each rename and each new folder is followed by a sync of the folder it stands in."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    program = """
+import sys
+from pathlib import Path
+from storage.labels import Labels
+from storage.manifest import ArtifactRef
+Labels(Path(sys.argv[1]) / "labels").point("best", ArtifactRef("model", "a" * 64))
+print("set")
+"""
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-y", "-e", "trace=rename,renameat,renameat2,mkdir,fsync,write", "-o", str(log)]
+    subprocess.run([*command, sys.executable, "-c", program, str(tmp_path)], check=True, stdout=subprocess.PIPE)
+    calls = log.read_text().splitlines()
+    renamed = next(number for number, call in enumerate(calls) if "rename" in call and "labels/best" in call)
+    said = next(number for number, call in enumerate(calls) if "write(1" in call)
+    assert any("fsync" in call and f"{tmp_path}/labels>" in call for call in calls[renamed:said])
+    assert any("fsync" in call and f"{tmp_path}>" in call for call in calls[:said])
+
+
 # --- making
 # ------------------------------------------------------------------------------------------------------------
 
@@ -129,6 +180,27 @@ def test_a_draft_survives_its_maker_and_loses_only_what_was_half_written(store: 
     assert [path.name for path in all_files(again)] == [DRAFT, "chunk"]
     assert store.drafts() == {DRAFTED: draft}
     assert DRAFTED not in store
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"reference": "features"}', "\0\0\0"])
+def test_a_draft_whose_record_cannot_be_read_is_named_and_continued(store: ArtifactStore, text: str):
+    draft = store.draft(DRAFTED, recipe_of("features", {}))
+    (draft / "chunk").write_text("whole")
+    (draft / DRAFT).write_text(text)
+    assert store.drafts() == {ArtifactRef("draft", DRAFTED.fingerprint): draft}
+    [problem] = store.unreadable()
+    assert "the record of the draft draft@ffffffffffff cannot be read" in problem
+    store.draft(DRAFTED, recipe_of("features", {}))
+    assert (draft / "chunk").read_text() == "whole"
+    assert store.drafts() == {DRAFTED: draft}
+    assert store.unreadable() == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "\0\0\0"])
+def test_progress_that_cannot_be_read_is_no_progress(store: ArtifactStore, text: str):
+    draft = store.draft(DRAFTED, recipe_of("features", {}))
+    (draft / PROGRESS).write_text(text)
+    assert store.progress(DRAFTED) == {}
 
 
 def test_continuing_a_draft_that_another_commit_began_is_said(store: ArtifactStore, caplog: pytest.LogCaptureFixture):
@@ -215,6 +287,42 @@ def test_a_manifest_that_cannot_be_read_is_a_damaged_artifact(store: ArtifactSto
     (store.path(images) / "manifest.json").write_text(text)
     with pytest.raises(CorruptArtifactError, match=r"manifest\.json cannot be read"):
         store.manifest(images)
+
+
+def test_a_manifest_that_was_changed_is_not_believed(store: ArtifactStore, images: ArtifactRef):
+    edit_manifest(store, images, lambda manifest: manifest["summary"].update(seed=1))
+    with pytest.raises(
+        CorruptArtifactError, match=r"was changed after it was committed.*taskdistill discard image-set@"
+    ):
+        store.manifest(images)
+
+
+def test_a_manifest_from_before_they_had_a_digest_is_believed(store: ArtifactStore, images: ArtifactRef):
+    make_older(store, images)
+    edit_manifest(store, images, lambda manifest: manifest["summary"].update(seed=1))
+    assert store.manifest(images).summary == {"seed": 1}
+    assert store.manifest(images).digest == ""
+
+
+def test_the_digest_of_a_manifest_is_that_of_the_text_before_it(store: ArtifactStore, images: ArtifactRef):
+    text = (store.path(images) / "manifest.json").read_bytes()
+    before, _, after = text.rpartition(b',\n  "digest": "')
+    assert after.decode() == hashlib.sha256(before).hexdigest() + '"\n}\n'
+    assert json.loads(text)["summary"] == {"seed": 0}
+
+
+def test_an_artifact_that_has_just_been_removed_is_said_to_be(tmp_path: Path):
+    with pytest.raises(NotInStoreError, match="has just been removed: run the same command again"):
+        Manifest.read(tmp_path / "gone")
+
+
+def test_recipes_to_compare_with_leave_out_what_cannot_be_read(two_alike: ArtifactStore):
+    recipe = recipe_of("features", {}, seed=2)
+    other = ArtifactRef("features", "c" * 64)
+    two_alike.draft(other, recipe)
+    two_alike.commit(other, recipe=recipe, inputs={}, summary={})
+    (two_alike.path(ABCD0) / "manifest.json").write_bytes(b"")
+    assert list(two_alike.recipes("features")) == [(other, recipe)]
 
 
 def test_a_reference_is_written_as_kind_and_fingerprint_and_read_back():

@@ -23,7 +23,7 @@ def test_rows_come_back_and_what_they_leave_out_is_null(tmp_path: Path):
 
 def test_a_table_without_rows_still_has_its_columns(tmp_path: Path):
     write_table(tmp_path / "duplicates.parquet", DUPLICATES, [])
-    assert pq.read_schema(tmp_path / "duplicates.parquet").names == ["sha256", "ids", "splits"]
+    assert pq.read_schema(tmp_path / "duplicates.parquet").names == ["sha256", "ids", "splits", "labels"]
     assert read_table(tmp_path / "duplicates.parquet") == []
 
 

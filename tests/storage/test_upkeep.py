@@ -1,38 +1,28 @@
-"""Verify, discard and collect."""
+"""Verify and discard."""
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
-from storage.files import read_json, write_json
+from storage.errors import NotInStoreError, StillNeededError
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
-from storage.upkeep import collect, collectable, dependents, discard, verify
-from tests.storage.artifacts import commit, commit_every_format, flip_a_bit, recipe_of
-
-NOW = datetime.now(UTC)
-
-
-class Chain(NamedTuple):
-    """images -> features -> logits, and a second artifact from the same images."""
-
-    images: ArtifactRef
-    features: ArtifactRef
-    logits: ArtifactRef
-    model: ArtifactRef
+from storage.upkeep import dependents, discard, to_discard, verify, verify_all
+from tests.storage.artifacts import (
+    Chain,
+    commit_chain,
+    commit_every_format,
+    edit_manifest,
+    flip_a_bit,
+    make_older,
+    recipe_of,
+)
 
 
 @pytest.fixture
 def chain(store: ArtifactStore) -> Chain:
-    images = commit(store, "image-set")
-    features = commit(store, "features", inputs={"images": images})
-    logits = commit(store, "logits", inputs={"features": features})
-    return Chain(images, features, logits, commit(store, "model", inputs={"images": images}))
+    return commit_chain(store)
 
 
 @pytest.fixture
@@ -43,17 +33,6 @@ def every_format(store: ArtifactStore) -> ArtifactRef:
 
 def damages(store: ArtifactStore, ref: ArtifactRef) -> list[tuple[str, str]]:
     return [(damage.file, damage.problem) for damage in verify(store, ref)]
-
-
-def edit_manifest(store: ArtifactStore, ref: ArtifactRef, edit: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
-    path = store.path(ref) / MANIFEST
-    manifest = read_json(path)
-    edit(manifest)
-    write_json(path, manifest)
-
-
-def made(store: ArtifactStore, ref: ArtifactRef, when: datetime) -> None:
-    edit_manifest(store, ref, lambda manifest: manifest["provenance"].update(made=when.isoformat()))
 
 
 # --- verify
@@ -85,6 +64,7 @@ def test_a_missing_and_an_extra_file_are_found(store: ArtifactStore, every_forma
 
 
 def test_an_edited_recipe_is_found(store: ArtifactStore, chain: Chain):
+    make_older(store, chain.logits)
     edit_manifest(store, chain.logits, lambda manifest: manifest["recipe"]["config"].update(seed=1))
     [(file, problem)] = damages(store, chain.logits)
     assert (file, problem) == (
@@ -94,8 +74,41 @@ def test_an_edited_recipe_is_found(store: ArtifactStore, chain: Chain):
 
 
 def test_inputs_that_are_not_the_ones_of_the_recipe_are_found(store: ArtifactStore, chain: Chain):
+    make_older(store, chain.logits)
     edit_manifest(store, chain.logits, lambda manifest: manifest["inputs"].update(features=str(chain.model)))
     assert damages(store, chain.logits) == [(MANIFEST, "the inputs it names are not those of the recipe")]
+
+
+@pytest.mark.parametrize("field", ["summary", "provenance", "files"])
+def test_a_changed_score_date_or_digest_is_found_by_the_digest_of_the_manifest(
+    store: ArtifactStore, chain: Chain, field: str
+):
+    changes = {"summary": {"seed": 7}, "provenance": {"made": "2020-01-01T00:00:00+00:00"}, "files": {}}
+    edit_manifest(store, chain.logits, lambda manifest: manifest.update({field: changes[field]}))
+    [(file, problem)] = damages(store, chain.logits)
+    assert file == MANIFEST
+    assert "was changed after it was committed" in problem
+
+
+def test_a_manifest_made_before_they_had_a_digest_is_counted_and_no_damage(store: ArtifactStore, chain: Chain):
+    make_older(store, chain.logits)
+    found = verify_all(store)
+    assert (found.num_verified, found.num_without_digest, found.damages, found.unreadable) == (4, 1, [], [])
+
+
+def test_a_folder_without_a_manifest_is_named_with_what_to_do(store: ArtifactStore, chain: Chain):
+    (store.path(chain.logits) / MANIFEST).unlink()
+    [damage] = verify_all(store).damages
+    assert damage.ref == chain.logits
+    assert "has no manifest: an interrupted copy, or a link to nothing" in damage.problem
+    assert f"run 'taskdistill discard {chain.logits.short}'" in damage.problem
+
+
+def test_a_linked_folder_inside_an_artifact_is_verified_like_any_other(store: ArtifactStore, tmp_path: Path):
+    ref = commit_every_format(store)
+    (store.path(ref) / "shards").rename(tmp_path / "bigger disk")
+    (store.path(ref) / "shards").symlink_to(tmp_path / "bigger disk")
+    assert damages(store, ref) == []
 
 
 def test_a_manifest_that_cannot_be_read_is_found(store: ArtifactStore, chain: Chain):
@@ -123,11 +136,34 @@ def test_discarding_is_refused_while_others_were_made_from_it(store: ArtifactSto
 
 
 def test_discarding_takes_the_dependents_along_when_told_and_nothing_else(store: ArtifactStore, chain: Chain):
-    store.label("teacher", chain.logits)
+    store.label("spare", chain.features)
     store.label("birds", chain.images)
     assert discard(store, chain.features, with_dependents=True) == [chain.logits, chain.features]
     assert set(store.references()) == {chain.images, chain.model}
     assert store.labels() == {"birds": chain.images}
+
+
+def test_labels_of_what_was_made_from_it_are_named_before_anything_goes(store: ArtifactStore, chain: Chain):
+    store.label("teacher", chain.logits)
+    asked = pytest.raises(StillNeededError, match=rf"labels: teacher \({chain.logits.short}\).* with --with-labels")
+    with asked:
+        discard(store, chain.features, with_dependents=True)
+    assert set(store.references()) == set(chain)
+    assert discard(store, chain.features, with_dependents=True, with_labels=True) == [chain.logits, chain.features]
+    assert store.labels() == {}
+
+
+def test_an_interrupted_copy_can_be_discarded_by_the_beginning_of_its_name(store: ArtifactStore, chain: Chain):
+    (store.path(chain.features) / MANIFEST).unlink()
+    ref = to_discard(store, chain.features.short)
+    assert discard(store, ref) == [chain.features]
+    assert not (store.root / "artifacts" / "features" / chain.features.fingerprint).exists()
+    assert chain.logits in store
+
+
+def test_a_draft_of_another_kind_than_asked_for_is_not_discarded(store: ArtifactStore, chain: Chain):
+    store.draft(ArtifactRef("probe", chain.logits.fingerprint[:12] + "0" * 52), recipe_of("probe", {}))
+    assert to_discard(store, chain.logits.short) == chain.logits
 
 
 def test_a_discarded_artifact_leaves_no_bytes_behind(store: ArtifactStore, chain: Chain):
@@ -153,54 +189,4 @@ def test_an_artifact_with_an_unreadable_manifest_can_still_be_discarded(
     flip_a_bit(store.path(chain.logits) / MANIFEST, position=0)
     with caplog.at_level(logging.WARNING):
         assert discard(store, chain.logits) == [chain.logits]
-    assert "unreadable manifest" in caplog.text
-
-
-# --- collect
-# -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_no_label_reaches_can_be_collected_dependents_before_their_sources(store: ArtifactStore, chain: Chain):
-    found = collectable(store)
-    assert set(found) == set(chain)
-    assert found.index(chain.logits) < found.index(chain.features) < found.index(chain.images)
-    assert found.index(chain.model) < found.index(chain.images)
-
-
-def test_a_labelled_artifact_is_kept_with_all_its_sources(store: ArtifactStore, chain: Chain):
-    store.label("teacher", chain.logits)
-    assert collectable(store) == [chain.model]
-
-
-def test_the_inputs_of_a_draft_are_kept_with_all_their_sources(store: ArtifactStore, chain: Chain):
-    store.draft(ArtifactRef("probe", "f" * 64), recipe_of("probe", {"features": chain.features}))
-    assert set(collectable(store)) == {chain.logits, chain.model}
-
-
-def test_what_was_made_recently_is_kept_with_all_its_sources(store: ArtifactStore, chain: Chain):
-    for ref in chain:
-        made(store, ref, NOW - timedelta(days=30))
-    made(store, chain.features, NOW - timedelta(days=1))
-    assert set(collectable(store, newer_than=NOW - timedelta(days=7))) == {chain.logits, chain.model}
-
-
-def test_an_unreadable_manifest_does_not_keep_others_from_being_collected(store: ArtifactStore, chain: Chain):
-    for ref in chain:
-        made(store, ref, NOW - timedelta(days=30))
-    flip_a_bit(store.path(chain.model) / MANIFEST, position=0)
-    assert set(collectable(store, newer_than=NOW - timedelta(days=7))) == set(chain)
-
-
-def test_nothing_is_collected_while_the_sources_of_a_kept_artifact_cannot_be_read(store: ArtifactStore, chain: Chain):
-    store.label("teacher", chain.logits)
-    flip_a_bit(store.path(chain.features) / MANIFEST, position=0)
-    with pytest.raises(CorruptArtifactError, match=rf"{chain.features.short} is to be kept, but its manifest"):
-        collectable(store)
-
-
-def test_collecting_removes_exactly_what_it_is_given_and_its_labels(store: ArtifactStore, chain: Chain):
-    store.label("student", chain.model)
-    store.label("birds", chain.images)
-    collect(store, [chain.model])
-    assert set(store.references()) == {chain.images, chain.features, chain.logits}
-    assert store.labels() == {"birds": chain.images}
+    assert f"what {chain.logits.short} was made from is unknown" in caplog.text

@@ -62,7 +62,7 @@ def test_the_losses_of_an_epoch_are_those_of_its_view_worked_out_by_hand(worksho
     rows = images.rows_of("train")
     features = TeacherOutputs(workshop.path(workshop.student_features))
     head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
-    for row, view in zip(read_table(workshop.path(ref) / "history.parquet"), (1, 2, 1), strict=True):
+    for row, view in zip(read_table(workshop.path(ref) / "history.parquet")[1:], (1, 2, 1), strict=True):
         said_NK = features.view(view)[rows, 0].astype(np.float64) @ head["weight"].numpy().T + head["bias"].numpy()
         task = -np.log(softened(said_NK, 1)[np.arange(24), images.labels[rows]]).mean()
         teacher, own = (
@@ -78,7 +78,7 @@ def test_the_losses_of_an_epoch_are_those_of_its_view_worked_out_by_hand(worksho
 def test_the_divergence_from_the_teacher_falls(workshop: Bench) -> None:
     training = TrainingSettings(epochs=6, batch_size=8, learning_rate=3e-3)
     history = read_table(workshop.path(distill(workshop, config(training, alpha=1.0))) / "history.parquet")
-    assert history[-1]["distill_loss"] < 0.5 * history[0]["distill_loss"]
+    assert history[-1]["distill_loss"] < 0.5 * history[1]["distill_loss"]
 
 
 def test_without_weight_on_the_teacher_it_is_finetuning_step_for_step(workshop: Bench) -> None:
@@ -216,7 +216,7 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
         teacher = softened(TeacherOutputs(workshop.path(taught)).view(1)[rows], 2)
         divergences.extend(4 * (teacher * (np.log(teacher) - np.log(own))).sum(axis=1))
     assert len(divergences) == 30
-    (row,) = read_table(workshop.path(ref) / "history.parquet")
+    _start, row = read_table(workshop.path(ref) / "history.parquet")
     assert row["distill_loss"] == pytest.approx(np.mean(divergences), rel=3e-3)
     # The labels teach on the real images alone.
     real = ImageSet.open(workshop.path(workshop.images))

@@ -10,14 +10,15 @@ import torch
 from PIL import Image
 
 from configs.data import IngestConfig
-from configs.stages import EvaluateConfig, FinetuneConfig, TrainingSettings
+from configs.stages import EvaluateConfig, FinetuneConfig, PrecomputeConfig, TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.teacher_outputs import TeacherOutputs
+from tasks.functional.comparison import standard_error
 from tasks.problems.classification import Classification
-from tasks.stages import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST
+from tasks.stages import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE
 from tests.conftest import STUDENT, VIEWS, Bench
 from tests.fakes import write_shapes
 
@@ -111,7 +112,58 @@ def test_agreement_is_the_share_of_images_on_which_student_and_teacher_say_the_s
 def test_agreement_does_not_ask_who_is_right() -> None:
     student = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0], [1.0, 2.0]])
     teacher = torch.tensor([[9.0, 0.0], [0.1, 0.0], [0.2, 0.1], [0.0, 7.0]])
-    assert Classification().agreement(student, teacher) == 0.75
+    assert Classification().agreement(student, teacher).tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_each_accuracy_has_the_standard_error_of_a_share_of_so_many_images(
+    workshop: Bench, evaluation: ArtifactRef
+) -> None:
+    summary = workshop.summary(evaluation)
+    assert summary["num_images"] == {"val": 12, "test": 12}
+    for split, errors in summary["standard_errors"].items():
+        for name in ("top1", "top5", "teacher_agreement"):
+            share = summary["scores"][split][name]
+            assert errors[name] == pytest.approx((share * (1 - share) / 12) ** 0.5, abs=2e-6)
+        assert "ece" not in errors
+    assert summary["standard_errors"]["test"]["top1"] > 0
+
+
+def test_the_standard_error_of_a_mean_over_classes_is_that_of_its_classes() -> None:
+    # Class 0: 3 of 4 right, class 1: 1 of 2, class 2 never seen, once answered: (3/4 + 1/2 + 0) / 3.
+    labels_N = torch.tensor([0, 0, 0, 0, 1, 1])
+    logits_NK = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 1, 1, 2]), 3).float()
+    problem = Classification()
+    values_N = problem.image_scores(logits_NK, labels_N)["mean_class_accuracy"].numpy()
+    assert values_N.mean() == pytest.approx(1.25 / 3)
+    assert values_N.mean() == pytest.approx(problem.metrics(logits_NK, labels_N)["mean_class_accuracy"])
+    variance = (0.75 * 0.25 / 4 + 0.5 * 0.5 / 2) / 3**2
+    assert standard_error(values_N) == pytest.approx(variance**0.5)
+
+
+def test_the_score_of_each_image_is_whether_it_is_right(workshop: Bench, evaluation: ArtifactRef) -> None:
+    table = read_table(workshop.path(evaluation) / "test-predictions.parquet")
+    assert [row["score"] for row in table] == [float(row["predicted"] == row["label"]) for row in table]
+    mean = workshop.summary(evaluation)["scores"]["test"][workshop.summary(evaluation)["score_name"]]
+    assert sum(row["score"] for row in table) / 12 == pytest.approx(mean, abs=1e-6)
+
+
+def test_a_probed_student_is_compared_with_its_teacher_as_a_trained_one_is(workshop: Bench) -> None:
+    inputs = {"features": workshop.student_features, "probe": workshop.student_probe}
+    own = workshop.run(PRECOMPUTE, PrecomputeConfig(), **inputs)
+    judged = {"images": workshop.images, "logits": own, "teacher": workshop.logits}
+    ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), **judged)
+    rows = ImageSet.open(workshop.path(workshop.images)).rows_of("test")
+    said, taught = (
+        TeacherOutputs(workshop.path(logits)).view(0)[rows].argmax(axis=1) for logits in (own, workshop.logits)
+    )
+    found = workshop.summary(ref)["scores"]["test"]["teacher_agreement"]
+    assert found == pytest.approx((said == taught).mean(), abs=1e-6)
+
+
+def test_the_speed_of_the_network_is_noted_with_how_it_was_measured(workshop: Bench, evaluation: ArtifactRef) -> None:
+    speed = workshop.summary(evaluation)["speed"]
+    assert (speed["batch_size"], speed["threads"], speed["device"]) == (12, 1, "cpu")
+    assert speed["images_per_second"] > 0
 
 
 def test_without_a_teacher_nothing_is_said_of_one(workshop: Bench, model: ArtifactRef) -> None:

@@ -1,14 +1,19 @@
 """Stage "extract": every view of every image is shown to the encoder once, whatever happens on the way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from configs import choices
 from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig
+from storage.errors import SourceChangedError
+from storage.files import read_json, sha256_of, write_json
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.teacher_outputs import TeacherOutputs
@@ -41,8 +46,18 @@ def extract(bench: Bench, encoder: CountingEncoder, batch_size: int = 16) -> Art
 @pytest.mark.usefixtures("counting_source")
 def test_the_encoder_is_shown_every_view_of_every_image_exactly_once(bench: Bench) -> None:
     ref = extract(bench, encoder := CountingEncoder(16))
-    assert encoder.shown == bench.summary(ref)["encoder_forwards"] == NUM_IMAGES * (NUM_VIEWS + 1)
-    assert max(encoder.batches) == 16
+    total = NUM_IMAGES * (NUM_VIEWS + 1)
+    assert bench.summary(ref)["encoder_forwards"] == total
+    assert encoder.batches[: total // 16] == [16] * (total // 16)  # what follows is one batch, to measure its speed
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_the_speed_of_the_encoder_is_measured_on_one_batch_after_all_views(bench: Bench) -> None:
+    ref = extract(bench, encoder := CountingEncoder(16), batch_size=10)
+    speed = bench.summary(ref)["speed"]
+    assert (speed["batch_size"], speed["threads"], speed["device"]) == (10, 1, "cpu")
+    assert speed["images_per_second"] > 0
+    assert set(encoder.batches[(NUM_VIEWS + 1) * 5 :]) == {10}  # 48 images are four batches of 10 and one of 8
 
 
 @pytest.mark.usefixtures("counting_source")
@@ -56,8 +71,9 @@ def test_features_that_exist_are_not_computed_again(bench: Bench) -> None:
 def test_a_second_attempt_shows_only_the_chunks_the_first_did_not_finish(bench: Bench) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         extract(bench, CountingEncoder(16, dies_after=2 * NUM_IMAGES + 20))
-    ref = extract(bench, second := CountingEncoder(16))
-    assert second.shown == 2 * NUM_IMAGES  # a chunk is all images of one view here; two of four were finished
+    ref = extract(bench, CountingEncoder(16))
+    # A chunk is all images of one view here; two of four were finished.
+    assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_IMAGES
     assert not np.isnan(TeacherOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
 
 
@@ -146,3 +162,20 @@ def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_
     side = round(40 * features.attributes["preprocessing"]["crop_share"])
     assert features.num_views == VIEWS.num_views + 1
     assert features.view_fields(0, 1, 0)[0, :5].tolist() == [(40 - side) // 2, (40 - side) // 2, side, side, 0]
+
+
+def test_after_weights_changed_unseen_running_again_gives_the_features_of_the_new_ones(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """As on a file system that hides changes: the remembered digest is of the weights before."""
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    backbone = Backbone(name="test_resnet", weights="file", file=str(path), input_px=32)
+    config = ExtractConfig(backbone=backbone, views=VIEWS)
+    bench.store.sources.digest(str(path))
+    [record] = [found for found in (bench.store.root / "sources").iterdir() if "." in read_json(found)]
+    write_json(record, {".": [*read_json(record)["."][:-1], "0" * 64]})
+    with pytest.raises(SourceChangedError, match=f"{path} is not what it was when its digest was taken"):
+        bench.run(EXTRACT, config, images=bench.images)
+    recipe = bench.store.manifest(bench.run(EXTRACT, config, images=bench.images)).recipe
+    assert recipe["external"] == {"backbone.file": sha256_of(path)}

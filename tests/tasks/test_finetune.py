@@ -45,7 +45,7 @@ def test_epoch_after_epoch_shows_every_training_image_in_the_next_view(workshop:
         TeacherOutputs(workshop.path(workshop.student_features)),
     )
     rows = images.rows_of("train")
-    history = read_table(workshop.path(ref) / "history.parquet")
+    _start, *history = read_table(workshop.path(ref) / "history.parquet")
     # At a learning rate of nothing the loss of an epoch is that of the probed encoder on all images in one view.
     for row, view in zip(history, (1, 2, 1), strict=True):
         logits_NK = head_of(workshop, features.view(view)[rows, 0])
@@ -60,7 +60,7 @@ def test_the_loss_falls(workshop: Bench) -> None:
     training = TrainingSettings(epochs=5, batch_size=8, learning_rate=3e-3)
     config = FinetuneConfig(backbone=STUDENT, views=VIEWS, training=training)
     ref = workshop.run(FINETUNE, config, images=workshop.images, probe=probe)
-    losses = [row["loss"] for row in read_table(workshop.path(ref) / "history.parquet")]
+    losses = [row["loss"] for row in read_table(workshop.path(ref) / "history.parquet")[1:]]
     assert losses[-1] < 0.5 * losses[0]
     assert workshop.summary(ref)["best_val_top1"] > 0.5
 
@@ -107,7 +107,10 @@ def test_weights_that_are_a_pickle_are_refused_unread(workshop: Bench, tmp_path:
 
     file = tmp_path / "teacher.pth"
     file.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(StoreError, match=r"teacher.pth is not a safetensors file.*can run code and are not read"):
+    with pytest.raises(
+        StoreError,
+        match=r"teacher.pth is not .* a pickled checkpoint .*can run code and is not read",
+    ):
         extract_with(workshop, TEACHER.model_copy(update={"weights": "file", "file": str(file)}))
     assert not (tmp_path / "sprung").exists()
 
@@ -115,10 +118,10 @@ def test_weights_that_are_a_pickle_are_refused_unread(workshop: Bench, tmp_path:
 def test_weights_of_another_architecture_are_refused_with_the_names_of_what_is_missing(
     workshop: Bench, tmp_path: Path
 ) -> None:
-    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.safetensors")
-    with pytest.raises(ModelError, match=r"resnet.safetensors do not fit test_vit: .*(cls_token|pos_embed)"):
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "test_resnet.safetensors")
+    with pytest.raises(ModelError, match=r"resnet.safetensors for test_vit do not fit it: .*(cls_token|pos_embed)"):
         extract_with(
-            workshop, TEACHER.model_copy(update={"weights": "file", "file": str(tmp_path / "resnet.safetensors")})
+            workshop, TEACHER.model_copy(update={"weights": "file", "file": str(tmp_path / "test_resnet.safetensors")})
         )
 
 
@@ -133,7 +136,7 @@ def test_weights_from_a_file_are_loaded_classifier_or_not(workshop: Bench, tmp_p
 
 
 def test_an_argument_that_the_model_does_not_take_is_named(workshop: Bench) -> None:
-    with pytest.raises(ModelError, match=r"does not take the arguments \{'wings': 2\}"):
+    with pytest.raises(ModelError, match=r"cannot build test_vit with arguments\.wings \(2\)"):
         extract_with(workshop, TEACHER.model_copy(update={"arguments": {"wings": 2}}))
 
 

@@ -22,7 +22,7 @@ from storage.teacher_outputs import TeacherOutputs
 from storage.upkeep import discard
 from tasks import generate as generate_module
 from tasks.data.decode import decode_rgb
-from tasks.models.encoder import ModelError
+from tasks.mixer_folder import GeneratorFolderError
 from tasks.models.image_mixer import ImageMixerPipeline
 from tasks.stage import execute, external_digests
 from tasks.stages import EMBED, GENERATE
@@ -344,7 +344,7 @@ def test_embeddings_of_another_mixer_are_refused(shared: Studio, tmp_path: Path)
 
 def test_a_folder_that_is_no_pipeline_is_refused_saying_how_to_make_one(shared: Studio, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"x")
-    with pytest.raises(ModelError, match="taskdistill convert-image-mixer"):
+    with pytest.raises(GeneratorFolderError, match="taskdistill convert-image-mixer"):
         shared.bench.run(EMBED, EmbedConfig(model=GeneratorModel(folder=str(tmp_path))), images=shared.bench.images)
 
 

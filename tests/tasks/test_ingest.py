@@ -8,18 +8,25 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from configs.data import IngestConfig
-from storage.image_set import ImageSet
+from storage.errors import SourceChangedError
+from storage.files import read_json, write_json
+from storage.image_set import ImageRow, ImageSet, shard_path, write_shard
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import read_table
+from storage.upkeep import discard
 from tasks.data.candidates import DatasetError
+from tasks.data.folder import list_images
+from tasks.ingest import _read
 from tasks.stages import INGEST
 from tests.conftest import Bench, Run
 from tests.fakes import write_shapes
+from tests.other_user import as_another_user
 from tests.storage.artifacts import TEARS, tear
 
 TOLERANT = {"max_quarantined_share": 0.5}
@@ -121,16 +128,134 @@ def test_a_class_whose_images_are_all_unusable_is_refused_even_where_the_share_a
         run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
 
 
-def test_the_same_bytes_in_two_splits_are_reported(folder: Path, run: Run, store: ArtifactStore) -> None:
+def test_the_same_bytes_in_two_splits_are_reported_and_those_in_one_are_counted(
+    folder: Path, run: Run, store: ArtifactStore
+) -> None:
     shutil.copy(folder / "train/disc/000.png", folder / "test/disc/again.png")
     shutil.copy(folder / "train/wedge/000.png", folder / "train/wedge/again.png")
     ref = run(INGEST, IngestConfig(path=str(folder)))
-    assert store.manifest(ref).summary["duplicates_across_splits"] == 1
-    (group,) = read_table(store.path(ref) / "duplicates.parquet")
-    assert sorted(zip(group["ids"], group["splits"], strict=True)) == [
-        ("test/disc/again.png", "test"),
-        ("train/disc/000.png", "train"),
+    summary = store.manifest(ref).summary
+    assert (summary["duplicates_across_splits"], summary["duplicates_within_splits"]) == (1, 1)
+    crossing, within = sorted(read_table(store.path(ref) / "duplicates.parquet"), key=lambda group: group["ids"])
+    assert list(zip(crossing["ids"], crossing["splits"], crossing["labels"], strict=True)) == [
+        ("test/disc/again.png", "test", "disc"),
+        ("train/disc/000.png", "train", "disc"),
     ]
+    assert (within["splits"], within["labels"]) == (["train", "train"], ["wedge", "wedge"])
+
+
+# --- contradicting labels ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def contradicting(folder: Path) -> Path:
+    """One picture is a disc in train and a frame in test, another is a disc and a wedge in train."""
+    shutil.copy(folder / "train/disc/000.png", folder / "test/frame/disc.png")
+    shutil.copy(folder / "train/disc/001.png", folder / "train/wedge/disc.png")
+    return folder
+
+
+def test_contradicting_labels_are_refused_before_any_image_is_decoded(
+    contradicting: Path, run: Run, store: ArtifactStore
+) -> None:
+    with pytest.raises(
+        DatasetError,
+        match=r"4 images in 2 groups .* 'test/frame/disc.png \(frame, test\)', 'train/disc/000.png \(disc, train\)'.*"
+        r"--set data.contradictions=drop, .*--set data.contradictions=keep",
+    ):
+        run(INGEST, IngestConfig(path=str(contradicting)))
+    (draft,) = store.drafts().values()
+    assert not (draft / "shards").exists()
+
+
+def test_contradicting_images_are_dropped_where_the_settings_say_so_and_named(
+    contradicting: Path, run: Run, store: ArtifactStore
+) -> None:
+    ref = run(INGEST, IngestConfig(path=str(contradicting), contradictions="drop"))
+    assert len(open_set(store, ref)) == 16
+    left_out = read_table(store.path(ref) / "left-out.parquet")
+    assert {(one["path"], one["reason"]) for one in left_out} == {
+        (path, "contradicting labels")
+        for path in ("test/frame/disc.png", "train/disc/000.png", "train/disc/001.png", "train/wedge/disc.png")
+    }
+    assert "'train/disc/001.png (disc, train)'" in left_out[-1]["detail"]
+    summary = store.manifest(ref).summary
+    assert (summary["left_out"], summary["contradicting_labels"]) == ({"contradicting labels": 4}, 0)
+    assert "4 images in 2 groups" in summary["said"][0]
+
+
+def test_contradicting_images_are_kept_where_the_settings_say_so_and_counted(
+    contradicting: Path, run: Run, store: ArtifactStore
+) -> None:
+    ref = run(INGEST, IngestConfig(path=str(contradicting), contradictions="keep"))
+    assert len(open_set(store, ref)) == 20
+    summary = store.manifest(ref).summary
+    assert (summary["contradicting_labels"], summary["duplicates_across_splits"]) == (2, 1)
+
+
+# --- what is said --------------------------------------------------------------------------------------------------
+
+
+def test_the_manifest_tells_classes_splits_and_what_was_left_out(folder: Path, run: Run, store: ArtifactStore) -> None:
+    (folder / "train/disc/notes.txt").touch()
+    (folder / "train/disc/Thumbs.db").touch()
+    (folder / "test/wedge/000.png").unlink()
+    ref = run(INGEST, IngestConfig(path=str(folder)))  # two files of twenty are no images: none counts as broken
+    summary = store.manifest(ref).summary
+    assert summary["counts"] == {
+        "disc": {"train": 4, "val": 1, "test": 1},
+        "frame": {"train": 4, "val": 1, "test": 1},
+        "wedge": {"train": 4, "val": 1, "test": 0},
+    }
+    assert summary["left_out"] == {"litter": 1, "not an image": 1, "no images in it": 1}
+    assert "test has no image of 1 of 3 classes, so no score tells of 'wedge'" in summary["said"]
+    assert [(one["path"], one["reason"]) for one in read_table(store.path(ref) / "left-out.parquet")] == [
+        ("train/disc/Thumbs.db", "litter"), ("train/disc/notes.txt", "not an image"), ("test/wedge", "no images in it"),
+    ]  # fmt: skip
+
+
+def test_a_class_that_a_split_lost_to_broken_files_is_told(
+    folder: Path, run: Run, store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "test/wedge/000.png").write_bytes(b"<html>")
+    run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
+    assert "test has no image of 1 of 3 classes, so no score tells of 'wedge'" in caplog.messages
+
+
+def test_a_picture_that_may_not_be_read_ends_in_one_sentence(folder: Path) -> None:
+    (folder / "train/disc/000.png").chmod(0)
+    (found, *_) = list_images(IngestConfig(path=str(folder / "train"))).candidates
+    said = as_another_user(folder, lambda: str(_read(IngestConfig(), found, 0)))
+    assert said.startswith(f"SourceError: {folder}/train/disc/000.png cannot be read (Permission denied): make it")
+
+
+# --- a draft that is continued -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("record", ["of other classes", "missing", "empty"])
+def test_shards_begun_with_another_order_of_classes_are_made_again(
+    folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    monkeypatch.setattr("tasks.ingest.SHARD_ROWS", 5)
+
+    def stop(unit: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(INGEST, IngestConfig(path=str(folder)), report=stop)
+    (draft,) = store.drafts().values()
+    rows = pq.read_table(shard_path(draft, 0)).to_pylist()
+    write_shard(draft, 0, [ImageRow(**(row | {"label": (row["label"] + 1) % 3})) for row in rows])
+    listing = draft / "notes/listing.json"
+    if record == "of other classes":
+        write_json(listing, read_json(listing) | {"classes": ["wedge", "frame", "disc"]})
+    elif record == "empty":  # as a power cut leaves it
+        listing.write_bytes(b"")
+    else:  # as versions before this one left it
+        listing.unlink()
+    images = ImageSet.open(store.path(run(INGEST, IngestConfig(path=str(folder)))))
+    named = [images.classes[label] for label in images.labels]
+    assert named == [image_id.split("/")[1] for image_id in images.ids]
 
 
 def test_splits_that_had_to_be_made_are_said(tmp_path: Path, run: Run, store: ArtifactStore) -> None:
@@ -164,9 +289,36 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(
         "remove": (folder / "test/disc/000.png").unlink,
     }
 
-    with pytest.raises(DatasetError, match=r"changed while it was being read.*taskdistill discard image-set@"):
+    with pytest.raises(SourceChangedError, match=r"changed while it was being read.*taskdistill discard image-set@"):
         run(INGEST, IngestConfig(path=str(folder)), report=meddle)
     assert not store.references()
+
+
+def test_after_an_unseen_change_running_again_helps_however_often_the_content_goes_and_comes(
+    folder: Path, run: Run, store: ArtifactStore
+) -> None:
+    """As on a file system that hides changes: the remembered digest is of other content than what is read."""
+    config, first = IngestConfig(path=str(folder)), folder / "train/disc/000.png"
+    original, other = first.read_bytes(), (folder / "train/disc/001.png").read_bytes()
+
+    def change_unseen(data: bytes) -> None:
+        [record] = (store.root / "sources").iterdir()
+        remembered = read_json(record)
+        first.write_bytes(data)
+        status = first.stat()
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
+        digest = remembered["train/disc/000.png"][-1]
+        write_json(record, remembered | {"train/disc/000.png": [*stamp, digest]})
+
+    store.sources.digest(str(folder))
+    made = []
+    for data in (other, original, other):
+        change_unseen(data)
+        with pytest.raises(SourceChangedError, match="run the same command again"):
+            run(INGEST, config)
+        made.append(run(INGEST, config))
+        discard(store, made[-1])
+    assert made[0] == made[2] != made[1]
 
 
 def test_moving_the_folder_rebuilds_nothing_and_editing_a_file_makes_another_image_set(
@@ -277,7 +429,7 @@ def test_a_mask_is_kept_as_it_came_beside_its_image(folder: Path, run: Run, stor
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (Image.new("L", (16, 8)), "its mask is 16x8 pixels, the upright image 16x16"),
+        (Image.new("L", (16, 8)), "its mask 000.png: it is 16x8 pixels, the upright image 16x16"),
         (Image.new("RGB", (16, 16)), "one 8-bit channel or a palette, found PNG RGB"),
     ],
     ids=["another size", "colours"],

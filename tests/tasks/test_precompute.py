@@ -84,7 +84,7 @@ def test_the_same_architecture_with_other_weights_is_another_encoder(workshop: B
 @pytest.fixture
 def finetuned(workshop: Bench) -> ArtifactRef:
     """The teacher after a few steps on the labels: its features are no longer the cached ones."""
-    training = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3)
+    training = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3, keep="last")
     config = FinetuneConfig(backbone=TEACHER, views=VIEWS, training=training)
     return workshop.run(FINETUNE, config, images=workshop.images, probe=workshop.probe)
 

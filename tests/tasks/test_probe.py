@@ -36,6 +36,14 @@ def test_it_learns_features_that_are_separable(workshop: Bench) -> None:
     assert summary["images"] == 24
 
 
+def test_its_accuracy_on_validation_has_the_standard_error_of_a_share_of_twelve_images(workshop: Bench) -> None:
+    summary, _ = probe(workshop, steps=1, learning_rates=(1e-4,))
+    share = float(str(summary["val_top1"]))
+    assert 0 < share < 1
+    error = summary["val_top1_standard_error"]
+    assert error == pytest.approx((share * (1 - share) / 12) ** 0.5, abs=1e-6)
+
+
 def test_the_grid_has_one_row_for_each_input_and_learning_rate(workshop: Bench) -> None:
     summary, grid = probe(workshop)
     assert summary["grid"] == 6

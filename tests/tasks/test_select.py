@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
+from configs.errors import SettingsError
 from configs.generation import (
     BlendSettings,
     EmbedConfig,
@@ -19,7 +20,7 @@ from storage.errors import CacheMismatchError
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.teacher_outputs import TeacherOutputs
-from tasks.select import NothingKnownError, NothingSelectedError
+from tasks.select import NothingSelectedError
 from tasks.stages import DISTILL, EMBED, EXTRACT, GENERATE, PRECOMPUTE, SELECT
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 
@@ -84,7 +85,7 @@ def test_copies_are_what_is_as_similar_as_the_settings_say_and_are_counted_even_
 
 def test_images_nobody_compared_cannot_be_dropped_as_copies(workshop: Bench, synthetic: Synthetic) -> None:
     given = {"synthetic": workshop.images, "synthetic_logits": workshop.logits}
-    with pytest.raises(NothingKnownError, match="was not made by 'generate': nobody has compared"):
+    with pytest.raises(SettingsError, match="was not made by 'generate': nobody has compared"):
         select(workshop, given, drop=["held-out-copy"])
 
 

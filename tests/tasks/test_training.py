@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.stages import FinetuneConfig, TrainingSettings
+from configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings, TrainingSettings
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
+from storage.teacher_outputs import TeacherOutputs
 from tasks.checkpoint import CHECKPOINT, load
-from tasks.stages import FINETUNE
+from tasks.stages import FINETUNE, PROBE
 from tasks.training import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench
 from tests.storage.artifacts import TEARS, tear
@@ -171,29 +172,66 @@ def test_a_loss_that_is_no_number_stops_with_the_images_of_its_batch(workshop: B
     assert str(error.value).endswith(": " + ", ".join(images.ids[row] for row in images.rows_of("train")[order]))
 
 
-def test_validation_comes_at_the_end_of_each_epoch_and_after_the_last_step(workshop: Bench) -> None:
+def test_validation_comes_first_and_at_the_end_of_each_epoch_and_after_the_last_step(workshop: Bench) -> None:
     history = read_table(workshop.path(finetune(workshop, epochs=3, batch_size=10)) / "history.parquet")
     # 24 images, 10 a step, 8 steps: the epochs end within steps 3 and 5, and after step 8.
-    assert [row["step"] for row in history] == [3, 5, 8]
-    assert [row["epoch"] for row in history] == [pytest.approx(step * 10 / 24) for step in (3, 5, 8)]
+    assert [row["step"] for row in history] == [0, 3, 5, 8]
+    assert [row["epoch"] for row in history] == [pytest.approx(step * 10 / 24) for step in (0, 3, 5, 8)]
 
 
 def test_rarer_validation_changes_the_curve_and_not_the_last_weights(workshop: Bench) -> None:
     often, rarely = (finetune(workshop, epochs=3, batch_size=10, validate_every=every) for every in (1, 2))
     history = read_table(workshop.path(rarely) / "history.parquet")
-    assert [row["step"] for row in history] == [5, 8]  # 24 images: two epochs end in step 5
+    assert [row["step"] for row in history] == [0, 5, 8]  # 24 images: two epochs end in step 5
     first, second = (workshop.path(ref) / "last.safetensors" for ref in (often, rarely))
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch_or_of_the_last(workshop: Bench) -> None:
-    ref = finetune(workshop, learning_rate=1e-5)
+    untrained = ProbeConfig(probe=ProbeSettings(learning_rates=(1e-6,), steps=1))  # so that training can better it
+    probe = workshop.run(PROBE, untrained, images=workshop.images, features=workshop.student_features)
+    ref = workshop.run(FINETUNE, config(epochs=4, learning_rate=3e-3), images=workshop.images, probe=probe)
     summary, history = workshop.summary(ref), read_table(workshop.path(ref) / "history.parquet")
     scores = [row["val_score"] for row in history]
-    assert summary["best_val_top1"] == max(scores)
-    assert summary["best_step"] == history[scores.index(max(scores))]["step"] == 3  # the first of equals
+    assert summary["best_val_top1"] == max(scores) > scores[0]
+    variance = max(scores) * (1 - max(scores))
+    assert summary["best_val_top1_standard_error"] == pytest.approx((variance / 12) ** 0.5, abs=1e-6)
+    assert summary["best_step"] == summary["kept_step"] == history[scores.index(max(scores))]["step"]
     assert not same(weights(workshop, ref, "best"), weights(workshop, ref, "last"))
     descriptions = [
         (workshop.path(finetune(workshop, keep=keep)) / "model.json").read_text() for keep in ("best", "last")
     ]
     assert ["best.safetensors" in text for text in descriptions] == [True, False]
+
+
+def test_the_model_it_starts_from_is_scored_before_the_first_step(workshop: Bench) -> None:
+    start, *_ = read_table(workshop.path(finetune(workshop)) / "history.parquet")
+    images = ImageSet.open(workshop.path(workshop.images))
+    rows = images.rows_of("val")
+    head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
+    clean_ND = torch.from_numpy(TeacherOutputs(workshop.path(workshop.student_features)).view(0)[rows, 0]).float()
+    said_N = (clean_ND @ head["weight"].T + head["bias"]).argmax(dim=1).numpy()
+    assert start["val_score"] == pytest.approx((said_N == images.labels[rows]).mean())
+    assert (start["step"], start["loss"], start["learning_rate"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_where_training_only_spoils_the_weights_it_started_from_are_kept(workshop: Bench, ema: float) -> None:
+    ref = finetune(workshop, learning_rate=1.0, warmup=0, epochs=1, ema=ema)
+    history = read_table(workshop.path(ref) / "history.parquet")
+    assert history[1]["val_score"] < history[0]["val_score"]
+    summary = workshop.summary(ref)
+    assert (summary["best_step"], summary["kept_step"]) == (0, 0)
+    assert summary["best_val_top1"] == history[0]["val_score"]
+    kept, probed = weights(workshop, ref, "best"), load_file(workshop.path(workshop.student_probe) / "head.safetensors")
+    assert same({name.removeprefix("head."): kept[name] for name in kept if name.startswith("head.")}, probed)
+    assert (
+        workshop.summary(finetune(workshop, learning_rate=1.0, warmup=0, epochs=1, ema=ema, keep="last"))["kept_step"]
+        == 3
+    )
+
+
+def test_a_start_that_was_scored_is_not_scored_again_when_training_continues(bench: Bench) -> None:
+    finetune_interrupted(bench, 2)
+    history = read_table(bench.path(finetune(bench)) / "history.parquet")
+    assert [row["step"] for row in history] == [0, 3, 6]

@@ -41,6 +41,12 @@ def test_classes_that_differ_only_in_case_are_refused() -> None:
         class_names(images("cat", 2) + images("Cat", 2) + images("dog", 2))
 
 
+@pytest.mark.parametrize(("one", "other"), [("1", "01"), ("elk", "e\u200blk"), ("red fox", "red  fox")])
+def test_classes_that_are_too_alike_are_refused_with_what_to_do(one: str, other: str) -> None:
+    with pytest.raises(DatasetError, match=r"the classes \[.*\] .*: rename or merge them, in the folders or"):
+        class_names(images(one, 2) + images(other, 2) + images("dog", 2))
+
+
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"only one class, \['cat'\]: a task needs at least two"):
         class_names(images("cat", 5))
@@ -120,6 +126,11 @@ def test_a_label_of_test_that_train_lacks_is_refused_by_name() -> None:
         DatasetError, match=r"\['cow'\] appear in val or test but in no training image.*\['cat', 'dog'\]"
     ):
         check_splits(named, ["cat", "cow", "dog"])
+
+
+def test_a_dataset_without_images_to_learn_from_is_refused() -> None:
+    with pytest.raises(DatasetError, match="no image is in a train split, all are in test, val: name the one to learn"):
+        check_splits(images("cat", 3, "test") + images("cat", 3, "val"), ["cat", "dog"])
 
 
 def test_two_training_images_a_class_are_enough() -> None:

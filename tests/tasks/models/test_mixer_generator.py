@@ -11,8 +11,8 @@ import torch
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
-from storage.errors import NotFiniteError
-from tasks.models.encoder import ModelError
+from storage.errors import NotFiniteError, SourceChangedError
+from tasks.mixer_folder import GeneratorFolderError
 from tasks.models.generator import build_generator_as_named
 from tasks.models.image_mixer import ImageMixerPipeline
 from tasks.models.mixer_generator import MixerGenerator, build_generator
@@ -70,7 +70,7 @@ def test_a_folder_of_another_pipeline_is_refused_by_name(mixer_folder: Path, tmp
     shutil.copytree(mixer_folder, tmp_path / "other")
     index = json.loads((tmp_path / "other" / "model_index.json").read_text())
     (tmp_path / "other" / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxPipeline"}))
-    with pytest.raises(ModelError, match="holds a FluxPipeline; a generator 'image-mixer' is one of"):
+    with pytest.raises(GeneratorFolderError, match="holds a FluxPipeline; a generator 'image-mixer' is one of"):
         built(tmp_path / "other")
 
 
@@ -78,12 +78,12 @@ def test_pickled_weights_are_not_read(mixer_folder: Path, tmp_path: Path) -> Non
     shutil.copytree(mixer_folder, tmp_path / "pickled")
     weights = tmp_path / "pickled" / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
-    with pytest.raises(ModelError, match=r"Weights must be safetensors; pickled ones \(\.bin\) can run code"):
+    with pytest.raises(GeneratorFolderError, match=r"Weights must be safetensors; pickled ones \(\.bin\) can run code"):
         built(tmp_path / "pickled")
 
 
 def test_a_folder_that_changed_since_the_recipe_was_written_is_refused(mixer_folder: Path) -> None:
-    with pytest.raises(ModelError, match="was changed while this run was waiting or loading it"):
+    with pytest.raises(SourceChangedError, match="is not what it was when its digest was taken"):
         build_generator_as_named(
             GeneratorModel(folder=str(mixer_folder)), {"model.folder": "0" * 64}, RuntimeConfig(device="cpu")
         )

@@ -1,0 +1,65 @@
+"""Where settings lie and point: variables in texts, and paths that mean the same wherever they are read.
+
+A relative path in a file of settings is relative to that file. In `--set`, and in the presets that come with the
+program, it is relative to the working folder. `~` is the home folder.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from configs.base import Settings
+from configs.errors import SettingsError
+from configs.fields import Kind
+
+
+def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:
+    """Return a value with `${NAME}` replaced in every text and its paths made to start at `folder`, where there is one.
+
+    Raises SettingsError where a variable or a user's home is not there.
+    """
+    match value:
+        case None if kind.section:
+            return {}  # a section whose lines are all commented out
+        case dict():
+            fields = kind.fields()
+            return {name: resolved(item, fields.get(name, Kind(Any)), folder) for name, item in value.items()}
+        case list():
+            return [resolved(item, Kind(Any)) for item in value]
+        case str():
+            text = re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], value), value)
+            return _placed(text, folder) if kind.is_location and text else text
+        case _:
+            return value
+
+
+def portable(settings: Settings) -> dict[str, Any]:
+    """Return settings as JSON with every path absolute: they will be read in another folder, or another day."""
+    values = settings.model_dump(mode="json", by_alias=True)
+    for dotted, path in settings.locations().items():
+        *sections, field = dotted.split(".")
+        section = values
+        for name in sections:
+            section = section[name]
+        section[field] = str(Path(path).expanduser().absolute())
+    return values
+
+
+def _placed(path: str, folder: Path | None) -> str:
+    path = os.path.expanduser(path)
+    if path.startswith("~"):
+        user = path.partition("/")[0]
+        raise SettingsError(
+            f"the path {path!r} begins with the home folder of a user {user[1:]!r}, who is not known here; for a "
+            f"folder of that name write ./{path}"
+        )
+    return path if folder is None else str(folder / path)
+
+
+def _variable(name: str, value: str) -> str:
+    if name == "TASKDISTILL":
+        return str(Path(__file__).parents[1])
+    if name not in os.environ:
+        raise SettingsError(f"the value {value!r} needs the environment variable {name}, which is not set")
+    return os.environ[name]

@@ -1,0 +1,13 @@
+"""Synthetic images that a run is given, by `--synthetic`, in place of blends: what can be asked of them."""
+
+from configs.experiment import Experiment
+from configs.stages import check_synthetic_images_teach
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+
+
+def check_given_images(experiment: Experiment, store: ArtifactStore, synthetic: ArtifactRef) -> None:
+    """Raise SettingsError where the settings ask for what these images cannot give, before any work on them."""
+    check_synthetic_images_teach(experiment.distill, experiment.training)
+    if "blends.parquet" not in store.manifest(synthetic).files:
+        experiment.select.check_is_known(synthetic.short)

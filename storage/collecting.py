@@ -1,0 +1,155 @@
+"""Collecting what nothing needs. Kept is, with all that it was made from:
+
+1. what has a label;
+2. what a run that is going on makes or reads (storage.roots);
+3. what a draft is made from;
+4. what was made since a given time;
+5. the evaluations of a labelled model, probe or logits: a labelled model without its scores would be half a result.
+   An evaluation is of its model, or of its logits and the probe or model they come from; that it was made with the same
+   images or the same teacher as something labelled does not keep it.
+
+Where that cannot be known, because a label, a draft's record or the manifest of something to keep cannot be read,
+everything is kept.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from storage.drafts import DraftRecord
+from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
+from storage.manifest import ArtifactRef, Manifest, advice
+from storage.roots import Run
+from storage.store import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+SUBJECTS = ("model", "logits", "probe")
+"""Roles of the input that an evaluation is of, or that the logits it is of come from."""
+
+
+class Collection(NamedTuple):
+    """What is kept and why, what goes, and what must be known before anything can go."""
+
+    kept: dict[ArtifactRef, str]
+    goes: list[ArtifactRef]
+    """Dependents before what they were made from."""
+    doubts: list[str]
+
+
+def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
+    """Say what `collect` would do now."""
+    with store.roots.removing() as runs:
+        return _judge(store, runs, newer_than)
+
+
+def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
+    """Remove what nothing needs, and delete what earlier removals left behind; returns what was done."""
+    with store.roots.removing() as runs:
+        found = _judge(store, runs, newer_than)
+        in_use = {}
+        for ref in found.goes:
+            try:
+                store.remove(ref)
+            except StillNeededError as error:
+                in_use[ref] = str(error)
+    store.delete_removed()
+    return Collection(found.kept | in_use, [ref for ref in found.goes if ref not in in_use], found.doubts)
+
+
+def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | None) -> Collection:
+    manifests = {ref: manifest for ref in store.references() for manifest in read_manifests(store, ref)}
+    sources = {ref: inputs_of(manifest) for ref, manifest in manifests.items()}
+    kept: dict[ArtifactRef, str] = {}
+    for root, because in _roots(store, runs, manifests, newer_than):
+        if root in manifests and root not in kept:
+            kept[root] = because
+    for root, because in list(kept.items()):
+        for ref in leaves_first([root], sources):
+            if ref in manifests:
+                kept.setdefault(ref, f"{root.short} was made from it ({because})")
+    doubts = store.unreadable() + [
+        f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
+        f"{advice(store.path(ref))}"
+        for ref in kept if manifests[ref] is None
+    ]  # fmt: skip
+    goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
+    if doubts:
+        return Collection(kept | dict.fromkeys(goes, "nobody knows whether it is needed"), [], doubts)
+    return Collection(kept, goes, [])
+
+
+Manifests = Mapping[ArtifactRef, Manifest | None]
+
+
+def _roots(
+    store: ArtifactStore, runs: Sequence[Run], manifests: Manifests, newer_than: datetime | None
+) -> Iterator[tuple[ArtifactRef, str]]:
+    labelled = {ref: name for name, ref in store.labels().items()}
+    for ref, name in labelled.items():
+        yield ref, f"label {name}"
+    for ref in manifests:
+        if ref.kind == "evaluation" and (subject := _labelled_subject(ref, manifests, labelled)):
+            yield ref, f"scores of {subject.short} (label {labelled[subject]})"
+    for run in runs:
+        for ref in run.refs:
+            yield ref, f"a run needs it ({run.who})"
+    records = {ref: DraftRecord.read(folder) for ref, folder in store.drafts().items()}
+    wanted = {name: ref for ref, record in records.items() if record for name in record.inputs}
+    for ref, manifest in manifests.items():
+        if ref.fingerprint in wanted:
+            yield ref, f"the draft {wanted[ref.fingerprint].short} is made from it"
+        elif newer_than and manifest and (made := _made(manifest)) >= newer_than:
+            yield ref, f"made {made.isoformat(sep=' ', timespec='minutes')}"
+
+
+def _labelled_subject(
+    ref: ArtifactRef, manifests: Manifests, labelled: Mapping[ArtifactRef, str]
+) -> ArtifactRef | None:
+    """Return the labelled artifact that an evaluation is of, or that the logits it is of come from."""
+    manifest = manifests.get(ref)
+    inputs = manifest.input_refs if manifest else {}
+    subject = next((inputs[role] for role in SUBJECTS if role in inputs), None)
+    if subject is None or subject in labelled:
+        return subject
+    return _labelled_subject(subject, manifests, labelled) if subject.kind == "logits" else None
+
+
+def _made(manifest: Manifest) -> datetime:
+    """Return when an artifact was made; a date that cannot be read counts as now, so that nothing is lost by it."""
+    try:
+        made = datetime.fromisoformat(manifest.provenance["made"])
+    except (KeyError, TypeError, ValueError):
+        return datetime.now(UTC)
+    return made if made.tzinfo else made.replace(tzinfo=UTC)
+
+
+def read_manifests(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest | None]:
+    """Yield an artifact's manifest, None where it cannot be read, and nothing where it has just been removed."""
+    try:
+        yield store.manifest(ref)
+    except CorruptArtifactError as error:  # must not keep the very tool from removing it
+        log.warning("what %s was made from is unknown: %s", ref.short, error)
+        yield None
+    except NotInStoreError:
+        return
+
+
+def inputs_of(manifest: Manifest | None) -> list[ArtifactRef]:
+    return list(manifest.input_refs.values()) if manifest else []
+
+
+def leaves_first(roots: Iterable[ArtifactRef], edges: Mapping[ArtifactRef, Sequence[ArtifactRef]]) -> list[ArtifactRef]:
+    """Everything reachable from the roots, each node after all the nodes it leads to."""
+    seen: dict[ArtifactRef, None] = {}
+
+    def visit(ref: ArtifactRef) -> None:
+        if ref not in seen:
+            for following in edges.get(ref, ()):
+                visit(following)
+            seen[ref] = None
+
+    for root in roots:
+        visit(root)
+    return list(seen)

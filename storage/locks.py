@@ -1,0 +1,57 @@
+"""Locks between processes, also of several hosts: flock on a file, which the kernel frees when its holder dies.
+
+Every file that is locked lies in a folder directly below the store's root.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from storage.errors import StillNeededError
+from storage.root import explained_locks
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of this name. While another process has it: wait and say what is `busy`, or StillNeededError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if not take(file):
+            if not wait:
+                raise StillNeededError(f"{busy}: wait for it")
+            log.info("%s; waiting for it", busy)
+            _flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def take(file: IO[str]) -> bool:
+    """Take the lock of an open file until it is closed; False where another process has it."""
+    return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_free(file: IO[str]) -> bool:
+    """Whether nobody has the lock of this file, which is open for reading, so that it may be another user's."""
+    return _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_any_locked(paths: Iterable[Path]) -> bool:
+    """Whether some process has one of these locks."""
+    for path in paths:
+        with path.open() as file:
+            if not is_free(file):
+                return True
+    return False
+
+
+def _flock(file: IO[str], operation: int) -> bool:
+    with explained_locks(Path(file.name).parents[1]):
+        try:
+            fcntl.flock(file, operation)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,140 @@
+"""A dataset as far as it is known before any image is decoded: what `plan` says of it and what `ingest` begins with."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.choices import DATASET_FORMS, load
+from configs.data import IngestConfig
+from storage.files import read_json_if_whole, write_json
+from storage.tree import unreadable
+from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
+from tasks.data.counts import MAX_CLASSES, Counts, count, totals, warnings
+from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
+from tasks.data.splits import check_splits, class_names, with_splits
+
+log = logging.getLogger(__name__)
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_LFS_BYTES = range(100, 200)
+"""Sizes of Git LFS pointers."""
+_ENOUGH_POINTERS = 10
+
+
+class Dataset(NamedTuple):
+    """The images with their classes and splits, and all that is to be said of them."""
+
+    candidates: list[Candidate]
+    """Ordered by id."""
+    classes: list[str]
+    """In the order of their labels."""
+    left_out: list[LeftOut]
+    made_splits: list[str]
+    """A sentence for each split that the dataset did not have."""
+    said: list[str]
+    """A sentence for each other decision that was taken for the user."""
+
+    @property
+    def counts(self) -> Counts:
+        return count(self.candidates, self.classes)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what people want to know, as plain JSON values."""
+        counts = self.counts
+        smallest = set(sorted(counts, key=lambda name: counts[name]["train"])[:MAX_CLASSES])
+        return {
+            "splits": totals(counts),
+            "classes": len(self.classes),
+            "counts": {name: counts[name] for name in counts if name in smallest},
+            "left_out": by_reason(self.left_out),
+            "left_out_first": [f"{one.path}: {one.reason}" for one in most_telling(self.left_out)[:10]],
+            "made_splits": self.made_splits,
+            "said": [*self.said, *warnings(counts)],
+        }
+
+
+def open_dataset(config: IngestConfig) -> Dataset:
+    """Return the dataset, checked by everything but its pixels; DatasetError, or SourceError where files cannot be
+    read.
+    """
+    listing: Listing = load(DATASET_FORMS, config.form)(config)
+    said = [*listing.said, *_checked_names(config, listing)]
+    _refuse_lfs_pointers(listing)
+    classes = class_names(listing.candidates)
+    candidates, made_splits = with_splits(sorted(listing.candidates), config)
+    check_splits(candidates, classes)
+    return Dataset(candidates, classes, list(listing.left_out), made_splits, said)
+
+
+def keep_listing(draft: Path, dataset: Dataset, num_shards: int) -> None:
+    """Write into a draft of an image-set what its shards hold, before the first of them.
+
+    Shards that were begun with other classes, splits or files (by another version of this program), or of which a power
+    cut took this record, are made again: their labels could be those of other classes.
+    """
+    path = draft / "notes" / "listing.json"
+    lines = (f"{one.id}\0{one.label}\0{one.split}\0{one.mask.name if one.mask else ''}\n" for one in dataset.candidates)
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+    listing = {"classes": dataset.classes, "shards": num_shards, "candidates": digest.hexdigest()}
+    if read_json_if_whole(path) == listing:
+        return
+    if any(path.parent.iterdir()):
+        log.warning(
+            "this image-set was begun with other classes, splits or files, or the record of them is lost: its shards "
+            "are made again"
+        )
+        shutil.rmtree(path.parent)
+        shutil.rmtree(draft / "shards", ignore_errors=True)
+        path.parent.mkdir()
+    write_json(path, listing)
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a user's file in bytes; SourceError where it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _checked_names(config: IngestConfig, listing: Listing) -> list[str]:
+    """Return what there is to say of pictures whose names nothing could hold; DatasetError for more of them than may be
+    set aside.
+    """
+    odd = [one for one in listing.left_out if one.reason == ODD_NAME and is_picture_by_name(one.path)]
+    if not odd:
+        return []
+    found = f"{len(odd)} pictures have names that are not UTF-8, such as {some([one.path for one in odd])}"
+    if len(odd) > config.max_quarantined_share * (len(listing.candidates) + len(odd)):
+        raise DatasetError(
+            f"{found}, so that more images cannot be used than data.max_quarantined_share = "
+            f"{config.max_quarantined_share:g} allows: {odd[0].detail}"
+        )
+    return [f"{found}, and they are left out: {odd[0].detail}"]
+
+
+def _refuse_lfs_pointers(listing: Listing) -> None:
+    pointers = []
+    for candidate in listing.candidates:
+        if size_of(candidate.path) in _LFS_BYTES and _begins_with(candidate.path, _LFS):
+            pointers.append(candidate.id)
+            if len(pointers) == _ENOUGH_POINTERS:
+                break
+    if pointers:
+        at_least = "at least " if len(pointers) == _ENOUGH_POINTERS else ""
+        raise DatasetError(
+            f"{at_least}{len(pointers)} files are pointers of Git LFS, not pictures, such as {some(pointers)}: run "
+            "'git lfs pull' in the repository they come from, and try again"
+        )
+
+
+def _begins_with(path: Path, begin: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(begin)) == begin
+    except OSError as error:
+        raise unreadable(path, error) from error

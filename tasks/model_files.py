@@ -1,0 +1,40 @@
+"""What settings name as models, looked at without torch: for `plan`, which answers before any network is built."""
+
+from pathlib import Path
+
+from configs.base import StageConfig
+from configs.choices import GENERATOR_FOLDERS, load
+from configs.generation import GeneratorModel
+from configs.models import Backbone
+from storage.sources import visible_files
+from storage.weight_formats import check_regular, check_weights
+
+
+def check_places(config: StageConfig) -> None:
+    """Raise WeightFileError where a weight file, or a file of a generator, must not be opened: a device, a pipe.
+
+    Before anything is digested, as reading from those may never end. What does not exist is left to the digest.
+    """
+    for model in _models(config):
+        if isinstance(model, Backbone):
+            files = [Path(model.file).expanduser()] if model.file else []
+        else:
+            folder = Path(model.folder).expanduser()
+            files = list(visible_files(folder)) if folder.is_dir() else [folder]
+        for path in files:
+            if path.exists():
+                check_regular(path)
+
+
+def check_content(config: StageConfig) -> None:
+    """Raise UserError where a weight file or generator is not whole or not what it should be, by headers alone."""
+    for model in _models(config):
+        if isinstance(model, GeneratorModel):
+            if model.kind in GENERATOR_FOLDERS:
+                load(GENERATOR_FOLDERS, model.kind)(model)
+        elif model.file:
+            check_weights(Path(model.file).expanduser())
+
+
+def _models(config: StageConfig) -> list[Backbone | GeneratorModel]:
+    return [value for _, value in config if isinstance(value, Backbone | GeneratorModel)]

@@ -1,0 +1,136 @@
+"""A network tried out before anything expensive: built as it will be trained, and shown one grey picture.
+
+Whatever would stop a later stage for the network's sake is found here, in seconds: a name, arguments or weights that do
+not go together, an input side it cannot take, a block that a probe wants and the network has not, stochastic depth,
+layer-wise learning rates or a precision it does not know.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from configs.choices import GENERATOR_TRIALS, load
+from configs.experiment import Experiment
+from configs.generation import GeneratorModel
+from configs.models import Backbone
+from configs.stages import ProbeSettings, TrainingSettings
+from tasks.memory import is_out_of_memory, memory_advice
+from tasks.models.encoder import PROBE_INPUTS, Encoder, ModelError, build_encoder
+from tasks.models.preprocessing import normalise
+from tasks.models.task_model import autocast, on_device
+
+_FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)
+
+
+class Wanted(NamedTuple):
+    """What an experiment will ask of one of its networks; the texts are the settings' names, for messages."""
+
+    role: str
+    """teacher or student: the section of the backbone."""
+    backbone: Backbone
+    precisions: Sequence[str]
+    probe_section: str
+    probe: ProbeSettings
+    training_section: str = ""
+    training: TrainingSettings | None = None
+    """None where the network is only ever frozen."""
+
+
+def wanted_of(experiment: Experiment) -> list[Wanted]:
+    """Return what an experiment will ask of its teacher and of its student."""
+    teacher = Wanted("teacher", experiment.teacher, [experiment.precision], "probe", experiment.probe)
+    if experiment.teacher_training == "finetuned":
+        training = experiment.teacher_finetuning
+        precisions = [experiment.precision, training.precision]
+        teacher = teacher._replace(training_section="teacher_finetuning", training=training, precisions=precisions)
+    precisions = [experiment.precision, experiment.training.precision]
+    student = Wanted(
+        "student", experiment.student, precisions, "student_probe", experiment.student_probe,
+        training_section="training", training=experiment.training,
+    )  # fmt: skip
+    return [teacher, student]
+
+
+def try_generator(model: GeneratorModel) -> None:
+    """Compare a generator's parts with each other, where its kind can do so without loading it; or raise ModelError."""
+    if model.kind in GENERATOR_TRIALS:
+        load(GENERATOR_TRIALS, model.kind)(model)
+
+
+def try_encoder(wanted: Wanted, device: torch.device) -> int:
+    """Build a network and try all that will be asked of it; returns its number of parameters, or raises ModelError."""
+    _check_side(wanted)
+    with memory_advice():
+        encoder = build_encoder(wanted.backbone, drop_path=wanted.training.drop_path if wanted.training else 0.0)
+        _check_probe(encoder, wanted)
+        if wanted.training:
+            _check_groups(encoder, wanted.training, f"{wanted.training_section}.layer_decay", wanted.backbone.name)
+        encoder = on_device(encoder.eval(), device)
+        for precision in dict.fromkeys(wanted.precisions):
+            _check_summary(encoder, wanted.backbone, precision, device)
+    return sum(parameter.numel() for parameter in encoder.parameters())
+
+
+def _check_side(wanted: Wanted) -> None:
+    backbone = wanted.backbone
+    given = backbone.arguments.get("img_size", backbone.input_px)
+    if given not in (backbone.input_px, [backbone.input_px] * 2):
+        raise ModelError(
+            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}: the "
+            "network is shown pictures of input_px, so make both the same, or leave img_size out"
+        )
+
+
+def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
+    known = [name for name, blocks in PROBE_INPUTS.items() if set(blocks) <= set(encoder.blocks)]
+    if missing := [name for name in wanted.probe.inputs if name not in known]:
+        raise ModelError(
+            f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
+            f"{known}: set {wanted.probe_section}.inputs to some of these"
+        )
+
+
+def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, name: str) -> None:
+    """Raise ModelError where the network cannot tell which layer its parameters belong to."""
+    try:
+        groups = encoder.parameter_groups(training.learning_rate, training.weight_decay, training.layer_decay)
+    except (*_FORWARD_ERRORS, KeyError) as error:
+        raise ModelError(
+            f"{setting} is {training.layer_decay}, but timm cannot tell the layers of {name} ({type(error).__name__}: "
+            f"{error}): set it to 1"
+        ) from error
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    if left := [name for name, parameter in encoder.named_parameters() if id(parameter) not in grouped]:
+        raise ModelError(f"{setting}: {len(left)} parameters, such as {left[0]}, would not be trained: set it to 1")
+
+
+@torch.inference_mode()
+def _check_summary(encoder: Encoder, backbone: Backbone, precision: str, device: torch.device) -> None:
+    """Raise ModelError where a grey picture does not become finite blocks of the promised shape."""
+    pixels_1SS3 = np.full((1, backbone.input_px, backbone.input_px, 3), 128, np.uint8)
+    images_1CHW = normalise(pixels_1SS3, encoder.preprocessing, device)
+    try:
+        with autocast(device, precision):
+            summary_1RD = encoder.summarise(images_1CHW)
+    except _FORWARD_ERRORS as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"{backbone.name} cannot see an image of {backbone.input_px} px in {precision} on {device.type} "
+            f"({type(error).__name__}: {error}): set its input_px and arguments to what it was made for, or pass "
+            "img_size in its arguments where the model takes it"
+        ) from error
+    promised = (1, len(encoder.blocks), encoder.width)
+    if tuple(summary_1RD.shape) != promised:
+        raise ModelError(
+            f"{backbone.name} summarises an image as {tuple(summary_1RD.shape)} numbers, where {promised} are needed: "
+            f"one vector for each of {list(encoder.blocks)}. Leave out the arguments that change its pooling or its "
+            f"head ({backbone.arguments})"
+        )
+    if not summary_1RD.isfinite().all():
+        raise ModelError(
+            f"what {backbone.name} says of a grey image is not finite in {precision}: its weights are broken, or set "
+            "precision to fp32"
+        )

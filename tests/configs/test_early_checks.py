@@ -1,0 +1,102 @@
+"""Settings that could only fail hours later, or do nothing in silence, are refused when they are read."""
+
+from typing import Any
+
+import pytest
+
+from configs.errors import SettingsError
+from configs.experiment import Experiment
+from configs.generation import SelectSettings
+from configs.loading import validated
+from configs.models import Backbone
+from configs.stages import DistillSettings, TrainingSettings, check_synthetic_images_teach
+
+BLENDS = {"synthetic_images": "blends", "generator": {"folder": "mixer"}}
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        validated(values, "birds.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["training", "teacher_finetuning"])
+@pytest.mark.parametrize("sizes", [{"batch_size": 1}, {"batch_size": 8, "accumulate": 8}])
+def test_statistics_of_batchnorm_need_two_images_in_each_part(section: str, sizes: dict[str, int]):
+    message = refusal({section: sizes | {"batchnorm": "train"}})
+    assert f"{section}: batch_size {sizes['batch_size']} and accumulate" in message
+    assert (
+        "leave one image in each part of a batch, and batchnorm 'train' needs the statistics of at least two" in message
+    )
+    assert validated({section: sizes}, "x")
+    assert validated({section: {"batch_size": 8, "accumulate": 4, "batchnorm": "train"}}, "x")
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_one_image_cannot_be_mixed_with_another(kind: str):
+    assert f"and {kind} would mix it with itself" in refusal({"teacher_finetuning": {"batch_size": 1, kind: 0.2}})
+    assert TrainingSettings(batch_size=2, mixup=0.2).mixup == 0.2
+
+
+def test_a_batch_smaller_than_its_parts_is_refused():
+    assert "batch_size 4 cannot be cut into 8 equal parts" in refusal({"training": {"batch_size": 4, "accumulate": 8}})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+@pytest.mark.parametrize("section", ["views", "probe", "student_probe", "blends", "teacher", "student"])
+def test_a_seed_that_no_generator_of_numbers_takes_is_refused(section: str, seed: int):
+    assert f"{section}.seed: expected a whole number from 0 to 9223372036854775807" in refusal(
+        {section: {"seed": seed}}
+    )
+    assert validated({section: {"seed": 2**63 - 1}}, "x")
+
+
+@pytest.mark.parametrize("rate", [0, -0.1])
+def test_a_probe_that_would_learn_nothing_or_backwards_is_refused(rate: float):
+    assert "probe.learning_rates, entry 2: expected a number above 0" in refusal(
+        {"probe": {"learning_rates": [1, rate]}}
+    )
+
+
+def test_a_mean_in_levels_of_0_to_255_and_a_deviation_of_nothing_are_refused():
+    assert "teacher.mean, entry 1: expected a number from 0 to 1, found 123.7" in refusal(
+        {"teacher": {"mean": [123.7, 0.5, 0.5]}}
+    )
+    assert "student.std, entry 3: expected a number above 0 and at most 1, found 0" in refusal(
+        {"student": {"std": [0.5, 0.5, 0]}}
+    )
+    assert Backbone(mean=(0, 0, 0), std=(1, 1, 1)).std == (1, 1, 1)
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e20])
+def test_a_temperature_that_makes_numbers_overflow_is_refused(temperature: float):
+    assert "distill.temperature: expected a number from 0.001 to 10000" in refusal(
+        {"distill": {"temperature": temperature}}
+    )
+
+
+def test_blends_that_no_batch_would_hold_are_refused_before_they_are_painted():
+    # 32 * 0.01 is 0.32 images, rounded to none; 32 * 0.02 is 0.64, one.
+    assert "distill.synthetic_ratio 0.01 gives no synthetic image to a batch of training.batch_size 32" in refusal(
+        BLENDS | {"distill": {"synthetic_ratio": 0.01}}
+    )
+    assert "synthetic_ratio 0 gives no synthetic image" in refusal(BLENDS | {"distill": {"synthetic_ratio": 0}})
+    assert validated(BLENDS | {"distill": {"synthetic_ratio": 0.02}}, "x").distill.num_synthetic(32) == 1
+    assert validated({"distill": {"synthetic_ratio": 0}}, "x")
+
+
+def test_blends_that_nobody_would_teach_are_refused_before_they_are_painted():
+    assert "distill.alpha is 0, so that labels alone teach" in refusal(BLENDS | {"distill": {"alpha": 0}})
+    assert validated({"distill": {"alpha": 0}}, "x")
+    with pytest.raises(SettingsError, match="synthetic images have none"):
+        check_synthetic_images_teach(DistillSettings(alpha=0), TrainingSettings())
+
+
+def test_likeness_is_known_of_blends_alone():
+    SelectSettings(drop=("uncertain",)).check_is_known("image-set@1234")
+    with pytest.raises(SettingsError, match=r"select\.drop names parent-copy, but image-set@1234 was not made by"):
+        SelectSettings(drop=("parent-copy", "uncertain")).check_is_known("image-set@1234")
+
+
+def test_the_shipped_defaults_pass():
+    assert Experiment() == validated({}, "x")

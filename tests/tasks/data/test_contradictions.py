@@ -1,0 +1,56 @@
+"""Byte-identical images that carry several labels."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.data.candidates import Candidate
+from tasks.data.contradictions import contradictions, counts_of, identical
+from tests.storage.artifacts import opened_files
+
+
+def written(folder: Path, **files: tuple[bytes, str, str]) -> list[Candidate]:
+    """Write files of (content, label, split) and return them as candidates."""
+    for name, (content, _, _) in files.items():
+        (folder / name).write_bytes(content)
+    return [Candidate(name, folder / name, label, split) for name, (_, label, split) in files.items()]
+
+
+def test_only_identical_files_of_several_classes_contradict_each_other(tmp_path: Path) -> None:
+    end = bytes(5000)
+    candidates = written(
+        tmp_path,
+        a=(b"1" + end, "cat", "train"),
+        b=(b"1" + end, "dog", "test"),
+        same_class=(b"2" + end, "cat", "train"),
+        same_class_too=(b"2" + end, "cat", "test"),
+        same_end_only=(b"3" + end, "dog", "train"),
+        same_size_only=(bytes(5000) + b"1", "cow", "train"),
+    )
+    assert [[one.id for one in group] for group in contradictions(candidates)] == [["a", "b"]]
+
+
+def test_files_whose_sizes_differ_are_not_opened(tmp_path: Path) -> None:
+    candidates = written(tmp_path, a=(b"1", "cat", ""), b=(b"22", "dog", ""), c=(b"333", "cow", ""))
+    with opened_files() as opened:
+        assert contradictions(candidates) == []
+    assert not [path for path in opened if path.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("others", "counted"),
+    [
+        ([("cat", "train")], (0, 0, 1)),
+        ([("cat", "test")], (1, 0, 0)),
+        ([("dog", "train")], (0, 1, 0)),
+        ([("dog", "test")], (1, 1, 0)),
+        ([("dog", "test"), ("cat", "train")], (1, 1, 0)),
+        ([], (0, 0, 0)),
+    ],
+)
+def test_a_group_is_counted_for_each_thing_that_is_wrong_with_it(
+    tmp_path: Path, others: list[tuple[str, str]], counted: tuple[int, int, int]
+) -> None:
+    everyone = [("cat", "train"), *others]
+    kept = [Candidate(str(number), tmp_path, *one) for number, one in enumerate(everyone)]
+    assert tuple(counts_of(identical(kept, {one.id: "abc" for one in kept})).values()) == counted

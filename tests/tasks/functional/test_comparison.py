@@ -1,0 +1,36 @@
+"""Standard errors and paired differences, against numbers worked out by hand."""
+
+import math
+
+import pytest
+
+from tasks.functional.comparison import paired_difference, standard_error
+
+
+def test_the_standard_error_of_a_share_is_that_of_a_binomial() -> None:
+    # 3 of 4 are right: sqrt(0.75 * 0.25 / 4).
+    assert standard_error([1, 1, 0, 1]) == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
+    assert standard_error([1.0] * 9) == 0
+
+
+def test_a_paired_difference_counts_only_the_images_on_which_two_models_differ() -> None:
+    # Differences 0, -1, 0, 0: mean -1/4, variance 1/4 - 1/16 = 3/16.
+    found = paired_difference([[1, 0, 0, 1]], [1, 1, 0, 1])
+    assert found.mean == -0.25
+    assert found.standard_error == pytest.approx(math.sqrt(3 / 16 / 4))
+    assert not found.is_clear
+
+
+def test_models_of_several_seeds_are_averaged_on_each_image() -> None:
+    # Means over seeds 1/2, 0, 1, 1; differences to the reference -1/2, 0, 0, 1; mean 1/8, squares 1/4 and 1.
+    found = paired_difference([[1, 0, 1, 1], [0, 0, 1, 1]], [1, 0, 1, 0])
+    assert found.mean == 0.125
+    assert found.standard_error == pytest.approx(math.sqrt((1.25 / 4 - 1 / 64) / 4))
+
+
+def test_a_difference_is_clear_beyond_two_standard_errors() -> None:
+    reference = [1] * 100
+    # w wrong ones more: mean -w/100, error sqrt(w/100 (1 - w/100) / 100); 3: 0.030 < 0.0341; 4: 0.040 > 0.0392.
+    three, four = ([0] * wrong + [1] * (100 - wrong) for wrong in (3, 4))
+    assert not paired_difference([three], reference).is_clear
+    assert paired_difference([four], reference).is_clear

@@ -1,0 +1,69 @@
+"""The early trial of a network: what would stop a later stage for the network's sake is found before any work."""
+
+import pytest
+import timm
+import torch
+
+from configs.experiment import Experiment
+from configs.models import Backbone
+from configs.stages import ProbeSettings, TrainingSettings
+from tasks.models.encoder import ModelError
+from tasks.models.trial import Wanted, try_encoder, wanted_of
+
+VIT = Backbone(name="test_vit", weights="random", input_px=32)
+RESNET = Backbone(name="test_resnet", weights="random", input_px=32)
+
+
+def tried(backbone: Backbone, **asked: object) -> int:
+    wanted = Wanted("student", backbone, ["fp32"], "student_probe", ProbeSettings(), "training", TrainingSettings())
+    return try_encoder(wanted._replace(**asked), torch.device("cpu"))
+
+
+def test_what_goes_together_passes_with_the_number_of_parameters() -> None:
+    training = TrainingSettings(drop_path=0.1, layer_decay=0.7, precision="bf16")
+    asked = {"training": training, "precisions": ["fp32", "bf16"], "probe": ProbeSettings(inputs=("last4+mean",))}
+    alone = timm.create_model("test_vit", num_classes=0, img_size=32)
+    assert tried(VIT, **asked) == sum(parameter.numel() for parameter in alone.parameters())
+
+
+def test_an_input_side_the_network_cannot_take_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"cannot see an image of 224 px in fp32 on cpu"):
+        tried(Backbone(name="crossvit_tiny_240", weights="random", input_px=224))
+
+
+def test_a_probe_input_the_network_has_not_is_named_with_those_it_has() -> None:
+    with pytest.raises(
+        ModelError, match=r"student_probe\.inputs asks for \['last4'\], but test_resnet .* only \['last'\]"
+    ):
+        tried(RESNET, probe=ProbeSettings(inputs=("last", "last4")))
+
+
+def test_stochastic_depth_where_a_network_has_none_is_named_by_its_setting() -> None:
+    vgg = Backbone(name="vgg11", weights="random", input_px=32)
+    with pytest.raises(ModelError, match=r"cannot build vgg11 with drop_path of its training \(0\.1\): TypeError"):
+        tried(vgg, training=TrainingSettings(drop_path=0.1))
+
+
+def test_a_pooling_that_gives_no_vector_is_an_error() -> None:
+    unpooled = RESNET.model_copy(update={"arguments": {"global_pool": ""}})
+    with pytest.raises(ModelError, match=r"summarises an image as \(1, 1, \d+, 1, 1\) numbers, where \(1, 1, \d+\)"):
+        tried(unpooled)
+
+
+def test_an_image_size_that_contradicts_the_side_shown_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"student\.arguments has img_size 64, but student\.input_px is 32"):
+        tried(VIT.model_copy(update={"arguments": {"img_size": 64}}))
+
+
+def test_a_depth_that_has_no_four_layers_to_give_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"cannot see an image of 32 px .* set its input_px and arguments"):
+        tried(VIT.model_copy(update={"arguments": {"depth": 2}}))
+
+
+def test_a_teacher_is_asked_for_training_only_where_it_is_finetuned() -> None:
+    training = TrainingSettings(layer_decay=0.5, precision="bf16")
+    probed = Experiment(teacher=VIT, student=RESNET, teacher_finetuning=training)
+    finetuned = Experiment(teacher=VIT, student=RESNET, teacher_finetuning=training, teacher_training="finetuned")
+    assert [wanted.training for wanted in wanted_of(probed)] == [None, probed.training]
+    assert wanted_of(finetuned)[0].training == training
+    assert list(wanted_of(finetuned)[0].precisions) == ["fp32", "bf16"]
