@@ -395,7 +395,7 @@ def test_death_after_the_last_shard_costs_no_decoding(
     with pytest.raises(KeyboardInterrupt):
         run(INGEST, IngestConfig(path=str(folder)))
     monkeypatch.undo()
-    monkeypatch.setattr("tasks.ingest.decode_rgb", die)
+    monkeypatch.setattr("tasks.ingest._read", die)
     images = open_set(store, run(INGEST, IngestConfig(path=str(folder))))
     assert len(images) == 18
 
