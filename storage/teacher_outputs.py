@@ -93,8 +93,8 @@ class TeacherOutputsWriter:
         self._synced.add(self._folder / "zarr.json", *(self._folder / name / "zarr.json" for name in ARRAYS))
 
     def _array(self, group: zarr.Group, name: str, row_shape: Sequence[int], dtype: str, fill: float) -> Any:
-        if name in group:
-            return group[name]
+        if name in group:  # what is not written where all is fill value would be missing for ever
+            return cast(Any, group[name]).with_config({"write_empty_chunks": True})
         return group.create_array(
             name,
             shape=(self.num_rows, self.num_views, *row_shape),

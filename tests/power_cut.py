@@ -11,7 +11,6 @@ every file of every artifact must have the bytes it has in a store that nobody d
 """
 
 import argparse
-import collections
 import fcntl
 import hashlib
 import itertools
@@ -46,7 +45,7 @@ from tasks.stage import Stage, execute
 from tasks.stages import DISTILL, EMBED, EVALUATE, EXTRACT, GENERATE, INGEST, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, VIEWS
 from tests.fakes import write_shapes
-from tests.storage.unsynced_disk import Fate, Recorder, come_back, fates
+from tests.storage.unsynced_disk import LOSES_ALL, LOSES_BYTES, Fate, Recorder, by_chance, come_back
 from tests.tiny_mixer import write_tiny_mixer
 
 WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -132,17 +131,17 @@ class Pipeline:
         self._made: dict[str, ArtifactRef] = {}
 
     def steps(self, store: ArtifactStore) -> dict[str, Callable[[], Any]]:
-        def make(name: str, stage: Stage[Any], config: StageConfig, *inputs: str, **roles: str) -> Callable[[], None]:
+        def make(name: str, stage: Stage[Any], config: StageConfig, *inputs: str) -> Callable[[], None]:
             def step() -> None:
-                refs = {
-                    role: self._made[source] for role, source in {**{name: name for name in inputs}, **roles}.items()
-                }
+                refs = {role: self._made[role] for role in inputs}
                 self._made[name] = execute(stage, config, refs, store=store, runtime=RUN)
 
             return step
 
         training = TrainingSettings(epochs=3, batch_size=16)
+        distilling = DistillConfig(backbone=STUDENT, views=VIEWS, training=training)
         blends = BlendSettings(per_image=1, side_px=16, num_steps=1, encoding="png")
+        blending = GenerateConfig(model=self._model, blends=blends)
         return {
             "ingest": make("images", INGEST, IngestConfig(path=str(self._images))),
             "label images": lambda: store.label("images", self._made["images"]),
@@ -150,11 +149,8 @@ class Pipeline:
             "probe": make("probe", PROBE, ProbeConfig(probe=PROBE_SETTINGS), "images", "features"),
             "precompute": make("logits", PRECOMPUTE, PrecomputeConfig(), "features", "probe"),
             "embed": make("embeddings", EMBED, EmbedConfig(model=self._model), "images"),
-            "generate": make("blends", GENERATE, GenerateConfig(model=self._model, blends=blends), "images", "embeddings"),
-            "distill": make(
-                "model", DISTILL, DistillConfig(backbone=STUDENT, views=VIEWS, training=training), "images", "probe",
-                "logits",
-            ),
+            "generate": make("blends", GENERATE, blending, "images", "embeddings"),
+            "distill": make("model", DISTILL, distilling, "images", "probe", "logits"),
             "evaluate": make("evaluation", EVALUATE, EvaluateConfig(), "images", "model"),
             "label model": lambda: store.label("model", self._made["model"]),
         }  # fmt: skip
@@ -203,11 +199,8 @@ def _do_here(disk: Disk, pipeline: Pipeline, step: str, cut_at: int | None, writ
             os.write(writing, b".")
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if (
-            event in WRITES
-            and str(arguments[0]).startswith(str(disk.root))
-            and (event != "open" or arguments[1] != "r")
-        ):
+        is_in_store = event in WRITES and str(arguments[0]).startswith(str(disk.root))
+        if is_in_store and (event != "open" or arguments[1] != "r"):
             operation()
 
     disk.power_on(operation)
@@ -253,22 +246,20 @@ def faults_after_cut(root: Path, promised: Promised) -> list[str]:
 def cut_all(disk: Disk, pipeline: Pipeline, before: Path, *, cuts: int, seed: int) -> dict[str, Any]:
     """Do an undisturbed run, then as many cuts as asked; return what was cut and whatever went wrong."""
     rng = random.Random(seed)
-    undisturbed = {
-        step: _undisturbed(disk, pipeline, step, before) for step in pipeline.steps(ArtifactStore(disk.root))
-    }
+    steps = list(pipeline.steps(ArtifactStore(disk.root)))
+    undisturbed = {step: _undisturbed(disk, pipeline, step, before) for step in steps}
     faults: list[str] = []
-    hit: collections.Counter[str] = collections.Counter()
-    steps, chosen = itertools.cycle(undisturbed), fates(rng)
-    while sum(hit.values()) < cuts:
-        step, fate, sync_seconds = next(steps), next(chosen), rng.choice([0.0, 5.0])
+    for number, step in zip(range(cuts), itertools.cycle(steps), strict=False):
         known = undisturbed[step]
+        where, sync_seconds = rng.randrange(known.operations), rng.choice([0.0, 5.0])
+        fate = by_chance(rng)
+        if number // len(steps) % 3 == 0:  # all that the step promises is to be on the disk by now
+            where, sync_seconds, fate = known.operations, 5.0, LOSES_ALL
+        elif number // len(steps) % 3 == 1:
+            sync_seconds, fate = 5.0, LOSES_BYTES
         shutil.rmtree(disk.root)
         shutil.copytree(before / step, disk.root)
-        where = rng.choice(
-            [rng.randrange(known.operations), rng.randrange(known.operations // 2, known.operations + 1)]
-        )
         done = do(disk, pipeline, step, cut_at=where, sync_seconds=sync_seconds)
-        hit[step] += 1
         disk.come_back(fate)
         found = faults_after_cut(disk.root, known.after if done.has_returned else known.before)
         if do(disk, pipeline, step).has_failed:
@@ -278,7 +269,7 @@ def cut_all(disk: Disk, pipeline: Pipeline, before: Path, *, cuts: int, seed: in
                   if made.get(name) != known.contents.get(name)]  # fmt: skip
         faults += [f"{step}, operation {where} of {known.operations}: {fault}" for fault in found]
     operations = {step: known.operations for step, known in undisturbed.items()}
-    return {"cuts": sum(hit.values()), "hit": dict(hit), "operations": operations, "faults": faults}
+    return {"cuts": cuts, "operations": operations, "faults": faults}
 
 
 class Undisturbed(NamedTuple):

@@ -1,12 +1,9 @@
 """A file has all of its bytes or does not exist: after an error, on a full disk, at any moment of death."""
 
 import errno
-import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,14 +74,6 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing_half_written(t
         WRITERS[format_name](tiny_disk / "file")
     assert caught.value.errno == errno.ENOSPC
     assert all_files(tiny_disk) == []
-
-
-def test_a_write_killed_at_any_moment_leaves_the_old_content_or_the_new(tmp_path: Path):
-    found = _killed_at_every_step("write_json", tmp_path)
-    assert set(found[:-1]) <= {"old", "new"}
-    assert found[0] == "old"
-    assert found[-1] == "new"
-    assert len(found) >= 3
 
 
 def test_what_a_killed_writer_left_half_written_can_be_removed(tmp_path: Path):
@@ -160,12 +149,3 @@ def _synced(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> list
         patch.setattr(os, "replace", noting_replace)
         action()
     return done
-
-
-def _killed_at_every_step(action: str, folder: Path) -> list[str]:
-    program = Path(__file__).with_name("killed_at_every_step.py")
-    done = subprocess.run(
-        [sys.executable, str(program), action, str(folder)], check=True, capture_output=True, text=True, timeout=100
-    )
-    found: list[str] = json.loads(done.stdout)
-    return found

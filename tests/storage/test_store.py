@@ -249,17 +249,6 @@ def test_a_commit_leaves_no_draft_and_no_working_files(store: ArtifactStore):
     assert not draft.exists()
 
 
-def test_a_commit_killed_at_any_moment_leaves_a_whole_artifact_or_none_and_can_be_done_again(tmp_path: Path):
-    program = Path(__file__).with_name("killed_at_every_step.py")
-    done = subprocess.run(
-        [sys.executable, str(program), "commit", str(tmp_path)], check=True, capture_output=True, text=True, timeout=100
-    )
-    found = json.loads(done.stdout)
-    assert len(found) >= 10, "the steps of a commit are its opens, renames and removals"
-    assert set(found) == {f"{first}; after another try whole, 3 files" for first in ("absent", "whole, 3 files")}
-    assert found[-1].startswith("whole")
-
-
 # --- reading what was committed
 # ------------------------------------------------------------------------------------------
 

@@ -161,8 +161,11 @@ for chunk in EVERY_CHUNK:
     np.testing.assert_array_equal(TeacherOutputs(empty).view(1), logits_of(1))
 
 
-def test_a_chunk_whose_values_are_all_the_fill_value_still_counts_as_written(empty: Path):
+@pytest.mark.parametrize("is_continued", [False, True], ids=["in a new draft", "in one that is continued"])
+def test_a_chunk_whose_values_are_all_the_fill_value_still_counts_as_written(empty: Path, is_continued: bool):
     writer = open_writer(empty)
+    if is_continued:
+        writer = open_writer(empty)
     for chunk in EVERY_CHUNK:
         size = chunk.stop - chunk.start
         nothing = (
@@ -171,7 +174,7 @@ def test_a_chunk_whose_values_are_all_the_fill_value_still_counts_as_written(emp
             np.zeros((size, 64), np.uint8),
         )
         writer.write(chunk, *nothing)
-    assert open_writer(empty).missing() == []
+    assert open_writer(empty).missing() == open_writer(empty).remove_damaged() == []
     outputs = TeacherOutputs(empty)
     assert not outputs.view(0).any()
     assert not outputs.thumbnails(0, NUM_ROWS, 1).any()
@@ -186,6 +189,52 @@ def test_outputs_that_are_not_finite_are_refused_and_nothing_is_written(empty: P
     with pytest.raises(ValueError, match="rows 64 to 128, view 0 are not finite"):
         writer.write(EVERY_CHUNK[2], outputs, np.zeros((64, 9), np.float32), np.zeros((64, 64), np.uint8))
     assert writer.missing() == EVERY_CHUNK
+
+
+TEARS = {
+    "empty": lambda data: b"",
+    "zeros": lambda data: bytes(len(data)),
+    "half": lambda data: data[: len(data) // 2],
+    "half, then zeros": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
+}
+"""What a power cut leaves of a file whose bytes were not on the disk."""
+
+
+def tear(path: Path, how: str) -> None:
+    path.write_bytes(TEARS[how](path.read_bytes()))
+
+
+@pytest.mark.parametrize("how", [*TEARS, "gone"])
+@pytest.mark.parametrize("array", ["outputs", "views", "thumbnails"])
+def test_a_chunk_that_a_power_cut_tore_is_made_again_and_no_other(logits: Path, array: str, how: str):
+    chunk = logits / "outputs.zarr" / array / "c" / "1" / "1" / "0"
+    chunk.unlink() if how == "gone" else tear(chunk, how)
+    writer = open_writer(logits)
+    writer.remove_damaged()
+    assert writer.missing() == [Chunk(1, 1, 64, 128)]
+    write(writer, writer.missing()[0])
+    assert writer.remove_damaged() == []
+    np.testing.assert_array_equal(TeacherOutputs(logits).view(1), logits_of(1))
+
+
+@pytest.mark.parametrize("how", [*TEARS, "gone"])
+@pytest.mark.parametrize("name", ["zarr.json", "outputs/zarr.json", "views/zarr.json", "thumbnails/zarr.json"])
+def test_a_layout_that_a_power_cut_tore_is_made_again_and_the_chunks_stay(logits: Path, name: str, how: str):
+    path = logits / "outputs.zarr" / name
+    whole = path.read_bytes()
+    path.unlink() if how == "gone" else tear(path, how)
+    writer = open_writer(logits)
+    assert path.read_bytes() == whole
+    assert writer.remove_damaged() == writer.missing() == []
+    assert TeacherOutputs(logits).attributes == ATTRIBUTES
+
+
+@pytest.mark.parametrize("how", TEARS)
+def test_ids_that_a_power_cut_tore_are_written_again(logits: Path, how: str):
+    whole = (logits / "rows.parquet").read_bytes()
+    tear(logits / "rows.parquet", how)
+    open_writer(logits)
+    assert (logits / "rows.parquet").read_bytes() == whole
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -6,13 +6,12 @@ safe and, as a file system is free to put things on the disk earlier than asked,
 have its new file, its old one or none, and a file's bytes may be there, or not at all, or be zeros, or half there.
 """
 
-import itertools
 import json
 import os
 import random
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,8 +66,13 @@ class Fate(NamedTuple):
     """What is left of a file."""
 
 
-def fates(rng: random.Random) -> Iterator[Fate]:
-    """Yield in turn: nothing is kept; names are, bytes are not, as on ext4; each thing by chance."""
+LOSES_ALL = Fate(lambda: False, lambda data: b"")
+LOSES_BYTES = Fate(lambda: True, lambda data: b"")
+"""As ext4 does, which may put names on the disk long before bytes."""
+
+
+def by_chance(rng: random.Random) -> Fate:
+    """Let chance decide for each thing."""
     tears: list[Callable[[bytes], bytes]] = [
         lambda data: b"",
         lambda data: bytes(len(data)),
@@ -76,15 +80,11 @@ def fates(rng: random.Random) -> Iterator[Fate]:
         lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
         lambda data: data,
     ]
-    return itertools.cycle([
-        Fate(lambda: False, lambda data: b""),
-        Fate(lambda: True, lambda data: b""),
-        Fate(lambda: rng.random() < 0.5, lambda data: rng.choice(tears)(data)),
-    ])  # fmt: skip
+    return Fate(lambda: rng.random() < 0.5, lambda data: rng.choice(tears)(data))
 
 
 def come_back(root: Path, shadow: Path, fate: Fate) -> None:
-    """Turn the folder, whose recorded writer is dead, into one that a disk may hold after a power cut at that moment."""
+    """Turn the folder, whose recorded writer is dead, into what a disk may hold if the power was cut at that moment."""
     rebuilt = shadow / "rebuilt"
     _Rebuilding(root, shadow, fate).write(rebuilt)
     shutil.rmtree(root, ignore_errors=True)
