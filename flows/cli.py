@@ -10,7 +10,8 @@ from rich.table import Table
 
 from configs.loading import SettingsError, load_experiment
 from flows.dataset_words import dataset_words
-from flows.ending import EndsInWords, stopped_by_signals
+from flows.ending import EndsInWords
+from flows.interruption import stopped_by_signals
 from flows.miniature_commands import commands as miniature_commands
 from flows.planning import Step, make_plan
 from flows.printing import AsJson, LogOnStderr, errors, output, print_any_character, print_json, print_table, size_of

@@ -38,7 +38,9 @@ def made_password() -> str:
                 os.link(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-    return known_password()
+    if not (password := known_password()):
+        raise ServerError(f"{path}, where the server's password should be, is a link to nothing: remove it")
+    return password
 
 
 def known_password() -> str:

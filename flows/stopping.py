@@ -66,8 +66,9 @@ async def _stop_all(task: asyncio.Future[None], exit_code: int) -> None:
     asyncio.get_running_loop().call_later(RUN_SECONDS + OWN_SECONDS, os._exit, exit_code)
     await _end(runs)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("while it was stopped: %s", error)
     await _end(late := runs_of_this_process())
     await _mark_crashed({*runs.values(), *late.values()})
 

@@ -97,9 +97,50 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
     assert (process.returncode, said) == (130, AGAIN)
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8])
+def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore, seconds: float) -> None:
+    code = "print('ready', flush=True)\nfrom flows.entry import main\nmain()"
+    command = [sys.executable, "-c", code, "plan", "small-cpu", "--set", "data.path=/dev/null/nothing"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert "Traceback" not in said
+    assert (process.returncode, said) == (143, AGAIN) or "/dev/null/nothing" in said  # it was faster
+
+
+SWALLOWS = """
+import time
+from flows.interruption import arrived, stopped_by_signals
+with stopped_by_signals():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        arrived()
+        time.sleep(2.5)
+        print("in the end", flush=True)
+"""
+
+
+def test_an_interruption_that_a_library_swallows_comes_again() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SWALLOWS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "in the end\n"
+    assert process.returncode == 0
+
+
 SLOW_TO_END = """
 import sys, time
-from flows.ending import stopped_by_signals
+from flows.interruption import stopped_by_signals
 with stopped_by_signals():
     try:
         print("ready", flush=True)

@@ -93,9 +93,8 @@ def test_an_edited_image_makes_the_image_set_stale_and_all_that_was_made_from_it
 ) -> None:
     settings = copied.data.model_copy(update={"val_share": 0.2})  # an image-set of its own, from this folder
     here = copied.model_copy(update={"data": settings})
-    quietly(here, finished)(make_plan(here, finished).steps[0])
-    for step in make_plan(here, finished).steps[1:2]:
-        quietly(here, finished)(step)
+    for number in (0, 1):  # ingest, then the features
+        quietly(here, finished)(make_plan(here, finished).steps[number])
     Image.new("RGB", (40, 40)).save(tmp_path / "elsewhere" / "train" / "disc" / "000.png")
     plan = said(here, finished)
     assert plan["ingest"] == ("stale", "the content of path changed")
