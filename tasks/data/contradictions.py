@@ -21,6 +21,7 @@ from tasks.data.splits import check_splits
 log = logging.getLogger(__name__)
 
 _END_BYTES = 4096
+_SHOWN_GROUPS = 3
 
 Key = TypeVar("Key")
 Group = list[Candidate]
@@ -33,12 +34,13 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
         return dataset
     what = (
         f"{sum(map(len, groups))} images in {len(groups)} groups of identical files carry contradicting labels, such "
-        f"as {_shown(groups[0])}"
+        f"as {'; '.join(map(_shown, groups[:_SHOWN_GROUPS]))}"
     )
     if how == "refuse":
         raise DatasetError(
             f"{what}. Correct or remove them, or drop all of them with --set data.contradictions=drop, or keep each "
-            "with its label with --set data.contradictions=keep"
+            "with its label with --set data.contradictions=keep, and find all of them in duplicates.parquet of the "
+            "image-set"
         )
     if how == "keep":
         return dataset._replace(said=[*dataset.said, f"{what}; they are kept (data.contradictions)"])
