@@ -13,7 +13,7 @@ from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import DRAFT, ArtifactStore
 from tests.storage.artifacts import recipe_of, tear
 
-MODEL = Contents(made=("best.bin", "parts/*.json"), optional=("*.png",), working=("checkpoint.bin", "notes/*"))
+MODEL = Contents(made=("best.bin", "parts/*.json"), optional=("*.html",), working=("checkpoint.bin", "notes/*"))
 REF = ArtifactRef("model", "f" * 64)
 
 
@@ -21,7 +21,7 @@ REF = ArtifactRef("model", "f" * 64)
 def draft(store: ArtifactStore) -> Path:
     """The draft of a model, as its stage leaves it, with what serves only the making."""
     draft = store.draft(REF, recipe_of("model", {}))
-    for name in ("best.bin", "parts/0.json", "history.png", "checkpoint.bin", "notes/0.json"):
+    for name in ("best.bin", "parts/0.json", "page.html", "checkpoint.bin", "notes/0.json"):
         (draft / name).parent.mkdir(exist_ok=True)
         (draft / name).write_text("{}")
     return draft
@@ -39,8 +39,8 @@ def test_declared_files_are_committed_and_what_served_the_making_goes_without_a_
     store: ArtifactStore, draft: Path, caplog: pytest.LogCaptureFixture
 ):
     commit(store)
-    assert names(store.path(REF)) == ["best.bin", "history.png", MANIFEST, "parts/0.json"]
-    assert store.manifest(REF).files.keys() == {"best.bin", "history.png", "parts/0.json"}
+    assert names(store.path(REF)) == ["best.bin", MANIFEST, "page.html", "parts/0.json"]
+    assert store.manifest(REF).files.keys() == {"best.bin", "page.html", "parts/0.json"}
     assert not (store.path(REF) / "notes").exists()
     assert caplog.text == ""
 
@@ -52,7 +52,7 @@ def test_other_files_such_as_a_killed_librarys_temporaries_are_removed_and_named
     (draft / "parts" / "stranger.txt").touch()
     with caplog.at_level(logging.WARNING):
         commit(store)
-    assert names(store.path(REF)) == ["best.bin", "history.png", MANIFEST, "parts/0.json"]
+    assert names(store.path(REF)) == ["best.bin", MANIFEST, "page.html", "parts/0.json"]
     assert "2 files in the draft are none of the artifact's and are removed: .tmpnKBDYY, parts/str" in caplog.text
 
 
@@ -91,7 +91,7 @@ def test_a_draft_with_a_manifest_that_fits_is_published_as_it_is(store: Artifact
     write_json(killed / DRAFT, {})
     assert store.finish_commit(REF, MODEL)
     assert read_json(store.path(REF) / MANIFEST) == made
-    assert names(store.path(REF)) == ["best.bin", "history.png", MANIFEST, "parts/0.json"]
+    assert names(store.path(REF)) == ["best.bin", MANIFEST, "page.html", "parts/0.json"]
 
 
 @pytest.mark.parametrize("name", ["best.bin", MANIFEST])
@@ -106,7 +106,7 @@ def test_a_draft_with_a_manifest_that_does_not_fit_is_a_draft_like_any_other(
     assert store.draft(REF, recipe_of("model", {})) == killed
     (killed / "best.bin").write_text("{}")
     commit(store)
-    assert names(store.path(REF)) == ["best.bin", "history.png", MANIFEST, "parts/0.json"]
+    assert names(store.path(REF)) == ["best.bin", MANIFEST, "page.html", "parts/0.json"]
 
 
 def test_there_is_nothing_to_finish_without_a_draft(store: ArtifactStore):
