@@ -21,6 +21,7 @@ from storage.store import ArtifactStore
 from storage.tables import read_table
 from storage.upkeep import discard
 from tasks.data.candidates import DatasetError
+from tasks.data.decode_memory import DecodeMemory
 from tasks.data.folder import list_images
 from tasks.ingest import _read
 from tasks.stages import INGEST
@@ -225,7 +226,7 @@ def test_a_class_that_a_split_lost_to_broken_files_is_told(
 def test_a_picture_that_may_not_be_read_ends_in_one_sentence(folder: Path) -> None:
     (folder / "train/disc/000.png").chmod(0)
     (found, *_) = list_images(IngestConfig(path=str(folder / "train"))).candidates
-    said = as_another_user(folder, lambda: str(_read(IngestConfig(), found, 0)))
+    said = as_another_user(folder, lambda: str(_read(IngestConfig(), found, 0, DecodeMemory(64))))
     assert said.startswith(f"SourceError: {folder}/train/disc/000.png cannot be read (Permission denied): make it")
 
 
