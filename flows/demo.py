@@ -46,7 +46,7 @@ def draw_world(experiment: Experiment, world: int) -> None:
     birds = Path(experiment.data.path)
     table = birds / experiment.data.table
     num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
-    if not table.is_file() or len(table.read_text().splitlines()) != num_pictures + 1:
+    if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != num_pictures + 1:
         from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
 
         write_dataset(birds, seed=world, **PER_CLASS)

@@ -9,7 +9,7 @@ from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.generation import GenerateConfig
 from configs.models import Backbone
-from flows.older_datasets import warn_of_older_reading
+from flows.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.data.contradictions import settle
@@ -78,7 +78,7 @@ class Sizes:
         """Return what is known of an image-set, there or estimated."""
         if ref not in self._store:
             return self._datasets[ref]
-        warn_of_older_reading(config, ref, self._store)
+        check_older_reading(config, ref, self._store)
         return self._store.manifest(ref).summary
 
     def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:

@@ -1,4 +1,6 @@
-"""Image-sets made before the rules of `tasks.data.layout`, which may hold something else than their folder seems to."""
+"""Image-sets made by older versions, which may hold something else than their folder seems to: other classes than the
+rules of `tasks.data.layout` find there, or images of more than 8 bits without the scale that they share today.
+"""
 
 import logging
 
@@ -11,13 +13,24 @@ from tasks.data.dataset import open_dataset
 log = logging.getLogger(__name__)
 
 
-def warn_of_older_reading(config: IngestConfig, ref: ArtifactRef, store: ArtifactStore) -> None:
-    """Warn where the classes of an image-set that an older version made, which did not count them, are not those that
-    its folder would be read as today. It may be what was meant all the same, so it stays in use.
+def check_older_reading(config: IngestConfig, ref: ArtifactRef, store: ArtifactStore) -> None:
+    """Look at an image-set of an older version; those of this one say their counts and their brightness.
+
+    Raises CorruptArtifactError where its pixels are read wrongly, and warns where its classes would be others today.
     """
-    if "counts" in store.manifest(ref).summary:
-        return
-    from storage.image_set import class_names_of  # pyarrow and numpy take their time, and few sets are that old
+    summary = store.manifest(ref).summary
+    if "brightness" not in summary:
+        from storage.image_set import ImageSet  # pyarrow, numpy and Pillow take their time, and few sets are that old
+        from tasks.data.batches import check_levels
+
+        check_levels(ImageSet.open(store.path(ref)))
+    if "counts" not in summary:
+        _warn_of_other_classes(config, ref, store)
+
+
+def _warn_of_other_classes(config: IngestConfig, ref: ArtifactRef, store: ArtifactStore) -> None:
+    """What was read before may be what was meant all the same, so it stays in use."""
+    from storage.image_set import class_names_of
 
     classes = class_names_of(store.path(ref))
     try:

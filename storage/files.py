@@ -53,13 +53,13 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     with atomic(path) as partial:
-        partial.write_text(_as_json(value))
+        partial.write_text(_as_json(value), encoding="utf-8")
 
 
 def write_passing_json(path: Path, value: Any) -> None:
     """As write_json, without waiting for the disk: for what is written every second and may be lost in a power cut."""
     with _replacing(path) as partial:
-        partial.write_text(_as_json(value))
+        partial.write_text(_as_json(value), encoding="utf-8")
 
 
 def _as_json(value: Any) -> str:
@@ -67,7 +67,7 @@ def _as_json(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_json_if_whole(path: Path) -> Any | None:

@@ -98,7 +98,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise GeneratorFolderError(f"{path} is missing: copy or download the whole folder again")
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         pointer = path.read_bytes().startswith(b"version https://git-lfs")
         remedy = "run 'git lfs pull' in the repository it lies in" if pointer else "copy or download it again"

@@ -6,7 +6,7 @@ from configs.base import StageConfig
 from configs.choices import GENERATOR_FOLDERS, load
 from configs.generation import GeneratorModel
 from configs.models import Backbone
-from storage.sources import visible_files
+from storage.tree import walk
 from storage.weight_formats import check_regular, check_weights
 
 
@@ -20,7 +20,7 @@ def check_places(config: StageConfig) -> None:
             files = [Path(model.file).expanduser()] if model.file else []
         else:
             folder = Path(model.folder).expanduser()
-            files = list(visible_files(folder)) if folder.is_dir() else [folder]
+            files = _special_files(folder) if folder.is_dir() else [folder]
         for path in files:
             if path.exists():
                 check_regular(path)
@@ -34,6 +34,10 @@ def check_content(config: StageConfig) -> None:
                 load(GENERATOR_FOLDERS, model.kind)(model)
         elif model.file:
             check_weights(Path(model.file).expanduser())
+
+
+def _special_files(folder: Path) -> list[Path]:
+    return [folder / entry.path for entry in walk(folder) if entry.kind == "special"]
 
 
 def _models(config: StageConfig) -> list[Backbone | GeneratorModel]:

@@ -27,10 +27,11 @@ OUTPUTS = Contents(
 )
 """What a frozen network said (storage.teacher_outputs)."""
 MODEL = Contents(
-    made=("model.json", "best.safetensors", "last.safetensors", "history.parquet", "history.png"),
+    made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
+    optional=("history.png",),
     working=("checkpoint.safetensors",),
 )
-EVALUATION = Contents(made=("*-predictions.parquet",), optional=("*.png",))
+EVALUATION = Contents(made=("*-predictions.parquet",), optional=("*.png", "*-confusion-classes.txt"))
 
 INGEST = Stage(
     name="ingest",

@@ -19,7 +19,7 @@ from configs.data import ViewSettings
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageSet
 from storage.manifest import advice
-from tasks.data.decode import NoLevelsError, decode_rgb
+from tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.opening import UnreadableImageError
 from tasks.functional.views import Pixels, View, clean_view, draw_view, replay
@@ -63,6 +63,23 @@ def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
             pending.result()
 
 
+_SCALED_ALONE = (
+    "has more than 8 bits a channel, and its image-set is of an earlier version, which scaled each of them by its own "
+    "largest value, so that dark ones came out bright"
+)
+
+
+def check_levels(images: ImageSet, *, looked_at: int = 64) -> None:
+    """Raise CorruptArtifactError where a set without levels holds images that need them; looks at some of its images,
+    spread over the set, as cameras of more than 8 bits seldom make others too.
+    """
+    if images.levels is not None:
+        return
+    for row in np.linspace(0, len(images) - 1, min(looked_at, len(images))).astype(int).tolist():
+        if needs_levels(images.image(row)):
+            raise CorruptArtifactError(f"image {images.ids[row]!r} {_SCALED_ALONE}: {advice(images.folder)}")
+
+
 def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = None) -> Pixels:
     """Return an image of a set as uint8 [H, W, 3], RGB, upright; errors name it and say what to do."""
     name = f"image {images.ids[row]!r}"
@@ -71,10 +88,7 @@ def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = Non
     except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
         raise CorruptArtifactError(f"{name}: {error}; {advice(images.folder)}") from error
     except NoLevelsError as error:
-        raise CorruptArtifactError(
-            f"{name} has more than 8 bits a channel, and its image-set is of an earlier version, which scaled each of "
-            f"them by its own largest value, so that dark ones came out bright: {advice(images.folder)}"
-        ) from error
+        raise CorruptArtifactError(f"{name} {_SCALED_ALONE}: {advice(images.folder)}") from error
     except DecodeMemoryError as error:
         raise DecodeMemoryError(f"{name}: {error}") from None
 

@@ -53,6 +53,12 @@ def decode_rgb(data: bytes, levels: Levels | None = None, *, memory: DecodeMemor
             return rgb_of_deep(picture, data, levels)
 
 
+def needs_levels(data: bytes) -> bool:
+    """Whether the image has more than 8 bits a channel, as its header says."""
+    with open_picture(data) as picture:
+        return is_deep(picture)
+
+
 @contextmanager
 def decoding(picture: ImageFile, memory: DecodeMemory | None) -> Iterator[None]:
     """Wait for the memory that decoding takes; inside, damage is an UnreadableImageError."""

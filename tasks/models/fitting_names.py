@@ -43,7 +43,7 @@ def _candidates(file: Path, named: str) -> Iterator[str]:
 
 def _architecture(config: Path) -> Iterator[str]:
     try:
-        settings = json.loads(config.read_text())
+        settings = json.loads(config.read_text(encoding="utf-8"))
     except ValueError:
         return
     architecture = settings.get("architecture") if isinstance(settings, dict) else None

@@ -60,7 +60,7 @@ def test_in_a_pipe_references_and_paths_are_whole(
     name = "n" * 60
     preset = write_preset(tmp_path / "odd.yaml", experiment.model_copy(update={"name": name}))
     assert call(odd_store, "list").stdout.startswith(f"{odd_store.root}\n")
-    assert call(odd_store, "plan", preset).stdout.startswith(f"{name} in {odd_store.root}\n")
+    assert f"\n{name} in {odd_store.root}\n" in call(odd_store, "plan", preset).stdout
     student = odd_store.references("model")[0]
     assert str(odd_store.path(student)) in call(odd_store, "show", student.short).stdout
     scores = call(odd_store, "run", preset).stdout

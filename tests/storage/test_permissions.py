@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from storage.collecting import collect
+from storage.files import open_as_others_are
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.weights import write_tensors
@@ -49,3 +51,15 @@ def test_weights_follow_what_their_folder_gives_to_new_files(tmp_path: Path):
     write_tensors(tmp_path / "model.safetensors", {})
     (tmp_path / "other").touch()
     assert permissions(tmp_path / "model.safetensors") == permissions(tmp_path / "other")
+
+
+def test_a_folder_that_a_library_filled_with_weights_follows_the_umask_and_nothing_else_in_it_changes(
+    tmp_path: Path, umask: int
+):
+    (tmp_path / "unet").mkdir()
+    save_file({}, tmp_path / "unet" / "model.safetensors")
+    (tmp_path / "run.sh").touch(0o700)
+    open_as_others_are(tmp_path)
+    assert permissions(tmp_path / "unet" / "model.safetensors") == 0o666 & ~umask
+    assert permissions(tmp_path / "run.sh") == 0o700 & ~umask
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.sh", "unet"]

@@ -6,7 +6,7 @@ import torch
 
 from configs.experiment import Experiment
 from configs.models import Backbone
-from configs.stages import ProbeSettings, TrainingSettings
+from configs.stages import ProbeSettings, TeacherFinetuning, TrainingSettings
 from tasks.models.encoder import ModelError
 from tasks.models.trial import Wanted, try_encoder, wanted_of
 
@@ -61,7 +61,7 @@ def test_a_depth_that_has_no_four_layers_to_give_is_an_error() -> None:
 
 
 def test_a_teacher_is_asked_for_training_only_where_it_is_finetuned() -> None:
-    training = TrainingSettings(layer_decay=0.5, precision="bf16")
+    training = TeacherFinetuning(layer_decay=0.5, precision="bf16")
     probed = Experiment(teacher=VIT, student=RESNET, teacher_finetuning=training)
     finetuned = Experiment(teacher=VIT, student=RESNET, teacher_finetuning=training, teacher_training="finetuned")
     assert [wanted.training for wanted in wanted_of(probed)] == [None, probed.training]
