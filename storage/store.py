@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
 from storage.drafts import DRAFT, UNKNOWN, DraftRecord, find_drafts, unreadable_draft
-from storage.errors import CorruptArtifactError, DraftError, NotInStoreError
+from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
 from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
 from storage.folders import delete_hidden, hide, make_way, move
 from storage.labels import Labels
@@ -269,6 +269,8 @@ class ArtifactStore:
     def remove_draft(self, ref: ArtifactRef) -> None:
         """Take a draft out of the store; `delete_removed` deletes its bytes."""
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
+            if self._is_worked_on(ref):
+                raise StillNeededError(f"a worker makes a part of {ref.short}: wait for it, or stop it")
             hide(self.draft_path(ref))
 
     def remove(self, ref: ArtifactRef) -> None:
