@@ -134,9 +134,13 @@ class ArtifactStore:
     # --- labels ----------------------------------------------------------------------------------------------------
 
     def label(self, name: str, ref: ArtifactRef) -> None:
-        """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns."""
-        self.path(ref)
-        self._labels.point(name, ref)
+        """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns.
+
+        Never between the moment when `collect` looks for labels and the moment when it removes what has none.
+        """
+        with self.roots.removing():
+            self.path(ref)
+            self._labels.point(name, ref)
 
     def remove_label(self, name: str) -> None:
         self._labels.remove(name)
