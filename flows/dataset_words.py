@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flows.chain import Evaluated
+from storage.store import ArtifactStore
+
 MAX_CLASSES = 12
 """Classes that are listed one by one; of more, the smallest ones are, as those are what may be wrong."""
 MAX_SAID = 12
@@ -27,6 +30,12 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
     said: Sequence[str] = [*summary.get("made_splits", ()), *summary.get("said", ())]
     lines += [_plain(sentence) for sentence in said[:MAX_SAID]]
     return [*lines, f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else lines
+
+
+def words_of_results(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+    """Return the lines that describe what the models were scored on, for reports."""
+    images = dict.fromkeys(store.manifest(result.evaluation).input_refs.get("images") for result in results)
+    return [line for ref in images if ref for line in dataset_words(store.manifest(ref).summary)]
 
 
 def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[str]:

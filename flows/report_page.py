@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flows.chain import Evaluated
+from flows.dataset_words import words_of_results
 from flows.remarks import remarks
 from flows.results import score_notes, score_table
 from storage.files import atomic
@@ -33,8 +34,10 @@ def write_report(
     curves = [figure for result in results for figure in _of_model(store, result, result.artifact, CURVE)]
     confusions = [figure for result in results for figure in _of_model(store, result, result.evaluation, CONFUSION)]
     classes = [f"<pre>{html.escape(text)}</pre>" for text in _numbered_classes(results, store)]
+    dataset = "\n".join(words_of_results(results, store))
     sections = [
         _score_html(results, store, title),
+        _section("Images", "", [f"<pre>{html.escape(dataset)}</pre>"] if dataset else []),
         _section("Blends", "Each between its two parents; all of them are in blends.html of the artifact.", blends),
         _section("Learning curves", "", curves),
         _section("Confusion on the test split", "Rows are the true classes.", confusions + classes),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from prefect.artifacts import create_markdown_artifact
 
 from flows.chain import Evaluated
+from flows.dataset_words import words_of_results
 from flows.pictures import picture_markdown
 from flows.planning import Step
 from flows.remarks import remarks
@@ -17,7 +18,8 @@ CONTACT_SHEET = "contact-sheet.png"
 
 
 def report_scores(results: Sequence[Evaluated], store: ArtifactStore, name: str) -> None:
-    text = "\n\n".join([score_markdown(results, store, name), *remarks(results, store)])
+    dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
+    text = "\n\n".join([score_markdown(results, store, name), *remarks(results, store), "\n".join(dataset)])
     create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
 
 

@@ -64,7 +64,7 @@ def check_server(url: str) -> None:
     try:
         reply = httpx.get(f"{url}/health", timeout=_UNTIL_ANSWER_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServerError(f"no Prefect server answers at {url} ({error or type(error).__name__}): {_START}") from None
+        raise ServerError(_unanswered(url, error)) from None
     if not reply.is_success:
         raise ServerError(f"no healthy Prefect server answers at {url} (its health is {reply.status_code}): {_START}")
 
@@ -78,18 +78,28 @@ def check_password(url: str) -> None:
             if error.response.status_code in _REFUSALS:
                 raise ServerError(_refused(url)) from None
             raise ServerError(f"{_not_prefect(url)}: it answers {error.response.status_code}. {_ADDRESS}") from None
+        except httpx.HTTPError as error:
+            raise ServerError(_unanswered(url, error)) from None
         except ValueError:
             raise ServerError(f"{_not_prefect(url)}: its answers cannot be read. {_ADDRESS}") from None
 
 
 def check_closed(url: str) -> None:
     """Raise ServerError where the server answers without a password, or answers a page from anywhere."""
-    if open_to := _open_to(url):
+    try:
+        open_to = _open_to(url)
+    except httpx.HTTPError as error:
+        raise ServerError(_unanswered(url, error)) from None
+    if open_to:
         raise ServerError(
             f"the Prefect server at {url} {open_to}: whoever reaches it can have any code run on this machine. Stop it "
             "and start it with 'taskdistill server'; or, where others keep strangers away from it, say "
             "--allow-open-server"
         )
+
+
+def _unanswered(url: str, error: Exception) -> str:
+    return f"no Prefect server answers at {url} ({str(error) or type(error).__name__}): {_START}"
 
 
 def _not_prefect(url: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
 from storage.drafts import DRAFT, UNKNOWN, DraftRecord, find_drafts, unreadable_draft
-from storage.errors import CorruptArtifactError, DraftError, NotInStoreError
+from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
 from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
 from storage.folders import delete_hidden, hide, make_way, move
 from storage.labels import Labels
@@ -134,9 +134,13 @@ class ArtifactStore:
     # --- labels ----------------------------------------------------------------------------------------------------
 
     def label(self, name: str, ref: ArtifactRef) -> None:
-        """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns."""
-        self.path(ref)
-        self._labels.point(name, ref)
+        """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns.
+
+        Never between the moment when `collect` looks for labels and the moment when it removes what has none.
+        """
+        with self.roots.removing():
+            self.path(ref)
+            self._labels.point(name, ref)
 
     def remove_label(self, name: str) -> None:
         self._labels.remove(name)
@@ -269,6 +273,8 @@ class ArtifactStore:
     def remove_draft(self, ref: ArtifactRef) -> None:
         """Take a draft out of the store; `delete_removed` deletes its bytes."""
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
+            if self._is_worked_on(ref):
+                raise StillNeededError(f"a worker makes a part of {ref.short}: wait for it, or stop it")
             hide(self.draft_path(ref))
 
     def remove(self, ref: ArtifactRef) -> None:

@@ -114,16 +114,20 @@ def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[Art
 
 
 def to_discard(store: ArtifactStore, text: str) -> ArtifactRef:
-    """Turn what a person typed into a draft, an artifact, or what an interrupted copy left of one."""
+    """Turn what a person typed into a draft, an artifact, or what an interrupted copy left of one. A label is the
+    artifact that it names, whatever else begins like it.
+    """
     kind, _, prefix = text.rpartition("@")
-    unfinished = [
+    if text in store.labels() or len(prefix) < MIN_PREFIX:
+        return store.resolve(text)
+    fitting = [
         ref
-        for ref in [*store.drafts(), *store.broken()]
-        if len(prefix) >= MIN_PREFIX and ref.fingerprint.startswith(prefix) and kind in ("", ref.kind)
+        for ref in [*store.drafts(), *store.broken(), *store.references()]
+        if ref.fingerprint.startswith(prefix) and kind in ("", ref.kind)
     ]
-    if len(unfinished) > 1:
-        raise NotInStoreError(f"{text!r} fits {', '.join(ref.short for ref in unfinished)}: say which")
-    return unfinished[0] if unfinished else store.resolve(text)
+    if len(fitting) > 1:
+        raise NotInStoreError(f"{text!r} fits {', '.join(ref.short for ref in fitting)}: say which")
+    return fitting[0] if fitting else store.resolve(text)
 
 
 def discard(

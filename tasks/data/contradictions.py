@@ -55,10 +55,15 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
 
 
 def contradictions(candidates: Iterable[Candidate]) -> list[Group]:
-    """Return each group of byte-identical images that carry more than one label."""
+    """Return each group of byte-identical images that carry more than one label.
+
+    Files that are no images at all, as failed downloads leave (all empty, or the same web page), say nothing of labels:
+    ingest sets them aside.
+    """
     by_size = _several_labels(candidates, lambda one: size_of(one.path))
     by_end = [group for alike in by_size for group in _several_labels(alike, lambda one: _end_of(one.path))]
-    return [group for alike in by_end for group in _several_labels(alike, lambda one: content_digest(one.path))]
+    same = [group for alike in by_end for group in _several_labels(alike, lambda one: content_digest(one.path))]
+    return [group for group in same if _is_picture(group[0].path)]
 
 
 def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -113,6 +118,19 @@ def _end_of(path: Path) -> bytes:
             return hashlib.blake2b(file.read(_END_BYTES), digest_size=16).digest()
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file has the header of an image."""
+    from tasks.data.opening import UnreadableImageError, open_picture  # Pillow, only where there is such a group
+
+    try:
+        open_picture(path.read_bytes()).close()
+    except UnreadableImageError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return True
 
 
 def _shown(group: Group) -> str:

@@ -99,7 +99,7 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
 
 @pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8])
 def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore, seconds: float) -> None:
-    code = "print('ready', flush=True)\nfrom flows.entry import main\nmain()"
+    code = "from flows.entry import main\nprint('ready', flush=True)\nmain()"
     command = [sys.executable, "-c", code, "plan", "small-cpu", "--set", "data.path=/dev/null/nothing"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout

@@ -92,6 +92,7 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
     assert f"- student distilled, seed 0: `{student}`" in reports[0].data
     assert "| student probed | test |" in reports[0].data
     assert "SE: standard error" in reports[0].data
+    assert "    48 images of 3 classes: train 24, val 12, test 12" in reports[0].data
     assert reports[0].data == reports[1].data
 
 

@@ -144,10 +144,14 @@ def test_an_open_server_is_served_by_whoever_says_so(open_server: dict[str, str]
 
 @contextmanager
 def answering(status: int, headers: Mapping[str, str]) -> Iterator[str]:
-    """A web server that is healthy and answers all else with a status and headers; yields its address."""
+    """A web server that is healthy and answers all else with a status and headers, or with nothing where that is 0;
+    yields its address.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if not status and not self.path.endswith("/health"):
+                return
             self.send_response(200 if self.path.endswith("/health") or "Authorization" in self.headers else status)
             for name, value in headers.items():
                 self.send_header(name, value or self.headers.get("Origin", ""))
@@ -209,6 +213,14 @@ def test_where_no_server_answers_one_line_says_how_to_start_one(tmp_path: Path, 
     assert done.code == 1
     assert f"no Prefect server answers at {url}" in done.stderr
     assert "taskdistill server" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_goes_away_while_it_is_asked_is_said_in_one_line(tmp_path: Path) -> None:
+    with answering(0, {}) as url:
+        done = command(["worker"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
+    assert done.code == 1
+    assert f"no Prefect server answers at {url} (Server disconnected" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

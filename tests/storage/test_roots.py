@@ -12,6 +12,7 @@ import pytest
 from storage.manifest import ArtifactRef
 from storage.roots import Roots
 from storage.store import ArtifactStore
+from tests.storage.artifacts import commit
 
 NEEDED = ArtifactRef("features", "a" * 64)
 RUN = """
@@ -86,3 +87,29 @@ def test_a_new_run_waits_until_others_have_removed_what_they_remove(store: Artif
             process.wait(1)
         assert not list((store.root / "roots").glob("*"))
         process.kill()
+
+
+LABEL = """
+import sys
+from pathlib import Path
+from storage.store import ArtifactStore
+store = ArtifactStore(Path(sys.argv[1]))
+print("ready", flush=True)
+store.label("best", store.references()[0])
+print("labelled", flush=True)
+"""
+
+
+def test_a_label_is_not_set_while_others_remove_what_has_none(store: ArtifactStore):
+    ref, pipe = commit(store, "model"), subprocess.PIPE
+    command = [sys.executable, "-c", LABEL, str(store.root)]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        with store.roots.removing():
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            store.remove(ref)
+        _, said = process.communicate(timeout=60)
+    assert f"{ref.short} is not in the store" in said
+    assert store.labels() == {}

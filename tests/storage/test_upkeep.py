@@ -166,6 +166,30 @@ def test_a_draft_of_another_kind_than_asked_for_is_not_discarded(store: Artifact
     assert to_discard(store, chain.logits.short) == chain.logits
 
 
+def test_a_beginning_that_fits_a_draft_and_an_artifact_discards_neither(store: ArtifactStore, chain: Chain):
+    draft = ArtifactRef("logits", chain.logits.fingerprint[:12] + "0" * 52)
+    store.draft(draft, recipe_of("logits", {}))
+    with pytest.raises(NotInStoreError, match="say which"):
+        to_discard(store, chain.logits.short)
+    assert to_discard(store, str(draft)) == draft
+    assert to_discard(store, str(chain.logits)) == chain.logits
+
+
+def test_a_label_is_discarded_as_what_it_names_though_a_draft_begins_like_it(store: ArtifactStore, chain: Chain):
+    store.draft(ArtifactRef("probe", "beef" * 16), recipe_of("probe", {}))
+    store.label("beef", chain.logits)
+    assert to_discard(store, "beef") == chain.logits
+
+
+def test_a_draft_of_which_a_worker_makes_a_part_is_not_discarded(store: ArtifactStore):
+    ref = ArtifactRef("features", "f" * 64)
+    draft = store.draft(ref, recipe_of("features", {}))
+    with store.lock(ref, part="0-7"), pytest.raises(StillNeededError, match="a worker makes a part of features@ffff"):
+        discard(store, ref)
+    assert draft.is_dir()
+    assert discard(store, ref) == [ref]
+
+
 def test_a_discarded_artifact_leaves_no_bytes_behind(store: ArtifactStore, chain: Chain):
     discard(store, chain.logits)
     assert not [path for path in store.root.rglob(f"*{chain.logits.fingerprint}*") if path.parent.name != "locks"]

@@ -8,6 +8,9 @@ from tasks.data.candidates import Candidate
 from tasks.data.contradictions import contradictions, counts_of, identical
 from tests.storage.artifacts import opened_files
 
+NETPBM = b"P5 1 1 255\n"
+"""A picture begins like this, and what follows makes no difference to the header."""
+
 
 def written(folder: Path, **files: tuple[bytes, str, str]) -> list[Candidate]:
     """Write files of (content, label, split) and return them as candidates."""
@@ -20,14 +23,19 @@ def test_only_identical_files_of_several_classes_contradict_each_other(tmp_path:
     end = bytes(5000)
     candidates = written(
         tmp_path,
-        a=(b"1" + end, "cat", "train"),
-        b=(b"1" + end, "dog", "test"),
-        same_class=(b"2" + end, "cat", "train"),
-        same_class_too=(b"2" + end, "cat", "test"),
-        same_end_only=(b"3" + end, "dog", "train"),
-        same_size_only=(bytes(5000) + b"1", "cow", "train"),
+        a=(NETPBM + b"1" + end, "cat", "train"),
+        b=(NETPBM + b"1" + end, "dog", "test"),
+        same_class=(NETPBM + b"2" + end, "cat", "train"),
+        same_class_too=(NETPBM + b"2" + end, "cat", "test"),
+        same_end_only=(NETPBM + b"3" + end, "dog", "train"),
+        same_size_only=(NETPBM + end + b"1", "cow", "train"),
     )
     assert [[one.id for one in group] for group in contradictions(candidates)] == [["a", "b"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"<!doctype html><title>403 Forbidden</title>"], ids=["empty", "a web page"])
+def test_failed_downloads_are_broken_images_and_no_contradiction(tmp_path: Path, content: bytes) -> None:
+    assert contradictions(written(tmp_path, a=(content, "cat", "train"), b=(content, "dog", "train"))) == []
 
 
 def test_files_whose_sizes_differ_are_not_opened(tmp_path: Path) -> None:
