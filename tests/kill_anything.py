@@ -27,8 +27,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from storage.files import read_json
-from storage.manifest import ArtifactRef
+from storage.files import all_files, read_json, sha256_of
+from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import DRAFT, ArtifactStore
 
 KINDS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
@@ -152,13 +152,9 @@ def being_made(drafts: Path, kind: str) -> bool:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of every artifact by its name, as the manifests have it."""
-    store = ArtifactStore(root)
-
-    def files(ref: ArtifactRef) -> dict[str, str]:
-        return {f"{ref.short}/{name}": record.sha256 for name, record in store.manifest(ref).files.items()}
-
-    return {name: sha256 for ref in store.references() for name, sha256 in files(ref).items()}
+    """Return the SHA-256 of every file of every artifact, from its bytes; manifests hold times and are left out."""
+    paths = [path for path in all_files(root / "artifacts") if path.name != MANIFEST]
+    return {path.relative_to(root).as_posix(): sha256_of(path) for path in paths}
 
 
 def write_images(folder: Path) -> Path:

