@@ -58,6 +58,12 @@ def test_eight_bit_floats_are_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.safetensors")
 
 
+def test_float64_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    saved({"a": torch.zeros(2).double()}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightFileError, match=r"is in float64 \(a\): save the same tensors in float32"):
+        read_weights(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize(
     "prefix", ["module.", "_orig_mod.", "model.", "backbone.", "student.backbone.", "module._orig_mod."]
 )
