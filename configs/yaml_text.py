@@ -138,6 +138,8 @@ def parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
         why = ", ".join(part for part in (error.context, error.problem) if part)
+        if "'\\t'" in why:
+            why = "a tab stands where blanks should: indent with blanks, as many for each setting of a section"
         raise SettingsError(f"{source}{line}: {why}") from None
     except yaml.reader.ReaderError as error:
         line_number = text.count("\n", 0, error.position) + 1

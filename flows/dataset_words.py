@@ -50,7 +50,7 @@ def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[
         for name, key in zip(names, shown, strict=True)
     ]
     more = num_classes - len(shown)
-    return [*rows, f"  and {more} classes with more training images"] if more > 0 else rows
+    return [*rows, f"  and {more} classes with as many training images or more"] if more > 0 else rows
 
 
 def _short(name: str) -> str:

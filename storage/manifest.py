@@ -71,8 +71,8 @@ class Manifest(BaseModel):
         data = _read(folder)
         try:
             manifest = cls.model_validate_json(data)
-        except ValueError as error:
-            raise _unreadable(folder, error) from None
+        except ValueError:
+            raise _unreadable(folder, data) from None
         if manifest.digest and manifest.digest != _digest_of(data):
             raise CorruptArtifactError(
                 f"{folder / MANIFEST} was changed after it was committed, so its scores, dates and digests prove "
@@ -108,8 +108,8 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     data = _read(folder)
     try:
         recipe: dict[str, Any] = from_json(data)["recipe"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(folder, error) from None
+    except (ValueError, KeyError, TypeError):
+        raise _unreadable(folder, data) from None
     return recipe
 
 
@@ -124,8 +124,14 @@ def _digest_of(data: bytes) -> str:
     return hashlib.sha256(data[: data.rfind(_DIGEST)]).hexdigest()
 
 
-def _unreadable(folder: Path, error: Exception) -> CorruptArtifactError:
-    return CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({error}): {advice(folder)}")
+def _unreadable(folder: Path, data: bytes) -> CorruptArtifactError:
+    """Say what is wrong with a manifest's bytes; pydantic's own words are of no use to a user."""
+    try:
+        whole = isinstance(from_json(data), dict)
+    except ValueError:
+        whole = False
+    found = "it lacks entries of a manifest" if whole else "it is no whole JSON object" if data else "it is empty"
+    return CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({found}): {advice(folder)}")
 
 
 def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:

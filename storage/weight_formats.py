@@ -90,7 +90,9 @@ def check_weights(path: Path) -> None:
     if not forms:
         raise WeightFileError(path, "holds no tensors", _NO_TENSORS)
     for name, form in forms.items():
-        if form.dtype.startswith(("F4", "F6", "F8")):
+        if form.dtype == "F64":
+            raise WeightFileError(path, f"is in float64 ({name})", "save the same tensors in float32: tensor.float()")
+        if form.dtype.startswith(("F4", "F6", "F8", "I8", "U8")):
             raise WeightFileError(
                 path,
                 f"is quantised: {name} has {form.dtype} numbers, which mean nothing without their scales",

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 from PIL import Image, UnidentifiedImageError
@@ -10,6 +11,9 @@ from PIL.ImageFile import ImageFile
 # The size is checked from the header against the ingest's own limits, before a pixel is decoded; Pillow's limit of
 # its own would only turn some of our errors into warnings.
 Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow warns of (odd metadata) names no file and cannot be mended; what breaks a picture is an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Image.init()
 FORMATS = sorted({"JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"} & Image.OPEN.keys())
@@ -43,7 +47,7 @@ def open_picture(data: bytes) -> ImageFile:
     except UnidentifiedImageError as error:  # its own message holds a memory address
         raise UnreadableImageError(_reason(data)) from error
     except BROKEN as error:
-        raise UnreadableImageError(f"not an image: {error}") from error
+        raise UnreadableImageError(f"damaged or cut off in its header: {error}") from error
 
 
 def _reason(data: bytes) -> str:

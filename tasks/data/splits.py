@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from configs.data import IngestConfig
-from tasks.data.candidates import Candidate, DatasetError
+from tasks.data.candidates import Candidate, DatasetError, some
 from tasks.data.names import clashes, in_order
 
 MIN_TRAIN_IMAGES = 2
@@ -15,6 +15,7 @@ def class_names(candidates: Iterable[Candidate]) -> list[str]:
     """Return the classes in order: by number when all are numbers, else by name. DatasetError where they cannot be
     right.
     """
+    candidates = list(candidates)
     names = in_order(candidate.label for candidate in candidates)
     if too_alike := clashes(names):
         same, difference = too_alike[0]
@@ -25,7 +26,11 @@ def class_names(candidates: Iterable[Candidate]) -> list[str]:
             "either one of them is a slip, or they will be confused"
         )
     if len(names) < 2:
-        raise DatasetError(f"there is only one class, {names}: a task needs at least two")
+        folders = sorted({candidate.id.rpartition("/")[0] or "." for candidate in candidates})
+        raise DatasetError(
+            f"there is only one class, {names}: a task needs at least two. Its {len(candidates)} images lie in "
+            f"{some(folders)} of the dataset's folder: data.path should hold a folder for each class"
+        )
     return names
 
 
@@ -40,6 +45,7 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
     if named[""] and len(named) > 1:
         raise DatasetError(f"{named['']} of {len(candidates)} images have no split while others do: name all or none")
     result = [candidate._replace(split=candidate.split or "train") for candidate in candidates]
+    _refuse_too_small_to_share(result, [split for split in ("test", "val") if not named[split]])
     made = []
     for split, share in (("test", config.test_share), ("val", config.val_share)):
         if not named[split]:
@@ -60,14 +66,33 @@ def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> Non
     elsewhere = Counter(candidate.label for candidate in candidates if candidate.split != "train")
     if unknown := sorted(elsewhere.keys() - train.keys()):
         raise DatasetError(
-            f"the labels {unknown[:5]} appear in val or test but in no training image; the classes of train are "
-            f"{sorted(train)[:20]}"
+            f"the labels {unknown[:5]} appear in val or test but in no training image{_such_as(candidates, unknown)}; "
+            f"the classes of train are {sorted(train)[:20]}. Add training images of them, give them the names that "
+            "train has, or take them out"
         )
     if rare := [name for name in classes if train[name] < MIN_TRAIN_IMAGES]:
         counts = ", ".join(f"{name!r} has {train[name]}" for name in rare[:5])
         raise DatasetError(
             f"each class needs at least {MIN_TRAIN_IMAGES} training images (and one more for each split that is "
             f"made): {counts}. Add images, or remove the class"
+        )
+
+
+def _such_as(candidates: Iterable[Candidate], labels: Sequence[str]) -> str:
+    return next((f", such as {one.id!r}" for one in candidates if one.label == labels[0]), "")
+
+
+def _refuse_too_small_to_share(candidates: Sequence[Candidate], to_make: Sequence[str]) -> None:
+    """Raise DatasetError where holding images out for the splits to make would leave a class too few to learn from."""
+    needed = MIN_TRAIN_IMAGES + len(to_make)
+    train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
+    small = [f"{name!r} has {count}" for name, count in sorted(train.items()) if count < needed]
+    if small and to_make:
+        more = f" and {len(small) - 5} classes more" if len(small) > 5 else ""
+        raise DatasetError(
+            f"the dataset names no {' and no '.join(to_make)} split, so images of train are held out, and each class "
+            f"needs {needed}: at least {MIN_TRAIN_IMAGES} training images and one for each split that is made; "
+            f"{', '.join(small[:5])}{more}. Add images, name the splits yourself, or remove the class"
         )
 
 

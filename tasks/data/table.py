@@ -148,8 +148,8 @@ def _without_repeated(table: Path, named: Sequence[_Named]) -> tuple[list[_Named
     if contradicting:
         numbers = _rows([number for row in contradicting[:1] for number in (first[row.id].number, row.number)])
         raise DatasetError(
-            f"{table} names {contradicting[0].id!r} more than once, with different words ({numbers}), and so "
-            f"{len(contradicting)} rows in all: keep one row for each image"
+            f"{table} names {contradicting[0].id!r} more than once, with different words ({numbers}); "
+            f"{len(contradicting)} such rows in all: keep one row for each image"
         )
     said = [f"{len(repeated)} rows of {table.name} repeat another one and are left out"] if repeated else []
     return list(first.values()), said
@@ -172,6 +172,8 @@ def _splits(table: Path, named: Iterable[_Named]) -> dict[str, str]:
 
 def _inside(path: str, where: str) -> PurePosixPath:
     relative = PurePosixPath(path)
+    if "://" in path:
+        raise DatasetError(f"{where}: {path!r} is an address: download the files, and name them relative to data.path")
     if any(part.startswith(".") and part != ".." for part in relative.parts):
         raise DatasetError(f"{where}: {path!r} is hidden, and hidden files have no part in a dataset: rename it")
     if relative.is_absolute() or ".." in relative.parts or ("\\" in path[1:3] and path[1:2] == ":"):

@@ -6,7 +6,6 @@ columns, capitals and blanks in their names. Anything else is refused with what 
 
 import codecs
 import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,15 @@ COLUMNS = ("path", "label", "split", "mask")
 NEEDED = ("path", "label")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_SAVE = "save the table as CSV in UTF-8 (a spreadsheet offers 'CSV UTF-8'), or as Parquet"
+_FOREIGN = {
+    b"PK\x03\x04": f"a spreadsheet's own file, or an archive: {_SAVE}",
+    b"\xd0\xcf\x11\xe0": f"an old spreadsheet's own file: {_SAVE}",
+    b"PAR1": "Parquet: let its name end in .parquet",
+    b"version https://git-lfs": "a pointer of Git LFS: run 'git lfs pull' in the repository it comes from",
+    b"<!DOCTYPE html": "a web page: download the table again",
+}
+"""How files begin that are no text of rows -> what they are, and what to do."""
 
 Row = dict[str, str]
 """Column -> text, blanks at its ends removed; empty where the table says nothing."""
@@ -45,6 +53,8 @@ def read_rows(table: Path) -> Rows:
     texts = [_texts(table, name, read[found]) for name, found in columns.items()]
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*texts, strict=True)]
     numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(row.values())]
+    if not numbered:
+        raise DatasetError(f"{table} has no rows below its columns: name an image in each, such as cats/1.jpg,cat")
     if len(numbered) < len(rows):
         said.append(f"{len(rows) - len(numbered)} rows of {table.name} are empty and are left out")
     return Rows(numbered, said)
@@ -54,7 +64,10 @@ def _parquet(table: Path) -> pa.Table:
     try:
         return pq.read_table(table)
     except pa.ArrowException as error:
-        raise DatasetError(f"{table} cannot be read as {table.suffix}: {error}") from error
+        raise DatasetError(
+            f"{_cannot_be_read(table)}: it is damaged, cut off, or another kind of file; write it again, or save the "
+            "table as CSV in UTF-8"
+        ) from error
     except OSError as error:
         raise unreadable(table, error) from error
 
@@ -66,13 +79,31 @@ def _csv(table: Path, said: list[str]) -> pa.Table:
     names = dict.fromkeys(_cells(header, separator), pa.string())
     try:
         return pyarrow.csv.read_csv(
-            io.BytesIO(text.encode()),
+            pa.BufferReader(text.encode()),
+            # With threads, one process in twenty that ended at once, in an error, was aborted by them.
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             # Else the label 007 would become 7, and the label NA nothing.
             convert_options=pyarrow.csv.ConvertOptions(column_types=names),
         )
     except pa.ArrowException as error:
-        raise DatasetError(f"{table} cannot be read as {table.suffix or 'a table'}: {error}") from error
+        raise DatasetError(f"{_cannot_be_read(table)}: {_reason(str(error), text)}") from error
+
+
+def _cannot_be_read(table: Path) -> str:
+    return f"{table} cannot be read as {table.suffix or 'a table'}"
+
+
+def _reason(error: str, text: str) -> str:
+    """Return why a text is no table, in words of ours."""
+    if uneven := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", error, re.DOTALL):
+        row, expected, got, cells = uneven.groups()
+        return (
+            f"line {row} has {got} cells, the first line {expected}: {cells[:80]!r}. Give each line as many as the "
+            "first, which names the columns, such as path,label; a cell that holds the separator needs quotes"
+        )
+    begin = text.lstrip()[:40]
+    return f"it begins with {begin!r}: save the table as CSV in UTF-8 with the columns path,label in its first line"
 
 
 def _decoded(table: Path, said: list[str]) -> str:
@@ -80,6 +111,10 @@ def _decoded(table: Path, said: list[str]) -> str:
         data = table.read_bytes()
     except OSError as error:
         raise unreadable(table, error) from error
+    if foreign := next((what for start, what in _FOREIGN.items() if data.startswith(start)), ""):
+        raise DatasetError(f"{_cannot_be_read(table)}: it is {foreign}")
+    if not data.strip():
+        raise DatasetError(f"{_cannot_be_read(table)}: it is empty; name an image in each line, below path,label")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding == "utf-16":
         said.append(f"{table.name} is read as UTF-16")
@@ -136,7 +171,13 @@ def _texts(table: Path, name: str, column: pa.ChunkedArray) -> list[str]:
         raise DatasetError(
             f"{table}: the column {name!r} holds {type(odd).__name__}, such as {odd!r}: it must hold text or numbers"
         )
-    return [_text(value) for value in values]
+    texts = [_text(value) for value in values]
+    if broken := [number for number, text in enumerate(texts, start=1) if "\n" in text or "\r" in text]:
+        raise DatasetError(
+            f"{table}, row {broken[0]}: the column {name!r} holds a line break, {texts[broken[0] - 1][:60]!r}: "
+            "probably a quotation mark that is opened and not closed; close it, or double it where it is meant as such"
+        )
+    return texts
 
 
 def _text(value: Any) -> str:

@@ -70,6 +70,11 @@ def test_what_can_be_read_in_several_ways_is_refused_with_its_line(word: str, wh
     assert why in message
 
 
+def test_a_tab_is_named_with_what_to_write_in_its_place():
+    with pytest.raises(SettingsError, match=r"a.yaml, line 2: a tab stands where blanks should: indent with blanks"):
+        parse("training:\n\tepochs: 1\n", "a.yaml")
+
+
 def test_the_line_is_that_of_the_fault():
     assert refusal("a: 1\nb:\n  c: 010\nd: 3\n").startswith("birds.yaml, line 3: ")
     assert refusal("a: 1\nb: 2\n\na: 3\n") == "birds.yaml, line 4: 'a' is there twice, first in line 1: keep one"

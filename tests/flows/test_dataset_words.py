@@ -26,7 +26,7 @@ def test_of_many_classes_the_smallest_are_listed() -> None:
     lines = dataset_words({"splits": {"train": 3775}, "classes": 50, "counts": counts})
     assert len(lines) == 14
     assert lines[1] == "  class 49  train 51  val 1  test 1"
-    assert lines[-1] == "  and 38 classes with more training images"
+    assert lines[-1] == "  and 38 classes with as many training images or more"
 
 
 def test_a_name_is_on_one_line_and_gives_the_terminal_no_orders() -> None:

@@ -111,6 +111,15 @@ def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore,
     assert (process.returncode, said) == (143, AGAIN) or "/dev/null/nothing" in said  # it was faster
 
 
+def test_it_is_stopped_in_words_while_the_commands_are_put_together() -> None:
+    code = (
+        "import os, signal\nimport flows.cli\nfrom flows.entry import main\n"
+        "flows.cli.main = lambda: os.kill(os.getpid(), signal.SIGTERM)\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (143, AGAIN)
+
+
 SWALLOWS = """
 import time
 from flows.interruption import arrived, stopped_by_signals

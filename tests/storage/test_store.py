@@ -222,6 +222,25 @@ def test_a_draft_whose_record_a_power_cut_tore_is_continued(store: ArtifactStore
     assert (draft / "chunk").read_text() == "whole"
 
 
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "it is empty"),
+        (b"[]", "no whole JSON object"),
+        (b'{"ref', "no whole JSON object"),
+        (b"{}", "lacks entries"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused_in_words_of_ours(store: ArtifactStore, data: bytes, found: str):
+    ref = commit(store, "image-set", files={"images.bin": b"abc"})
+    (store.path(ref) / "manifest.json").write_bytes(data)
+    with pytest.raises(
+        CorruptArtifactError, match=rf"manifest.json cannot be read \(.*{found}.*\): run 'taskdistill"
+    ) as e:
+        store.manifest(ref)
+    assert "pydantic" not in str(e.value)
+
+
 @pytest.mark.parametrize("how", TEARS)
 def test_progress_that_a_power_cut_tore_is_unknown(store: ArtifactStore, how: str):
     write_json(store.draft(DRAFTED, recipe_of("features", {})) / PROGRESS, {"unit": "views", "done": 3, "total": 9})

@@ -1,6 +1,8 @@
 """Decoding: upright RGB pixels from whatever a camera or a desktop program wrote, or a reason why not."""
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -131,7 +133,7 @@ def test_a_large_image_has_the_pixels_of_its_parts(mode: str) -> None:
         (b"not an image at all, but a letter\n" * 20, "not an image of a format we read"),
         (encoded(noise(), "JPEG")[:-900], "damaged: image file is truncated"),
         (encoded(noise())[:3000], "damaged: image file is truncated"),
-        (encoded(noise())[:20], "not an image"),
+        (encoded(noise())[:20], "damaged or cut off in its header"),
         (encoded(noise()).replace(b"IDAT", b"XDAT"), "damaged|not an image"),
         (encoded(noise(), "EPS"), "not an image of a format we read"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 99\n", "a Git LFS pointer .*git lfs pull"),
@@ -157,3 +159,14 @@ def test_a_reason_is_the_same_every_time() -> None:
         reasons.add(str(error.value))
     assert len(reasons) == 1
     assert "0x" not in reasons.pop()
+
+
+def test_what_pillow_warns_of_odd_metadata_is_not_shown() -> None:
+    code = (
+        "import warnings, tasks.data.decode\n"
+        "warnings.warn_explicit('Corrupt EXIF data', UserWarning, 'x.py', 1, module='PIL.TiffImagePlugin')\n"
+        "warnings.warn_explicit('ours', UserWarning, 'x.py', 1, module='tasks.data')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ours" in done.stderr
+    assert "EXIF" not in done.stderr

@@ -113,11 +113,23 @@ def test_images_without_a_split_among_others_with_one_are_refused() -> None:
 
 
 def test_a_class_of_one_image_is_refused_with_its_count() -> None:
-    candidates, _ = with_splits(images("cat", 20) + images("dog", 1), CONFIG)
-    with pytest.raises(DatasetError, match="dog"):
-        check_splits(candidates, ["cat", "dog"])
     with pytest.raises(DatasetError, match=r"at least 2 training images .*: 'dog' has 1\. Add images"):
         check_splits(images("cat", 2, "train") + images("dog", 1, "train"), ["cat", "dog"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_class_too_small_for_the_splits_that_are_made_is_no_fault_of_its_names(count: int) -> None:
+    with pytest.raises(
+        DatasetError, match=rf"names no test and no val split, so .* class needs 4: .*; 'dog' has {count}\. Add images"
+    ):
+        with_splits(images("cat", 20) + images("dog", count), CONFIG)
+
+
+def test_a_small_class_is_enough_for_the_only_split_that_is_made() -> None:
+    named = images("cat", 3, "train") + images("dog", 3, "train") + images("cat", 1, "val")
+    candidates, made = with_splits(named, CONFIG)
+    check_splits(candidates, ["cat", "dog"])
+    assert len(made) == 1
 
 
 def test_a_label_of_test_that_train_lacks_is_refused_by_name() -> None:

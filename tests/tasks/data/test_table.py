@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -160,6 +161,38 @@ def test_a_table_in_an_old_encoding_is_refused_with_the_line(folder: Path) -> No
 def test_a_spreadsheets_own_file_is_refused_with_what_to_save(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"t.xlsx cannot be read as .xlsx: .* CSV"):
         said_of(folder, b"PK\x03\x04\x14\0\x06\0\x08\0\xff\xfe", "t.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty; name an image in each line"),
+        (b"PK\x03\x04rest", "a spreadsheet's own file, or an archive: save the table as CSV"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: run 'git lfs pull'"),
+        (b"<!DOCTYPE html><html></html>", "a web page: download the table again"),
+        (b"[]", r"it begins with '\[\]': save the table as CSV"),
+        (b"# mine\npath,label\na.png,cat\n", "line 2 has 2 cells, the first line 1: 'path,label'. Give each line"),
+        (b"path,label\na.png,cat\nb/c.png,dog,1\n", "line 3 has 3 cells, the first line 2"),
+        (b"path,label\n", "has no rows below its columns"),
+        (b'path,label\na.png,"cat\nb/c.png,dog\n', r"row 1: the column 'label' holds a line break, .*not closed"),
+        (b"path,label\nhttps://a.org/a.png,cat\n", "row 1: 'https://a.org/a.png' is an address: download the files"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_refused_in_words_of_ours(folder: Path, data: bytes, reason: str) -> None:
+    (folder / "t.csv").write_bytes(data)
+    with pytest.raises(DatasetError, match=reason) as error:
+        list_images(IngestConfig(path=str(folder), form="table", table="t.csv"))
+    assert "CSV parse error" not in str(error.value)
+
+
+def test_a_csv_is_read_without_threads_that_could_outlive_the_program(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = pyarrow.csv.read_csv
+    asked = []
+    monkeypatch.setattr(pyarrow.csv, "read_csv", lambda *data, **how: asked.append(how) or read(*data, **how))
+    listed(folder, "path,label", "a.png,cat")
+    assert [how["read_options"].use_threads for how in asked] == [False]
 
 
 def test_a_file_whose_name_has_a_backslash_is_found_by_it(folder: Path) -> None:

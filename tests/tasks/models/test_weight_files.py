@@ -52,9 +52,16 @@ def test_half_precision_is_widened_without_a_change_of_value(
     assert found["bn1.num_batches_tracked"].dtype is torch.int64
 
 
-def test_eight_bit_floats_are_refused(tmp_path: Path) -> None:
-    saved({"a": torch.zeros(2).to(torch.float8_e4m3fn)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightFileError, match="is quantised: a has F8_E4M3 numbers"):
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8"), (torch.uint8, "U8")])
+def test_eight_bit_numbers_are_refused(tmp_path: Path, dtype: torch.dtype, name: str) -> None:
+    saved({"a": torch.zeros(2).to(dtype)}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightFileError, match=f"is quantised: a has {name} numbers"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+def test_float64_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    saved({"a": torch.zeros(2).double()}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightFileError, match=r"is in float64 \(a\): save the same tensors in float32"):
         read_weights(tmp_path / "w.safetensors")
 
 
