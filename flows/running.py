@@ -5,6 +5,7 @@ Command line and Prefect flows share this one path and differ only in `do`: how 
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,9 +121,9 @@ def run_steps(
 
 @contextmanager
 def _held(steps: Sequence[Step], store: ArtifactStore) -> Iterator[None]:
-    """Where there is anything to do, keep `collect` and `discard` from what these steps make and read."""
-    if all(step.action == "have" for step in steps):
-        yield
+    """Keep `collect` and `discard` from what these steps make and read."""
+    if all(step.action == "have" for step in steps) and not os.access(store.root, os.W_OK):
+        yield  # nobody removes anything from a store that cannot be written to
         return
     with store.roots.held({ref for step in steps for ref in (step.ref, *step.inputs.values())}):
         yield

@@ -123,8 +123,10 @@ def _open_to(url: str) -> str:
     """Ask as a stranger and as a foreign page would; returns what was answered that should not have been."""
     asked = f"{url}/deployments/{_NOBODY}"
     stranger = httpx.get(asked, timeout=_UNTIL_ANSWER_SECONDS)
-    if stranger.status_code not in _REFUSALS:
+    if stranger.is_success or stranger.status_code == httpx.codes.NOT_FOUND:  # of a deployment that is not there
         return "asks for no password"
+    if stranger.status_code not in _REFUSALS:
+        return f"answers a stranger with status {stranger.status_code}, which does not say whether it lets him in"
     headers = {"Origin": _FOREIGN, "Access-Control-Request-Method": "POST"}
     replies = [
         httpx.get(asked, headers={"Origin": _FOREIGN}, timeout=_UNTIL_ANSWER_SECONDS),

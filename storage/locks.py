@@ -20,13 +20,21 @@ log = logging.getLogger(__name__)
 def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of this name. While another process has it: wait and say what is `busy`, or StillNeededError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with _opened(path) as file:
         if not take(file):
             if not wait:
                 raise StillNeededError(f"{busy}: wait for it")
             log.info("%s; waiting for it", busy)
             _flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """Open a lock's file, making it where it is missing; one that another user made need only be readable."""
+    try:
+        return path.open("a")
+    except PermissionError:
+        return path.open()
 
 
 def take(file: IO[str]) -> bool:

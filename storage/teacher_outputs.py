@@ -169,9 +169,6 @@ class TeacherOutputs:
     def num_views(self) -> int:
         return self.shape[1]
 
-    def chunks_per_view(self) -> int:
-        return math.ceil(self.shape[0] / self.rows_per_chunk)
-
     def view(self, view: int) -> Half:
         """Return the outputs [N, ...] of one view, reading each of its chunks once."""
         return cast(Half, self._read("outputs", slice(0, self.shape[0]), view))

@@ -168,10 +168,6 @@ def span_name(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}-{numbers[-1]}"
 
 
-def is_divisible(stage: Stage[Any]) -> bool:
-    return isinstance(stage.load(), ByUnits)
-
-
 def begin_units(stage: Stage[C], config: C, job: Job) -> Units[C]:
     function = stage.load()
     if not isinstance(function, ByUnits):

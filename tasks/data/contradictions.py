@@ -33,7 +33,7 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
     if not groups:
         return dataset
     what = (
-        f"{sum(map(len, groups))} images in {len(groups)} groups of identical files carry contradicting labels, such "
+        f"{sum(map(len, groups))} identical images carry contradicting labels, such "
         f"as {'; '.join(map(_shown, groups[:_SHOWN_GROUPS]))}"
     )
     if how == "refuse":

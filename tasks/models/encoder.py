@@ -59,7 +59,8 @@ def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, d
     """Build a stage's encoder; SourceChangedError where its files are not those the stage's recipe was written for."""
     encoder = build_encoder(backbone, drop_path=drop_path)
     for name, path in backbone.locations("backbone.").items():
-        if Path(path).is_file() and sha256_of(Path(path).expanduser()) != external[name]:
+        file = Path(path).expanduser()
+        if file.is_file() and sha256_of(file) != external[name]:
             raise SourceChangedError(
                 f"{path} is not what it was when its digest was taken: run the same command again, it is read anew"
             )

@@ -26,7 +26,7 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.models.encoder import build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, on_device
-from tasks.problems.problem import problem_named
+from tasks.problems.problem import Score, problem_named
 from tasks.show import show_all
 from tasks.stage import Job, silent
 from tasks.training import Batch, Part, Terms, Trainer, Work
@@ -132,4 +132,4 @@ def _work(num_images: int, training: TrainingSettings, batches: Batches, terms: 
         # The endless stream is cut at the last step, so that no batch is made that no step takes.
         return itertools.islice(batches(first_step), num_steps - first_step)
 
-    return Work(num_images, jobs, terms, score=lambda model: 0.0, score_name="none")
+    return Work(num_images, jobs, terms, score=lambda model: Score(0.0, 0.0), score_name="none")

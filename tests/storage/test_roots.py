@@ -83,6 +83,8 @@ def test_a_new_run_waits_until_others_have_removed_what_they_remove(store: Artif
     command = [sys.executable, "-c", RUN, str(store.root)]
     pipe = subprocess.PIPE
     with store.roots.removing(), subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         assert not list((store.root / "roots").glob("*"))

@@ -16,8 +16,8 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tasks.stage import Spread, execute
-from tasks.stages import EXTRACT, FINETUNE
-from tasks.units import EFFORTS, UnfinishedError, cut, is_divisible, make_span
+from tasks.stages import EXTRACT
+from tasks.units import EFFORTS, UnfinishedError, cut, make_span
 from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 
 CONFIG = ExtractConfig(backbone=STUDENT, views=VIEWS)
@@ -123,11 +123,6 @@ def test_progress_is_what_is_there(without: Bench) -> None:
     stage: Any = {"store": without.store, "runtime": RUNTIME, "spread": lambda ref: spread}
     execute(EXTRACT, CONFIG, {"images": without.images}, report=lambda *done: said.append(done), **stage)
     assert said == [("chunks", 1, 3), ("chunks", 2, 3), ("chunks", 3, 3), ("chunks", 3, 3)]
-
-
-def test_a_stage_that_is_not_made_of_units_knows_no_spread() -> None:
-    assert is_divisible(EXTRACT)
-    assert not is_divisible(FINETUNE)
 
 
 # --- one span ----------------------------------------------------------------------------------------------------
