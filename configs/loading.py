@@ -38,7 +38,8 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> Experiment:
     for change in changes:
         kind = kind_at(change.names, Experiment) or Kind(Any)
         change._replace(value=resolved(change.value, kind)).put_in(values)
-    return validated(values, source)
+    changed = "".join(f" --set {override}" for override in overrides)
+    return validated(values, f"{source} with{changed}" if changed else source)
 
 
 def validated(values: Mapping[str, Any], source: str, prefix: str = "") -> Experiment:

@@ -33,14 +33,13 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
     if not groups:
         return dataset
     what = (
-        f"{sum(map(len, groups))} identical images carry contradicting labels, such "
+        f"{sum(map(len, groups))} images, in groups of identical files, carry contradicting labels, such "
         f"as {'; '.join(map(_shown, groups[:_SHOWN_GROUPS]))}"
     )
     if how == "refuse":
         raise DatasetError(
             f"{what}. Correct or remove them, or drop all of them with --set data.contradictions=drop, or keep each "
-            "with its label with --set data.contradictions=keep, and find all of them in duplicates.parquet of the "
-            "image-set"
+            "with its label with --set data.contradictions=keep; the image-set then lists all in duplicates.parquet"
         )
     if how == "keep":
         return dataset._replace(said=[*dataset.said, f"{what}; they are kept (data.contradictions)"])

