@@ -20,6 +20,11 @@ MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
 }
 
+MODEL_NAMES: dict[str, str] = {
+    "timm": "tasks.timm_names:check_name",
+}
+"""What looks at a backbone's name for `plan`, without torch; a source may have none."""
+
 GENERATORS: dict[str, str] = {
     "image-mixer": "tasks.models.mixer_generator:build_generator",
 }
@@ -40,16 +45,18 @@ DATASET_FORMS: dict[str, str] = {
 }
 
 
-MAX_LISTED = 16
+MAX_LISTED, MANY = 16, 100
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint for the end of an error, such as `; did you mean 'timm'? (known: hub, timm)`."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    rest = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{meant} (known: {', '.join(names[:MAX_LISTED])}{rest})"
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=MAX_LISTED, cutoff=0.5)
+    # Of very many names those that are like it help, not those that begin with an a.
+    listed = close if close and len(names) > MANY else names[:MAX_LISTED]
+    rest = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+    meant = f"; did you mean {close[0]!r}?" if difflib.get_close_matches(name, names, n=1) else ""
+    return f"{meant} (known: {', '.join(listed)}{rest})"
 
 
 def load(table: Mapping[str, str], name: str) -> Any:

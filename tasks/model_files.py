@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from configs.base import StageConfig
-from configs.choices import GENERATOR_FOLDERS, load
+from configs.choices import GENERATOR_FOLDERS, MODEL_NAMES, load
 from configs.generation import GeneratorModel
 from configs.models import Backbone
 from storage.tree import walk
@@ -27,12 +27,17 @@ def check_places(config: StageConfig) -> None:
 
 
 def check_content(config: StageConfig) -> None:
-    """Raise UserError where a weight file or generator is not whole or not what it should be, by headers alone."""
+    """Raise UserError where a name is unknown, or a weight file or generator is not whole or not what it should be, by
+    headers alone.
+    """
     for model in _models(config):
         if isinstance(model, GeneratorModel):
             if model.kind in GENERATOR_FOLDERS:
                 load(GENERATOR_FOLDERS, model.kind)(model)
-        elif model.file:
+            continue
+        if model.source in MODEL_NAMES:
+            load(MODEL_NAMES, model.source)(model)
+        if model.file:
             check_weights(Path(model.file).expanduser())
 
 

@@ -19,6 +19,7 @@ from storage.weight_formats import WeightFileError
 from storage.weights import write_tensors
 from tasks.mixer_folder import GeneratorFolderError
 from tasks.models.encoder import ModelError
+from tasks.timm_names import UnknownModelError
 from tests.flows.conftest import quietly
 
 
@@ -40,6 +41,12 @@ def test_a_pipe_in_a_generators_folder_does_not_hang_the_plan(
     blends = with_blends.model_copy(update={"generator": GeneratorModel(folder=str(tmp_path))})
     with pytest.raises(WeightFileError, match="pipe is a named pipe"):
         make_plan(blends, store)
+
+
+def test_a_name_that_timm_has_not_is_known_to_the_plan(experiment: Experiment, store: ArtifactStore) -> None:
+    teacher = Backbone(name="test_vot", weights="random", input_px=48)
+    with pytest.raises(UnknownModelError, match="timm has no model 'test_vot'; did you mean 'test_vit'"):
+        make_plan(experiment.model_copy(update={"teacher": teacher}), store)
 
 
 def test_a_pointer_as_weights_is_known_to_the_plan(

@@ -1,0 +1,51 @@
+"""Names of timm's models, for `plan`: read from timm's sources, since importing it takes seconds.
+
+A name that stands nowhere in them is certainly wrong. Whether one that does can be built is found by the trial of
+`tasks.models.trial`, before any work.
+"""
+
+import functools
+import importlib.util
+import re
+from pathlib import Path
+
+from configs.choices import nearest
+from configs.errors import SettingsError
+from configs.models import Backbone
+
+_MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+
+
+class UnknownModelError(SettingsError):
+    """A name that the library does not know; the message lists those near it."""
+
+
+def check_name(backbone: Backbone) -> None:
+    """Raise UnknownModelError where timm has no such model, or none of its weights has such a name."""
+    architecture, _, tag = backbone.name.partition(".")
+    if architecture not in _words():
+        raise UnknownModelError(
+            f"timm has no model {backbone.name!r}{nearest(architecture, _MODEL.findall(_sources()))}"
+        )
+    if tag and not set(tag.split(".")) <= _words():
+        raise UnknownModelError(f"timm's {architecture} has no weights {tag!r}{nearest(tag, _tags(architecture))}")
+    if not tag and backbone.weights == "hub":
+        raise UnknownModelError(
+            f"{backbone.name!r} does not say which weights: write {architecture}.TAG{nearest('', _tags(architecture))}"
+        )
+
+
+def _tags(architecture: str) -> list[str]:
+    return re.findall(rf"['\"]{re.escape(architecture)}\.([\w.-]+)['\"]", _sources())
+
+
+@functools.cache
+def _words() -> frozenset[str]:
+    return frozenset(re.findall(r"[\w-]+", _sources()))
+
+
+@functools.cache
+def _sources() -> str:
+    found = importlib.util.find_spec("timm")
+    folder = Path(str(found.origin)).parent / "models" if found else Path()
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
