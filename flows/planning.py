@@ -6,10 +6,12 @@ and no torch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from configs.base import StageConfig
 from configs.data import IngestConfig
+from configs.errors import SettingsError
 from configs.experiment import Experiment
 from flows.chain import Evaluated, chain
 from flows.estimates import Sizes
@@ -55,6 +57,7 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
+    _check_places(experiment)
     if synthetic:
         check_given_images(experiment, store, synthetic)
     named: dict[str, tuple[Stage[Any], Wanted]] = {}
@@ -70,6 +73,14 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     steps = [_step(name, stage, wanted, older, sizes, store) for name, (stage, wanted) in named.items()]
     ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
     return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
+
+
+def _check_places(experiment: Experiment) -> None:
+    """Raise SettingsError where a folder or file that is needed does not exist, by the setting that names it."""
+    for name, path in experiment.locations().items():
+        is_needed = experiment.synthetic_images == "blends" or not name.startswith("generator.")
+        if is_needed and not Path(path).expanduser().exists():
+            raise SettingsError(f"{name} is {path!r}, which does not exist: set it to what is there")
 
 
 def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> Step:

@@ -140,7 +140,7 @@ def test_stage_takes_another_input_by_its_label(taskdistill: Command, finished: 
         (["plan", "PRESET", "--set", "distil.alpha=1"], "unknown setting 'distil'; did you mean 'distill'"),
         (["plan", "PRESET", "--set", "distill.alpha=2"], "distill.alpha: expected a number from 0 to 1, found 2"),
         (["plan", "PRESET", "--set", "distill.alpha"], "expected name=value"),
-        (["plan", "PRESET", "--set", "data.path=/nowhere"], "/nowhere does not exist"),
+        (["plan", "PRESET", "--set", "data.path=/nowhere"], "data.path is '/nowhere', which does not exist"),
         (["stage", "evaluat-teacher", "PRESET"], "no step or stage 'evaluat-teacher'; did you mean 'evaluate-teacher'"),
         (["stage", "distill", "PRESET", "--input", "logits"], "expected role=artifact"),
         (["run", "PRESET", "--synthetic", "blends"], "'blends' is neither a label nor a reference"),

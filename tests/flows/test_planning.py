@@ -201,6 +201,18 @@ def test_contradicting_labels_are_refused_before_anything_runs(
     assert make_plan(dropped, store).datasets[0]["splits"] == {"train": 23, "val": 12, "test": 12}
 
 
+@pytest.mark.parametrize("name", ["data.path", "student.file"])
+def test_a_place_that_does_not_exist_is_told_by_the_setting_that_names_it(
+    experiment: Experiment, store: ArtifactStore, name: str
+) -> None:
+    section, field = name.split(".")
+    weights = {"weights": "file"} if field == "file" else {}
+    update = {field: "/nowhere/at/all", **weights}
+    changed = getattr(experiment, section).model_copy(update=update)
+    with pytest.raises(SettingsError, match=f"{name} is '/nowhere/at/all', which does not exist"):
+        make_plan(experiment.model_copy(update={section: changed}), store)
+
+
 def as_an_older_version_made_it(store: ArtifactStore, ref: ArtifactRef, classes: list[str]) -> None:
     """Take out of an image-set what older versions did not write, and give it classes as they read them."""
     folder, manifest = store.path(ref), store.manifest(ref)

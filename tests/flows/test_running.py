@@ -15,7 +15,7 @@ from storage.errors import NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
-from tasks.models.encoder import ModelError
+from tasks.timm_names import UnknownModelError
 from tests.conftest import STUDENT, TEACHER, Bench
 from tests.flows.conftest import quietly, when_made
 
@@ -35,7 +35,7 @@ def test_a_model_that_does_not_exist_is_known_before_any_image_is_read(
     experiment: Experiment, store: ArtifactStore
 ) -> None:
     wrong = experiment.model_copy(update={"student": Backbone(name="test_resnett", weights="random")})
-    with pytest.raises(ModelError, match="timm has no model 'test_resnett'; did you mean 'test_resnet'"):
+    with pytest.raises(UnknownModelError, match="timm has no model 'test_resnett'; did you mean 'test_resnet'"):
         run_plan(wrong, store, quietly(wrong, store))
     assert not store.references()
     assert not store.drafts()
