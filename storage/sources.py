@@ -26,6 +26,9 @@ from storage.tree import unreadable, walk
 
 log = logging.getLogger(__name__)
 
+LFS_POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS put in place of a large one, until 'git lfs pull'."""
+
 CLOCK_TICK_NS = 20_000_000
 """Within one tick of a file system's clock (1 to 10 ms on Linux) two changes of a file have the same time: what has
 just been written is read after the tick, so that whatever comes later has another time.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from storage.errors import StoreError
+from storage.sources import LFS_POINTER
 
 _AGAIN = "copy or download it again"
 _PICKLE = (
@@ -25,7 +26,7 @@ _UNPACK = "unpack it, and name the safetensors file in it"
 
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (
-        b"version https://git-lfs",
+        LFS_POINTER,
         "the pointer that Git LFS leaves in place of a file",
         "run 'git lfs pull' in the repository it lies in",
     ),

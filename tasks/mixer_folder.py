@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.generation import GeneratorModel
 from storage.errors import StoreError
-from storage.sources import visible_files
+from storage.sources import LFS_POINTER, visible_files
 from storage.weight_formats import check_weights
 
 INDEX = "model_index.json"
@@ -100,7 +100,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        pointer = path.read_bytes().startswith(b"version https://git-lfs")
+        pointer = path.read_bytes().startswith(LFS_POINTER)
         remedy = "run 'git lfs pull' in the repository it lies in" if pointer else "copy or download it again"
         raise GeneratorFolderError(f"{path} is not JSON ({error}): {remedy}") from None
     if not isinstance(settings, dict):

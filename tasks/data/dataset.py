@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from storage.files import read_json_if_whole, write_json
+from storage.sources import LFS_POINTER
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
 from tasks.data.counts import MAX_CLASSES, Counts, count, totals, warnings
@@ -17,7 +18,6 @@ from tasks.data.splits import check_splits, class_names, with_splits
 
 log = logging.getLogger(__name__)
 
-_LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_BYTES = range(100, 200)
 """Sizes of Git LFS pointers."""
 _ENOUGH_POINTERS = 10
@@ -120,7 +120,7 @@ def _checked_names(config: IngestConfig, listing: Listing) -> list[str]:
 def _refuse_lfs_pointers(listing: Listing) -> None:
     pointers = []
     for candidate in listing.candidates:
-        if size_of(candidate.path) in _LFS_BYTES and _begins_with(candidate.path, _LFS):
+        if size_of(candidate.path) in _LFS_BYTES and _begins_with(candidate.path, LFS_POINTER):
             pointers.append(candidate.id)
             if len(pointers) == _ENOUGH_POINTERS:
                 break

@@ -8,6 +8,8 @@ import zlib
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from storage.sources import LFS_POINTER
+
 # The size is checked from the header against the ingest's own limits, before a pixel is decoded; Pillow's limit of
 # its own would only turn some of our errors into warnings.
 Image.MAX_IMAGE_PIXELS = None
@@ -27,7 +29,7 @@ BROKEN = (
 
 
 _NO_IMAGES = {
-    b"version https://git-lfs": "a Git LFS pointer in place of an image: run 'git lfs pull' in the dataset",
+    LFS_POINTER: "a Git LFS pointer in place of an image: run 'git lfs pull' in the dataset",
     b"<!doctype html": "a web page in place of an image: download it again",
     b"<html": "a web page in place of an image: download it again",
 }
