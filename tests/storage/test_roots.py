@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+print("ready", flush=True)
 with ArtifactStore(Path(sys.argv[1])).roots.held([ArtifactRef("features", "a" * 64)]):
     print("held", flush=True)
     sys.stdin.readline()
@@ -32,7 +33,7 @@ def run(store: ArtifactStore) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", RUN, str(store.root)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    assert process.stdout.readline() == "held\n"
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "held\n"]
     yield process
     process.kill()
     process.communicate()
