@@ -9,7 +9,13 @@ from contextlib import contextmanager
 
 from configs.errors import UserError
 
-_SIGNS = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator", "not enough memory")
+_SIGNS = (
+    "out of memory",
+    "ALLOC_FAILED",
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "could not create a primitive",  # all that oneDNN says where an allocation was refused
+)
 
 
 class OutOfMemoryError(UserError, MemoryError):

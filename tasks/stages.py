@@ -31,7 +31,7 @@ MODEL = Contents(
     optional=("history.png",),
     working=("checkpoint.safetensors",),
 )
-EVALUATION = Contents(made=("*-predictions.parquet",), optional=("*-confusion.png", "*-confusion-classes.txt"))
+EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
 
 INGEST = Stage(
     name="ingest",

@@ -32,6 +32,7 @@ import torch
 
 import storage.files
 import tasks.ingest
+import tasks.speed
 from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,9 +121,12 @@ def online(taught: TaughtImages, model: TaskModel, training: TrainingSettings, t
 
 
 def train(model: TaskModel, work: Work, training: TrainingSettings, draft: Path, runtime: RuntimeConfig) -> None:
-    """Run all epochs of the settings through the Trainer, without validation."""
+    """Run all epochs of the settings through the Trainer, without validation, in a draft of its own: in one where
+    another training has ended there would be nothing left to do.
+    """
     trainer = Trainer(model, training, work, seed=0, device=device_of(runtime))
-    trainer.fit(draft, workers=runtime.workers, checkpoint_seconds=math.inf, report=silent)
+    with tempfile.TemporaryDirectory(dir=draft) as fresh:
+        trainer.fit(Path(fresh), workers=runtime.workers, checkpoint_seconds=math.inf, report=silent)
 
 
 def _work(num_images: int, training: TrainingSettings, batches: Batches, terms: Callable[..., Terms]) -> Work:
