@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,19 @@ from tests.flows.conftest import Done, call
 AGAIN = "stopped; the same command continues where it was\n"
 
 
+def _heed_signals() -> None:
+    """In the child: whoever runs the tests may have told them to ignore some, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def started(store: Path, *arguments: str, before: str = "") -> Iterator[subprocess.Popen[str]]:
     """The command line in a process of its own; `before` is what a shell does first."""
     command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-m", "flows.cli", *arguments]
     environment = os.environ | {"TASKDISTILL_STORE": str(store)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, preexec_fn=_heed_signals, **streams)
     try:
         yield process
     finally:
