@@ -30,13 +30,16 @@ def _heed_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def child(command: list[str], **named: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_signals, **named)
+
+
 @contextmanager
 def started(store: Path, *arguments: str, before: str = "") -> Iterator[subprocess.Popen[str]]:
     """The command line in a process of its own; `before` is what a shell does first."""
     command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-m", "flows.cli", *arguments]
     environment = os.environ | {"TASKDISTILL_STORE": str(store)}
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, preexec_fn=_heed_signals, **streams)
+    process = child(command, env=environment, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -109,7 +112,7 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
 def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore, seconds: float) -> None:
     code = "from flows.entry import main\nprint('ready', flush=True)\nmain()"
     command = [sys.executable, "-c", code, "plan", "small-cpu", "--set", "data.path=/dev/null/nothing"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = child(command, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     time.sleep(seconds)
@@ -147,7 +150,7 @@ with stopped_by_signals():
 
 
 def test_an_interruption_that_a_library_swallows_comes_again() -> None:
-    process = subprocess.Popen([sys.executable, "-c", SWALLOWS], stdout=subprocess.PIPE, text=True)
+    process = child([sys.executable, "-c", SWALLOWS])
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
@@ -169,7 +172,7 @@ with stopped_by_signals():
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    process = subprocess.Popen([sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, text=True)
+    process = child([sys.executable, "-c", SLOW_TO_END])
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
