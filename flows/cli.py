@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from configs.errors import SettingsError
+from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.dataset_words import dataset_words
 from flows.ending import EndsInWords
@@ -56,10 +57,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; and how large it will be."""
-    store = ArtifactStore.from_env()
-    if rehash:
-        store.sources.forget_all()
-    experiment = load_experiment(source, set_)
+    store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
     if as_json:
@@ -90,10 +88,7 @@ def run(
     from flows.results import score_rows
     from flows.running import in_this_process, run_plan
 
-    store = ArtifactStore.from_env()
-    if rehash:
-        store.sources.forget_all()
-    experiment = load_experiment(source, set_)
+    store, experiment = _asked(source, set_, rehash=rehash)
     do = in_this_process(experiment, store, errors)
     results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
     if as_json:
@@ -145,10 +140,7 @@ def stage(
     """Run one stage alone; what it needs must be in the store."""
     from flows.running import in_this_process, run_steps
 
-    store = ArtifactStore.from_env()
-    if rehash:
-        store.sources.forget_all()
-    experiment = load_experiment(source, set_)
+    store, experiment = _asked(source, set_, rehash=rehash)
     given = dict(_input(store, text) for text in inputs)
     do = in_this_process(experiment, store, errors)
     made = run_steps(experiment, name, store, do, inputs=given, synthetic=_synthetic(store, synthetic))
@@ -169,6 +161,14 @@ def convert_image_mixer(
 
     convert(checkpoint, folder)
     output.print(f"{folder} is a pipeline that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads")
+
+
+def _asked(source: str, overrides: list[str], *, rehash: bool) -> tuple[ArtifactStore, Experiment]:
+    """Return the store and the settings of a command, all files to be read anew where that is asked for."""
+    store = ArtifactStore.from_env()
+    if rehash:
+        store.sources.forget_all()
+    return store, load_experiment(source, overrides)
 
 
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:

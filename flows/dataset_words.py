@@ -5,12 +5,12 @@ from typing import Any
 
 from flows.chain import Evaluated
 from storage.store import ArtifactStore
+from tasks.data.counts import SPLITS
 
 MAX_CLASSES = 12
 """Classes that are listed one by one; of more, the smallest ones are, as those are what may be wrong."""
 MAX_SAID = 12
 _MAX_NAME = 40
-_SPLITS = ("train", "val", "test")
 
 
 def dataset_words(summary: Mapping[str, Any]) -> list[str]:
@@ -18,7 +18,7 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
     image-set, of which older ones know less.
     """
     sizes = summary["splits"]
-    splits = ", ".join(f"{split} {sizes[split]}" for split in _SPLITS if sizes.get(split))
+    splits = ", ".join(f"{split} {sizes[split]}" for split in SPLITS if sizes.get(split))
     lines = [f"{sum(sizes.values())} images of {summary['classes']} classes: {splits}"]
     lines += _classes(summary.get("counts", {}), summary["classes"])
     if left_out := summary.get("left_out"):
@@ -46,7 +46,7 @@ def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[
     names = [_short(name) for name in shown]
     width = max(map(len, names))
     rows = [
-        f"  {name:{width}s}  " + "  ".join(f"{split} {counts[key].get(split, 0)}" for split in _SPLITS)
+        f"  {name:{width}s}  " + "  ".join(f"{split} {counts[key].get(split, 0)}" for split in SPLITS)
         for name, key in zip(names, shown, strict=True)
     ]
     more = num_classes - len(shown)

@@ -9,7 +9,7 @@ import os
 
 _AGAIN = "run the same command again; it continues where it was"
 _FULL = f"Finished artifacts are not affected: free some space and {_AGAIN}"
-_MOUNT = f"see that the file system is mounted and its server answers, then {_AGAIN}"
+_MOUNT = f"See that the file system is mounted and its server answers, then {_AGAIN}"
 
 _WORDS: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", _FULL),
@@ -26,10 +26,10 @@ _WORDS: dict[int, tuple[str, str]] = {
         "Look at the system's log (dmesg) before anything else; 'taskdistill verify' says which artifacts are damaged",
     ),
     errno.ESTALE: ("a file on another machine is no longer what it was", f"Mount the folder again and {_AGAIN}"),
-    errno.ETIMEDOUT: ("the file system did not answer in time", f"{_MOUNT.capitalize()}"),
-    errno.EHOSTDOWN: ("the machine with the files is down", f"{_MOUNT.capitalize()}"),
-    errno.EHOSTUNREACH: ("the machine with the files is out of reach", f"{_MOUNT.capitalize()}"),
-    errno.ENOTCONN: ("the file system is not connected any more", f"{_MOUNT.capitalize()}"),
+    errno.ETIMEDOUT: ("the file system did not answer in time", _MOUNT),
+    errno.EHOSTDOWN: ("the machine with the files is down", _MOUNT),
+    errno.EHOSTUNREACH: ("the machine with the files is out of reach", _MOUNT),
+    errno.ENOTCONN: ("the file system is not connected any more", _MOUNT),
     errno.ENOENT: ("a file or folder is not there", f"If something removed it meanwhile, put it back and {_AGAIN}"),
     errno.ENOTDIR: ("a part of the path is a file, where a folder should be", f"Correct the path, and {_AGAIN}"),
     errno.ELOOP: ("a link leads back to itself", f"Remove the link and {_AGAIN}"),
