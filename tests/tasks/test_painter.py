@@ -37,8 +37,10 @@ def paint(mixer_folder: Path, *limits: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_no_image_is_left_out(mixer_folder: Path) -> None:
-    done = paint(mixer_folder, 100, 16, 96)
-    assert done.returncode == 0, done.stderr
+    # How much one image takes differs between processors and builds of oneDNN: the first limit at which one fits.
+    attempts = (paint(mixer_folder, spare_mib, 16, 96) for spare_mib in range(100, 500, 40))
+    done = next((attempt for attempt in attempts if attempt.returncode == 0), None)
+    assert done is not None, "not even one image of 96 px fits into 460 MiB"
     batch_size, first, last, is_seamless = done.stdout.split()
     assert (first, last, is_seamless) == ("0", "16", "True")
     assert int(batch_size) in (1, 2, 4, 8)
