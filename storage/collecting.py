@@ -9,7 +9,8 @@
    images or the same teacher as something labelled does not keep it.
 
 Where that cannot be known, because a label, a draft's record or the manifest of something to keep cannot be read,
-everything is kept.
+everything is kept. So it is where a newer version of this program has made something: what that needs is not for this
+one to say.
 """
 
 import logging
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from storage.drafts import DraftRecord
-from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef, Manifest, advice
 from storage.roots import Run
 from storage.store import ArtifactStore
@@ -59,9 +60,9 @@ def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Coll
 
 
 def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | None) -> Collection:
-    manifests = {ref: manifest for ref in store.references() for manifest in read_manifests(store, ref)}
+    manifests, newer = _read_all(store)
     sources = {ref: inputs_of(manifest) for ref, manifest in manifests.items()}
-    kept: dict[ArtifactRef, str] = {}
+    kept: dict[ArtifactRef, str] = dict.fromkeys(newer, "made by a newer version of this program")
     for root, because in _roots(store, runs, manifests, newer_than):
         if root in manifests and root not in kept:
             kept[root] = because
@@ -69,10 +70,11 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
         for ref in leaves_first([root], sources):
             if ref in manifests:
                 kept.setdefault(ref, f"{root.short} was made from it ({because})")
-    doubts = store.unreadable() + [
+    doubts = store.unreadable() + [f"what it was made from is unknown: {error}" for error in newer.values()]
+    doubts += [
         f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
         f"{advice(store.path(ref))}"
-        for ref in kept if manifests[ref] is None
+        for ref in kept if manifests[ref] is None and ref not in newer
     ]  # fmt: skip
     goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
     if doubts:
@@ -81,6 +83,18 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
 
 
 Manifests = Mapping[ArtifactRef, Manifest | None]
+
+
+def _read_all(store: ArtifactStore) -> tuple[Manifests, dict[ArtifactRef, str]]:
+    """Return the manifests of a store, None for those that cannot be read, and which of these a newer version wrote."""
+    manifests: dict[ArtifactRef, Manifest | None] = {}
+    newer: dict[ArtifactRef, str] = {}
+    for ref in store.references():
+        try:
+            manifests.update((ref, manifest) for manifest in read_manifests(store, ref))
+        except NewerFormatError as error:
+            manifests[ref], newer[ref] = None, str(error)
+    return manifests, newer
 
 
 def _roots(
@@ -126,7 +140,10 @@ def _made(manifest: Manifest) -> datetime:
 
 
 def read_manifests(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest | None]:
-    """Yield an artifact's manifest, None where it cannot be read, and nothing where it has just been removed."""
+    """Yield an artifact's manifest, None where it cannot be read, and nothing where it has just been removed.
+
+    Raises NewerFormatError where a newer version wrote it.
+    """
     try:
         yield store.manifest(ref)
     except CorruptArtifactError as error:  # must not keep the very tool from removing it
