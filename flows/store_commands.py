@@ -21,6 +21,7 @@ from storage.store import ArtifactStore
 from tasks.stages import STAGES
 
 if TYPE_CHECKING:
+    from storage.collecting import Collection
     from storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
 
 commands = typer.Typer()
@@ -201,7 +202,10 @@ def collect(
     yes: Annotated[bool, typer.Option("--yes", help="Really remove.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes."""
+    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes.
+
+    Nothing goes, and the exit code is 1, where a newer version has made something in the store.
+    """
     from storage import collecting
 
     store = ArtifactStore.from_env()
@@ -211,7 +215,13 @@ def collect(
         kept = [{"reference": str(ref), "because": because} for ref, because in found.kept.items()]
         goes = [str(ref) for ref in found.goes]
         print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
-        return
+    else:
+        _print_collection(found, verb)
+    if found.newer:
+        raise typer.Exit(1)
+
+
+def _print_collection(found: "Collection", verb: str) -> None:
     for ref, because in found.kept.items():
         output.print(f"kept  {ref.short}  {because}")
     for ref in found.goes:

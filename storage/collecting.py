@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from storage.drafts import DraftRecord
+from storage.drafts import UNKNOWN, DraftRecord
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef, Manifest, advice
 from storage.roots import Run
@@ -37,6 +37,8 @@ class Collection(NamedTuple):
     goes: list[ArtifactRef]
     """Dependents before what they were made from."""
     doubts: list[str]
+    newer: list[str]
+    """What a newer version of this program made, each of which is a doubt too."""
 
 
 def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
@@ -56,7 +58,7 @@ def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Coll
             except StillNeededError as error:
                 in_use[ref] = str(error)
     store.delete_removed()
-    return Collection(found.kept | in_use, [ref for ref in found.goes if ref not in in_use], found.doubts)
+    return found._replace(kept=found.kept | in_use, goes=[ref for ref in found.goes if ref not in in_use])
 
 
 def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | None) -> Collection:
@@ -78,8 +80,9 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
     ]  # fmt: skip
     goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
     if doubts:
-        return Collection(kept | dict.fromkeys(goes, "nobody knows whether it is needed"), [], doubts)
-    return Collection(kept, goes, [])
+        kept |= dict.fromkeys(goes, "nobody knows whether it is needed")
+        return Collection(kept, [], doubts, list(newer.values()))
+    return Collection(kept, goes, [], [])
 
 
 Manifests = Mapping[ArtifactRef, Manifest | None]
@@ -109,7 +112,9 @@ def _roots(
     for run in runs:
         for ref in run.refs:
             yield ref, f"a run needs it ({run.who})"
-    records = {ref: DraftRecord.read(folder) for ref, folder in store.drafts().items()}
+    # A draft of a kind unknown here, such as one of a newer version, is a doubt for which everything is kept.
+    drafts = {ref: folder for ref, folder in store.drafts().items() if ref.kind != UNKNOWN}
+    records = {ref: DraftRecord.read(folder) for ref, folder in drafts.items()}
     wanted = {name: ref for ref, record in records.items() if record for name in record.inputs}
     for ref, manifest in manifests.items():
         if ref.fingerprint in wanted:

@@ -104,10 +104,10 @@ def read_column(path: Path, column: str) -> list[Any]:
     """Return one column of a table that lies directly in an artifact, and read no other; CorruptArtifactError where it
     is damaged.
     """
-    table, found = _read(path.parent, path.name, [column])
+    found = check_layout(path.parent, [path.name])
     if (one := _added(path.name).get(column)) and one.format > found:
         return [one.neutral] * int(pq.read_metadata(path).num_rows)
-    values: list[Any] = table[column].to_pylist()
+    values: list[Any] = _table(path.parent, path.name, [column])[column].to_pylist()
     return values
 
 
@@ -115,10 +115,14 @@ def _added(name: str) -> Mapping[str, Added]:
     return ADDED.get(name, NOTHING_ADDED)
 
 
-def _read(folder: Path, name: str, columns: list[str] | None = None) -> tuple[pa.Table, int]:
+def _read(folder: Path, name: str) -> tuple[pa.Table, int]:
     """Return a table as it is, and the format of its artifact."""
     found = check_layout(folder, [name])
+    return _table(folder, name), found
+
+
+def _table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(folder / name, columns=columns, page_checksum_verification=True), found
+        return pq.read_table(folder / name, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise CorruptArtifactError(f"{folder / name} is damaged ({error}): {advice(folder)}") from error
