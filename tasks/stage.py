@@ -1,6 +1,6 @@
 """Stages as data, and the one function that runs them.
 
-A stage is declared once (`tasks.stages`) and run by flows, command line and tests through `execute`. It knows nothing
+A stage is declared once (`tasks.catalog`) and run by flows, command line and tests through `execute`. It knows nothing
 of Prefect, of where artifacts lie, or of whether there is anything to do: the store knows that.
 """
 
@@ -20,7 +20,7 @@ from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
-from tasks.model_files import check_places
+from tasks.prechecks.model_files import check_places
 
 log = logging.getLogger(__name__)
 

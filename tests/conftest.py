@@ -18,8 +18,8 @@ from configs.models import Backbone
 from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
 from tasks.stage import Report, Stage, execute, silent
-from tasks.stages import EXTRACT, INGEST, PRECOMPUTE, PROBE
 from tests.fakes import write_shapes
 
 torch.set_num_threads(1)

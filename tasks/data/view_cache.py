@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from storage.teacher_outputs import Half, TeacherOutputs, rows_by_id
+from storage.view_outputs import Half, TeacherOutputs, rows_by_id
 from tasks.functional.views import Pixels, View
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
+from tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
+from tasks.generators.patch_autoencoder import PatchAutoencoder
 from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
 from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
 from tasks.miniature.pretraining import Losses, PretrainingError
-from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
-from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.stage import Report
 
 POOL_IMAGES = 20_480

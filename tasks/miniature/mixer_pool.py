@@ -17,10 +17,10 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
 from transformers import CLIPVisionModelWithProjection
 
 from storage.weights import read_tensors, write_tensors
+from tasks.generators.patch_autoencoder import PatchAutoencoder
 from tasks.miniature.autoencoder import bird_weights
 from tasks.miniature.pretraining import PretrainingError, step_generator
 from tasks.miniature.supervised import fresh_birds, normalised
-from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.models.task_model import as_arrays, as_tensors
 from tasks.stage import Report
 

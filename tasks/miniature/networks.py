@@ -12,8 +12,8 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from configs.models import Backbone
+from tasks.generators.patch_autoencoder import PatchAutoencoder
 from tasks.miniature.world import SIDE_PX
-from tasks.models.patch_autoencoder import PatchAutoencoder
 
 PATCH_PX = 8
 
@@ -33,7 +33,7 @@ LATENT_CHANNELS = 24
 
 WEIGHTS = Path(__file__).with_name("weights")
 MIXER = WEIGHTS / "mixer"
-"""A folder that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads."""
+"""A folder that tasks.generators.image_mixer.ImageMixerPipeline.from_pretrained loads."""
 
 
 def shipped(name: str) -> Backbone:

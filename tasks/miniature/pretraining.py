@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from configs.errors import UserError
 from storage.files import open_as_others_are, sync_tree, write_json
-from tasks import checkpoint
 from tasks.stage import Report
+from tasks.training import checkpoint
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0

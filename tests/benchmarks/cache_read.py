@@ -24,7 +24,7 @@ import numpy as np
 
 from configs.base import RuntimeConfig
 from configs.stages import TrainingSettings
-from storage.teacher_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, TeacherOutputs, TeacherOutputsWriter
+from storage.view_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, TeacherOutputs, TeacherOutputsWriter
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.models.task_model import device_of, on_device

@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.experiment import Experiment
-from flows.demo import PER_CLASS, draw_world, world_experiment
-from flows.results import score_rows
-from flows.running import in_this_process, run_plan
+from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.pipeline.running import in_this_process, run_plan
+from flows.reports.results import score_rows
 from storage.fingerprint import fingerprint
 from storage.image_set import ImageRow, finish, write_shard
 from storage.manifest import ArtifactRef

@@ -29,8 +29,8 @@ from configs.experiment import Experiment
 from storage.fingerprint import fingerprint
 from storage.manifest import MANIFEST, ArtifactRef, FileRecord, Manifest
 from storage.store import ArtifactStore
+from tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
 from tasks.stage import external_digests
-from tasks.stages import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 

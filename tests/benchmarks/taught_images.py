@@ -1,6 +1,7 @@
 """Images with a teacher's cached logits, written straight in the store's formats, and the runs that train on them.
 
-The step is the project's own: batch makers and losses of tasks.finetune and tasks.distill, in tasks.training.Trainer.
+The step is the project's own: batch makers and losses of tasks.stages.finetune and tasks.stages.distill, in the
+Trainer.
 Labels and logits are random: what a step costs does not depend on what is learnt.
 """
 
@@ -21,16 +22,16 @@ from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import DistillConfig, FinetuneConfig, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, finish, write_shard
-from storage.teacher_outputs import TeacherOutputsWriter
-from tasks import distill, finetune
+from storage.view_outputs import TeacherOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
+from tasks.inference.frozen import show_all
 from tasks.models.encoder import build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, on_device
 from tasks.problems.problem import Score, problem_named
-from tasks.show import show_all
 from tasks.stage import Job, silent
-from tasks.training import Batch, Part, Terms, Trainer, Work
+from tasks.stages import distill, finetune
+from tasks.training.trainer import Batch, Part, Terms, Trainer, Work
 from tests.benchmarks.pictures import jpeg
 
 NUM_CLASSES = 1000

@@ -12,8 +12,8 @@ from configs.data import IngestConfig
 from storage.errors import NotInStoreError
 from storage.fingerprint import canonical_json
 from storage.manifest import ArtifactRef
+from tasks.catalog import STAGES
 from tasks.stage import Stage
-from tasks.stages import STAGES
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 

@@ -21,8 +21,8 @@ from configs.stages import (
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore
 from storage.tables import read_table
-from storage.teacher_outputs import TeacherOutputs
-from tasks.stages import (
+from storage.view_outputs import TeacherOutputs
+from tasks.catalog import (
     DISTILL,
     EVALUATE,
     EVALUATE_TEACHER,

@@ -17,7 +17,7 @@ from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import dump_preset
 from configs.stages import TrainingSettings
 from flows import cli
-from flows.running import DoStep, origin_of, run_plan
+from flows.pipeline.running import DoStep, origin_of, run_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import execute

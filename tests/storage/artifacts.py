@@ -14,7 +14,7 @@ from storage.image_set import ImageRow, finish, write_shard
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import HISTORY, write_table
-from storage.teacher_outputs import TeacherOutputsWriter
+from storage.view_outputs import TeacherOutputsWriter
 from storage.weights import ModelDescription, write_tensors
 
 DESCRIPTION = ModelDescription(

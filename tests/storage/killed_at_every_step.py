@@ -31,8 +31,8 @@ from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.provenance import code_commit
 from storage.store import ArtifactStore
-from storage.teacher_outputs import TeacherOutputsWriter
 from storage.upkeep import verify
+from storage.view_outputs import TeacherOutputsWriter
 from storage.weights import write_tensors
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")

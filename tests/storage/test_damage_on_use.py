@@ -9,7 +9,7 @@ from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import read_table
-from storage.teacher_outputs import TeacherOutputs
+from storage.view_outputs import TeacherOutputs
 from storage.weights import ModelDescription, read_committed_tensors
 from tests.storage.artifacts import commit_every_format, flip_a_bit
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storage.errors import CacheMismatchError
-from storage.teacher_outputs import TeacherOutputs, TeacherOutputsWriter
+from storage.view_outputs import TeacherOutputs, TeacherOutputsWriter
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
+from tasks.generators.image_mixer import ImageMixerPipeline
 from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
 from tasks.miniature.mixer_pool import Eyes, build_pool, look_at
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
 from tasks.models.encoder import build_encoder
-from tasks.models.image_mixer import ImageMixerPipeline
 from tasks.stage import silent
 
 

@@ -1,0 +1,158 @@
+"""Stage "probe": train a grid of heads on frozen features, all at once, and keep the one that is best on validation.
+
+The protocol is DINOv2's linear evaluation (arXiv 2304.07193, appendix B.3): SGD with momentum 0.9, no weight decay,
+cosine to 0, 13 learning rates times a choice of inputs. The heads see the same batches and do not touch each other,
+so one pass over the features trains all of them.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from configs.stages import ProbeConfig, ProbeSettings
+from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
+from storage.tables import PROBE_GRID, write_table
+from storage.view_outputs import TeacherOutputs
+from storage.weights import ModelDescription, write_tensors
+from tasks.data.view_cache import ViewCache
+from tasks.functional.order import visits
+from tasks.functional.schedules import warmup_cosine
+from tasks.models.encoder import PROBE_INPUTS, block_indices
+from tasks.models.task_model import as_arrays, device_of, select_blocks
+from tasks.problems.problem import Problem, problem_named, score_of, targets_of
+from tasks.stage import Job, Summary
+
+LEARNING_RATE_BATCH = 256
+
+
+class Cell(NamedTuple):
+    """One cell of the grid."""
+
+    input: str
+    learning_rate: float
+    indices: list[int]
+    head: nn.Module
+
+
+def run(config: ProbeConfig, job: Job) -> Summary:
+    images = ImageSet.open(job.inputs["images"])
+    features = TeacherOutputs(job.inputs["features"])
+    features.require(images=images.fingerprint)
+    problem = problem_named(config.problem)
+    device = device_of(job.runtime)
+    grid = _grid(config.probe, features, problem, len(images.classes), device)
+    _train(grid, images, features, config.probe, problem, job)
+    val = _validation(images, features, problem, device)
+    rows = [_scored(candidate, *val, problem) for candidate in grid]
+    best = max(range(len(grid)), key=lambda cell: _rank(rows[cell]))
+    write_table(job.draft / "grid.parquet", PROBE_GRID, rows)
+    write_tensors(job.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
+    ModelDescription(
+        problem=config.problem,
+        backbone=features.attributes["backbone"],
+        preprocessing=features.attributes["preprocessing"],
+        encoder=features.attributes["encoder"],
+        blocks=list(PROBE_INPUTS[grid[best].input]),
+        classes=images.classes,
+        weights="head.safetensors",
+    ).write(job.draft)
+    return {
+        "input": grid[best].input,
+        "learning_rate": grid[best].learning_rate,
+        f"val_{problem.score_name}": rows[best]["val_score"],
+        f"val_{problem.score_name}_standard_error": _error(grid[best], *val, problem),
+        "grid": len(grid),
+        "images": len(images.rows_of("train")),
+    }
+
+
+def _grid(
+    settings: ProbeSettings, features: TeacherOutputs, problem: Problem, num_classes: int, device: torch.device
+) -> list[Cell]:
+    width = features.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        grid = []
+        for name in settings.inputs:
+            indices = block_indices(features.attributes["blocks"], PROBE_INPUTS[name])
+            for learning_rate in settings.learning_rates:
+                head = problem.head(width * len(indices), num_classes).to(device)
+                grid.append(Cell(name, learning_rate, indices, head))
+    return grid
+
+
+def _train(
+    grid: list[Cell],
+    images: ImageSet,
+    features: TeacherOutputs,
+    settings: ProbeSettings,
+    problem: Problem,
+    job: Job,
+) -> None:
+    first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (0, 1)
+    if not num_views:
+        raise CacheMismatchError(
+            "probe.train_on is 'augmented', but these features hold the clean view only: set it to 'clean', or "
+            "views.num_views to at least 1"
+        )
+    rows = images.rows_of("train")
+    cache = ViewCache(features, [images.ids[row] for row in rows], budget_mb=job.runtime.logits_cache_mb)
+    side_px = features.attributes["preprocessing"]["side_px"]
+    device = next(grid[0].head.parameters()).device
+    peaks = [candidate.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for candidate in grid]
+    optimizer = torch.optim.SGD(
+        [{"params": c.head.parameters(), "lr": peak} for c, peak in zip(grid, peaks, strict=True)], momentum=0.9
+    )
+    for step in range(settings.steps):
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * warmup_cosine(step, num_steps=settings.steps, num_warmup=0)
+        start = step * settings.batch_size
+        items, epochs = visits(start, settings.batch_size, size=len(rows), seed=settings.seed)
+        seen = cache.take(items, first_view + epochs % num_views)
+        features_NRD = torch.from_numpy(seen.outputs).to(device).float()
+        targets = torch.from_numpy(targets_of(problem, images, rows[items], seen.views_N9, side_px)).to(device)
+        optimizer.zero_grad()
+        losses = [problem.task_loss(c.head(select_blocks(features_NRD, c.indices)), targets) for c in grid]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        job.report("steps", step + 1, settings.steps)
+
+
+def _validation(
+    images: ImageSet, features: TeacherOutputs, problem: Problem, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return features [N, R, D] of the clean view of the validation images, with their targets."""
+    rows = images.rows_of("val")
+    seen = ViewCache(features, [images.ids[row] for row in rows], budget_mb=0).take(
+        np.arange(len(rows)), np.zeros(len(rows), np.int64)
+    )
+    side_px = features.attributes["preprocessing"]["side_px"]
+    targets = targets_of(problem, images, rows, seen.views_N9, side_px)
+    return torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(targets).to(device)
+
+
+@torch.inference_mode()
+def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> dict[str, str | float]:
+    outputs = candidate.head.eval()(select_blocks(features_NRD, candidate.indices))
+    return {
+        "input": candidate.input,
+        "learning_rate": candidate.learning_rate,
+        "val_score": problem.metrics(outputs, targets)[problem.score_name],
+        "val_loss": float(problem.task_loss(outputs, targets)),
+    }
+
+
+@torch.inference_mode()
+def _error(chosen: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> float:
+    outputs = chosen.head.eval()(select_blocks(features_NRD, chosen.indices))
+    return score_of(problem, outputs, targets).standard_error
+
+
+def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
+    """Best score first, then smallest loss; a head that diverged comes last."""
+    finite = math.isfinite(row["val_loss"])
+    return finite, row["val_score"] if finite else 0.0, -row["val_loss"] if finite else 0.0
