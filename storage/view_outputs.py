@@ -62,7 +62,7 @@ def rows_per_chunk(num_rows: int, row_shape: Sequence[int]) -> int:
     return min(1 << (wanted.bit_length() - 1), max(num_rows, 1))
 
 
-class TeacherOutputsWriter:
+class ViewOutputsWriter:
     """Fills an artifact chunk by chunk, in any order; opening an earlier draft continues it.
 
     `attributes` are the proof of what the outputs belong to: fingerprints of images, encoder and views, and class
@@ -152,7 +152,7 @@ class TeacherOutputsWriter:
         self._synced.add(*self._files(chunk))
 
 
-class TeacherOutputs:
+class ViewOutputs:
     """A finished features or logits artifact."""
 
     def __init__(self, folder: Path) -> None:

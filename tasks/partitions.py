@@ -22,34 +22,34 @@ from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.memory import memory_advice
-from tasks.stage import Job, Report, Stage, Summary, external_digests, forgetting_changed, silent
+from tasks.stage import OnProgress, Stage, StageContext, Summary, content_digests_of, forgetting_changed, no_progress
 
 C = TypeVar("C", bound=StageConfig)
 
 log = logging.getLogger(__name__)
 
-EFFORTS = ".efforts"
+THROUGHPUTS = ".efforts"
 
 
 class UnfinishedError(UserError, RuntimeError):
     """Workers ended and not all units are there; the message names those that are missing."""
 
 
-class Effort(NamedTuple):
+class Throughput(NamedTuple):
     """What was done for some units: images shown to a network or painted by one, and how many a second."""
 
     images: int
     per_second: float
 
 
-class Units(ABC, Generic[C]):
+class Partitions(ABC, Generic[C]):
     """The units of one artifact in the making. Building it writes what all units share, where it is not there yet."""
 
     name: str
     """What a unit is called, in the plural."""
 
     @abstractmethod
-    def __init__(self, config: C, job: Job) -> None: ...
+    def __init__(self, config: C, context: StageContext) -> None: ...
 
     @abstractmethod
     def missing(self) -> list[int]:
@@ -62,61 +62,61 @@ class Units(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def make(self, numbers: Sequence[int]) -> Effort:
+    def make(self, numbers: Sequence[int]) -> Throughput:
         """Make these units, one at least. A unit appears whole or not at all; its bytes do not depend on the others."""
 
     @abstractmethod
-    def finish(self, effort: Effort) -> Summary:
+    def finish(self, throughput: Throughput) -> Summary:
         """Write what is made from all units together, and return the summary."""
 
 
 @dataclass(frozen=True)
-class ByUnits(Generic[C]):
+class ByPartitions(Generic[C]):
     """The function of a stage that is made of units."""
 
-    begin: Callable[[C, Job], Units[C]]
+    begin: Callable[[C, StageContext], Partitions[C]]
 
-    def __call__(self, config: C, job: Job) -> Summary:
-        units = self.begin(config, job)
-        if damaged := units.remove_damaged():
-            log.warning("%d %s of an earlier attempt are not whole and are made again", len(damaged), units.name)
-        missing = units.missing()
-        made: list[Effort] = []
-        if missing and job.spread:
-            _spread(units, missing, job)
+    def __call__(self, config: C, context: StageContext) -> Summary:
+        partitions = self.begin(config, context)
+        if damaged := partitions.remove_damaged():
+            log.warning("%d %s of an earlier attempt are not whole and are made again", len(damaged), partitions.name)
+        missing = partitions.missing()
+        made: list[Throughput] = []
+        if missing and context.dispatch:
+            _dispatch(partitions, missing, context)
         elif missing:
             with memory_advice():
-                made.append(units.make(missing))
-        return units.finish(_joined(made + _efforts_of_workers(job.draft)))
+                made.append(partitions.make(missing))
+        return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
 
 
-def _spread(units: Units[Any], missing: list[int], job: Job) -> None:
+def _dispatch(partitions: Partitions[Any], missing: list[int], context: StageContext) -> None:
     def still_missing() -> list[int]:
-        left = units.missing()
-        job.report(units.name, len(missing) - len(left), len(missing))
+        left = partitions.missing()
+        context.on_progress(partitions.name, len(missing) - len(left), len(missing))
         return left
 
-    assert job.spread is not None
-    job.spread(missing, still_missing)
+    assert context.dispatch is not None
+    context.dispatch(missing, still_missing)
     if left := still_missing():
         raise UnfinishedError(
-            f"{len(left)} of {len(missing)} {units.name} are not there, the first are {left[:8]}: a worker died or "
-            "failed (see its own run). Run the same again, or retry this run: only what is missing is done"
+            f"{len(left)} of {len(missing)} {partitions.name} are not there, the first are {left[:8]}: a worker died "
+            "or failed (see its own run). Run the same again, or retry this run: only what is missing is done"
         )
 
 
-def _efforts_of_workers(draft: Path) -> list[Effort]:
+def _throughputs_of_workers(draft: Path) -> list[Throughput]:
     """Return what workers noted, also those of an earlier attempt."""
-    notes = [read_json_if_whole(path) for path in sorted((draft / EFFORTS).glob("*.json"))]
-    return [Effort(**note) for note in notes if note is not None]
+    notes = [read_json_if_whole(path) for path in sorted((draft / THROUGHPUTS).glob("*.json"))]
+    return [Throughput(**note) for note in notes if note is not None]
 
 
-def _joined(efforts: Sequence[Effort]) -> Effort:
-    speed = statistics.median(effort.per_second for effort in efforts) if efforts else 0.0
-    return Effort(sum(effort.images for effort in efforts), speed)
+def _joined(throughputs: Sequence[Throughput]) -> Throughput:
+    speed = statistics.median(throughput.per_second for throughput in throughputs) if throughputs else 0.0
+    return Throughput(sum(throughput.images for throughput in throughputs), speed)
 
 
-def make_span(
+def make_partitions(
     stage: Stage[C],
     config: C,
     inputs: Mapping[str, ArtifactRef],
@@ -125,14 +125,14 @@ def make_span(
     wanted: ArtifactRef,
     store: ArtifactStore,
     runtime: RuntimeConfig,
-    report: Report = silent,
+    on_progress: OnProgress = no_progress,
 ) -> int:
     """Make some units of an artifact whose draft another process has begun and holds; returns how many were missing.
 
     Raises NotInStoreError where this machine's store or files are not those of the one that asks.
     """
-    external = external_digests(config, store)
-    found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, external)))
+    content_digests = content_digests_of(config, store)
+    found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, content_digests)))
     if found != wanted:
         raise NotInStoreError(
             f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
@@ -145,14 +145,14 @@ def make_span(
         forgetting_changed(config, store),
     ):  # an earlier worker may still be at it: wait, then find its units
         draft = store.draft_of(wanted)
-        job = Job(folders, draft, runtime, external, report)
-        units = begin_units(stage, config, job)
-        missing = sorted(set(units.missing()).intersection(numbers))
+        context = StageContext(folders, draft, runtime, content_digests, on_progress)
+        partitions = begin_partitions(stage, config, context)
+        missing = sorted(set(partitions.missing()).intersection(numbers))
         if missing:
             with memory_advice():
-                effort = units.make(missing)
-            (draft / EFFORTS).mkdir(exist_ok=True)
-            write_json(draft / EFFORTS / f"{name}.json", effort._asdict())
+                throughput = partitions.make(missing)
+            (draft / THROUGHPUTS).mkdir(exist_ok=True)
+            write_json(draft / THROUGHPUTS / f"{name}.json", throughput._asdict())
     return len(missing)
 
 
@@ -168,8 +168,8 @@ def span_name(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}-{numbers[-1]}"
 
 
-def begin_units(stage: Stage[C], config: C, job: Job) -> Units[C]:
+def begin_partitions(stage: Stage[C], config: C, context: StageContext) -> Partitions[C]:
     function = stage.load()
-    if not isinstance(function, ByUnits):
+    if not isinstance(function, ByPartitions):
         raise TypeError(f"stage {stage.name!r} is not made of units")
-    return function.begin(config, job)
+    return function.begin(config, context)

@@ -128,7 +128,7 @@ def default_recipe(stage: Stage[Any]) -> dict[str, Any]:
     """Return the recipe of the stage's default config, from inputs whose fingerprints are all zeros."""
     inputs = {role: ArtifactRef(kind, "0" * 64) for role, kind in stage.inputs.items()}
     config: StageConfig = stage.config_type()
-    return stage.recipe(config, inputs, external={})
+    return stage.recipe(config, inputs, content_digests={})
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

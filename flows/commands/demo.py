@@ -12,7 +12,7 @@ from rich.console import Console
 
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.pipeline.running import in_this_process, run_plan
 from flows.reports.page import write_report
 from storage.manifest import ArtifactRef
@@ -28,7 +28,7 @@ class Demonstration(NamedTuple):
     """What a demonstration made."""
 
     experiment: Experiment
-    results: list[Evaluated]
+    results: list[ModelResult]
     stages: list[dict[str, Any]]
     report: Path
 
@@ -63,7 +63,7 @@ def demonstrate(folder: Path, world: int, store: ArtifactStore, console: Console
     return Demonstration(experiment, results, stages, report)
 
 
-def next_commands(results: list[Evaluated]) -> list[str]:
+def next_commands(results: list[ModelResult]) -> list[str]:
     return [
         f"taskdistill show {results[-1].artifact.short}",
         "taskdistill plan small-cpu --set data.path=/path/to/your/images",

@@ -40,7 +40,7 @@ def pretrain(
 
     # One thread gives the same bits on a machine with any number of cores, and two runs stay out of each other's way.
     torch.set_num_threads(1)
-    with progress(errors, part.value) as report:
-        history = pretrain_part(part.value, folder, num_images=images, report=report)
+    with progress(errors, part.value) as on_progress:
+        history = pretrain_part(part.value, folder, num_images=images, on_progress=on_progress)
     output.print(f"{folder / part.value}: {history['images']} pictures in {history['cpu_seconds']:.0f} CPU-seconds")
     output.print_json(data=history["scores"])

@@ -10,7 +10,7 @@ from configs.experiment import Experiment
 from flows.deployed.fan_out import over_workers
 from flows.deployed.served_settings import SentExperiment, whole_experiment
 from flows.pipeline.planning import Step
-from flows.pipeline.running import DoStep, origin_of, run_plan
+from flows.pipeline.running import DoStep, experiment_settings_of, run_plan
 from flows.reports.prefect_ui import report_pictures, report_scores
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -20,11 +20,15 @@ from tasks.prefect_task import as_task, show_logs_in_ui
 def as_tasks(experiment: Experiment) -> DoStep:
     """Return the way flows do a step: as a task run of its own, named after the step."""
     show_logs_in_ui()
-    origin, store, runtime = origin_of(experiment), ArtifactStore.from_env(), experiment.runtime
+    experiment_settings, store, runtime = (
+        experiment_settings_of(experiment),
+        ArtifactStore.from_env(),
+        experiment.runtime,
+    )
 
     def do(step: Step) -> ArtifactRef:
         task = as_task(step.stage, over_workers(step, store, runtime))
-        ref = task(step.name, step.config, step.inputs, runtime, origin)
+        ref = task(step.name, step.config, step.inputs, runtime, experiment_settings)
         report_pictures(step, ref, store)
         return ref
 

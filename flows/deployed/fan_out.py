@@ -39,7 +39,7 @@ from storage.errors import StillNeededError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.partitions import cut, span_name
-from tasks.stage import Spread
+from tasks.stage import Dispatch
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ PAGE = 200
 """Runs a server returns at most for one question."""
 
 
-def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Callable[[ArtifactRef], Spread] | None:
+def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Callable[[ArtifactRef], Dispatch] | None:
     """Return how the units of a step are spread over `runtime.fan_out` workers; None where they are not to be."""
     if runtime.fan_out == 1:
         return None
@@ -65,23 +65,23 @@ def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Ca
         "runtime": runtime.model_dump(mode="json"),
     }
 
-    def spread_for(ref: ArtifactRef) -> Spread:
-        def spread(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
+    def spread_for(ref: ArtifactRef) -> Dispatch:
+        def dispatch(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
             with get_client(sync_client=True) as client:
                 check_workers(client)
                 children = list(_asked_before(client, ref))
                 asked = {number for child in children for number in child.numbers}
                 unasked = [number for number in missing if number not in asked]
                 children += [_ask(request, ref, numbers) for numbers in cut(unasked, runtime.fan_out)]
-                Watch(client, store, ref, children).until_over(still_missing)
+                SpanWatcher(client, store, ref, children).until_over(still_missing)
 
-        return spread
+        return dispatch
 
     return spread_for
 
 
 @dataclass
-class Child:
+class SpanRun:
     """A run that makes a span, and when it last showed life, in seconds since the epoch."""
 
     run: FlowRun
@@ -92,7 +92,7 @@ class Child:
     was_at_work: bool = False
 
 
-def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> Child:
+def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> SpanRun:
     run = run_deployment(
         f"{SPAN_FLOW}/{DEPLOYMENT}",
         parameters=request | {"wanted": str(ref), "numbers": list(numbers)},
@@ -103,12 +103,12 @@ def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> C
     return _child(cast(FlowRun, run), seen_alive=time.time())
 
 
-def _child(run: FlowRun, *, seen_alive: float) -> Child:
+def _child(run: FlowRun, *, seen_alive: float) -> SpanRun:
     numbers = run.parameters["numbers"]
-    return Child(run, frozenset(numbers), span_name(numbers), seen_alive, len(numbers))
+    return SpanRun(run, frozenset(numbers), span_name(numbers), seen_alive, len(numbers))
 
 
-def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[Child]:
+def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[SpanRun]:
     """Children of earlier attempts at this artifact that are not over, or not known to be."""
     ending = {*TERMINAL_STATES, StateType.CANCELLING}
     going_on = FlowRunFilterStateType(any_=[state for state in StateType if state not in ending])
@@ -121,11 +121,11 @@ def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[Child
         offset += PAGE
 
 
-class Watch:
+class SpanWatcher:
     """Waits for children."""
 
     def __init__(
-        self, client: SyncPrefectClient, store: ArtifactStore, ref: ArtifactRef, children: Sequence[Child]
+        self, client: SyncPrefectClient, store: ArtifactStore, ref: ArtifactRef, children: Sequence[SpanRun]
     ) -> None:
         self._client, self._store, self._ref = client, store, ref
         self._waiting = list(children)
@@ -147,7 +147,7 @@ class Watch:
         looked_at = zip(self._waiting, runs, strict=True)
         self._waiting = [child for child, run in looked_at if not self._is_over(child, run, missing, are_online)]
 
-    def _is_over(self, child: Child, run: FlowRun | None, missing: set[int], are_online: bool) -> bool:
+    def _is_over(self, child: SpanRun, run: FlowRun | None, missing: set[int], are_online: bool) -> bool:
         num_missing, state = len(missing & child.numbers), run.state if run else None
         if state is None or state.is_final():
             _remark(child, num_missing, f"is {state.name}" if state else "was deleted")
@@ -164,13 +164,13 @@ class Watch:
         self._client.set_flow_run_state(child.run.id, Crashed(message=message))
         return True
 
-    def _read(self, child: Child) -> FlowRun | None:
+    def _read(self, child: SpanRun) -> FlowRun | None:
         try:
             return self._client.read_flow_run(child.run.id)
         except ObjectNotFound:
             return None
 
-    def _is_at_work(self, child: Child) -> bool:
+    def _is_at_work(self, child: SpanRun) -> bool:
         try:
             with self._store.lock(self._ref, part=child.part, wait=False):
                 return False
@@ -178,6 +178,6 @@ class Watch:
             return True
 
 
-def _remark(child: Child, num_missing: int, how: str) -> None:
+def _remark(child: SpanRun, num_missing: int, how: str) -> None:
     if num_missing:
         log.warning("%s %s; %d of its %d units are missing", child.run.name, how, num_missing, len(child.numbers))

@@ -18,7 +18,7 @@ from flows.deployed.distillation import distillation
 from flows.deployed.server import DEPLOYMENT
 from flows.deployed.single_stage import FLOWS
 from flows.deployed.stopping import until_stopped
-from flows.pipeline.running import origin_of
+from flows.pipeline.running import experiment_settings_of
 from storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class _Runner(Runner):
 def serve_all(experiment: Experiment | None = None, *, limit: int = 1) -> None:
     """Serve the whole pipeline and every single stage until stopped; `experiment` is what the forms open with."""
     ArtifactStore.from_env_for_children()
-    parameters = {"experiment": origin_of(experiment)} if experiment else {}
+    parameters = {"experiment": experiment_settings_of(experiment)} if experiment else {}
     flows: list[Flow[..., Any]] = [distillation, *FLOWS.values()]
     # By module, not by file: then runs may start in any folder.
     how: dict[str, Any] = {"parameters": parameters, "entrypoint_type": EntrypointType.MODULE_PATH}

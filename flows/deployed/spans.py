@@ -13,7 +13,7 @@ from flows.deployed.server import SPAN_FLOW
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tasks.partitions import make_span, span_name
+from tasks.partitions import make_partitions, span_name
 from tasks.prefect_task import progress, show_logs_in_ui
 
 
@@ -27,8 +27,8 @@ def span(
     store, ref = ArtifactStore.from_env(), ArtifactRef.parse(wanted)
     if ref in store:  # the run that asked is long done
         return 0
-    with progress(f"{stage}-{span_name(numbers)}") as report:
-        return make_span(
+    with progress(f"{stage}-{span_name(numbers)}") as on_progress:
+        return make_partitions(
             asked,
             asked.config_type.model_validate(config),
             {role: ArtifactRef.parse(source) for role, source in inputs.items()},
@@ -36,5 +36,5 @@ def span(
             wanted=ref,
             store=store,
             runtime=runtime,
-            report=report,
+            on_progress=on_progress,
         )

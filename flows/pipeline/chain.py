@@ -40,7 +40,7 @@ START = "student probed"
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class ModelResult:
     """One model of the final table."""
 
     model: str
@@ -49,7 +49,7 @@ class Evaluated:
     artifact: ArtifactRef
 
 
-def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[Evaluated]:
+def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[ModelResult]:
     """Run every stage of an experiment, in an order in which each finds its inputs; returns what was evaluated.
 
     The student's own probe is one of them: what training adds is the difference to it. Where there are synthetic
@@ -64,7 +64,7 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
     teacher, logits = teach(experiment, run, sets)
     on_logits = {"images": images, "logits": logits[""]}
     evaluated = run("evaluate-teacher", EVALUATE_TEACHER, experiment.evaluate_config(), on_logits)
-    results = [Evaluated(f"teacher {experiment.teacher_training}", None, evaluated, teacher)]
+    results = [ModelResult(f"teacher {experiment.teacher_training}", None, evaluated, teacher)]
 
     extra: dict[str, ArtifactRef] = {}
     if synthetic:
@@ -72,14 +72,14 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
         scored = {"synthetic": synthetic, "logits": logits["-synthetic"]}
         extra["selection"] = run("select", SELECT, experiment.select_config(), scored)
     student_probe, evaluated = _probed_student(experiment, run, images, logits[""])
-    results.append(Evaluated(START, None, evaluated, student_probe))
+    results.append(ModelResult(START, None, evaluated, student_probe))
     for seed in experiment.seeds:
         start = {"images": images, "probe": student_probe}
         for name, model in _students(experiment, run, seed, start, logits[""], extra).items():
             inputs = {"images": images, "model": model, "teacher": logits[""]}
             step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
             evaluated = run(step, EVALUATE, experiment.evaluate_config(), inputs)
-            results.append(Evaluated(f"student {name}", seed, evaluated, model))
+            results.append(ModelResult(f"student {name}", seed, evaluated, model))
     return results
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from storage.store import ArtifactStore
 from tasks.data.counts import SPLITS
 
@@ -32,7 +32,7 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
     return [*lines, f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else lines
 
 
-def words_of_results(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+def words_of_results(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return the lines that describe what the models were scored on, for reports."""
     images = dict.fromkeys(store.manifest(result.evaluation).input_refs.get("images") for result in results)
     return [line for ref in images if ref for line in dataset_words(store.manifest(ref).summary)]

@@ -13,7 +13,7 @@ from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.errors import SettingsError
 from configs.experiment import Experiment
-from flows.pipeline.chain import Evaluated, chain
+from flows.pipeline.chain import ModelResult, chain
 from flows.pipeline.estimates import Sizes
 from flows.pipeline.given_images import check_given_images
 from flows.pipeline.staleness import OlderForms, Wanted
@@ -21,7 +21,7 @@ from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.prechecks.model_files import check_content
-from tasks.stage import Stage, external_digests
+from tasks.stage import Stage, content_digests_of
 
 Action = Literal["have", "resume", "build", "stale"]
 
@@ -46,7 +46,7 @@ class Plan:
     """All steps in order, and the evaluations that the final table will show."""
 
     steps: list[Step]
-    results: list[Evaluated]
+    results: list[ModelResult]
     datasets: list[Mapping[str, Any]]
     """What is known of each dataset of images (`flows.pipeline.dataset_words` says it)."""
 
@@ -63,7 +63,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     named: dict[str, tuple[Stage[Any], Wanted]] = {}
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        recipe = stage.recipe(config, inputs, external_digests(config, store))
+        recipe = stage.recipe(config, inputs, content_digests_of(config, store))
         ref = ArtifactRef(stage.output, fingerprint(recipe))
         named[step] = (stage, Wanted(ref, recipe, config, inputs))
         return ref

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tasks.stage import Report
+from tasks.stage import OnProgress
 
 PLAIN_SECONDS = 20.0
 MIN_SECONDS, MIN_UNITS = 2.0, 2
@@ -39,7 +39,7 @@ class Pace:
 
 
 @contextmanager
-def progress(console: Console, name: str) -> Iterator[Report]:
+def progress(console: Console, name: str) -> Iterator[OnProgress]:
     """Yield what to report to: units done of how many."""
     if not console.is_terminal:
         yield _plain(console, name)
@@ -50,24 +50,24 @@ def progress(console: Console, name: str) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(name, total=None, left="")
 
-        def report(unit: str, done: int, total: int) -> None:
+        def on_progress(unit: str, done: int, total: int) -> None:
             left = words(pace.seconds_left(unit, done, total))
             bar.update(task, description=f"{name} ({unit})", completed=done, total=total, left=left)
 
-        yield report
+        yield on_progress
 
 
-def _plain(console: Console, name: str) -> Report:
+def _plain(console: Console, name: str) -> OnProgress:
     pace, last = Pace(), time.monotonic()
 
-    def report(unit: str, done: int, total: int) -> None:
+    def on_progress(unit: str, done: int, total: int) -> None:
         nonlocal last
         left = words(pace.seconds_left(unit, done, total))
         if time.monotonic() - last >= PLAIN_SECONDS:
             last = time.monotonic()
             console.print(f"{name}: {done} of {total} {unit}{left and f', {left}'}")
 
-    return report
+    return on_progress
 
 
 def words(seconds: float | None) -> str:

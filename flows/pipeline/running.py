@@ -21,14 +21,14 @@ from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.generation import EmbedConfig, GenerateConfig
 from configs.places import portable
-from flows.pipeline.chain import Evaluated, chain
+from flows.pipeline.chain import ModelResult, chain
 from flows.pipeline.planning import Plan, Step, make_plan
 from flows.pipeline.progress import progress
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tasks.stage import Report, Stage, execute, external_digests
+from tasks.stage import OnProgress, Stage, content_digests_of, execute
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,14 @@ DoStep = Callable[[Step], ArtifactRef]
 """Sees to it that the artifact of a step is in the store, and returns its reference."""
 
 
-def origin_of(experiment: Experiment) -> dict[str, Any]:
+def experiment_settings_of(experiment: Experiment) -> dict[str, Any]:
     """Return the settings as they go into manifests, from which `show` prints a preset that works in any folder."""
     return portable(experiment)
 
 
 def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:
     """Return the way the command line does a step: right here, showing it on the console."""
-    origin = origin_of(experiment)
+    experiment_settings = experiment_settings_of(experiment)
     if experiment.runtime.fan_out > 1:
         log.warning(
             "runtime.fan_out is %d, but the command line does everything in this process: start the flow from Prefect "
@@ -55,15 +55,15 @@ def in_this_process(experiment: Experiment, store: ArtifactStore, console: Conso
         )
 
     def do(step: Step) -> ArtifactRef:
-        with shown(console, step) as report:
+        with shown(console, step) as on_progress:
             return execute(
                 step.stage,
                 step.config,
                 step.inputs,
                 store=store,
                 runtime=experiment.runtime,
-                report=report,
-                origin=origin,
+                on_progress=on_progress,
+                experiment_settings=experiment_settings,
             )
 
     return do
@@ -71,7 +71,7 @@ def in_this_process(experiment: Experiment, store: ArtifactStore, console: Conso
 
 def run_plan(
     experiment: Experiment, store: ArtifactStore, do: DoStep, *, synthetic: ArtifactRef | None = None
-) -> tuple[list[Evaluated], list[dict[str, Any]]]:
+) -> tuple[list[ModelResult], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage."""
     plan = make_plan(experiment, store, synthetic=synthetic)
     if not plan.is_complete:
@@ -146,7 +146,7 @@ def _given(step: Step, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) 
     for role in inputs.keys() - roles.keys():
         raise SettingsError(f"stage {step.stage.name!r} has no input {role!r}{nearest(role, roles)}")
     given = {**step.inputs, **inputs}
-    ref = step.stage.reference(step.config, given, external_digests(step.config, store))
+    ref = step.stage.reference(step.config, given, content_digests_of(step.config, store))
     return replace(step, inputs=given, ref=ref, action="have" if ref in store else "build", because="")
 
 
@@ -186,7 +186,7 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
 
 
 @contextmanager
-def shown(console: Console, step: Step) -> Iterator[Report]:
+def shown(console: Console, step: Step) -> Iterator[OnProgress]:
     """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
     name = step.name
     if step.action == "have":
@@ -195,6 +195,6 @@ def shown(console: Console, step: Step) -> Iterator[Report]:
         return
     began = time.monotonic()
     console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
-    with progress(console, INDENT + name) as report:
-        yield report
+    with progress(console, INDENT + name) as on_progress:
+        yield on_progress
     console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

@@ -8,7 +8,7 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.reports.remarks import remarks
 from flows.reports.results import score_notes, score_table
@@ -24,7 +24,7 @@ CLASSES = "test-confusion-classes.txt"
 def write_report(
     path: Path,
     title: str,
-    results: Sequence[Evaluated],
+    results: Sequence[ModelResult],
     made: Iterable[ArtifactRef],
     store: ArtifactStore,
     next_commands: Sequence[str],
@@ -49,7 +49,7 @@ def write_report(
         partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 
-def _score_html(results: Sequence[Evaluated], store: ArtifactStore, title: str) -> str:
+def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
     columns = score_table(results, store, title).columns
     head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in columns)
     lines = zip(*(map(str, column.cells) for column in columns), strict=True)
@@ -58,7 +58,7 @@ def _score_html(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
     return f"<table><tr>{head}</tr>{rows}</table>" + "".join(f"<p>{html.escape(text)}</p>" for text in words)
 
 
-def _of_model(store: ArtifactStore, result: Evaluated, ref: ArtifactRef, name: str) -> list[str]:
+def _of_model(store: ArtifactStore, result: ModelResult, ref: ArtifactRef, name: str) -> list[str]:
     seed = "" if result.seed is None else f", seed {result.seed}"
     return [
         f"<figure>{picture}<figcaption>{html.escape(result.model + seed)}</figcaption></figure>"
@@ -74,7 +74,7 @@ def _pictures(store: ArtifactStore, ref: ArtifactRef, name: str) -> list[str]:
     return [f'<img src="data:image/png;base64,{data}" alt="{html.escape(f"{name} of {ref.short}")}">']
 
 
-def _numbered_classes(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+def _numbered_classes(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return the list of numbered classes once, for all models have the same."""
     paths = [store.path(result.evaluation) / CLASSES for result in results]
     return list(dict.fromkeys(path.read_text(encoding="utf-8") for path in paths if path.is_file()))

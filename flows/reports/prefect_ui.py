@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.pipeline.planning import Step
 from flows.reports.pictures import picture_markdown
@@ -17,7 +17,7 @@ from storage.store import ArtifactStore
 CONTACT_SHEET = "contact-sheet.png"
 
 
-def report_scores(results: Sequence[Evaluated], store: ArtifactStore, name: str) -> None:
+def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:
     dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
     text = "\n\n".join([score_markdown(results, store, name), *remarks(results, store), "\n".join(dataset)])
     create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.measure import Measurement
 
-from flows.pipeline.chain import START, Evaluated
+from flows.pipeline.chain import START, ModelResult
 from flows.reports.results import PERCENT, score_notes, score_table
 from storage.store import ArtifactStore
 from storage.tables import read_column
@@ -22,7 +22,7 @@ WIDE = 1000
 """Columns of a screen on which every table fits."""
 
 
-def print_scores(console: Console, results: Sequence[Evaluated], store: ArtifactStore, title: str) -> None:
+def print_scores(console: Console, results: Sequence[ModelResult], store: ArtifactStore, title: str) -> None:
     """Print the table, its notes and the remarks; the table as wide as its numbers need, in a pipe too."""
     table = score_table(results, store, title)
     table.width = Measurement.get(console, console.options.update(width=WIDE), table).maximum
@@ -31,12 +31,12 @@ def print_scores(console: Console, results: Sequence[Evaluated], store: Artifact
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def remarks(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return a sentence for each model that still is the probe it started from, or that ends below it."""
     return [*_unchanged(results, store), *_below_start(results, store)]
 
 
-def _unchanged(results: Sequence[Evaluated], store: ArtifactStore) -> Iterator[str]:
+def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
     for result in results:
         summary = store.manifest(result.artifact).summary
         if summary.get("kept_step") == 0:
@@ -47,7 +47,7 @@ def _unchanged(results: Sequence[Evaluated], store: ArtifactStore) -> Iterator[s
             )
 
 
-def _below_start(results: Sequence[Evaluated], store: ArtifactStore) -> Iterator[str]:
+def _below_start(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
     """Compare each student, its seeds together, with the probe on the same images."""
     start = next((result for result in results if result.model == START), None)
     if start is None:
@@ -66,7 +66,7 @@ def _below_start(results: Sequence[Evaluated], store: ArtifactStore) -> Iterator
             yield f"{model} is {_below(found, metric)} {where}: {_meaning(found)}."
 
 
-def _image_scores(result: Evaluated, store: ArtifactStore) -> list[float]:
+def _image_scores(result: ModelResult, store: ArtifactStore) -> list[float]:
     return read_column(store.path(result.evaluation) / f"{SPLIT}-predictions.parquet", "score")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -21,7 +21,7 @@ NETWORK = ("model", "probe", "features")
 """Roles of inputs by which one comes from a model to the network it is made of."""
 
 
-def score_rows(results: Sequence[Evaluated], store: ArtifactStore) -> list[dict[str, Any]]:
+def score_rows(results: Sequence[ModelResult], store: ArtifactStore) -> list[dict[str, Any]]:
     """One row for each model, seed, split and metric; the standard error is None where the metric has none."""
     return [
         {
@@ -41,7 +41,7 @@ def score_rows(results: Sequence[Evaluated], store: ArtifactStore) -> list[dict[
     ]
 
 
-def score_table(results: Sequence[Evaluated], store: ArtifactStore, title: str) -> Table:
+def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> Table:
     """A line for each model and split: mean and, over several seeds, standard deviation of each metric, and the
     standard error that one accuracy has on so many images.
     """
@@ -67,7 +67,7 @@ def score_table(results: Sequence[Evaluated], store: ArtifactStore, title: str) 
     return table
 
 
-def score_notes(results: Sequence[Evaluated], store: ArtifactStore) -> list[str]:
+def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Say what the numbers of the table mean: how many images and seeds they come from, how speed was measured."""
     images = {row["split"]: row["images"] for row in score_rows(results, store)}
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
@@ -96,13 +96,13 @@ def _cell(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(parts)
 
 
-def _sizes(results: Sequence[Evaluated], store: ArtifactStore) -> dict[str, str]:
+def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
     """Return the parameters of each model, as noted by the nearest artifact that knows them."""
     found = {result.model: _noted(store, result, "parameters") for result in results}
     return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
 
 
-def _speeds(results: Sequence[Evaluated], store: ArtifactStore) -> dict[str, str]:
+def _speeds(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
     """Return the images a second of each model, the mean over its seeds; nothing of those that were measured otherwise
     than the last of them, for they do not compare.
     """
@@ -115,7 +115,7 @@ def _speeds(results: Sequence[Evaluated], store: ArtifactStore) -> dict[str, str
     return {model: f"{statistics.mean(speeds):.0f}" for model, speeds in found.items()}
 
 
-def _conditions(results: Sequence[Evaluated], store: ArtifactStore) -> tuple[int, int, str] | None:
+def _conditions(results: Sequence[ModelResult], store: ArtifactStore) -> tuple[int, int, str] | None:
     noted = [speed for result in results if (speed := _noted(store, result, "speed"))]
     return _conditions_of(noted[-1]) if noted else None
 
@@ -124,7 +124,7 @@ def _conditions_of(speed: Mapping[str, Any]) -> tuple[int, int, str]:
     return speed["batch_size"], speed["threads"], speed["device"]
 
 
-def _noted(store: ArtifactStore, result: Evaluated, name: str) -> Any:
+def _noted(store: ArtifactStore, result: ModelResult, name: str) -> Any:
     """Return what the summary nearest to a model says under this name; None where no summary does."""
     refs = [result.evaluation, *_lineage(store, result.artifact)]
     summaries = [store.manifest(ref).summary for ref in refs]
@@ -142,7 +142,7 @@ def _lineage(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ArtifactRef]:
             waiting += [inputs[role] for role in NETWORK if role in inputs]
 
 
-def score_markdown(results: Sequence[Evaluated], store: ArtifactStore, title: str) -> str:
+def score_markdown(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
     """The same table as Markdown, for reports, with its notes and the artifact of each model below it."""
     columns = score_table(results, store, title).columns
     rows = [
@@ -160,5 +160,5 @@ def _in_markdown(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def _seed(result: Evaluated) -> str:
+def _seed(result: ModelResult) -> str:
     return "" if result.seed is None else f", seed {result.seed}"

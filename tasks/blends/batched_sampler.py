@@ -16,7 +16,7 @@ from tasks.memory import OutOfMemoryError, is_out_of_memory
 log = logging.getLogger(__name__)
 
 
-class Painter:
+class BatchedSampler:
     """A generator and the batch size it works at, which is halved when memory does not suffice and stays so."""
 
     def __init__(self, generator: Generator, settings: BlendSettings, batch_size: int) -> None:

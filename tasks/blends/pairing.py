@@ -8,7 +8,7 @@ import numpy as np
 from configs.errors import UserError
 from configs.generation import BlendSettings
 from storage.image_set import ImageSet
-from storage.view_outputs import TeacherOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs, rows_by_id
 from tasks.functional.pairs import Pairs, nearest_pairs, same_class_pairs, uniform_pairs
 
 
@@ -17,7 +17,7 @@ class PairingError(UserError, ValueError):
 
 
 def pair_table(
-    settings: BlendSettings, images: ImageSet, embeddings: TeacherOutputs, fingerprint: str
+    settings: BlendSettings, images: ImageSet, embeddings: ViewOutputs, fingerprint: str
 ) -> list[dict[str, Any]]:
     """Return a row for each blend: id, parent_a, parent_b (ids of training images), seed.
 
@@ -48,7 +48,7 @@ def seed_of(fingerprint: str, number: int) -> int:
 
 
 def _drawn(
-    settings: BlendSettings, images: ImageSet, embeddings: TeacherOutputs, count: int, rng: np.random.Generator
+    settings: BlendSettings, images: ImageSet, embeddings: ViewOutputs, count: int, rng: np.random.Generator
 ) -> Pairs:
     train = images.rows_of("train")
     if len(train) < 2:

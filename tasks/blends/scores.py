@@ -22,7 +22,7 @@ from storage.errors import CorruptArtifactError
 from storage.files import atomic
 from storage.image_set import ImageSet
 from storage.tables import BLENDS, read_arrow
-from storage.view_outputs import TeacherOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs, rows_by_id
 from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels, clean_view, replay
 from tasks.generators.generator import Generator
@@ -37,7 +37,7 @@ class BlendScores:
     """The embeddings of all real images, to look parents up in and to compare blends with."""
 
     def __init__(
-        self, generator: Generator, images: ImageSet, embeddings: TeacherOutputs, draft: Path, device: torch.device
+        self, generator: Generator, images: ImageSet, embeddings: ViewOutputs, draft: Path, device: torch.device
     ) -> None:
         self._generator, self._device, self._draft = generator, device, draft
         every_ND = embeddings.view(0)  # float16, and all that is held of the training images

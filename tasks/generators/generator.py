@@ -45,20 +45,22 @@ class Generator(Protocol):
         ...
 
 
-def build_generator_as_named(model: GeneratorModel, external: Mapping[str, str], runtime: RuntimeConfig) -> Generator:
+def build_generator_as_named(
+    model: GeneratorModel, content_digests: Mapping[str, str], runtime: RuntimeConfig
+) -> Generator:
     """Load a stage's generator into main memory; SourceChangedError where its folder is no longer the recipe's."""
     generator: Generator = load(GENERATORS, model.kind)(model, runtime)
     for name, place in model.locations("model.").items():
         folder = Path(place).expanduser()
         contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
-        if tree_digest(contents) != external[name]:
+        if tree_digest(contents) != content_digests[name]:
             raise SourceChangedError(
                 f"{folder} is not what it was when its digest was taken: run the same command again, it is read anew"
             )
     return generator
 
 
-def generator_fingerprint(model: GeneratorModel, external: Mapping[str, str]) -> str:
-    """Return the identity of a stage's generator: its settings and the content of its folder (`Job.external`)."""
-    contents = {name: digest for name, digest in external.items() if name.startswith("model.")}
+def generator_fingerprint(model: GeneratorModel, content_digests: Mapping[str, str]) -> str:
+    """Return the identity of a stage's generator: its settings and the content of its folder."""
+    contents = {name: digest for name, digest in content_digests.items() if name.startswith("model.")}
     return fingerprint({"model": model.identity(), "external": contents})

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from storage.errors import NotFiniteError
-from tasks.generators.patch_autoencoder import PatchAutoencoder
+from tasks.models.patch_autoencoder import PatchAutoencoder
 
 NUM_SLOTS = 5
 

@@ -14,9 +14,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from configs.generation import GeneratorModel
 from storage.weight_formats import tensor_forms
-from tasks.generators.patch_autoencoder import PatchAutoencoder
 from tasks.models.encoder import ModelError
 from tasks.models.fitting import CONSTRUCTOR_ERRORS
+from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.prechecks.mixer_folder import CONFIGS, check_folder, read_settings, weight_files
 
 _AUTOENCODERS = {

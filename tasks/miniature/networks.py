@@ -12,8 +12,8 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from configs.models import Backbone
-from tasks.generators.patch_autoencoder import PatchAutoencoder
 from tasks.miniature.world import SIDE_PX
+from tasks.models.patch_autoencoder import PatchAutoencoder
 
 PATCH_PX = 8
 

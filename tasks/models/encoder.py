@@ -55,21 +55,23 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Encoder:
     return encoder
 
 
-def build_encoder_as_named(backbone: Backbone, external: Mapping[str, str], *, drop_path: float = 0.0) -> Encoder:
+def build_encoder_as_named(
+    backbone: Backbone, content_digests: Mapping[str, str], *, drop_path: float = 0.0
+) -> Encoder:
     """Build a stage's encoder; SourceChangedError where its files are not those the stage's recipe was written for."""
     encoder = build_encoder(backbone, drop_path=drop_path)
     for name, path in backbone.locations("backbone.").items():
         file = Path(path).expanduser()
-        if file.is_file() and sha256_of(file) != external[name]:
+        if file.is_file() and sha256_of(file) != content_digests[name]:
             raise SourceChangedError(
                 f"{path} is not what it was when its digest was taken: run the same command again, it is read anew"
             )
     return encoder
 
 
-def encoder_fingerprint(backbone: Backbone, external: Mapping[str, str]) -> str:
-    """Return the identity of a stage's encoder: its settings and the content of its files (`Job.external`)."""
-    contents = {name: digest for name, digest in external.items() if name.startswith("backbone.")}
+def encoder_fingerprint(backbone: Backbone, content_digests: Mapping[str, str]) -> str:
+    """Return the identity of a stage's encoder: its settings and the content of its files."""
+    contents = {name: digest for name, digest in content_digests.items() if name.startswith("backbone.")}
     return fingerprint({"backbone": backbone.identity(), "external": contents})
 
 

@@ -19,7 +19,7 @@ MIXER, VARIATIONS = "ImageMixerPipeline", "StableDiffusionImageVariationPipeline
 _AUTOENCODERS = {
     ("diffusers", "AutoencoderKL"),
     ("diffusers", "AutoencoderTiny"),
-    ("tasks.generators.patch_autoencoder", "PatchAutoencoder"),
+    ("tasks.models.patch_autoencoder", "PatchAutoencoder"),
 }
 _PARTS: dict[str, set[tuple[str, str]]] = {
     "unet": {("diffusers", "UNet2DConditionModel")},

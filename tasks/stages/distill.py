@@ -19,15 +19,15 @@ from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import Manifest
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.view_cache import Seen, ViewCache
+from tasks.data.view_cache import CachedViews, ViewCache
 from tasks.functional.losses import combined
 from tasks.functional.order import visits
 from tasks.functional.views import thumbnail, thumbnail_distance
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import Problem, problem_named, targets_of
-from tasks.stage import Job, Summary
+from tasks.stage import StageContext, Summary
 from tasks.training.student import probed_model, train_and_write, validation_score
 from tasks.training.trainer import Batch, Part, Terms, Work
 
@@ -38,7 +38,7 @@ CHECK_TOLERANCE = 8.0
 """
 
 
-class Taught(NamedTuple):
+class DistillSource(NamedTuple):
     """Images with cached teacher outputs: the real training images, or the synthetic ones."""
 
     source: ViewSource
@@ -47,67 +47,69 @@ class Taught(NamedTuple):
     num_views: int
 
 
-class Drawn(NamedTuple):
+class Draw(NamedTuple):
     """Some of them, chosen for one batch."""
 
     items: npt.NDArray[np.int64]
     """Positions among the images that can be drawn."""
     rows: npt.NDArray[np.int64]
-    seen: Seen
+    seen: CachedViews
 
 
-def run(config: DistillConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["images"])
+def run(config: DistillConfig, context: StageContext) -> Summary:
+    images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, images, job)
-    real = _taught(config, images, "logits", model.preprocessing, job)
+    model = probed_model(config.backbone, config.training, images, context)
+    real = _distill_source(config, images, "logits", model.preprocessing, context)
     synthetic = None
-    _check_synthetic_inputs(job)
-    if "synthetic" in job.inputs:
-        blends = ImageSet.open(job.inputs["synthetic"])
-        synthetic = _taught(config, blends, "synthetic_logits", model.preprocessing, job)
-        if "selection" in job.inputs:
-            synthetic = _selected(synthetic, job)
+    _check_synthetic_inputs(context)
+    if "synthetic" in context.inputs:
+        blends = ImageSet.open(context.inputs["synthetic"])
+        synthetic = _distill_source(config, blends, "synthetic_logits", model.preprocessing, context)
+        if "selection" in context.inputs:
+            synthetic = _selected(synthetic, context)
     for role in ("logits", "synthetic_logits"):
-        if role in job.inputs:
-            TeacherOutputs(job.inputs[role]).require(classes=images.classes, problem=config.problem)
+        if role in context.inputs:
+            ViewOutputs(context.inputs[role]).require(classes=images.classes, problem=config.problem)
     work = Work(
         num_images=len(real.rows),
         jobs=functools.partial(_batches, config, problem, real, synthetic),
         terms=functools.partial(_terms, problem, config.distill),
-        score=validation_score(problem, real.source, job, config.training.precision),
+        score=validation_score(problem, real.source, context, config.training.precision),
         score_name=problem.score_name,
     )
-    summary = train_and_write(model, config.training, work, config.problem, config.seed, images, job)
+    summary = train_and_write(model, config.training, work, config.problem, config.seed, images, context)
     return summary | {"synthetic_images": len(synthetic.rows) if synthetic else 0}
 
 
-def _taught(config: DistillConfig, images: ImageSet, role: str, preprocessing: Preprocessing, job: Job) -> Taught:
-    logits = TeacherOutputs(job.inputs[role])
+def _distill_source(
+    config: DistillConfig, images: ImageSet, role: str, preprocessing: Preprocessing, context: StageContext
+) -> DistillSource:
+    logits = ViewOutputs(context.inputs[role])
     logits.require(images=images.fingerprint, views=config.views.identity())
     rows = images.rows_of("train")
-    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb, decode_mb=job.runtime.decode_memory_mb)
-    return Taught(
+    decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
+    return DistillSource(
         source=ViewSource(decoded, config.views, preprocessing),
-        cache=ViewCache(logits, [images.ids[row] for row in rows], budget_mb=job.runtime.logits_cache_mb),
+        cache=ViewCache(logits, [images.ids[row] for row in rows], budget_mb=context.runtime.logits_cache_mb),
         rows=rows,
         num_views=config.views.num_views,
     )
 
 
-def _check_synthetic_inputs(job: Job) -> None:
-    if ("synthetic" in job.inputs) != ("synthetic_logits" in job.inputs):
+def _check_synthetic_inputs(context: StageContext) -> None:
+    if ("synthetic" in context.inputs) != ("synthetic_logits" in context.inputs):
         raise CacheMismatchError(
             "synthetic images teach by their logits: pass both 'synthetic' and 'synthetic_logits', or neither"
         )
-    if "selection" in job.inputs and "synthetic" not in job.inputs:
+    if "selection" in context.inputs and "synthetic" not in context.inputs:
         raise CacheMismatchError("a 'selection' is one of synthetic images: pass 'synthetic' too, or neither")
 
 
-def _selected(taught: Taught, job: Job) -> Taught:
+def _selected(taught: DistillSource, context: StageContext) -> DistillSource:
     """Leave the images that the selection keeps."""
     images = taught.source.images
-    folder = job.inputs["selection"]
+    folder = context.inputs["selection"]
     if (of := Manifest.read(folder).input_refs["synthetic"]).fingerprint != images.fingerprint:
         raise CacheMismatchError(
             f"the selection is of {of.short}, the synthetic images are image-set@{images.fingerprint[:12]}: run select "
@@ -116,15 +118,15 @@ def _selected(taught: Taught, job: Job) -> Taught:
     kept = {row["id"] for row in read_table(folder / "selection.parquet") if row["is_kept"]}
     rows = np.asarray([row for row in taught.rows if images.ids[row] in kept], np.int64)
     cache = ViewCache(
-        TeacherOutputs(job.inputs["synthetic_logits"]),
+        ViewOutputs(context.inputs["synthetic_logits"]),
         [images.ids[row] for row in rows],
-        budget_mb=job.runtime.logits_cache_mb,
+        budget_mb=context.runtime.logits_cache_mb,
     )
     return taught._replace(rows=rows, cache=cache)
 
 
 def _batches(
-    config: DistillConfig, problem: Problem, real: Taught, synthetic: Taught | None, first_step: int
+    config: DistillConfig, problem: Problem, real: DistillSource, synthetic: DistillSource | None, first_step: int
 ) -> Iterator[Callable[[], Batch]]:
     """Choose images and their teacher outputs in the order of steps; the returned callables do the slow part."""
     size = config.training.batch_size
@@ -138,12 +140,12 @@ def _batches(
         step += 1
 
 
-def _draw(taught: Taught, step: int, count: int, seed: int) -> Drawn:
+def _draw(taught: DistillSource, step: int, count: int, seed: int) -> Draw:
     items, epochs = visits(step * count, count, size=len(taught.rows), seed=seed)
-    return Drawn(items, taught.rows[items], taught.cache.take(items, 1 + epochs % taught.num_views))
+    return Draw(items, taught.rows[items], taught.cache.take(items, 1 + epochs % taught.num_views))
 
 
-def _batch(problem: Problem, drawn: list[tuple[Taught, Drawn]]) -> Batch:
+def _batch(problem: Problem, drawn: list[tuple[DistillSource, Draw]]) -> Batch:
     cut = [taught.source.cut(chosen.rows.tolist(), chosen.seen.views_N9) for taught, chosen in drawn]
     for (taught, chosen), pixels_NSS3 in zip(drawn, cut, strict=True):
         _check_seen(taught.source, chosen, pixels_NSS3)
@@ -156,7 +158,7 @@ def _batch(problem: Problem, drawn: list[tuple[Taught, Drawn]]) -> Batch:
     )
 
 
-def _check_seen(source: ViewSource, chosen: Drawn, pixels_NSS3: npt.NDArray[np.uint8]) -> None:
+def _check_seen(source: ViewSource, chosen: Draw, pixels_NSS3: npt.NDArray[np.uint8]) -> None:
     for index, row in enumerate(chosen.rows):
         if chosen.items[index] % CHECK_EVERY:
             continue

@@ -10,53 +10,53 @@ import torch
 from configs.data import ViewSettings
 from configs.generation import EmbedConfig
 from storage.image_set import ImageSet
-from storage.view_outputs import TeacherOutputsWriter
+from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
-from tasks.inference.frozen import ChunkUnits, show_all
+from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.task_model import device_of
-from tasks.partitions import ByUnits, Effort
-from tasks.stage import Job, Summary
+from tasks.partitions import ByPartitions, Throughput
+from tasks.stage import StageContext, Summary
 
 CLEAN_ONLY = ViewSettings(num_views=0)
 
 
-class Embedding(ChunkUnits[EmbedConfig]):
+class Embedding(ChunkPartitions[EmbedConfig]):
     """Embeddings [N, 1, D] in the making."""
 
-    def __init__(self, config: EmbedConfig, job: Job) -> None:
-        self.job = job
-        self.images = ImageSet.open(job.inputs["images"])
-        self.generator = build_generator_as_named(config.model, job.external, job.runtime)
-        self.writer = TeacherOutputsWriter(
-            job.draft,
+    def __init__(self, config: EmbedConfig, context: StageContext) -> None:
+        self.context = context
+        self.images = ImageSet.open(context.inputs["images"])
+        self.generator = build_generator_as_named(config.model, context.content_digests, context.runtime)
+        self.writer = ViewOutputsWriter(
+            context.draft,
             ids=self.images.ids,
             num_views=1,
             row_shape=(self.generator.width,),
             attributes={
                 "images": self.images.fingerprint,
-                "generator": generator_fingerprint(config.model, job.external),
+                "generator": generator_fingerprint(config.model, context.content_digests),
                 "preprocessing": self.generator.preprocessing._asdict(),
                 "substitution": self.generator.substitution,
             },
         )
 
     @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Effort:
-        device = device_of(self.job.runtime)
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        device = device_of(self.context.runtime)
         embed = self.generator.ready_to_embed(device).embed
         # Nothing is kept decoded: each image is seen once.
-        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=self.job.runtime.decode_memory_mb)
+        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=self.context.runtime.decode_memory_mb)
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
-        return show_all(embed, source, self.writer, self.chunks(numbers), device, self.job)
+        return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, effort: Effort) -> Summary:
+    def finish(self, throughput: Throughput) -> Summary:
         return {
             "images": len(self.images),
             "width": self.generator.width,
-            "encoder_forwards": effort.images,
+            "encoder_forwards": throughput.images,
             "substitution": self.generator.substitution,
         }
 
 
-run = ByUnits(Embedding)
+run = ByPartitions(Embedding)

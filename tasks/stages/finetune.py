@@ -12,25 +12,25 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.mixup import cutmix, mixup
 from tasks.functional.order import visits
 from tasks.problems.problem import Problem, problem_named, targets_of
-from tasks.stage import Job, Summary
+from tasks.stage import StageContext, Summary
 from tasks.training.student import probed_model, train_and_write, validation_score
 from tasks.training.trainer import Batch, Part, Terms, Work
 
 
-def run(config: FinetuneConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["images"])
+def run(config: FinetuneConfig, context: StageContext) -> Summary:
+    images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, images, job)
-    decoded = DecodedImages(images, cache_mb=job.runtime.image_cache_mb, decode_mb=job.runtime.decode_memory_mb)
+    model = probed_model(config.backbone, config.training, images, context)
+    decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
     source = ViewSource(decoded, config.views, model.preprocessing)
     work = Work(
         num_images=len(images.rows_of("train")),
         jobs=functools.partial(_batches, config, problem, source),
         terms=functools.partial(_terms, problem, config.training, config.seed),
-        score=validation_score(problem, source, job, config.training.precision),
+        score=validation_score(problem, source, context, config.training.precision),
         score_name=problem.score_name,
     )
-    return train_and_write(model, config.training, work, config.problem, config.seed, images, job)
+    return train_and_write(model, config.training, work, config.problem, config.seed, images, context)
 
 
 def _batches(

@@ -26,8 +26,8 @@ from storage import image_set
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet
 from storage.tables import BLENDS, PAIRS, read_arrow, write_table
-from storage.view_outputs import TeacherOutputs
-from tasks.blends.batched_sampler import Painter
+from storage.view_outputs import ViewOutputs
+from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
 from tasks.blends.pictures import draw_contact_sheet, write_page
 from tasks.blends.scores import BlendScores, merge_scores, scores_name
@@ -35,8 +35,8 @@ from tasks.data.batches import in_background
 from tasks.data.encode import encode
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
 from tasks.models.task_model import device_of
-from tasks.partitions import ByUnits, Effort, Units
-from tasks.stage import Job, Summary
+from tasks.partitions import ByPartitions, Partitions, Throughput
+from tasks.stage import StageContext, Summary
 
 MIN_SHARD_ROWS, MAX_SHARD_ROWS, FEW_SHARDS = 32, 256, 512
 
@@ -48,30 +48,32 @@ def rows_per_shard(count: int) -> int:
     return min(max(count // FEW_SHARDS, MIN_SHARD_ROWS), MAX_SHARD_ROWS)
 
 
-class Blending(Units[GenerateConfig]):
+class Blending(Partitions[GenerateConfig]):
     """Blends in the making: a unit is a shard."""
 
     name = "shards"
 
-    def __init__(self, config: GenerateConfig, job: Job) -> None:
-        self.config, self.job = config, job
-        self.images = ImageSet.open(job.inputs["images"])
-        self.embeddings = TeacherOutputs(job.inputs["embeddings"])
+    def __init__(self, config: GenerateConfig, context: StageContext) -> None:
+        self.config, self.context = config, context
+        self.images = ImageSet.open(context.inputs["images"])
+        self.embeddings = ViewOutputs(context.inputs["embeddings"])
         self.embeddings.require(
-            images=self.images.fingerprint, generator=generator_fingerprint(config.model, job.external)
+            images=self.images.fingerprint, generator=generator_fingerprint(config.model, context.content_digests)
         )
-        if not _is_whole(job.draft, "pairs.parquet", PAIRS):
-            pairs = pair_table(config.blends, self.images, self.embeddings, job.draft.name)
-            write_table(job.draft / "pairs.parquet", PAIRS, pairs)
-        self.pairs = read_arrow(job.draft, "pairs.parquet", PAIRS)
+        if not _is_whole(context.draft, "pairs.parquet", PAIRS):
+            pairs = pair_table(config.blends, self.images, self.embeddings, context.draft.name)
+            write_table(context.draft / "pairs.parquet", PAIRS, pairs)
+        self.pairs = read_arrow(context.draft, "pairs.parquet", PAIRS)
         self.shard_rows = rows_per_shard(self.pairs.num_rows)
         self.num_shards = -(-self.pairs.num_rows // self.shard_rows)
 
     def missing(self) -> list[int]:
-        return [shard for shard in range(self.num_shards) if not image_set.shard_path(self.job.draft, shard).is_file()]
+        return [
+            shard for shard in range(self.num_shards) if not image_set.shard_path(self.context.draft, shard).is_file()
+        ]
 
     def remove_damaged(self) -> list[int]:
-        draft, made = self.job.draft, set(range(self.num_shards)).difference(self.missing())
+        draft, made = self.context.draft, set(range(self.num_shards)).difference(self.missing())
         damaged = [shard for shard in sorted(made) if not self._is_shard_whole(shard)]
         for shard in damaged:
             image_set.shard_path(draft, shard).unlink()
@@ -80,31 +82,35 @@ class Blending(Units[GenerateConfig]):
     def _is_shard_whole(self, shard: int) -> bool:
         ids = [row["id"] for row in self._rows(shard)]
         scores = scores_name(shard)
-        return _is_whole(self.job.draft, scores, BLENDS) and image_set.is_shard_whole(self.job.draft, shard, ids)
+        return _is_whole(self.context.draft, scores, BLENDS) and image_set.is_shard_whole(
+            self.context.draft, shard, ids
+        )
 
     @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Effort:
-        runtime, device = self.job.runtime, device_of(self.job.runtime)
-        generator = build_generator_as_named(self.config.model, self.job.external, runtime).ready_to_blend(device)
-        scores = BlendScores(generator, self.images, self.embeddings, self.job.draft, device)
-        painter = Painter(generator, self.config.blends, runtime.generation_batch_size)
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        runtime, device = self.context.runtime, device_of(self.context.runtime)
+        generator = build_generator_as_named(self.config.model, self.context.content_digests, runtime).ready_to_blend(
+            device
+        )
+        scores = BlendScores(generator, self.images, self.embeddings, self.context.draft, device)
+        sampler = BatchedSampler(generator, self.config.blends, runtime.generation_batch_size)
         left = sum(len(self._rows(shard)) for shard in self.missing())
         painted = 0
         with ThreadPoolExecutor(runtime.workers, "encode") as encoders, in_background(self._write) as write:
             for shard in numbers:
                 rows, encoded, scored = self._rows(shard), list[Future[bytes]](), list[Row]()
-                for part, blends_NSS3 in painter.paint(scores.embeddings_of(rows), [row["seed"] for row in rows]):
+                for part, blends_NSS3 in sampler.paint(scores.embeddings_of(rows), [row["seed"] for row in rows]):
                     encoded += [encoders.submit(encode, blend_SS3, self.config.blends) for blend_SS3 in blends_NSS3]
                     scored += scores.score(rows[part], blends_NSS3)
                     painted += len(blends_NSS3)
-                    self.job.report("blends", self.pairs.num_rows - left + painted, self.pairs.num_rows)
+                    self.context.on_progress("blends", self.pairs.num_rows - left + painted, self.pairs.num_rows)
                 write(shard, rows, encoded, scored)
-        return Effort(painted, painter.images_per_second())
+        return Throughput(painted, sampler.images_per_second())
 
-    def finish(self, effort: Effort) -> Summary:
-        draft = self.job.draft
+    def finish(self, throughput: Throughput) -> Summary:
+        draft = self.context.draft
         scores = merge_scores(draft, self.num_shards)
-        counts = image_set.finish(draft, classes=self.images.classes, num_shards=self.num_shards)
+        counts = image_set.write_index(draft, classes=self.images.classes, num_shards=self.num_shards)
         blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
         write_page(draft / "blends.html", blends, self.images, table)
@@ -112,8 +118,8 @@ class Blending(Units[GenerateConfig]):
             **counts,
             **scores,
             "pairs": self.config.blends.pairs,
-            "painted": effort.images,
-            "blends_per_second": round(effort.per_second, 3),
+            "painted": throughput.images,
+            "blends_per_second": round(throughput.per_second, 3),
             "substitution": self.embeddings.attributes["substitution"],
         }
 
@@ -123,7 +129,7 @@ class Blending(Units[GenerateConfig]):
 
     def _write(self, shard: int, rows: Sequence[Row], encoded: Sequence[Future[bytes]], scored: Sequence[Row]) -> None:
         """Write the scores first, then the shard, whose presence says that both are there."""
-        path = self.job.draft / scores_name(shard)
+        path = self.context.draft / scores_name(shard)
         path.parent.mkdir(exist_ok=True)
         write_table(path, BLENDS, scored)
         side = self.config.blends.side_px
@@ -132,7 +138,7 @@ class Blending(Units[GenerateConfig]):
                      seed=row["seed"])
             for row, image in zip(rows, encoded, strict=True)
         )  # fmt: skip
-        image_set.write_shard(self.job.draft, shard, image_rows)
+        image_set.write_shard(self.context.draft, shard, image_rows)
 
 
 def _is_whole(draft: Path, name: str, schema: pa.Schema) -> bool:
@@ -144,4 +150,4 @@ def _is_whole(draft: Path, name: str, schema: pa.Schema) -> bool:
     return True
 
 
-run = ByUnits(Blending)
+run = ByPartitions(Blending)

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from configs.data import IngestConfig
 from storage.errors import SourceChangedError
 from storage.files import read_json_if_whole, write_json
-from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
+from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
 from storage.sources import content_digest, tree_digest, visible_files
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
 from tasks.data.batches import prefetch
-from tasks.data.brightness import Seen, look_at
+from tasks.data.brightness import PixelStatistics, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
 from tasks.data.counts import described, warnings
@@ -33,7 +33,7 @@ from tasks.data.left_out import by_reason
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
-from tasks.stage import Job, Summary
+from tasks.stage import StageContext, Summary
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,10 @@ class Read(NamedTuple):
     sha256: str
     row: ImageRow | None
     reason: str = ""
-    seen: Seen | None = None
+    seen: PixelStatistics | None = None
 
 
-def run(config: IngestConfig, job: Job) -> Summary:
+def run(config: IngestConfig, context: StageContext) -> Summary:
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
     for reason, count in by_reason(dataset.left_out).items():
@@ -60,36 +60,36 @@ def run(config: IngestConfig, job: Job) -> Summary:
         log.warning("%s", sentence)
 
     shards = list(_shards(dataset.candidates))
-    notes = job.draft / "notes"
+    notes = context.draft / "notes"
     notes.mkdir(exist_ok=True)
-    keep_listing(job.draft, dataset, len(shards))
+    keep_listing(context.draft, dataset, len(shards))
     done = 0
     files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
-        if found is None or not _has_seen(found) or not is_shard_whole(job.draft, number, _kept_ids(found)):
-            found = _write_shard(config, job, number, shard, dataset.classes)
+        if found is None or not _has_seen(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
+            found = _write_shard(config, context, number, shard, dataset.classes)
             write_json(note, found)
         files += found
         done += len(shard)
-        job.report("images", done, len(dataset.candidates))
+        context.on_progress("images", done, len(dataset.candidates))
 
-    _check_unchanged(config, job, files)
+    _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
-    seen = {file["id"]: Seen(**file["seen"]) for file in files if file["seen"]}
+    seen = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
     levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept.candidates}, config)
-    summary = _write_tables(job, kept, files)
-    counts = finish(job.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
+    summary = _write_tables(context, kept, files)
+    counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
     return summary | counts | brightness
 
 
-def _write_tables(job: Job, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
+def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
     """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
     duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
-    write_table(job.draft / "files.parquet", SOURCE_FILES, files)
-    write_table(job.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    write_table(job.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
+    write_table(context.draft / "files.parquet", SOURCE_FILES, files)
+    write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
+    write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
     return (
         kept.summary()
@@ -122,21 +122,23 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 
 def _write_shard(
-    config: IngestConfig, job: Job, number: int, shard: Sequence[Candidate], classes: Sequence[str]
+    config: IngestConfig, context: StageContext, number: int, shard: Sequence[Candidate], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
     labels = {name: label for label, name in enumerate(classes)}
-    memory = DecodeMemory(job.runtime.decode_memory_mb)
+    memory = DecodeMemory(context.runtime.decode_memory_mb)
     files: list[dict[str, Any]] = []
 
     def rows() -> Iterator[ImageRow]:
-        for found in prefetch(lambda c: _read(config, c, labels[c.label], memory), shard, workers=job.runtime.workers):
+        for found in prefetch(
+            lambda c: _read(config, c, labels[c.label], memory), shard, workers=context.runtime.workers
+        ):
             seen = found.seen._asdict() if found.seen else None
             files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
             if found.row:
                 yield found.row
 
-    write_shard(job.draft, number, rows())
+    write_shard(context.draft, number, rows())
     return files
 
 
@@ -179,17 +181,17 @@ def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory
     return mask
 
 
-def _check_unchanged(config: IngestConfig, job: Job, files: Sequence[dict[str, str]]) -> None:
+def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequence[dict[str, str]]) -> None:
     folder = dataset_folder(config)
     known = {file["id"]: file["sha256"] for file in files}
     names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
     contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
-    if tree_digest(contents) != job.external["path"]:
-        shutil.rmtree(job.draft / "notes")  # of other contents than this draft is for
+    if tree_digest(contents) != context.content_digests["path"]:
+        shutil.rmtree(context.draft / "notes")  # of other contents than this draft is for
         raise SourceChangedError(
             f"{folder} changed while it was being read, or since its digest was taken, so nothing was committed: run "
             "the same command again, every file is read anew and what was added, removed or edited gets a new "
-            f"image-set. 'taskdistill discard image-set@{job.draft.name[:12]}' removes what was begun"
+            f"image-set. 'taskdistill discard image-set@{context.draft.name[:12]}' removes what was begun"
         )
 
 

@@ -10,31 +10,31 @@ import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
 from storage.image_set import ImageSet
-from storage.view_outputs import TeacherOutputs, TeacherOutputsWriter
+from storage.view_outputs import ViewOutputs, ViewOutputsWriter
 from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.inference.frozen import ChunkUnits, show_all
+from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.encoder import block_indices
 from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device, select_blocks
-from tasks.partitions import ByUnits, Effort
-from tasks.stage import Job, Summary
+from tasks.partitions import ByPartitions, Throughput
+from tasks.stage import StageContext, Summary
 
 
-class LogitsOfFeatures(ChunkUnits[PrecomputeConfig]):
+class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     """Logits of a probed teacher in the making."""
 
     @torch.inference_mode()
-    def __init__(self, config: PrecomputeConfig, job: Job) -> None:
-        self.job = job
-        self.features = TeacherOutputs(job.inputs["features"])
-        description = ModelDescription.read(job.inputs["probe"])
+    def __init__(self, config: PrecomputeConfig, context: StageContext) -> None:
+        self.context = context
+        self.features = ViewOutputs(context.inputs["features"])
+        description = ModelDescription.read(context.inputs["probe"])
         self.features.require(encoder=description.encoder)
         num_views, _, width = self.features.shape[1:]
-        self.head = load_head(job.inputs["probe"], description, width).eval()
+        self.head = load_head(context.inputs["probe"], description, width).eval()
         self.indices = block_indices(self.features.attributes["blocks"], description.blocks)
         self.row_shape = self.head(torch.zeros(1, width * len(self.indices))).shape[1:]
-        self.writer = TeacherOutputsWriter(
-            job.draft,
+        self.writer = ViewOutputsWriter(
+            context.draft,
             ids=self.features.ids,
             num_views=num_views,
             row_shape=self.row_shape,
@@ -42,8 +42,8 @@ class LogitsOfFeatures(ChunkUnits[PrecomputeConfig]):
         )
 
     @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Effort:
-        device = device_of(self.job.runtime)
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        device = device_of(self.context.runtime)
         head, features = self.head.to(device), self.features
         total = len(self.writer.chunks())
         for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
@@ -55,26 +55,26 @@ class LogitsOfFeatures(ChunkUnits[PrecomputeConfig]):
                 features.view_fields(chunk.start, chunk.stop, chunk.view),
                 features.thumbnails(chunk.start, chunk.stop, chunk.view),
             )
-            self.job.report("chunks", done, total)
-        return Effort(0, 0.0)
+            self.context.on_progress("chunks", done, total)
+        return Throughput(0, 0.0)
 
-    def finish(self, effort: Effort) -> Summary:
-        return _summary(self.writer, self.row_shape, effort)
+    def finish(self, throughput: Throughput) -> Summary:
+        return _summary(self.writer, self.row_shape, throughput)
 
 
-class LogitsOfImages(ChunkUnits[PrecomputeImagesConfig]):
+class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
     """Logits of a finetuned teacher in the making."""
 
     @torch.inference_mode()
-    def __init__(self, config: PrecomputeImagesConfig, job: Job) -> None:
-        self.config, self.job = config, job
-        self.images = ImageSet.open(job.inputs["images"])
-        self.model, description = load_model(job.inputs["model"])
+    def __init__(self, config: PrecomputeImagesConfig, context: StageContext) -> None:
+        self.config, self.context = config, context
+        self.images = ImageSet.open(context.inputs["images"])
+        self.model, description = load_model(context.inputs["model"])
         side_px = self.model.preprocessing.side_px
         self.row_shape = self.model(torch.zeros(1, 3, side_px, side_px)).shape[1:]
         shown = {"images": self.images.fingerprint, "views": config.views.identity()}
-        self.writer = TeacherOutputsWriter(
-            job.draft,
+        self.writer = ViewOutputsWriter(
+            context.draft,
             ids=self.images.ids,
             num_views=config.views.num_views + 1,
             row_shape=self.row_shape,
@@ -82,29 +82,29 @@ class LogitsOfImages(ChunkUnits[PrecomputeImagesConfig]):
         )
 
     @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Effort:
-        config, runtime = self.config, self.job.runtime
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        config, runtime = self.config, self.context.runtime
         device = device_of(runtime)
         model = on_device(self.model, device)
         decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, model.preprocessing)
         with autocast(device, config.precision):
-            return show_all(model, source, self.writer, self.chunks(numbers), device, self.job)
+            return run_frozen(model, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, effort: Effort) -> Summary:
-        return _summary(self.writer, self.row_shape, effort)
-
-
-run = ByUnits(LogitsOfFeatures)
-run_on_images = ByUnits(LogitsOfImages)
+    def finish(self, throughput: Throughput) -> Summary:
+        return _summary(self.writer, self.row_shape, throughput)
 
 
-def _summary(writer: TeacherOutputsWriter, row_shape: Sequence[int], effort: Effort) -> Summary:
+run = ByPartitions(LogitsOfFeatures)
+run_on_images = ByPartitions(LogitsOfImages)
+
+
+def _summary(writer: ViewOutputsWriter, row_shape: Sequence[int], throughput: Throughput) -> Summary:
     return {
         "images": writer.num_rows,
         "views": writer.num_views,
         "outputs": list(row_shape),
-        "encoder_forwards": effort.images,
+        "encoder_forwards": throughput.images,
     }
 
 

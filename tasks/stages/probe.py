@@ -16,7 +16,7 @@ from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.tables import PROBE_GRID, write_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
@@ -24,7 +24,7 @@ from tasks.functional.schedules import warmup_cosine
 from tasks.models.encoder import PROBE_INPUTS, block_indices
 from tasks.models.task_model import as_arrays, device_of, select_blocks
 from tasks.problems.problem import Problem, problem_named, score_of, targets_of
-from tasks.stage import Job, Summary
+from tasks.stage import StageContext, Summary
 
 LEARNING_RATE_BATCH = 256
 
@@ -38,19 +38,19 @@ class Cell(NamedTuple):
     head: nn.Module
 
 
-def run(config: ProbeConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["images"])
-    features = TeacherOutputs(job.inputs["features"])
+def run(config: ProbeConfig, context: StageContext) -> Summary:
+    images = ImageSet.open(context.inputs["images"])
+    features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
     problem = problem_named(config.problem)
-    device = device_of(job.runtime)
+    device = device_of(context.runtime)
     grid = _grid(config.probe, features, problem, len(images.classes), device)
-    _train(grid, images, features, config.probe, problem, job)
+    _train(grid, images, features, config.probe, problem, context)
     val = _validation(images, features, problem, device)
     rows = [_scored(candidate, *val, problem) for candidate in grid]
     best = max(range(len(grid)), key=lambda cell: _rank(rows[cell]))
-    write_table(job.draft / "grid.parquet", PROBE_GRID, rows)
-    write_tensors(job.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
+    write_table(context.draft / "grid.parquet", PROBE_GRID, rows)
+    write_tensors(context.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
     ModelDescription(
         problem=config.problem,
         backbone=features.attributes["backbone"],
@@ -59,7 +59,7 @@ def run(config: ProbeConfig, job: Job) -> Summary:
         blocks=list(PROBE_INPUTS[grid[best].input]),
         classes=images.classes,
         weights="head.safetensors",
-    ).write(job.draft)
+    ).write(context.draft)
     return {
         "input": grid[best].input,
         "learning_rate": grid[best].learning_rate,
@@ -71,7 +71,7 @@ def run(config: ProbeConfig, job: Job) -> Summary:
 
 
 def _grid(
-    settings: ProbeSettings, features: TeacherOutputs, problem: Problem, num_classes: int, device: torch.device
+    settings: ProbeSettings, features: ViewOutputs, problem: Problem, num_classes: int, device: torch.device
 ) -> list[Cell]:
     width = features.shape[-1]
     with torch.random.fork_rng(devices=[]):
@@ -88,10 +88,10 @@ def _grid(
 def _train(
     grid: list[Cell],
     images: ImageSet,
-    features: TeacherOutputs,
+    features: ViewOutputs,
     settings: ProbeSettings,
     problem: Problem,
-    job: Job,
+    context: StageContext,
 ) -> None:
     first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (0, 1)
     if not num_views:
@@ -100,7 +100,7 @@ def _train(
             "views.num_views to at least 1"
         )
     rows = images.rows_of("train")
-    cache = ViewCache(features, [images.ids[row] for row in rows], budget_mb=job.runtime.logits_cache_mb)
+    cache = ViewCache(features, [images.ids[row] for row in rows], budget_mb=context.runtime.logits_cache_mb)
     side_px = features.attributes["preprocessing"]["side_px"]
     device = next(grid[0].head.parameters()).device
     peaks = [candidate.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for candidate in grid]
@@ -119,11 +119,11 @@ def _train(
         losses = [problem.task_loss(c.head(select_blocks(features_NRD, c.indices)), targets) for c in grid]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        job.report("steps", step + 1, settings.steps)
+        context.on_progress("steps", step + 1, settings.steps)
 
 
 def _validation(
-    images: ImageSet, features: TeacherOutputs, problem: Problem, device: torch.device
+    images: ImageSet, features: ViewOutputs, problem: Problem, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return features [N, R, D] of the clean view of the validation images, with their targets."""
     rows = images.rows_of("val")

@@ -14,9 +14,9 @@ from configs.errors import UserError
 from configs.generation import SelectConfig, SelectSettings
 from storage.image_set import ImageSet
 from storage.tables import SELECTION, read_table, write_table
-from storage.view_outputs import TeacherOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs, rows_by_id
 from tasks.problems.problem import problem_named
-from tasks.stage import Job, Summary
+from tasks.stage import StageContext, Summary
 
 CLEAN = 0
 """The view by which the teacher's certainty is judged."""
@@ -26,9 +26,9 @@ class NothingSelectedError(UserError, ValueError):
     """Every synthetic image was dropped."""
 
 
-def run(config: SelectConfig, job: Job) -> Summary:
-    images = ImageSet.open(job.inputs["synthetic"])
-    logits = TeacherOutputs(job.inputs["logits"])
+def run(config: SelectConfig, context: StageContext) -> Summary:
+    images = ImageSet.open(context.inputs["synthetic"])
+    logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
     outputs = torch.from_numpy(logits.view(CLEAN)[rows_by_id(logits.ids, images.ids)]).float()
     scores = _scores(images, config.select)
@@ -40,7 +40,7 @@ def run(config: SelectConfig, job: Job) -> Summary:
             f"all {len(rows)} synthetic images are dropped by select.drop = {list(config.select.drop)} (max_entropy "
             f"{config.select.max_entropy:g}, median entropy {np.median(entropy_N):.2f}): drop less"
         )
-    write_table(job.draft / "selection.parquet", SELECTION, rows)
+    write_table(context.draft / "selection.parquet", SELECTION, rows)
     return {
         "images": len(rows),
         "kept": len(kept),

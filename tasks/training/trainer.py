@@ -31,7 +31,7 @@ from tasks.functional.views import Pixels
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_arrays, autocast
 from tasks.problems.problem import Score
-from tasks.stage import Report
+from tasks.stage import OnProgress
 from tasks.training import checkpoint
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Trainer:
         self.state = State()
         self.num_steps = math.ceil(settings.epochs * work.num_images / settings.batch_size)
 
-    def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, report: Report) -> None:
+    def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, on_progress: OnProgress) -> None:
         """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises
         TrainingDivergedError.
         """
@@ -130,7 +130,7 @@ class Trainer:
                 self._step(batch)
                 if self._is_validated(self.state.step):
                     self._validate()
-                report("steps", self.state.step, self.num_steps)
+                on_progress("steps", self.state.step, self.num_steps)
                 is_last = self.state.step == self.num_steps  # pictures and digests, still to come, may be killed too
                 if (began := time.monotonic()) - saved >= pause or is_last:
                     self._save(draft)

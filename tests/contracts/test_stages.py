@@ -28,11 +28,11 @@ def test_stages_have_names_of_their_own() -> None:
 
 
 @every_stage
-def test_its_entry_point_takes_config_and_job(stage: Stage[Any]) -> None:
+def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
     module, _, name = stage.run.partition(":")
     function = getattr(importlib.import_module(module), name)
     assert stage.load() is function
-    assert list(inspect.signature(function).parameters) == ["config", "job"]
+    assert list(inspect.signature(function).parameters) == ["config", "context"]
 
 
 @every_stage

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.view_outputs import Chunk, TeacherOutputs, TeacherOutputsWriter, rows_by_id, rows_per_chunk
+from storage.view_outputs import Chunk, ViewOutputs, ViewOutputsWriter, rows_by_id, rows_per_chunk
 from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear
 
 NUM_ROWS, NUM_VIEWS, NUM_CLASSES, S = 150, 2, 3, 64
@@ -29,11 +29,11 @@ def logits_of(view: int) -> npt.NDArray[np.float16]:
     return rows.astype(np.float16)
 
 
-def open_writer(folder: Path) -> TeacherOutputsWriter:
-    return TeacherOutputsWriter(folder, ids=IDS, num_views=NUM_VIEWS, row_shape=(NUM_CLASSES,), attributes=ATTRIBUTES)
+def open_writer(folder: Path) -> ViewOutputsWriter:
+    return ViewOutputsWriter(folder, ids=IDS, num_views=NUM_VIEWS, row_shape=(NUM_CLASSES,), attributes=ATTRIBUTES)
 
 
-def write(writer: TeacherOutputsWriter, chunk: Chunk) -> None:
+def write(writer: ViewOutputsWriter, chunk: Chunk) -> None:
     size = chunk.stop - chunk.start
     fields = np.full((size, 9), 10 * chunk.block + chunk.view, np.float32)
     thumbnails = np.full((size, 64), chunk.view, np.uint8)
@@ -106,7 +106,7 @@ def test_the_metadata_says_chunks_of_one_view_a_checksum_and_no_compressor(
 
 
 def test_outputs_views_and_thumbnails_come_back_as_they_were_written(logits: Path):
-    outputs = TeacherOutputs(logits)
+    outputs = ViewOutputs(logits)
     assert (outputs.ids, outputs.attributes, outputs.shape) == (IDS, ATTRIBUTES, (150, 2, 3))
     assert outputs.num_views == 2
     for view in range(2):
@@ -130,7 +130,7 @@ def test_a_new_artifact_misses_every_chunk_and_a_finished_one_none(empty: Path):
 def test_chunks_may_be_written_in_any_order(empty: Path):
     for chunk in reversed(EVERY_CHUNK):
         write(open_writer(empty), chunk)
-    np.testing.assert_array_equal(TeacherOutputs(empty).view(1), logits_of(1))
+    np.testing.assert_array_equal(ViewOutputs(empty).view(1), logits_of(1))
 
 
 @pytest.mark.parametrize("array", ["outputs", "thumbnails", "views"])
@@ -157,8 +157,8 @@ for chunk in EVERY_CHUNK:
     assert writer.missing() == EVERY_CHUNK[2:]
     for chunk in writer.missing():
         write(writer, chunk)
-    np.testing.assert_array_equal(TeacherOutputs(empty).view(0), logits_of(0))
-    np.testing.assert_array_equal(TeacherOutputs(empty).view(1), logits_of(1))
+    np.testing.assert_array_equal(ViewOutputs(empty).view(0), logits_of(0))
+    np.testing.assert_array_equal(ViewOutputs(empty).view(1), logits_of(1))
 
 
 @pytest.mark.parametrize("is_continued", [False, True], ids=["in a new draft", "in one that is continued"])
@@ -175,7 +175,7 @@ def test_a_chunk_whose_values_are_all_the_fill_value_still_counts_as_written(emp
         )
         writer.write(chunk, *nothing)
     assert open_writer(empty).missing() == open_writer(empty).remove_damaged() == []
-    outputs = TeacherOutputs(empty)
+    outputs = ViewOutputs(empty)
     assert not outputs.view(0).any()
     assert not outputs.thumbnails(0, NUM_ROWS, 1).any()
     assert np.isnan(outputs.view_fields(0, NUM_ROWS, 1)).all()
@@ -201,7 +201,7 @@ def test_a_chunk_that_a_power_cut_tore_is_made_again_and_no_other(logits: Path, 
     assert writer.missing() == [Chunk(1, 1, 64, 128)]
     write(writer, writer.missing()[0])
     assert writer.remove_damaged() == []
-    np.testing.assert_array_equal(TeacherOutputs(logits).view(1), logits_of(1))
+    np.testing.assert_array_equal(ViewOutputs(logits).view(1), logits_of(1))
 
 
 @pytest.mark.parametrize("how", [*TEARS, "gone"])
@@ -213,7 +213,7 @@ def test_a_layout_that_a_power_cut_tore_is_made_again_and_the_chunks_stay(logits
     writer = open_writer(logits)
     assert path.read_bytes() == whole
     assert writer.remove_damaged() == writer.missing() == []
-    assert TeacherOutputs(logits).attributes == ATTRIBUTES
+    assert ViewOutputs(logits).attributes == ATTRIBUTES
 
 
 @pytest.mark.parametrize("how", TEARS)
@@ -228,7 +228,7 @@ def test_ids_that_a_power_cut_tore_are_written_again(logits: Path, how: str):
 
 
 def test_reading_a_view_opens_each_of_its_chunks_once_and_no_other(logits: Path):
-    outputs = TeacherOutputs(logits)
+    outputs = ViewOutputs(logits)
     with opened_files() as opened:
         outputs.view(1)
     chunks = [Path(path).relative_to(logits).as_posix() for path in opened if path.startswith(str(logits))]
@@ -236,7 +236,7 @@ def test_reading_a_view_opens_each_of_its_chunks_once_and_no_other(logits: Path)
 
 
 def test_reading_rows_opens_only_the_chunks_they_lie_in(logits: Path):
-    outputs = TeacherOutputs(logits)
+    outputs = ViewOutputs(logits)
     with opened_files() as opened:
         outputs.rows(64, 128, 0)
     assert [path for path in opened if path.startswith(str(logits))] == [
@@ -257,7 +257,7 @@ def damaged(logits: Path, damage: str, array: str) -> None:
 @pytest.mark.parametrize("damage", ["flipped", "deleted", "truncated", "cut to four bytes"])
 def test_a_damaged_chunk_is_found_when_its_view_is_read_and_others_stay_readable(logits: Path, damage: str):
     damaged(logits, damage, "outputs")
-    outputs = TeacherOutputs(logits)
+    outputs = ViewOutputs(logits)
     with pytest.raises(CorruptArtifactError, match=r"outputs.*taskdistill discard logits@bbbbbbbbbbbb"):
         outputs.view(1)
     np.testing.assert_array_equal(outputs.view(0), logits_of(0))
@@ -267,7 +267,7 @@ def test_a_damaged_chunk_is_found_when_its_view_is_read_and_others_stay_readable
 def test_damage_to_the_stored_views_and_thumbnails_is_found(logits: Path, damage: str):
     for array in ("views", "thumbnails"):
         damaged(logits, damage, array)
-    outputs = TeacherOutputs(logits)
+    outputs = ViewOutputs(logits)
     with pytest.raises(CorruptArtifactError):
         outputs.view_fields(64, 128, 1)
     with pytest.raises(CorruptArtifactError):
@@ -277,19 +277,19 @@ def test_damage_to_the_stored_views_and_thumbnails_is_found(logits: Path, damage
 def test_damage_to_the_image_ids_is_found(logits: Path):
     flip_a_bit(logits / "rows.parquet", position=40)  # an id: another text, which only the checksum can tell
     with pytest.raises(CorruptArtifactError, match=r"rows\.parquet is damaged"):
-        TeacherOutputs(logits)
+        ViewOutputs(logits)
 
 
 # --- proof ---------------------------------------------------------------------------------------------------------
 
 
 def test_outputs_that_fit_are_accepted(logits: Path):
-    TeacherOutputs(logits).require(images="1" * 64, views={"num_views": 1, "seed": 0}, classes=["a", "b", "c"])
+    ViewOutputs(logits).require(images="1" * 64, views={"num_views": 1, "seed": 0}, classes=["a", "b", "c"])
 
 
 def test_every_attribute_that_differs_is_named_with_both_values_and_no_other(logits: Path):
     with pytest.raises(CacheMismatchError) as caught:
-        TeacherOutputs(logits).require(images="1" * 64, encoder="9" * 64, views={"num_views": 8, "seed": 0}, head="h")
+        ViewOutputs(logits).require(images="1" * 64, encoder="9" * 64, views={"num_views": 8, "seed": 0}, head="h")
     message = str(caught.value)
     assert f"encoder: these are of {'2' * 57}..., {'9' * 57}... was asked for" in message
     assert "views: these are of {'num_views': 1, 'seed': 0}, {'num_views': 8, 'seed': 0} was asked for" in message

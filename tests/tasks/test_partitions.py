@@ -16,8 +16,8 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tasks.catalog import EXTRACT
-from tasks.partitions import EFFORTS, UnfinishedError, cut, make_span
-from tasks.stage import Spread, execute
+from tasks.partitions import THROUGHPUTS, UnfinishedError, cut, make_partitions
+from tasks.stage import Dispatch, execute
 from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 
 CONFIG = ExtractConfig(backbone=STUDENT, views=VIEWS)
@@ -28,7 +28,7 @@ CHUNKS = [0, 1, 2]
 def make_part(root: Path, images: ArtifactRef, wanted: ArtifactRef, numbers: Sequence[int]) -> int:
     """What a worker does, here or in a process of its own."""
     store = ArtifactStore(root)
-    return make_span(EXTRACT, CONFIG, {"images": images}, numbers, wanted=wanted, store=store, runtime=RUNTIME)
+    return make_partitions(EXTRACT, CONFIG, {"images": images}, numbers, wanted=wanted, store=store, runtime=RUNTIME)
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def without(bench: Bench) -> Bench:
     return bench
 
 
-def extract(bench: Bench, spread: Spread) -> ArtifactRef:
+def extract(bench: Bench, dispatch: Dispatch) -> ArtifactRef:
     return execute(
-        EXTRACT, CONFIG, {"images": bench.images}, store=bench.store, runtime=RUNTIME, spread=lambda ref: spread
+        EXTRACT, CONFIG, {"images": bench.images}, store=bench.store, runtime=RUNTIME, dispatch=lambda ref: dispatch
     )
 
 
@@ -115,13 +115,13 @@ def test_what_workers_did_not_make_is_named_and_is_all_that_is_asked_next(withou
 def test_progress_is_what_is_there(without: Bench) -> None:
     said: list[tuple[str, int, int]] = []
 
-    def spread(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
+    def dispatch(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
         for number in missing:
             make_part(without.store.root, without.images, without.student_features, [number])
             assert number not in still_missing()
 
-    stage: Any = {"store": without.store, "runtime": RUNTIME, "spread": lambda ref: spread}
-    execute(EXTRACT, CONFIG, {"images": without.images}, report=lambda *done: said.append(done), **stage)
+    stage: Any = {"store": without.store, "runtime": RUNTIME, "dispatch": lambda ref: dispatch}
+    execute(EXTRACT, CONFIG, {"images": without.images}, on_progress=lambda *done: said.append(done), **stage)
     assert said == [("chunks", 1, 3), ("chunks", 2, 3), ("chunks", 3, 3), ("chunks", 3, 3)]
 
 
@@ -146,9 +146,9 @@ def test_a_span_makes_its_units_once_and_no_others(begun: Bench) -> None:
     assert make_part(*fixed, [1, 2]) == 2
     draft = begun.store.draft_of(begun.student_features)
     assert chunks_in(draft) == {"1", "2"}
-    assert read_json(draft / EFFORTS / "1-2.json")["images"] == 2 * 48
+    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 48
     assert make_part(*fixed, [1, 2]) == 0
-    assert read_json(draft / EFFORTS / "1-2.json")["images"] == 2 * 48
+    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 48
 
 
 def test_a_part_of_what_other_files_or_settings_make_is_refused(begun: Bench) -> None:
@@ -157,7 +157,9 @@ def test_a_part_of_what_other_files_or_settings_make_is_refused(begun: Bench) ->
     with pytest.raises(
         NotInStoreError, match=f"asked for a part of {wanted.short}, but with the files of this machine"
     ):
-        make_span(EXTRACT, other, {"images": begun.images}, [0], wanted=wanted, store=begun.store, runtime=RUNTIME)
+        make_partitions(
+            EXTRACT, other, {"images": begun.images}, [0], wanted=wanted, store=begun.store, runtime=RUNTIME
+        )
     assert chunks_in(begun.store.draft_of(wanted)) == set()
 
 

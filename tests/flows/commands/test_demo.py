@@ -6,16 +6,19 @@ import pytest
 
 from configs.loading import load_experiment
 from flows.commands.demo import PER_CLASS, draw_world, world_experiment
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import make_plan
-from flows.pipeline.running import origin_of
+from flows.pipeline.running import experiment_settings_of
 from flows.reports.page import write_report
 from storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
 
 
 def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path) -> None:
-    shown, plain = origin_of(world_experiment(tmp_path, 3)), origin_of(load_experiment("miniature"))
+    shown, plain = (
+        experiment_settings_of(world_experiment(tmp_path, 3)),
+        experiment_settings_of(load_experiment("miniature")),
+    )
     assert shown["data"].pop("path") == str(tmp_path / "birds-3")
     assert plain["data"].pop("path")
     assert shown.pop("seeds") == [3]
@@ -46,7 +49,7 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
 ) -> None:
     store = ArtifactStore(first_run[0])
     plan = make_plan(load_experiment(preset), store)
-    results: list[Evaluated] = plan.results
+    results: list[ModelResult] = plan.results
     page = tmp_path / "pages" / "report.html"
     write_report(page, "Shapes & <more>", results, [step.ref for step in plan.steps], store, ["taskdistill show x"])
     text = page.read_text()

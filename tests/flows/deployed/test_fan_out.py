@@ -16,7 +16,7 @@ from configs.experiment import Experiment
 from configs.models import Backbone
 from configs.stages import ExtractConfig
 from flows.pipeline.planning import Step, make_plan
-from flows.pipeline.running import origin_of
+from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
@@ -73,7 +73,7 @@ def test_two_spans_and_one_worker_give_the_files_of_one_process(
 ) -> None:
     ref = finished_bench.student_features
     discard(served.store, ref, with_dependents=True)
-    run = served.finish(served.start("extract/taskdistill", {"experiment": origin_of(spread)}))
+    run = served.finish(served.start("extract/taskdistill", {"experiment": experiment_settings_of(spread)}))
     assert run.state.name == "Completed", run.state.message
     assert served.store.manifest(ref).files == finished_bench.store.manifest(ref).files
     asked = children(served.client, ref)
@@ -106,7 +106,7 @@ def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missi
     served: Served, worker: subprocess.Popen[bytes], lengthy: Experiment
 ) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
-    run_id = served.start("extract/taskdistill", {"experiment": origin_of(lengthy)})
+    run_id = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
     until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
     for process_of_child in psutil.Process(worker.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):

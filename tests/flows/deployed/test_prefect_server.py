@@ -15,7 +15,7 @@ from PIL import Image
 
 from configs.experiment import Experiment
 from flows.pipeline.planning import make_plan
-from flows.pipeline.running import origin_of
+from flows.pipeline.running import experiment_settings_of
 from storage import upkeep
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -47,7 +47,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     served: Served, experiment: Experiment
 ) -> None:
     store, made = served.store, artifacts_of(experiment, served.store)
-    parameters = {"experiment": origin_of(experiment)}
+    parameters = {"experiment": experiment_settings_of(experiment)}
     broken = made["probe-student"]
     flip_a_bit(store.path(broken) / "head.safetensors")
     upkeep.discard(store, made["precompute"])  # so that there is work before the bit is met
@@ -122,7 +122,7 @@ def test_the_form_as_it_opens_is_accepted_as_it_is_sent(served: Served) -> None:
 def test_a_mistake_in_the_form_fails_the_run_with_the_name_of_the_field(client: Any, experiment: Experiment) -> None:
     from flows.deployed.distillation import distillation
 
-    settings = origin_of(experiment) | {"distil": {"alpha": 0.5}}
+    settings = experiment_settings_of(experiment) | {"distil": {"alpha": 0.5}}
     state = distillation(experiment=settings, return_state=True)
     assert state.is_failed()
     assert "unknown setting 'experiment.distil'; did you mean 'distill'?" in state.message
@@ -168,7 +168,7 @@ def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_
         upkeep.discard(emptied, ref, with_dependents=True)
     source = next(iter(steps[0].inputs.values()))
     hidden = emptied.path(source).rename(emptied.root / "hidden")
-    parameters = {"experiment": origin_of(wanted), "inputs": {}}
+    parameters = {"experiment": experiment_settings_of(wanted), "inputs": {}}
 
     failed = run_here(name, emptied, parameters)
     assert failed.name == "Failed"
@@ -193,7 +193,7 @@ def test_ingest_fails_on_a_broken_image_then_succeeds_without_it_and_then_builds
     broken = folder / "train" / "disc" / "broken.png"
     broken.write_bytes((folder / "train" / "disc" / "000.png").read_bytes()[:200])
     here = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
-    parameters = {"experiment": origin_of(here)}
+    parameters = {"experiment": experiment_settings_of(here)}
 
     failed = run_here("ingest", store, parameters)
     assert failed.name == "Failed"
@@ -213,7 +213,7 @@ def test_a_stage_takes_another_input_by_its_label(
     other = artifacts_of(with_finetuned_teacher, emptied)
     emptied.label("finetuned-teacher", other["precompute"])
     upkeep.discard(emptied, other["distill-seed0"], with_dependents=True)
-    parameters = {"experiment": origin_of(experiment), "inputs": {"logits": "finetuned-teacher"}}
+    parameters = {"experiment": experiment_settings_of(experiment), "inputs": {"logits": "finetuned-teacher"}}
     assert run_here("distill", emptied, parameters).name == "Completed"
     assert other["distill-seed0"] in emptied
 
@@ -225,7 +225,7 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
 
     monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.0)
     upkeep.discard(emptied, artifacts_of(experiment, emptied)["finetune-seed0"], with_dependents=True)
-    assert run_here("finetune", emptied, {"experiment": origin_of(experiment)}).name == "Completed"
+    assert run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
     chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-finetune-seed0"]))
     (progress,) = client.read_artifacts(artifact_filter=chosen)
     assert (progress.data, progress.description) == (100.0, "finetune-seed0: done")
@@ -238,7 +238,7 @@ def test_a_contact_sheet_in_an_artifact_becomes_a_report(
 
     images = artifacts_of(experiment, emptied)["ingest"]
     Image.new("RGB", (8, 8)).save(emptied.path(images) / "contact-sheet.png")
-    assert run_here("ingest", emptied, {"experiment": origin_of(experiment)}).name == "Completed"
+    assert run_here("ingest", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
     chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-ingest"]))
-    (report,) = client.read_artifacts(artifact_filter=chosen)
-    assert report.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")
+    (on_progress,) = client.read_artifacts(artifact_filter=chosen)
+    assert on_progress.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")

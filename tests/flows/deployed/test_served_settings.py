@@ -10,7 +10,7 @@ import pytest
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from flows.pipeline.planning import make_plan
-from flows.pipeline.running import origin_of
+from flows.pipeline.running import experiment_settings_of
 from storage.store import ArtifactStore
 
 
@@ -102,7 +102,7 @@ def test_a_run_of_a_served_preset_that_names_one_setting_does_what_the_preset_sa
     from flows.deployed.single_stage import FLOWS
 
     monkeypatch.setenv("TASKDISTILL_STORE", str(store.root))
-    preset = origin_of(experiment)
+    preset = experiment_settings_of(experiment)
     run = start(client, FLOWS["ingest"], preset)
     assert run.parameters["experiment"] == PART["experiment"]  # Prefect itself keeps nothing of the preset
     client.set_flow_run_state(run.id, Pending(), force=True)
@@ -127,7 +127,7 @@ def test_a_run_whose_deployment_is_gone_says_so_and_does_not_run_on_defaults(
 
     from flows.deployed.single_stage import FLOWS
 
-    parameters = {"experiment": origin_of(experiment)}
+    parameters = {"experiment": experiment_settings_of(experiment)}
     deployed = RunnerDeployment.from_flow(FLOWS["ingest"], "short-lived", parameters=parameters).apply()
     run = client.create_flow_run_from_deployment(deployed, parameters={"experiment": {"seeds": [1]}})
     client.set_flow_run_state(run.id, Pending())  # runs that nobody took up are deleted with their deployment

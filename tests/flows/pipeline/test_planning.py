@@ -152,7 +152,7 @@ def test_a_step_that_was_interrupted_is_resumed_where_it_says_it_stopped(experim
     with pytest.raises(RuntimeError, match="power cut"):
         execute(
             extract.stage, extract.config, {"images": bench.images}, store=bench.store, runtime=RUNTIME,
-            report=power_cut,
+            on_progress=power_cut,
         )  # fmt: skip
     # 48 images, each clean and in 3 views; the first batch of 16 was shown.
     assert said(more_views, bench.store)["extract-teacher"] == ("resume", "at 16 of 192 views")

@@ -74,11 +74,11 @@ def test_the_time_left_is_said_as_people_would(seconds: float | None, said: str)
 def test_a_resumed_stage_shows_no_time_until_it_has_worked(clock: Callable[[float], None], is_terminal: bool) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=is_terminal, width=200)
-    with progress.progress(console, "extract") as report:
+    with progress.progress(console, "extract") as on_progress:
         clock(25)
-        report("views", 9000, 10000)
+        on_progress("views", 9000, 10000)
         first = file.getvalue()
         clock(50)
-        report("views", 9500, 10000)
+        on_progress("views", 9500, 10000)
     assert "left" not in first
     assert "about 25 s left" in file.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.reports.page import write_report
 from flows.reports.remarks import print_scores, remarks
 from storage.manifest import ArtifactRef
@@ -20,7 +20,7 @@ WORSE = [0.0] * 9 + [1.0] * 81 + [0.0] * 10
 TEACHER = "teacher probed"
 
 
-def probed(store: ArtifactStore) -> list[Evaluated]:
+def probed(store: ArtifactStore) -> list[ModelResult]:
     return [evaluated(store, TEACHER, None, PROBE), evaluated(store, "student probed", None, PROBE)]
 
 
@@ -75,12 +75,12 @@ def test_a_model_that_kept_the_weights_it_started_from_is_named(store: ArtifactS
 
 
 @pytest.fixture
-def results(store: ArtifactStore) -> list[Evaluated]:
+def results(store: ArtifactStore) -> list[ModelResult]:
     return [*probed(store), evaluated(store, "student finetuned", 0, WORSE)]
 
 
 def test_the_screen_shows_whole_numbers_notes_and_remarks_in_a_narrow_pipe_too(
-    results: list[Evaluated], store: ArtifactStore
+    results: list[ModelResult], store: ArtifactStore
 ) -> None:
     console = Console(file=(shown := io.StringIO()), width=40)
     print_scores(console, results, store, "shapes")
@@ -93,7 +93,7 @@ def test_the_screen_shows_whole_numbers_notes_and_remarks_in_a_narrow_pipe_too(
     ]
 
 
-def test_the_page_says_them_under_its_table(results: list[Evaluated], store: ArtifactStore, tmp_path: Path) -> None:
+def test_the_page_says_them_under_its_table(results: list[ModelResult], store: ArtifactStore, tmp_path: Path) -> None:
     made: list[ArtifactRef] = []
     write_report(tmp_path / "report.html", "shapes", results, made, store, [])
     (said,) = remarks(results, store)

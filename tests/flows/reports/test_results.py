@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.pipeline.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from flows.reports.results import score_markdown, score_notes, score_rows, score_table
 from storage.store import ArtifactStore
 from tests.flows.scored import commit, evaluated, speed
@@ -13,7 +13,7 @@ EIGHT, NINE = [1.0] * 8 + [0.0] * 2, [1.0] * 9 + [0.0]
 
 
 @pytest.fixture
-def two_seeds(store: ArtifactStore) -> list[Evaluated]:
+def two_seeds(store: ArtifactStore) -> list[ModelResult]:
     """One model trained with two seeds: top-1 0.80 and 0.90, calibration error 0.02 and 0.03."""
     return [
         evaluated(
@@ -28,7 +28,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_rows_hold_one_value_for_each_seed_and_metric_with_its_standard_error(
-    two_seeds: list[Evaluated], store: ArtifactStore
+    two_seeds: list[ModelResult], store: ArtifactStore
 ) -> None:
     rows = score_rows(two_seeds, store)
     assert [(row["seed"], row["metric"], row["value"], row["images"]) for row in rows] == [
@@ -39,7 +39,7 @@ def test_rows_hold_one_value_for_each_seed_and_metric_with_its_standard_error(
 
 
 def test_the_report_is_a_markdown_table_of_means_deviations_over_seeds_and_standard_errors(
-    two_seeds: list[Evaluated], store: ArtifactStore
+    two_seeds: list[ModelResult], store: ArtifactStore
 ) -> None:
     # In per cent. 80 and 90: mean 85, standard deviation 5 * sqrt(2) = 7.07; 2 and 3: 2.5 and 0.5 * sqrt(2) = 0.71.
     # The standard errors are 12.65 and 9.49, on average 11.07; the speeds 310 and 332.
@@ -58,7 +58,7 @@ def test_one_seed_has_no_deviation_and_a_standard_error_all_the_same(store: Arti
 
 
 def test_the_notes_say_how_many_images_and_seeds_there_are_and_how_speed_was_measured(
-    two_seeds: list[Evaluated], store: ArtifactStore
+    two_seeds: list[ModelResult], store: ArtifactStore
 ) -> None:
     assert score_notes(two_seeds, store) == [
         "SE: standard error of one accuracy on so many images (10 test).",
@@ -68,7 +68,7 @@ def test_the_notes_say_how_many_images_and_seeds_there_are_and_how_speed_was_mea
     assert " ".join(score_notes(two_seeds, store)) in score_markdown(two_seeds, store, "shapes")
 
 
-def test_the_report_names_the_artifact_of_each_seed(two_seeds: list[Evaluated], store: ArtifactStore) -> None:
+def test_the_report_names_the_artifact_of_each_seed(two_seeds: list[ModelResult], store: ArtifactStore) -> None:
     text = score_markdown(two_seeds, store, "shapes")
     for result in two_seeds:
         assert f"- student distilled, seed {result.seed}: `{result.artifact}`" in text

@@ -12,7 +12,7 @@ import torch
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
 from tasks.generators.mixer_generator import build_generator
-from tasks.blends.batched_sampler import Painter
+from tasks.blends.batched_sampler import BatchedSampler
 
 logging.basicConfig(format="%(message)s")
 torch.set_num_threads(1)
@@ -20,10 +20,10 @@ folder, (spare_mib, batch_size, side_px) = sys.argv[1], map(int, sys.argv[2:])
 generator = build_generator(GeneratorModel(folder=folder), RuntimeConfig(device="cpu"))
 settings = BlendSettings(side_px=side_px, num_steps=1)
 pairs, seeds = torch.ones(16, 2, generator.width), list(range(16))
-Painter(generator, settings.model_copy(update={"side_px": 16}), 1).paint(pairs[:1], [0]).__next__()
+BatchedSampler(generator, settings.model_copy(update={"side_px": 16}), 1).paint(pairs[:1], [0]).__next__()
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + spare_mib * 2**20, resource.RLIM_INFINITY))
-painter = Painter(generator, settings, batch_size)
+painter = BatchedSampler(generator, settings, batch_size)
 parts = [(part.start, part.stop) for part, _ in painter.paint(pairs, seeds)]
 print(painter.batch_size, parts[0][0], parts[-1][1], all(a[1] == b[0] for a, b in zip(parts, parts[1:])))
 """

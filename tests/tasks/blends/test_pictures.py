@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from storage.image_set import ImageRow, ImageSet, finish, write_shard
+from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.tables import BLENDS
 from tasks.blends.pictures import draw_contact_sheet, write_page
 
@@ -26,7 +26,7 @@ def image_set(folder: Path, names: list[str], parents: list[list[str]] | None = 
         for number, name in enumerate(names)
     ]
     write_shard(folder, 0, rows)
-    finish(folder, classes=["{name}"], num_shards=1)
+    write_index(folder, classes=["{name}"], num_shards=1)
     return ImageSet.open(folder)
 
 

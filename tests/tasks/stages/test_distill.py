@@ -24,7 +24,7 @@ from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import GROUP, TeacherOutputs
+from storage.view_outputs import GROUP, ViewOutputs
 from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import SHAPES, draw_shape
@@ -60,13 +60,13 @@ def test_the_losses_of_an_epoch_are_those_of_its_view_worked_out_by_hand(worksho
     ref = distill(workshop, config(still, alpha=0.3, temperature=3.0))
     images = ImageSet.open(workshop.path(workshop.images))
     rows = images.rows_of("train")
-    features = TeacherOutputs(workshop.path(workshop.student_features))
+    features = ViewOutputs(workshop.path(workshop.student_features))
     head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
     for row, view in zip(read_table(workshop.path(ref) / "history.parquet")[1:], (1, 2, 1), strict=True):
         said_NK = features.view(view)[rows, 0].astype(np.float64) @ head["weight"].numpy().T + head["bias"].numpy()
         task = -np.log(softened(said_NK, 1)[np.arange(24), images.labels[rows]]).mean()
         teacher, own = (
-            softened(TeacherOutputs(workshop.path(workshop.logits)).view(view)[rows], 3),
+            softened(ViewOutputs(workshop.path(workshop.logits)).view(view)[rows], 3),
             softened(said_NK, 3),
         )
         divergence = 9 * (teacher * (np.log(teacher) - np.log(own))).sum(axis=1).mean()
@@ -99,7 +99,7 @@ def test_interrupted_distillation_continues_bit_for_bit(bench: Bench, workshop: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distill(bench, settings, report=die, runtime={"checkpoint_seconds": 1e-9})
+        distill(bench, settings, on_progress=die, runtime={"checkpoint_seconds": 1e-9})
     assert distill(bench, settings) == whole
     assert bench.store.manifest(whole).files == workshop.store.manifest(whole).files
 
@@ -211,9 +211,9 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
         (images, student_features, logits),
     ):
         rows = ImageSet.open(workshop.path(owner)).rows_of("train")
-        seen = TeacherOutputs(workshop.path(features)).view(1)[rows, 0].astype(np.float64)
+        seen = ViewOutputs(workshop.path(features)).view(1)[rows, 0].astype(np.float64)
         own = softened(seen @ head["weight"].numpy().T + head["bias"].numpy(), 2)
-        teacher = softened(TeacherOutputs(workshop.path(taught)).view(1)[rows], 2)
+        teacher = softened(ViewOutputs(workshop.path(taught)).view(1)[rows], 2)
         divergences.extend(4 * (teacher * (np.log(teacher) - np.log(own))).sum(axis=1))
     assert len(divergences) == 30
     _start, row = read_table(workshop.path(ref) / "history.parquet")
@@ -221,7 +221,7 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
     # The labels teach on the real images alone.
     real = ImageSet.open(workshop.path(workshop.images))
     rows = real.rows_of("train")
-    seen = TeacherOutputs(workshop.path(workshop.student_features)).view(1)[rows, 0].astype(np.float64)
+    seen = ViewOutputs(workshop.path(workshop.student_features)).view(1)[rows, 0].astype(np.float64)
     said_NK = softened(seen @ head["weight"].numpy().T + head["bias"].numpy(), 1)
     assert row["task_loss"] == pytest.approx(-np.log(said_NK[np.arange(24), real.labels[rows]]).mean(), rel=2e-3)
     assert row["loss"] == pytest.approx(0.5 * row["task_loss"] + 0.5 * row["distill_loss"], rel=1e-6)

@@ -15,7 +15,7 @@ from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE
 from tasks.functional.comparison import standard_error
 from tasks.problems.classification import Classification
@@ -102,7 +102,7 @@ def test_agreement_is_the_share_of_images_on_which_student_and_teacher_say_the_s
 ) -> None:
     table = read_table(workshop.path(evaluation) / "val-predictions.parquet")
     rows = ImageSet.open(workshop.path(workshop.images)).rows_of("val")
-    teacher = TeacherOutputs(workshop.path(workshop.logits)).view(0)[rows].argmax(axis=1)
+    teacher = ViewOutputs(workshop.path(workshop.logits)).view(0)[rows].argmax(axis=1)
     assert [row["teacher_predicted"] for row in table] == teacher.tolist()
     same = sum(row["predicted"] == said for row, said in zip(table, teacher.tolist(), strict=True))
     assert same < 12
@@ -154,7 +154,7 @@ def test_a_probed_student_is_compared_with_its_teacher_as_a_trained_one_is(works
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), **judged)
     rows = ImageSet.open(workshop.path(workshop.images)).rows_of("test")
     said, taught = (
-        TeacherOutputs(workshop.path(logits)).view(0)[rows].argmax(axis=1) for logits in (own, workshop.logits)
+        ViewOutputs(workshop.path(logits)).view(0)[rows].argmax(axis=1) for logits in (own, workshop.logits)
     )
     found = workshop.summary(ref)["scores"]["test"]["teacher_agreement"]
     assert found == pytest.approx((said == taught).mean(), abs=1e-6)
@@ -185,7 +185,7 @@ def test_each_split_has_a_confusion_matrix_as_png(workshop: Bench, evaluation: A
 def test_a_teacher_is_scored_by_its_cached_logits_of_the_clean_view(workshop: Bench) -> None:
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), images=workshop.images, logits=workshop.logits)
     images = ImageSet.open(workshop.path(workshop.images))
-    logits_NK = TeacherOutputs(workshop.path(workshop.logits)).view(0).astype(np.float32)
+    logits_NK = ViewOutputs(workshop.path(workshop.logits)).view(0).astype(np.float32)
     for split in ("val", "test"):
         rows = images.rows_of(split)
         expected = expected_scores(logits_NK[rows], images.labels[rows]) | {"top5": 1.0}

@@ -17,7 +17,7 @@ from storage.files import read_json, sha256_of, write_json
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.upkeep import discard
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay, thumbnail
@@ -74,7 +74,7 @@ def test_a_second_attempt_shows_only_the_chunks_the_first_did_not_finish(bench: 
     ref = extract(bench, CountingEncoder(16))
     # A chunk is all images of one view here; two of four were finished.
     assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_IMAGES
-    assert not np.isnan(TeacherOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
+    assert not np.isnan(ViewOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
 
 
 @pytest.mark.usefixtures("counting_source")
@@ -109,7 +109,7 @@ def test_features_that_are_not_finite_are_refused(bench: Bench) -> None:
 def test_each_feature_belongs_to_the_image_and_view_of_its_place(bench: Bench) -> None:
     images, features = (
         ImageSet.open(bench.path(bench.images)),
-        TeacherOutputs(bench.path(extract(bench, CountingEncoder(16)))),
+        ViewOutputs(bench.path(extract(bench, CountingEncoder(16)))),
     )
     for row, view in ((0, 1), (31, 3), (47, 2)):
         fields = draw_view(images.ids[row], view, 40, 40, COUNTED.views)
@@ -123,7 +123,7 @@ def test_each_feature_belongs_to_the_image_and_view_of_its_place(bench: Bench) -
 
 def as_seen(bench: Bench, row: int, view: int, model: torch.nn.Module, side_px: int) -> torch.Tensor:
     """One view, normalised by hand with what timm says of the model."""
-    images, features = ImageSet.open(bench.path(bench.images)), TeacherOutputs(bench.path(bench.features))
+    images, features = ImageSet.open(bench.path(bench.images)), ViewOutputs(bench.path(bench.features))
     cfg = timm.data.resolve_model_data_config(model)
     fields = features.view_fields(row, row + 1, view)[0]
     cut = replay(decode_rgb(images.image(row)), fields, side_px, cfg["interpolation"])
@@ -142,7 +142,7 @@ def test_features_of_a_vit_are_its_last_cls_tokens_and_the_mean_of_its_patches(f
     normed = [model.norm(tokens)[0] for tokens in layers]
     expected = torch.stack([*(tokens[0] for tokens in normed), normed[-1][1:].mean(0)])
 
-    features = TeacherOutputs(finished_bench.path(finished_bench.features))
+    features = ViewOutputs(finished_bench.path(finished_bench.features))
     assert features.attributes["blocks"] == ["layer-4", "layer-3", "layer-2", "last", "mean"]
     np.testing.assert_allclose(features.rows(17, 18, 2)[0], expected, rtol=2e-3, atol=2e-3)
 
@@ -152,13 +152,13 @@ def test_features_of_a_convolutional_network_are_its_pooled_map(finished_bench: 
     torch.manual_seed(0)
     model = timm.create_model(STUDENT.name, num_classes=0).eval()
     expected = model.forward_features(as_seen(finished_bench, 9, 1, model, 32)).mean(dim=(2, 3))
-    features = TeacherOutputs(finished_bench.path(finished_bench.student_features))
+    features = ViewOutputs(finished_bench.path(finished_bench.student_features))
     assert features.attributes["blocks"] == ["last"]
     np.testing.assert_allclose(features.rows(9, 10, 1)[0], expected, rtol=2e-3, atol=2e-3)
 
 
 def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_bench: Bench) -> None:
-    features = TeacherOutputs(finished_bench.path(finished_bench.student_features))
+    features = ViewOutputs(finished_bench.path(finished_bench.student_features))
     side = round(40 * features.attributes["preprocessing"]["crop_share"])
     assert features.num_views == VIEWS.num_views + 1
     assert features.view_fields(0, 1, 0)[0, :5].tolist() == [(40 - side) // 2, (40 - side) // 2, side, side, 0]

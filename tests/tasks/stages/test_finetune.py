@@ -15,7 +15,7 @@ from configs.stages import ExtractConfig, FinetuneConfig, ProbeConfig, ProbeSett
 from storage.errors import CacheMismatchError, StoreError
 from storage.image_set import ImageSet
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription
 from tasks.catalog import EXTRACT, FINETUNE, INGEST, PROBE
 from tasks.models.encoder import ModelError
@@ -42,7 +42,7 @@ def test_epoch_after_epoch_shows_every_training_image_in_the_next_view(workshop:
     ref = workshop.run(FINETUNE, config, images=workshop.images, probe=workshop.student_probe)
     images, features = (
         ImageSet.open(workshop.path(workshop.images)),
-        TeacherOutputs(workshop.path(workshop.student_features)),
+        ViewOutputs(workshop.path(workshop.student_features)),
     )
     rows = images.rows_of("train")
     _start, *history = read_table(workshop.path(ref) / "history.parquet")
@@ -131,8 +131,8 @@ def test_weights_from_a_file_are_loaded_classifier_or_not(workshop: Bench, tmp_p
     save_file(model.state_dict(), tmp_path / "whole.safetensors")
     backbone = STUDENT.model_copy(update={"weights": "file", "file": str(tmp_path / "whole.safetensors")})
     ref = workshop.run(EXTRACT, ExtractConfig(backbone=backbone, views=VIEWS), images=workshop.images)
-    other = TeacherOutputs(workshop.path(workshop.student_features)).view(0)
-    assert np.abs(TeacherOutputs(workshop.path(ref)).view(0).astype(np.float32) - other).max() > 0.01
+    other = ViewOutputs(workshop.path(workshop.student_features)).view(0)
+    assert np.abs(ViewOutputs(workshop.path(ref)).view(0).astype(np.float32) - other).max() > 0.01
 
 
 def test_an_argument_that_the_model_does_not_take_is_named(workshop: Bench) -> None:

@@ -19,13 +19,13 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import BLENDS, PAIRS, read_arrow, read_table, write_table
 from storage.upkeep import discard
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import EMBED, GENERATE
 from tasks.data.decode import decode_rgb
 from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.partitions import make_span
+from tasks.partitions import make_partitions
 from tasks.prechecks.mixer_folder import GeneratorFolderError
-from tasks.stage import execute, external_digests
+from tasks.stage import content_digests_of, execute
 from tasks.stages import generate as generate_module
 from tests.conftest import RUNTIME, Bench
 from tests.storage.artifacts import tear
@@ -44,8 +44,8 @@ class Studio:
     def config(self, **changes: Any) -> GenerateConfig:
         return GenerateConfig(model=self.model, blends=BLENDS_SETTINGS.model_copy(update=changes))
 
-    def generate(self, config: GenerateConfig | None = None, report: Any = None, **runtime: Any) -> ArtifactRef:
-        more = {"report": report} if report else {}
+    def generate(self, config: GenerateConfig | None = None, on_progress: Any = None, **runtime: Any) -> ArtifactRef:
+        more = {"on_progress": on_progress} if on_progress else {}
         inputs = {"images": self.bench.images, "embeddings": self.embeddings}
         return self.bench.run(GENERATE, config or self.config(), runtime=runtime, **inputs, **more)
 
@@ -77,7 +77,7 @@ def files_of(studio: Studio, ref: ArtifactRef) -> dict[str, Any]:
 
 def test_an_embedding_is_the_one_diffusers_own_preprocessing_leads_to(shared: Studio, mixer_folder: Path) -> None:
     pipeline = ImageMixerPipeline.from_pretrained(mixer_folder)
-    outputs, images = TeacherOutputs(shared.bench.path(shared.embeddings)), shared.parents
+    outputs, images = ViewOutputs(shared.bench.path(shared.embeddings)), shared.parents
     for row in (0, 30, 47):
         expected = pipeline.embed([Image.fromarray(decode_rgb(images.image(row)))])[0]
         found = torch.from_numpy(outputs.view(0)[row]).float()
@@ -107,7 +107,7 @@ def test_every_blend_knows_its_parents_and_seed_and_has_no_label(shared: Studio)
 def test_a_blend_is_what_the_pipeline_paints_from_its_parents_and_seed(shared: Studio, mixer_folder: Path) -> None:
     ref = shared.generate(shared.config(strengths=(1.0, 0.5)), generation_batch_size=1)
     blends, row = shared.open(ref), 41
-    outputs = TeacherOutputs(shared.bench.path(shared.embeddings))
+    outputs = ViewOutputs(shared.bench.path(shared.embeddings))
     pair = [outputs.view(0)[outputs.ids.index(parent)] for parent in blends.parents[row] or []]
     pipeline = ImageMixerPipeline.from_pretrained(mixer_folder)
     pipeline.set_progress_bar_config(disable=True)
@@ -138,7 +138,7 @@ def test_similarities_are_the_cosines_of_embeddings(shared: Studio, mixer_folder
     ref = shared.generate()
     blends, scores = shared.open(ref), read_table(shared.bench.path(ref) / "blends.parquet")
     pipeline = ImageMixerPipeline.from_pretrained(mixer_folder)
-    outputs = TeacherOutputs(shared.bench.path(shared.embeddings))
+    outputs = ViewOutputs(shared.bench.path(shared.embeddings))
     row = 17
     own = pipeline.embed([Image.fromarray(decode_rgb(blends.image(row)))])[0]
     parents = [outputs.view(0)[outputs.ids.index(scores[row][name])] for name in ("parent_a", "parent_b")]
@@ -164,7 +164,7 @@ def test_there_is_a_contact_sheet_and_a_page_that_names_every_shown_blend(shared
 def test_parents_can_be_chosen_within_a_class_or_among_neighbours(shared: Studio, pairs: str) -> None:
     blends, parents = shared.open(shared.generate(shared.config(pairs=pairs, neighbours=3))), shared.parents
     label = dict(zip(parents.ids, parents.labels.tolist(), strict=True))
-    outputs = TeacherOutputs(shared.bench.path(shared.embeddings))
+    outputs = ViewOutputs(shared.bench.path(shared.embeddings))
     train = parents.rows_of("train")
     unit = outputs.view(0)[train].astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
@@ -199,7 +199,7 @@ def die_at_first_shard(studio: Studio, config: GenerateConfig, **runtime: Any) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        studio.generate(config, report=die, **runtime)
+        studio.generate(config, on_progress=die, **runtime)
 
 
 def test_an_interrupted_run_paints_only_the_shards_that_are_missing(studio: Studio, shared: Studio) -> None:
@@ -228,14 +228,14 @@ def test_the_order_in_which_shards_are_made_does_not_matter(studio: Studio, shar
     def one_after_the_other(numbers: Any, still_missing: Any) -> None:
         for number in reversed(list(numbers)):
             inputs = {"images": studio.bench.images, "embeddings": studio.embeddings}
-            make_span(
+            make_partitions(
                 GENERATE, studio.config(), inputs, [number], wanted=whole, store=studio.bench.store, runtime=RUNTIME
             )
 
     inputs = {"images": studio.bench.images, "embeddings": studio.embeddings}
     made = execute(
         GENERATE, studio.config(), inputs, store=studio.bench.store, runtime=RUNTIME,
-        spread=lambda ref: one_after_the_other,
+        dispatch=lambda ref: one_after_the_other,
     )  # fmt: skip
     assert files_of(studio, made) == files_of(shared, whole)
     assert studio.bench.summary(made)["painted"] == NUM_BLENDS
@@ -246,13 +246,15 @@ def test_a_run_that_died_after_its_workers_were_done_makes_the_same_files(studio
     inputs = {"images": studio.bench.images, "embeddings": studio.embeddings}
 
     def work_then_die(numbers: Any, still_missing: Any) -> None:
-        make_span(GENERATE, studio.config(), inputs, numbers, wanted=whole, store=studio.bench.store, runtime=RUNTIME)
+        make_partitions(
+            GENERATE, studio.config(), inputs, numbers, wanted=whole, store=studio.bench.store, runtime=RUNTIME
+        )
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         execute(
             GENERATE, studio.config(), inputs, store=studio.bench.store, runtime=RUNTIME,
-            spread=lambda ref: work_then_die,
+            dispatch=lambda ref: work_then_die,
         )  # fmt: skip
     assert studio.generate() == whole
     assert files_of(studio, whole) == files_of(shared, whole)
@@ -263,8 +265,8 @@ def make_shards(root: Path, config: GenerateConfig, inputs: dict[str, ArtifactRe
     """Make some shards in a process of its own, which finds this function by its name."""
     torch.set_num_threads(1)
     store = ArtifactStore(root)
-    wanted = GENERATE.reference(config, inputs, external_digests(config, store))
-    return make_span(GENERATE, config, inputs, numbers, wanted=wanted, store=store, runtime=RUNTIME)
+    wanted = GENERATE.reference(config, inputs, content_digests_of(config, store))
+    return make_partitions(GENERATE, config, inputs, numbers, wanted=wanted, store=store, runtime=RUNTIME)
 
 
 @pytest.mark.slow
@@ -282,7 +284,7 @@ def test_two_processes_on_disjoint_shards_make_the_set_that_one_makes(
 
     ref = execute(
         GENERATE, studio.config(), inputs, store=studio.bench.store, runtime=RUNTIME,
-        spread=lambda ref: in_two_processes,
+        dispatch=lambda ref: in_two_processes,
     )  # fmt: skip
     assert files_of(studio, ref) == files_of(shared, shared.generate())
 
@@ -351,7 +353,7 @@ def test_a_folder_that_is_no_pipeline_is_refused_saying_how_to_make_one(shared: 
 def test_moving_the_mixer_rebuilds_nothing(shared: Studio, mixer_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(mixer_folder, tmp_path / "moved")
     moved = EmbedConfig(model=GeneratorModel(folder=str(tmp_path / "moved")))
-    digests = external_digests(moved, shared.bench.store)
+    digests = content_digests_of(moved, shared.bench.store)
     assert EMBED.reference(moved, {"images": shared.bench.images}, digests) == shared.embeddings
 
 

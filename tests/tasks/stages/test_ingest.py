@@ -243,7 +243,7 @@ def test_shards_begun_with_another_order_of_classes_are_made_again(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(INGEST, IngestConfig(path=str(folder)), report=stop)
+        run(INGEST, IngestConfig(path=str(folder)), on_progress=stop)
     (draft,) = store.drafts().values()
     rows = pq.read_table(shard_path(draft, 0)).to_pylist()
     write_shard(draft, 0, [ImageRow(**(row | {"label": (row["label"] + 1) % 3})) for row in rows])
@@ -291,7 +291,7 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(
     }
 
     with pytest.raises(SourceChangedError, match=r"changed while it was being read.*taskdistill discard image-set@"):
-        run(INGEST, IngestConfig(path=str(folder)), report=meddle)
+        run(INGEST, IngestConfig(path=str(folder)), on_progress=meddle)
     assert not store.references()
 
 
@@ -345,7 +345,7 @@ def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(INGEST, config, report=stop)
+        run(INGEST, config, on_progress=stop)
     (draft,) = store.drafts().values()
     finished = {path: path.stat().st_ino for path in (draft / "shards").iterdir()}
     assert len(finished) == 2
@@ -355,7 +355,7 @@ def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
     def look(unit: str, done: int, total: int) -> None:
         kept.update({path.name: path.stat().st_ino for path in finished})
 
-    images = open_set(store, run(INGEST, config, report=look))
+    images = open_set(store, run(INGEST, config, on_progress=look))
     assert kept == {path.name: inode for path, inode in finished.items()}  # not one of them was written again
     assert images.ids == sorted(images.ids)
     assert len(images) == 18
@@ -375,7 +375,7 @@ def test_a_shard_that_a_power_cut_tore_is_made_again_and_no_other(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(INGEST, config, report=stop)
+        run(INGEST, config, on_progress=stop)
     (draft,) = store.drafts().values()
     # By time, as the number of a file that is gone may be given to the next one.
     shards = {path.name: path.stat().st_mtime_ns for path in (draft / "shards").iterdir()}

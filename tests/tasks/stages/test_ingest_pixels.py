@@ -189,7 +189,7 @@ def test_a_draft_of_an_earlier_version_is_looked_at_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(INGEST, config, report=stop)
+        run(INGEST, config, on_progress=stop)
     (draft,) = store.drafts().values()
     for note in (draft / "notes").glob("0*.json"):
         write_json(note, [{key: file[key] for key in ("id", "sha256", "quarantined")} for file in read_json(note)])

@@ -19,7 +19,7 @@ from configs.stages import (
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROBE
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay
@@ -29,7 +29,7 @@ from tests.conftest import TEACHER, VIEWS, Bench
 
 def test_logits_are_the_head_applied_to_the_features_of_each_view(finished_bench: Bench) -> None:
     bench = finished_bench
-    features, logits = TeacherOutputs(bench.path(bench.features)), TeacherOutputs(bench.path(bench.logits))
+    features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
     head = load_file(bench.path(bench.probe) / "head.safetensors")
     assert logits.shape == (48, 3, 3)
     for view in range(3):
@@ -43,9 +43,9 @@ def test_a_head_on_several_blocks_sees_them_in_the_order_of_its_description(work
     probe = workshop.run(PROBE, ProbeConfig(probe=settings), images=workshop.images, features=workshop.features)
     ref = workshop.run(PRECOMPUTE, PrecomputeConfig(), features=workshop.features, probe=probe)
     head = load_file(workshop.path(probe) / "head.safetensors")
-    all_ND = TeacherOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(48, -1)
+    all_ND = ViewOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(48, -1)
     expected_NK = all_ND @ head["weight"].numpy().T + head["bias"].numpy()
-    np.testing.assert_allclose(TeacherOutputs(workshop.path(ref)).view(1), expected_NK, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(ViewOutputs(workshop.path(ref)).view(1), expected_NK, rtol=2e-3, atol=2e-3)
 
 
 def test_the_encoder_of_a_probed_teacher_does_not_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_the_encoder_of_a_probed_teacher_does_not_run(bench: Bench, monkeypatch:
 
 def test_views_and_thumbnails_travel_with_the_logits(finished_bench: Bench) -> None:
     bench = finished_bench
-    features, logits = TeacherOutputs(bench.path(bench.features)), TeacherOutputs(bench.path(bench.logits))
+    features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
     for view in range(3):
         assert np.array_equal(logits.view_fields(0, 48, view), features.view_fields(0, 48, view))
         assert np.array_equal(logits.thumbnails(0, 48, view), features.thumbnails(0, 48, view))
@@ -69,7 +69,7 @@ def test_views_and_thumbnails_travel_with_the_logits(finished_bench: Bench) -> N
 
 
 def test_a_probe_of_another_encoder_is_refused_saying_which(workshop: Bench) -> None:
-    own = TeacherOutputs(workshop.path(workshop.features)).attributes["encoder"]
+    own = ViewOutputs(workshop.path(workshop.features)).attributes["encoder"]
     with pytest.raises(CacheMismatchError, match=f"do not fit. encoder: these are of {own[:50]}.* was asked for"):
         workshop.run(PRECOMPUTE, PrecomputeConfig(), features=workshop.features, probe=workshop.student_probe)
 
@@ -94,7 +94,7 @@ def test_logits_of_a_finetuned_teacher_are_what_it_says_of_each_view(workshop: B
     config = PrecomputeImagesConfig(views=VIEWS)
     ref = workshop.run(PRECOMPUTE_IMAGES, config, images=workshop.images, model=finetuned)
     assert workshop.summary(ref)["encoder_forwards"] == 48 * 3
-    logits, images = TeacherOutputs(workshop.path(ref)), ImageSet.open(workshop.path(workshop.images))
+    logits, images = ViewOutputs(workshop.path(ref)), ImageSet.open(workshop.path(workshop.images))
     model, description = load_model(workshop.path(finetuned))
     mean, std = (np.asarray(description.preprocessing[name]) for name in ("mean", "std"))
     for row, view in ((3, 1), (40, 2)):
@@ -108,8 +108,8 @@ def test_a_finetuned_teacher_says_other_things_than_the_probed_one(workshop: Ben
     config = PrecomputeImagesConfig(views=VIEWS)
     ref = workshop.run(PRECOMPUTE_IMAGES, config, images=workshop.images, model=finetuned)
     before, after = (
-        TeacherOutputs(workshop.path(workshop.logits)).view(1),
-        TeacherOutputs(workshop.path(ref)).view(1),
+        ViewOutputs(workshop.path(workshop.logits)).view(1),
+        ViewOutputs(workshop.path(ref)).view(1),
     )
     assert np.abs(before.astype(np.float32) - after).mean() > 0.05
 

@@ -13,7 +13,7 @@ from configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription
 from tasks.catalog import EXTRACT, INGEST, PROBE
 from tasks.models.encoder import ModelError
@@ -61,7 +61,7 @@ def test_the_best_on_validation_is_kept_and_the_smaller_loss_decides_between_equ
 
 def test_the_head_on_disk_is_the_one_that_was_scored(finished_bench: Bench) -> None:
     bench = finished_bench
-    images, features = ImageSet.open(bench.path(bench.images)), TeacherOutputs(bench.path(bench.features))
+    images, features = ImageSet.open(bench.path(bench.images)), ViewOutputs(bench.path(bench.features))
     head = load_file(bench.path(bench.probe) / "head.safetensors")
     rows = images.rows_of("val")
     block = features.attributes["blocks"].index("last")
@@ -100,7 +100,7 @@ def test_learning_rates_are_for_a_batch_of_256(workshop: Bench) -> None:
             parameter -= 16 / 256 * parameter.grad
         images, cached = (
             ImageSet.open(workshop.path(workshop.images)),
-            TeacherOutputs(workshop.path(workshop.features)),
+            ViewOutputs(workshop.path(workshop.features)),
         )
         rows = images.rows_of("val")
         logits_NK = head(torch.from_numpy(cached.view(0)[rows, 3]).float())
@@ -110,7 +110,7 @@ def test_learning_rates_are_for_a_batch_of_256(workshop: Bench) -> None:
 
 def _first_batch(bench: Bench, size: int) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.nn.Linear]:
     """What the first step of seed 0 sees (view 1 of the first images of epoch 0), and the head it begins with."""
-    images, cached = ImageSet.open(bench.path(bench.images)), TeacherOutputs(bench.path(bench.features))
+    images, cached = ImageSet.open(bench.path(bench.images)), ViewOutputs(bench.path(bench.features))
     train = images.rows_of("train")
     rows = train[np.random.default_rng([0, 0]).permutation(len(train))[:size]]
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from configs.stages import DistillConfig, ExtractConfig, PrecomputeConfig, Train
 from storage.errors import CacheMismatchError
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import DISTILL, EMBED, EXTRACT, GENERATE, PRECOMPUTE, SELECT
 from tasks.stages.select import NothingSelectedError
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
@@ -52,7 +52,7 @@ def rows(bench: Bench, ref: ArtifactRef) -> list[dict[str, object]]:
 def test_nothing_is_dropped_unasked_and_all_is_scored(workshop: Bench, synthetic: Synthetic) -> None:
     ref = select(workshop, synthetic)
     assert workshop.summary(ref)["kept"] == workshop.summary(ref)["images"] == 36
-    outputs = TeacherOutputs(workshop.path(synthetic["synthetic_logits"])).view(0).astype(np.float64)
+    outputs = ViewOutputs(workshop.path(synthetic["synthetic_logits"])).view(0).astype(np.float64)
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
     assert [row["teacher_entropy"] for row in rows(workshop, ref)] == pytest.approx(
         entropy(shares, base=3, axis=1), abs=1e-4

@@ -13,7 +13,7 @@ from configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings, TrainingS
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import FINETUNE, PROBE
 from tasks.training.checkpoint import CHECKPOINT, load
 from tasks.training.trainer import TrainingDivergedError
@@ -43,7 +43,7 @@ def finetune_interrupted(bench: Bench, at_step: int, **training: Any) -> None:
 
     inputs = {"images": bench.images, "probe": bench.student_probe}
     with pytest.raises(KeyboardInterrupt):
-        bench.run(FINETUNE, config(**training), report=die, runtime=EVERY_STEP, **inputs)
+        bench.run(FINETUNE, config(**training), on_progress=die, runtime=EVERY_STEP, **inputs)
 
 
 def weights(bench: Bench, ref: ArtifactRef, name: str = "last") -> dict[str, torch.Tensor]:
@@ -95,7 +95,7 @@ def test_a_training_killed_when_all_steps_are_done_continues_behind_the_last(
             finetune(bench)
         monkeypatch.undo()
     inputs = {"images": bench.images, "probe": bench.student_probe}
-    bench.run(FINETUNE, config(), report=lambda unit, done, total: steps.append(done), **inputs)
+    bench.run(FINETUNE, config(), on_progress=lambda unit, done, total: steps.append(done), **inputs)
     assert steps == []
     assert bench.store.manifest(ref).files == workshop.store.manifest(ref).files
     assert not (bench.path(ref) / CHECKPOINT).exists()
@@ -212,7 +212,7 @@ def test_the_model_it_starts_from_is_scored_before_the_first_step(workshop: Benc
     images = ImageSet.open(workshop.path(workshop.images))
     rows = images.rows_of("val")
     head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
-    clean_ND = torch.from_numpy(TeacherOutputs(workshop.path(workshop.student_features)).view(0)[rows, 0]).float()
+    clean_ND = torch.from_numpy(ViewOutputs(workshop.path(workshop.student_features)).view(0)[rows, 0]).float()
     said_N = (clean_ND @ head["weight"].T + head["bias"]).argmax(dim=1).numpy()
     assert start["val_score"] == pytest.approx((said_N == images.labels[rows]).mean())
     assert (start["step"], start["loss"], start["learning_rate"]) == (0, None, None)
