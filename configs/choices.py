@@ -21,21 +21,21 @@ MODEL_SOURCES: dict[str, str] = {
 }
 
 MODEL_NAMES: dict[str, str] = {
-    "timm": "tasks.timm_names:check_name",
+    "timm": "tasks.prechecks.timm_names:check_name",
 }
 """What looks at a backbone's name for `plan`, without torch; a source may have none."""
 
 GENERATORS: dict[str, str] = {
-    "image-mixer": "tasks.models.mixer_generator:build_generator",
+    "image-mixer": "tasks.generators.mixer_generator:build_generator",
 }
 
 GENERATOR_FOLDERS: dict[str, str] = {
-    "image-mixer": "tasks.mixer_folder:check_folder",
+    "image-mixer": "tasks.prechecks.mixer_folder:check_folder",
 }
 """What looks at a generator's folder for `plan`, without torch; a generator may have none."""
 
 GENERATOR_TRIALS: dict[str, str] = {
-    "image-mixer": "tasks.models.mixer_fit:check_fit",
+    "image-mixer": "tasks.generators.mixer_fit:check_fit",
 }
 """What tries a generator before anything expensive, without loading its weights; a generator may have none."""
 

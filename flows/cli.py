@@ -11,14 +11,23 @@ from rich.table import Table
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.dataset_words import dataset_words
-from flows.ending import EndsInWords
-from flows.interruption import stopped_by_signals
-from flows.miniature_commands import commands as miniature_commands
-from flows.planning import Step, make_plan
-from flows.printing import AsJson, LogOnStderr, errors, output, print_any_character, print_json, print_table, size_of
-from flows.server_commands import commands as server_commands
-from flows.store_commands import commands
+from flows.commands.miniature import commands as miniature_commands
+from flows.commands.printing import (
+    AsJson,
+    LogOnStderr,
+    errors,
+    output,
+    print_any_character,
+    print_json,
+    print_table,
+    size_of,
+)
+from flows.commands.server import commands as server_commands
+from flows.commands.store import commands
+from flows.ending.ending import EndsInWords
+from flows.ending.interruption import stopped_by_signals
+from flows.pipeline.dataset_words import dataset_words
+from flows.pipeline.planning import Step, make_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -42,7 +51,12 @@ def main() -> None:
     """Run the command line; errors meant for people are printed without a traceback."""
     print_any_character()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogOnStderr()])
-    for chatty in ("httpx", "timm", "tasks.stage", "tasks.training"):  # progress is shown by flows.running
+    for chatty in (
+        "httpx",
+        "timm",
+        "tasks.stage",
+        "tasks.training.trainer",
+    ):  # flows.pipeline shows progress
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with stopped_by_signals():
         app()
@@ -84,9 +98,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, doing only what is missing, and print the scores."""
-    from flows.remarks import print_scores, remarks
-    from flows.results import score_rows
-    from flows.running import in_this_process, run_plan
+    from flows.pipeline.running import in_this_process, run_plan
+    from flows.reports.remarks import print_scores, remarks
+    from flows.reports.results import score_rows
 
     store, experiment = _asked(source, set_, rehash=rehash)
     do = in_this_process(experiment, store, errors)
@@ -110,9 +124,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
-    from flows.demo import demonstrate, next_commands
-    from flows.remarks import print_scores, remarks
-    from flows.results import score_rows
+    from flows.commands.demo import demonstrate, next_commands
+    from flows.reports.remarks import print_scores, remarks
+    from flows.reports.results import score_rows
 
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, store, errors)
@@ -138,7 +152,7 @@ def stage(
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
-    from flows.running import in_this_process, run_steps
+    from flows.pipeline.running import in_this_process, run_steps
 
     store, experiment = _asked(source, set_, rehash=rehash)
     given = dict(_input(store, text) for text in inputs)
@@ -157,10 +171,10 @@ def convert_image_mixer(
     folder: Annotated[Path, typer.Argument(help="A new folder for the pipeline.")],
 ) -> None:
     """Turn the original Image Mixer checkpoint into a folder of safetensors, running nothing that is in it."""
-    from tasks.models.convert_image_mixer import convert
+    from tasks.generators.convert_image_mixer import convert
 
     convert(checkpoint, folder)
-    output.print(f"{folder} is a pipeline that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads")
+    output.print(f"{folder} is a pipeline that tasks.generators.image_mixer.ImageMixerPipeline.from_pretrained loads")
 
 
 def _asked(source: str, overrides: list[str], *, rehash: bool) -> tuple[ArtifactStore, Experiment]:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flows.interruption import SENTENCE, arrived, exit_code, stopped_by_signals
+from flows.ending.interruption import SENTENCE, arrived, exit_code, stopped_by_signals
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
             from flows.cli import main as command_line
 
             command_line()
-        except KeyboardInterrupt:  # while the commands were put together, before flows.ending could answer
+        except KeyboardInterrupt:  # while the commands were put together, before flows.ending.ending could answer
             if not exit_code():
                 raise
             arrived()

@@ -15,7 +15,7 @@ import zarr
 
 from storage.files import read_json
 from storage.image_set import INDEX, shard_path
-from storage.teacher_outputs import GROUP, ROWS
+from storage.view_outputs import GROUP, ROWS
 
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
 """What reading a damaged file raises; the file itself is named by storage.proof."""

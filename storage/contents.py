@@ -37,7 +37,7 @@ class Contents(NamedTuple):
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise DraftError(
                     f"{draft} has no file {pattern!r}, which every artifact of its stage holds: run the same again; if "
-                    "that does not help, the stage does not write what it declares (tasks/stages.py)"
+                    "that does not help, the stage does not write what it declares (tasks/catalog.py)"
                 )
         return [draft / name for name in names if _fits(name, (*self.made, *self.optional))]
 

@@ -140,7 +140,9 @@ def _row_groups(rows: Iterable[ImageRow]) -> Iterator[list[ImageRow]]:
         yield group
 
 
-def finish(folder: Path, *, classes: Sequence[str], num_shards: int, levels: Levels | None = None) -> dict[str, Any]:
+def write_index(
+    folder: Path, *, classes: Sequence[str], num_shards: int, levels: Levels | None = None
+) -> dict[str, Any]:
     """Write the index of a set whose shards are all there; returns its counts for the manifest."""
     sizes, splits = [], Counter[str]()
     for shard in range(num_shards):

@@ -20,14 +20,14 @@ from prefect.logging import get_run_logger
 from configs.base import RuntimeConfig, StageConfig
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import Report, Spread, Stage, execute
+from tasks.stage import Dispatch, OnProgress, Stage, execute
 
 PROGRESS_SECONDS = 2.0
 PROGRESS_SHARE = 0.05
 """Reports may take no more than this share of the time, however slow or far away the server is."""
 
 
-def as_task(stage: Stage[Any], spread: Callable[[ArtifactRef], Spread] | None = None) -> Task[..., ArtifactRef]:
+def as_task(stage: Stage[Any], dispatch: Callable[[ArtifactRef], Dispatch] | None = None) -> Task[..., ArtifactRef]:
     """Return the stage as a task; its runs are named after the step of the pipeline they do."""
 
     @task(name=stage.name, task_run_name="{step}", cache_policy=NO_CACHE, persist_result=False)
@@ -36,19 +36,26 @@ def as_task(stage: Stage[Any], spread: Callable[[ArtifactRef], Spread] | None = 
         config: StageConfig,
         inputs: Mapping[str, ArtifactRef],
         runtime: RuntimeConfig,
-        origin: Mapping[str, Any],
+        experiment_settings: Mapping[str, Any],
     ) -> ArtifactRef:
         store = ArtifactStore.from_env()
-        with progress(step) as report:
+        with progress(step) as on_progress:
             return execute(
-                stage, config, inputs, store=store, runtime=runtime, report=report, spread=spread, origin=origin
+                stage,
+                config,
+                inputs,
+                store=store,
+                runtime=runtime,
+                on_progress=on_progress,
+                dispatch=dispatch,
+                experiment_settings=experiment_settings,
             )
 
     return run
 
 
 @contextlib.contextmanager
-def progress(step: str) -> Iterator[Report]:
+def progress(step: str) -> Iterator[OnProgress]:
     """Show progress in the UI every other second; what takes less time than that shows none."""
     last, pause, artifacts = time.monotonic(), PROGRESS_SECONDS, list[Any]()
 
@@ -59,14 +66,14 @@ def progress(step: str) -> Iterator[Report]:
             else:
                 artifacts.append(create_progress_artifact(share, key=f"progress-{step}", description=text))
 
-    def report(unit: str, done: int, total: int) -> None:
+    def on_progress(unit: str, done: int, total: int) -> None:
         nonlocal last, pause
         if (began := time.monotonic()) - last >= pause:
             show(100 * done / total, f"{step}: {done} of {total} {unit}")
             last = time.monotonic()
             pause = max(PROGRESS_SECONDS, (last - began) / PROGRESS_SHARE)
 
-    yield report
+    yield on_progress
     if artifacts:
         show(100.0, f"{step}: done")
 

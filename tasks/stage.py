@@ -1,6 +1,6 @@
 """Stages as data, and the one function that runs them.
 
-A stage is declared once (`tasks.stages`) and run by flows, command line and tests through `execute`. It knows nothing
+A stage is declared once (`tasks.catalog`) and run by flows, command line and tests through `execute`. It knows nothing
 of Prefect, of where artifacts lie, or of whether there is anything to do: the store knows that.
 """
 
@@ -20,7 +20,7 @@ from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
-from tasks.model_files import check_places
+from tasks.prechecks.model_files import check_places
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +28,20 @@ C = TypeVar("C", bound=StageConfig)
 
 Summary = dict[str, Any]
 Inputs = Mapping[str, ArtifactRef]
-Report = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Called with a unit such as "images", how many are done, and how many there are."""
-Spread = Callable[[Sequence[int], Callable[[], list[int]]], None]
+Dispatch = Callable[[Sequence[int], Callable[[], list[int]]], None]
 """Sees that units (shards, chunks) of a draft are made elsewhere: called with their numbers and a function that says
 which of them are still missing.
 """
 
 
-def silent(unit: str, done: int, total: int) -> None:
+def no_progress(unit: str, done: int, total: int) -> None:
     """Report to nobody."""
 
 
 @dataclass(frozen=True)
-class Job:
+class StageContext:
     """What a stage is given besides its settings."""
 
     inputs: Mapping[str, Path]
@@ -49,10 +49,10 @@ class Job:
     draft: Path
     """Folder to write to; holds what an earlier attempt left."""
     runtime: RuntimeConfig
-    external: Mapping[str, str] = field(default_factory=dict)
+    content_digests: Mapping[str, str] = field(default_factory=dict)
     """Dotted name of each location in the config -> digest of the content it had when the recipe was written."""
-    report: Report = silent
-    spread: Spread | None = None
+    on_progress: OnProgress = no_progress
+    dispatch: Dispatch | None = None
     """How units are handed to other workers, where they are; stages that are not made of units ignore it."""
 
 
@@ -69,30 +69,31 @@ class Stage(Generic[C]):
     output: str
     """Kind of artifact it makes."""
     run: str
-    """`package.module:function`, called with (config, job), returning the summary; imported only when there is work.
+    """`package.module:function`, called with (config, context), returning the summary; imported only when there is
+    work.
     """
     contents: Contents
     """The files it writes: what else lies in a draft is not committed."""
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
 
-    def recipe(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> dict[str, Any]:
+    def recipe(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> dict[str, Any]:
         """Return all that decides the bytes of the artifact, as plain JSON values."""
         self._check_inputs(inputs)
         return {
             "stage": self.name,
             "version": self.version,
             "config": config.identity(),
-            "external": dict(external),
+            "external": dict(content_digests),
             "inputs": {role: ref.fingerprint for role, ref in inputs.items()},
         }
 
-    def reference(self, config: C, inputs: Inputs, external: Mapping[str, str]) -> ArtifactRef:
-        return ArtifactRef(self.output, fingerprint(self.recipe(config, inputs, external)))
+    def reference(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> ArtifactRef:
+        return ArtifactRef(self.output, fingerprint(self.recipe(config, inputs, content_digests)))
 
-    def load(self) -> Callable[[C, Job], Summary]:
+    def load(self) -> Callable[[C, StageContext], Summary]:
         """Import the stage's function."""
         module, _, name = self.run.partition(":")
-        function: Callable[[C, Job], Summary] = getattr(importlib.import_module(module), name)
+        function: Callable[[C, StageContext], Summary] = getattr(importlib.import_module(module), name)
         return function
 
     def _check_inputs(self, inputs: Inputs) -> None:
@@ -108,7 +109,7 @@ class Stage(Generic[C]):
             )
 
 
-def external_digests(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
+def content_digests_of(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
     """Return the content digest of every place on disk a config points at."""
     check_places(config)
     return {name: store.sources.digest(path) for name, path in config.locations().items()}
@@ -132,18 +133,18 @@ def execute(
     *,
     store: ArtifactStore,
     runtime: RuntimeConfig,
-    report: Report = silent,
-    spread: Callable[[ArtifactRef], Spread] | None = None,
-    origin: Mapping[str, Any] | None = None,
+    on_progress: OnProgress = no_progress,
+    dispatch: Callable[[ArtifactRef], Dispatch] | None = None,
+    experiment_settings: Mapping[str, Any] | None = None,
 ) -> ArtifactRef:
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
     once. `spread` says, for an artifact, how its units are handed to other workers; without it this process makes
-    them. `origin` (the settings of the whole run) is noted in the manifest and decides nothing.
+    them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
     """
-    external = external_digests(config, store)
-    recipe = stage.recipe(config, inputs, external)
+    content_digests = content_digests_of(config, store)
+    recipe = stage.recipe(config, inputs, content_digests)
     ref = ArtifactRef(stage.output, fingerprint(recipe))
     if ref in store:
         return ref
@@ -156,21 +157,23 @@ def execute(
         began = time.monotonic()
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
-        job = Job(folders, draft, runtime, external, _noting(draft, report), spread(ref) if spread else None)
-        summary = stage.load()(config, job) | {"seconds": round(time.monotonic() - began, 1)}
+        context = StageContext(
+            folders, draft, runtime, content_digests, _noting(draft, on_progress), dispatch(ref) if dispatch else None
+        )
+        summary = stage.load()(config, context) | {"seconds": round(time.monotonic() - began, 1)}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
-        store.commit(ref, **made, settings=dict(origin or {}))
+        store.commit(ref, **made, settings=dict(experiment_settings or {}))
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])
     return ref
 
 
-def _noting(draft: Path, report: Report) -> Report:
+def _noting(draft: Path, on_progress: OnProgress) -> OnProgress:
     """Also write progress into the draft, at most once a second, for `plan` to show."""
     last = 0.0
 
     def note(unit: str, done: int, total: int) -> None:
         nonlocal last
-        report(unit, done, total)
+        on_progress(unit, done, total)
         if time.monotonic() - last >= 1:
             last = time.monotonic()
             write_passing_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})

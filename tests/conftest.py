@@ -18,8 +18,8 @@ from configs.models import Backbone
 from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import Report, Stage, execute, silent
-from tasks.stages import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from tasks.stage import OnProgress, Stage, execute, no_progress
 from tests.fakes import write_shapes
 
 torch.set_num_threads(1)
@@ -52,13 +52,13 @@ class Bench(NamedTuple):
         stage: Stage[Any],
         config: StageConfig,
         *,
-        report: Report = silent,
+        on_progress: OnProgress = no_progress,
         runtime: Mapping[str, Any] = MappingProxyType({}),
         **inputs: ArtifactRef,
     ) -> ArtifactRef:
         """Execute a stage here on the CPU; inputs by role, `runtime` for what differs from RUNTIME."""
         settings = RUNTIME.model_copy(update=dict(runtime))
-        return execute(stage, config, inputs, store=self.store, runtime=settings, report=report)
+        return execute(stage, config, inputs, store=self.store, runtime=settings, on_progress=on_progress)
 
     def path(self, ref: ArtifactRef) -> Path:
         return self.store.path(ref)
@@ -81,11 +81,11 @@ def run(store: ArtifactStore) -> Run:
         stage: Stage[Any],
         config: StageConfig,
         inputs: Mapping[str, ArtifactRef] | None = None,
-        report: Report = silent,
+        on_progress: OnProgress = no_progress,
         **runtime: Any,
     ) -> ArtifactRef:
         settings = RUNTIME.model_copy(update=runtime)
-        return execute(stage, config, inputs or {}, store=store, runtime=settings, report=report)
+        return execute(stage, config, inputs or {}, store=store, runtime=settings, on_progress=on_progress)
 
     return run_stage
 

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 import storage.files
-import tasks.ingest
-import tasks.speed
+import tasks.inference.speed
+import tasks.stages.ingest
 from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
@@ -42,8 +42,8 @@ from storage.manifest import MANIFEST, ArtifactRef
 from storage.provenance import code_commit
 from storage.store import ArtifactStore
 from storage.upkeep import verify
+from tasks.catalog import DISTILL, EMBED, EVALUATE, EXTRACT, GENERATE, INGEST, PRECOMPUTE, PROBE
 from tasks.stage import Stage, execute
-from tasks.stages import DISTILL, EMBED, EVALUATE, EXTRACT, GENERATE, INGEST, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, VIEWS
 from tests.fakes import write_shapes
 from tests.storage.unsynced_disk import LOSES_ALL, LOSES_BYTES, Fate, Recorder, by_chance, come_back
@@ -300,8 +300,8 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     code_commit()  # remembered, so that children do not run git
-    tasks.ingest.SHARD_ROWS = 20
-    tasks.speed.ENOUGH_SECONDS = 0.0
+    tasks.stages.ingest.SHARD_ROWS = 20
+    tasks.inference.speed.ENOUGH_SECONDS = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = write_shapes(folder / "images", {"train": 24, "val": 4, "test": 4})

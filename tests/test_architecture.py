@@ -25,7 +25,7 @@ TOO_LARGE_WITH_REASON: dict[str, str] = {}
 READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
     "configs/places.py": "${NAME} in presets",
-    "flows/prefect_environment.py": "what Prefect and the processes of its runs inherit",
+    "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 
 HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
@@ -123,7 +123,7 @@ def test_one_file_of_tasks_imports_prefect():
 
 
 def test_the_chain_imports_no_prefect():
-    assert [name for _, name in imports("flows/chain.py") if name.startswith("prefect")] == []
+    assert [name for _, name in imports("flows/pipeline/chain.py") if name.startswith("prefect")] == []
 
 
 def test_no_part_of_the_pipeline_knows_the_miniature():
@@ -134,7 +134,7 @@ def test_no_part_of_the_pipeline_knows_the_miniature():
         for place, name in imports(module)
         if name.startswith("tasks.miniature")
     }
-    allowed = {"flows/demo.py", "flows/miniature_commands.py"}
+    allowed = {"flows/commands/demo.py", "flows/commands/miniature.py"}
     assert {place for place in knowing if not place.startswith("tasks/miniature/")} == allowed
 
 
@@ -186,11 +186,11 @@ def test_nothing_is_unpickled_but_with_weights_only():
     found = [place for package in PACKAGES for place in imports_of(pickles, package)]
     # The converter catches pickle's error, by which torch refuses what is not on the list; it imports nothing that
     # reads.
-    converter = (ROOT / "tasks/models/convert_image_mixer.py").read_text()
+    converter = (ROOT / "tasks/generators/convert_image_mixer.py").read_text()
     assert re.findall(r"^.*\bpickle\b.*import.*$|^import pickle.*$", converter, re.MULTILINE) == [
         "from pickle import UnpicklingError"
     ]
-    assert [place for place in found if not place.startswith("tasks/models/convert_image_mixer.py")] == []
+    assert [place for place in found if not place.startswith("tasks/generators/convert_image_mixer.py")] == []
     loads = [
         (f"{module}:{node.lineno}", {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords})
         for module in MODULES

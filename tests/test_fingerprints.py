@@ -26,23 +26,23 @@ from configs import choices
 from configs.base import StageConfig
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
+from tasks.catalog import STAGES
 from tasks.stage import Stage
-from tasks.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("fingerprints.json")
 
-FORMATS = {"storage.image_set", "storage.tables", "storage.teacher_outputs", "storage.weights"}
+FORMATS = {"storage.image_set", "storage.tables", "storage.view_outputs", "storage.weights"}
 """The modules of storage that decide an artifact's bytes; the others move bytes, and name and guard them."""
 
-MACHINERY = {"tasks.stage", "tasks.stages"}
+MACHINERY = {"tasks.stage", "tasks.catalog"}
 """Modules of tasks that decide whether and when to compute, not what."""
 
 State = dict[str, Any]
 
 HOW_TO_DECIDE = (
     "Would the same config and inputs now give other bytes? Then raise Stage.version of these stages in "
-    "tasks/stages.py, so that their artifacts and those made from them are built again. If the bytes stay the same, "
+    "tasks/catalog.py, so that their artifacts and those made from them are built again. If the bytes stay the same, "
     "leave it. Then record the new state: python tests/test_fingerprints.py"
 )
 
@@ -128,7 +128,7 @@ def default_recipe(stage: Stage[Any]) -> dict[str, Any]:
     """Return the recipe of the stage's default config, from inputs whose fingerprints are all zeros."""
     inputs = {role: ArtifactRef(kind, "0" * 64) for role, kind in stage.inputs.items()}
     config: StageConfig = stage.config_type()
-    return stage.recipe(config, inputs, external={})
+    return stage.recipe(config, inputs, content_digests={})
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -242,10 +242,10 @@ def test_a_changed_number_name_or_default_counts_as_a_change():
 
 def test_a_stage_computes_with_what_it_imports_and_with_every_choice_by_name():
     found = {stage.name: set(modules_of(stage)) for stage in STAGES}
-    assert {"tasks.ingest", "tasks.data.folder", "tasks.data.table", "storage.image_set"} <= found["ingest"]
-    assert {"tasks.extract", "tasks.models.timm_encoder", "tasks.functional.views"} <= found["extract"]
-    assert {"tasks.training", "tasks.functional.losses", "tasks.problems.classification"} <= found["distill"]
-    assert "tasks.distill" not in found["finetune"] | found["extract"]
+    assert {"tasks.stages.ingest", "tasks.data.folder", "tasks.data.table", "storage.image_set"} <= found["ingest"]
+    assert {"tasks.stages.extract", "tasks.models.timm_encoder", "tasks.functional.views"} <= found["extract"]
+    assert {"tasks.training.trainer", "tasks.functional.losses", "tasks.problems.classification"} <= found["distill"]
+    assert "tasks.stages.distill" not in found["finetune"] | found["extract"]
     assert not {"tasks.stage", "storage.store"} & set().union(*found.values())
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, ImageSet, finish, write_shard
+from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -123,7 +123,7 @@ def relabelled(store: ArtifactStore, ref: ArtifactRef) -> ArtifactRef:
     with store.lock(other):
         draft = store.draft(other, recipe)
         write_shard(draft, 0, rows)
-        counts = finish(draft, classes=images.classes, num_shards=1)
+        counts = write_index(draft, classes=images.classes, num_shards=1)
         store.commit(other, recipe=recipe, inputs=store.manifest(ref).input_refs, summary=counts)
     return other
 

@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tasks.models.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
-from tasks.models.image_mixer import ImageMixerPipeline
+from tasks.generators.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
+from tasks.generators.image_mixer import ImageMixerPipeline
 
 WIDTH = 32
 """Of an embedding."""

@@ -24,7 +24,7 @@ GRID = 16
 Kind = Literal["bytes", "scaled", "integers", "floats"]
 
 
-class Seen(NamedTuple):
+class PixelStatistics(NamedTuple):
     """The values of one image, as in its file."""
 
     kind: Kind
@@ -58,7 +58,7 @@ class Seen(NamedTuple):
         return levels.black, 255 / (white - levels.black)
 
 
-def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], Seen]:
+def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], PixelStatistics]:
     """Decode an image; returns its upright height and width, and what its values are. Raises as decode_rgb does."""
     with open_picture(data) as picture, decoding(picture, memory):
         if not is_deep(picture):
@@ -70,14 +70,14 @@ def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], Seen]:
         return (height, width), _seen_deep(deep, stated)
 
 
-def _seen_bytes(pixels_HW3: Pixels) -> Seen:
+def _seen_bytes(pixels_HW3: Pixels) -> PixelStatistics:
     grid_NC = _grid(pixels_HW3).astype(np.float64)
     low_C, high_C = grid_NC.min(axis=0).tolist(), grid_NC.max(axis=0).tolist()
     is_constant = low_C == high_C and _is_constant(pixels_HW3)
-    return Seen("bytes", min(low_C), max(high_C), 0.0, *_mean_and_spread(grid_NC), is_constant)
+    return PixelStatistics("bytes", min(low_C), max(high_C), 0.0, *_mean_and_spread(grid_NC), is_constant)
 
 
-def _seen_deep(deep: DeepPicture, stated: float) -> Seen:
+def _seen_deep(deep: DeepPicture, stated: float) -> PixelStatistics:
     """Look at every value, a strip at a time; alpha is none."""
     width, height = deep.size
     lowest, highest, grids = [], [], []
@@ -96,7 +96,7 @@ def _seen_deep(deep: DeepPicture, stated: float) -> Seen:
     is_inverted = deep.is_inverted or deep.mode == "CMYK"
     lowest_value, highest_value, stated, mean, spread = map(float, found)
     is_constant = bool((low_C == high_C).all())
-    return Seen(kind, lowest_value, highest_value, stated, mean, spread, is_constant, is_inverted)
+    return PixelStatistics(kind, lowest_value, highest_value, stated, mean, spread, is_constant, is_inverted)
 
 
 def _grid(values: Values) -> Values:

@@ -11,7 +11,7 @@ from typing import Any
 
 from configs.data import IngestConfig
 from storage.image_set import Levels
-from tasks.data.brightness import Seen
+from tasks.data.brightness import PixelStatistics
 from tasks.data.levels import least_white
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ NAMED = 10
 
 
 def survey(
-    seen: Mapping[str, Seen], label_of: Mapping[str, str], config: IngestConfig
+    seen: Mapping[str, PixelStatistics], label_of: Mapping[str, str], config: IngestConfig
 ) -> tuple[Levels | None, dict[str, Any]]:
     """Decide the levels of a set from what was seen of each of its images, by id; None where none has more than 8 bits.
 
@@ -33,7 +33,7 @@ def survey(
     levels = _choose_levels(seen, config)
     scale = levels or Levels(0, 255, 1)
     constant = [image_id for image_id, image in seen.items() if image.is_constant]
-    by_class = defaultdict[str, list[Seen]](list)
+    by_class = defaultdict[str, list[PixelStatistics]](list)
     for image_id, image in seen.items():
         by_class[label_of[image_id]].append(image)
     brightness = {
@@ -48,7 +48,7 @@ def survey(
     return levels, summary | ({"levels": levels._asdict()} if levels else {})
 
 
-def _choose_levels(seen: Mapping[str, Seen], config: IngestConfig) -> Levels | None:
+def _choose_levels(seen: Mapping[str, PixelStatistics], config: IngestConfig) -> Levels | None:
     deep = {image_id: image for image_id, image in seen.items() if image.kind != "bytes"}
     if not deep:
         return None
@@ -69,7 +69,7 @@ def _choose_levels(seen: Mapping[str, Seen], config: IngestConfig) -> Levels | N
     return levels
 
 
-def _warn_of_what_is_cut(deep: Mapping[str, Seen], levels: Levels) -> None:
+def _warn_of_what_is_cut(deep: Mapping[str, PixelStatistics], levels: Levels) -> None:
     raw = {image_id: image for image_id, image in deep.items() if image.kind != "scaled"}
     below = [image_id for image_id, image in raw.items() if image.lowest < levels.black]
     above = [
@@ -90,7 +90,7 @@ def _warn_of_what_is_cut(deep: Mapping[str, Seen], levels: Levels) -> None:
 
 
 def _warn_of_flat_classes(
-    by_class: Mapping[str, Sequence[Seen]], brightness: Mapping[str, float], levels: Levels
+    by_class: Mapping[str, Sequence[PixelStatistics]], brightness: Mapping[str, float], levels: Levels
 ) -> None:
     flat = [
         f"{label!r} (brightness {brightness[label]:g} of 255)"
@@ -104,7 +104,7 @@ def _warn_of_flat_classes(
         )  # fmt: skip
 
 
-def _warn_of_little_range(images: Sequence[Seen], levels: Levels) -> None:
+def _warn_of_little_range(images: Sequence[PixelStatistics], levels: Levels) -> None:
     ranges = [image.width(image.highest - image.lowest, levels) for image in images]
     if ranges and statistics.median(ranges) < NARROW:
         log.warning(

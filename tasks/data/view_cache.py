@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from storage.teacher_outputs import Half, TeacherOutputs, rows_by_id
+from storage.view_outputs import Half, ViewOutputs, rows_by_id
 from tasks.functional.views import Pixels, View
 
 
-class Seen(NamedTuple):
+class CachedViews(NamedTuple):
     """What the frozen network was shown, and what it said: outputs [n, ...], views [n, 9], thumbnails [n, 64]."""
 
     outputs: Half
@@ -26,14 +26,14 @@ class ViewCache:
     reads ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
     """
 
-    def __init__(self, outputs: TeacherOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
+    def __init__(self, outputs: ViewOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
         self._source = outputs
         self._rows = rows_by_id(outputs.ids, ids)
         self._budget_bytes = budget_mb * 2**20
-        self._held: dict[int, Seen] = {}
+        self._held: dict[int, CachedViews] = {}
         self._view_bytes = 0
 
-    def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> Seen:
+    def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> CachedViews:
         """Return what the network saw and said for items (positions in `ids`) in the given views, each [n]."""
         first, *others = [(view, views == view) for view in dict.fromkeys(views.tolist())]
         if not others:
@@ -42,22 +42,24 @@ class ViewCache:
         parts = [(chosen, _rows(self._view(view), items[chosen])) for view, chosen in (first, *others)]
         order = np.argsort(np.concatenate([np.flatnonzero(chosen) for chosen, _ in parts]))
         seen = [part for _, part in parts]
-        return Seen(
+        return CachedViews(
             np.concatenate([part.outputs for part in seen])[order],
             np.concatenate([part.views_N9 for part in seen])[order],
             np.concatenate([part.thumbnails_N64 for part in seen])[order],
         )
 
-    def _view(self, view: int) -> Seen:
+    def _view(self, view: int) -> CachedViews:
         if view not in self._held:
             while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
                 del self._held[next(iter(self._held))]
             every = (0, self._source.shape[0], view)
-            whole = Seen(self._source.view(view), self._source.view_fields(*every), self._source.thumbnails(*every))
+            whole = CachedViews(
+                self._source.view(view), self._source.view_fields(*every), self._source.thumbnails(*every)
+            )
             self._held[view] = _rows(whole, self._rows)
             self._view_bytes = sum(field.nbytes for field in self._held[view])
         return self._held[view]
 
 
-def _rows(seen: Seen, rows: npt.NDArray[np.int64]) -> Seen:
-    return Seen(seen.outputs[rows], seen.views_N9[rows], seen.thumbnails_N64[rows])
+def _rows(seen: CachedViews, rows: npt.NDArray[np.int64]) -> CachedViews:
+    return CachedViews(seen.outputs[rows], seen.views_N9[rows], seen.thumbnails_N64[rows])

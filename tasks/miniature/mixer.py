@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
+from tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
 from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
 from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
 from tasks.miniature.pretraining import Losses, PretrainingError
-from tasks.models.image_mixer import NUM_SLOTS, ImageMixerPipeline
 from tasks.models.patch_autoencoder import PatchAutoencoder
-from tasks.stage import Report
+from tasks.stage import OnProgress
 
 POOL_IMAGES = 20_480
 NUM_SCORED = 1024
@@ -111,8 +111,8 @@ def load_eyes(folder: Path) -> Eyes:
     return Eyes(encoder, vae)
 
 
-def mixer_part(seed: int, folder: Path, report: Report) -> MixerPart:
+def mixer_part(seed: int, folder: Path, on_progress: OnProgress) -> MixerPart:
     """Prepare the mixer's pretraining in the folder that holds its image encoder and autoencoder."""
     eyes = load_eyes(folder)
-    pool = build_pool(folder / "mixer-pool", eyes, num_images=POOL_IMAGES, seed=seed, report=report)
+    pool = build_pool(folder / "mixer-pool", eyes, num_images=POOL_IMAGES, seed=seed, on_progress=on_progress)
     return MixerPart(seed, eyes, pool)

@@ -22,7 +22,7 @@ from tasks.miniature.pretraining import PretrainingError, step_generator
 from tasks.miniature.supervised import fresh_birds, normalised
 from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.models.task_model import as_arrays, as_tensors
-from tasks.stage import Report
+from tasks.stage import OnProgress
 
 NUM_LOOKS = 3
 SHARD = 512
@@ -50,7 +50,7 @@ class Eyes(NamedTuple):
     vae: PatchAutoencoder
 
 
-def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, report: Report) -> Pool:
+def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, on_progress: OnProgress) -> Pool:
     """Encode pictures of random birds, or read those that an earlier run encoded."""
     folder.mkdir(parents=True, exist_ok=True)
     num_shards = math.ceil(num_images / SHARD)
@@ -63,7 +63,7 @@ def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, report: 
         shards.append(as_tensors(read_tensors(path)))
         if shards[-1].keys() != set(Pool._fields):
             raise PretrainingError(f"{path} was written by another version of this program: remove {folder}")
-        report("shards of pictures", index + 1, num_shards)
+        on_progress("shards of pictures", index + 1, num_shards)
     return Pool(*(torch.cat([shard[field] for shard in shards])[:num_images] for field in Pool._fields))
 
 

@@ -33,7 +33,7 @@ LATENT_CHANNELS = 24
 
 WEIGHTS = Path(__file__).with_name("weights")
 MIXER = WEIGHTS / "mixer"
-"""A folder that tasks.models.image_mixer.ImageMixerPipeline.from_pretrained loads."""
+"""A folder that tasks.generators.image_mixer.ImageMixerPipeline.from_pretrained loads."""
 
 
 def shipped(name: str) -> Backbone:

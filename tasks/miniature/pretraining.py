@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from configs.errors import UserError
 from storage.files import open_as_others_are, sync_tree, write_json
-from tasks import checkpoint
-from tasks.stage import Report
+from tasks.stage import OnProgress
+from tasks.training import checkpoint
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0
@@ -75,7 +75,7 @@ class _State(NamedTuple):
     """step, cpu_seconds, and the curve: mean losses of each stretch of steps."""
 
 
-def pretrain(part: Part, settings: Settings, folder: Path, report: Report) -> dict[str, Any]:
+def pretrain(part: Part, settings: Settings, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
     """Train a part, or continue where it was; writes it and its history to the folder, and returns
     the history."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def pretrain(part: Part, settings: Settings, folder: Path, report: Report) -> di
         stretch.append(_step(part, settings, state))
         state.facts["step"] += 1
         step = state.facts["step"]
-        report("steps", step, settings.num_steps)
+        on_progress("steps", step, settings.num_steps)
         if step % every == 0:
             state.facts["curve"].append({"images": step * settings.batch_size} | _mean(stretch))
             stretch.clear()

@@ -17,7 +17,7 @@ from tasks.miniature.attributes import ATTRIBUTES, NUM_VALUES, random_attributes
 from tasks.miniature.networks import BACKBONES, EMBEDDING_WIDTH, PATCH_PX, new_image_encoder, new_image_processor
 from tasks.miniature.pretraining import Losses
 from tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
-from tasks.models.encoder import build_encoder
+from tasks.models.encoder import build_encoder, summary_blocks
 from tasks.models.task_model import as_arrays
 
 NUM_SCORED = 2000
@@ -28,7 +28,7 @@ NUM_PLACES = 3 * (len(PARTS) - PARTS.index("body"))
 NUM_COARSE = 3 * targets.COARSE_CELLS**2
 
 
-class Seen(NamedTuple):
+class CachedViews(NamedTuple):
     """What a network makes of a batch."""
 
     summaries: dict[str, Tensor]
@@ -68,7 +68,7 @@ class SupervisedPart:
         return {}
 
     @abstractmethod
-    def see(self, images_NCHW: Tensor) -> Seen: ...
+    def see(self, images_NCHW: Tensor) -> CachedViews: ...
 
     @abstractmethod
     def save(self, folder: Path) -> None: ...
@@ -90,7 +90,7 @@ class SupervisedPart:
         losses["details"] = targets.detail_loss(named["details"], parts_NLS, pictures.attributes_NA)
         return losses | self.more_losses(seen, images_NCHW, pictures)
 
-    def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:
+    def more_losses(self, seen: CachedViews, images_NCHW: Tensor, pictures: Pictures) -> Losses:
         return {}
 
     @torch.inference_mode()
@@ -122,13 +122,13 @@ class BackbonePart(SupervisedPart):
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.encoder = build_encoder(BACKBONES[name].model_copy(update={"seed": seed}))
-        width = self.encoder.width
+        width = summary_blocks(self.encoder)[0].width
         super().__init__(self.encoder.model, {"cls": width, "mean": width}, width, seed)
 
-    def see(self, images_NCHW: Tensor) -> Seen:
+    def see(self, images_NCHW: Tensor) -> CachedViews:
         tokens_NLD = self.network.forward_features(images_NCHW)
         patches_NLD = tokens_NLD[:, -PATCHES:]
-        return Seen({"cls": tokens_NLD[:, 0], "mean": patches_NLD.mean(dim=1)}, patches_NLD)
+        return CachedViews({"cls": tokens_NLD[:, 0], "mean": patches_NLD.mean(dim=1)}, patches_NLD)
 
     def save(self, folder: Path) -> None:
         write_tensors(folder / f"{self.name}.safetensors", as_arrays(self.network.state_dict()))
@@ -144,11 +144,11 @@ class ImageEncoderPart(SupervisedPart):
     def more_heads(self) -> dict[str, nn.Module]:
         return {"places": nn.Linear(EMBEDDING_WIDTH, NUM_PLACES), "coarse": nn.Linear(EMBEDDING_WIDTH, NUM_COARSE)}
 
-    def see(self, images_NCHW: Tensor) -> Seen:
+    def see(self, images_NCHW: Tensor) -> CachedViews:
         seen = self.network(pixel_values=images_NCHW)
-        return Seen({"embedding": seen.image_embeds}, seen.last_hidden_state[:, 1:])
+        return CachedViews({"embedding": seen.image_embeds}, seen.last_hidden_state[:, 1:])
 
-    def more_losses(self, seen: Seen, images_NCHW: Tensor, pictures: Pictures) -> Losses:
+    def more_losses(self, seen: CachedViews, images_NCHW: Tensor, pictures: Pictures) -> Losses:
         embedding_ND = seen.summaries["embedding"]
         places = mse_loss(self.heads["places"](embedding_ND), targets.part_places(pictures.masks_NHW))
         coarse = mse_loss(self.heads["coarse"](embedding_ND), targets.coarse_picture(images_NCHW))

@@ -19,13 +19,13 @@ import torch
 
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.demo import PER_CLASS, PRESET
+from flows.commands.demo import PER_CLASS, PRESET
 from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels
+from tasks.generators.mixer_generator import MixerGenerator, build_generator
 from tasks.miniature.attributes import draw_species, random_attributes
 from tasks.miniature.dataset import draw_pairs, draw_split, oracle_blends
 from tasks.miniature.world import draw
-from tasks.models.mixer_generator import MixerGenerator, build_generator
 from tasks.models.preprocessing import normalise
 from tests.benchmarks.report import Row, finish, parser
 

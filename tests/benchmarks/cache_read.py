@@ -24,7 +24,7 @@ import numpy as np
 
 from configs.base import RuntimeConfig
 from configs.stages import TrainingSettings
-from storage.teacher_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, TeacherOutputs, TeacherOutputsWriter
+from storage.view_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, ViewOutputs, ViewOutputsWriter
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.models.task_model import device_of, on_device
@@ -63,7 +63,7 @@ def main() -> None:
 
 def write_logits(folder: Path, num_rows: int, num_views: int) -> None:
     ids = [f"{row:06d}" for row in range(num_rows)]
-    writer = TeacherOutputsWriter(folder, ids=ids, num_views=num_views, row_shape=(NUM_CLASSES,), attributes={})
+    writer = ViewOutputsWriter(folder, ids=ids, num_views=num_views, row_shape=(NUM_CLASSES,), attributes={})
     rng = np.random.default_rng(0)
     for chunk in writer.missing():
         size = chunk.stop - chunk.start
@@ -75,7 +75,7 @@ def write_logits(folder: Path, num_rows: int, num_views: int) -> None:
 
 def reading(folder: Path, num_rows: int, num_views: int) -> tuple[float, float, float]:
     """Return the median seconds of ViewCache.take, of np.take, and of loading a view."""
-    outputs = TeacherOutputs(folder)
+    outputs = ViewOutputs(folder)
     cache = ViewCache(outputs, outputs.ids, budget_mb=2048)
     takes, np_takes, loads = [], [], []
     for view in range(num_views):

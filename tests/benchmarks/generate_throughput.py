@@ -35,9 +35,9 @@ from configs.data import IngestConfig
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.models.mixer_generator import MixerGenerator, build_generator
+from tasks.catalog import EMBED, GENERATE, INGEST
+from tasks.generators.mixer_generator import MixerGenerator, build_generator
 from tasks.stage import execute
-from tasks.stages import EMBED, GENERATE, INGEST
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 from tests.tiny_mixer import write_sd_size_mixer, write_tiny_mixer

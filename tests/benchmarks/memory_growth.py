@@ -26,8 +26,8 @@ from configs.data import IngestConfig, ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig
 from storage.store import ArtifactStore
-from tasks.stage import execute, external_digests
-from tasks.stages import EXTRACT, INGEST
+from tasks.catalog import EXTRACT, INGEST
+from tasks.stage import content_digests_of, execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -77,12 +77,12 @@ def child(name: str, folder: Path, cache_mb: int) -> None:
     """Run one stage anew and print the peak of this process; extract finds the images that ingest left in the store."""
     store = ArtifactStore(folder / "store")
     ingest = IngestConfig(path=str(folder / "pictures"))
-    images = INGEST.reference(ingest, {}, external_digests(ingest, store))
+    images = INGEST.reference(ingest, {}, content_digests_of(ingest, store))
     stage, config, inputs = {
         "ingest": (INGEST, ingest, {}),
         "extract": (EXTRACT, ExtractConfig(backbone=ENCODER, views=ViewSettings(num_views=0)), {"images": images}),
     }[name]
-    earlier = stage.reference(config, inputs, external_digests(config, store))
+    earlier = stage.reference(config, inputs, content_digests_of(config, store))
     if earlier in store:
         store.remove(earlier)
     runtime = RuntimeConfig(device="cpu", image_cache_mb=cache_mb, inference_batch_size=32)

@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.experiment import Experiment
-from flows.demo import PER_CLASS, draw_world, world_experiment
-from flows.results import score_rows
-from flows.running import in_this_process, run_plan
+from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.pipeline.running import in_this_process, run_plan
+from flows.reports.results import score_rows
 from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, finish, write_shard
+from storage.image_set import ImageRow, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.miniature.attributes import draw_species
@@ -96,7 +96,7 @@ def oracle_set(store: ArtifactStore, experiment: Experiment, world: int) -> Arti
     with store.lock(ref):
         draft = store.draft(ref, recipe)
         write_shard(draft, 0, rows)
-        counts = finish(draft, classes=sorted(species.names), num_shards=1)
+        counts = write_index(draft, classes=sorted(species.names), num_shards=1)
         store.commit(ref, recipe=recipe, inputs={}, summary=counts)
     return ref
 

@@ -29,8 +29,8 @@ from configs.experiment import Experiment
 from storage.fingerprint import fingerprint
 from storage.manifest import MANIFEST, ArtifactRef, FileRecord, Manifest
 from storage.store import ArtifactStore
-from tasks.stage import external_digests
-from tasks.stages import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
+from tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
+from tasks.stage import content_digests_of
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -94,7 +94,7 @@ def write_preset(folder: Path, pictures: Path) -> Path:
 
 def images_of(pictures: Path, store: Path) -> ArtifactRef:
     config = IngestConfig(path=str(pictures))
-    return INGEST.reference(config, {}, external_digests(config, ArtifactStore(store)))
+    return INGEST.reference(config, {}, content_digests_of(config, ArtifactStore(store)))
 
 
 def fill(root: Path, count: int, images: ArtifactRef) -> list[ArtifactRef]:

@@ -26,8 +26,8 @@ from configs.models import Backbone
 from configs.stages import ExtractConfig
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.catalog import EXTRACT, INGEST
 from tasks.stage import Stage, execute
-from tasks.stages import EXTRACT, INGEST
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 

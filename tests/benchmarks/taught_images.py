@@ -1,6 +1,7 @@
 """Images with a teacher's cached logits, written straight in the store's formats, and the runs that train on them.
 
-The step is the project's own: batch makers and losses of tasks.finetune and tasks.distill, in tasks.training.Trainer.
+The step is the project's own: batch makers and losses of tasks.stages.finetune and tasks.stages.distill, in the
+Trainer.
 Labels and logits are random: what a step costs does not depend on what is learnt.
 """
 
@@ -20,17 +21,17 @@ from configs.base import RuntimeConfig
 from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import DistillConfig, FinetuneConfig, TrainingSettings
-from storage.image_set import ImageRow, ImageSet, finish, write_shard
-from storage.teacher_outputs import TeacherOutputsWriter
-from tasks import distill, finetune
+from storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.models.encoder import build_encoder
+from tasks.inference.frozen import run_frozen
+from tasks.models.encoder import blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, on_device
 from tasks.problems.problem import Score, problem_named
-from tasks.show import show_all
-from tasks.stage import Job, silent
-from tasks.training import Batch, Part, Terms, Trainer, Work
+from tasks.stage import StageContext, no_progress
+from tasks.stages import distill, finetune
+from tasks.training.trainer import Batch, Part, Terms, Trainer, Work
 from tests.benchmarks.pictures import jpeg
 
 NUM_CLASSES = 1000
@@ -51,14 +52,17 @@ class TaughtImages:
     runtime: RuntimeConfig
 
     @property
-    def job(self) -> Job:
-        return Job({"images": self.images, "logits": self.logits}, self.images, self.runtime)
+    def context(self) -> StageContext:
+        return StageContext({"images": self.images, "logits": self.logits}, self.images, self.runtime)
 
 
 def network(name: str) -> TaskModel:
     """An untrained timm model with 1000 classes at 224 px, in the memory order the stages use."""
     encoder = build_encoder(Backbone(name=name, weights="random", input_px=SIDE_PX))
-    return on_device(TaskModel(encoder, ["last"], PROBLEM.head(encoder.width, NUM_CLASSES)), torch.device("cpu"))
+    return on_device(
+        TaskModel(encoder, ["last"], PROBLEM.head(blocks_named(encoder.blocks, ["last"]), NUM_CLASSES)),
+        torch.device("cpu"),
+    )
 
 
 def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtime: RuntimeConfig) -> TaughtImages:
@@ -68,10 +72,10 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     labels = rng.integers(0, NUM_CLASSES, num_images).tolist()
     rows = (ImageRow(f"{row:05d}.jpg", jpeg(row, 256), 256, 256, "train", label) for row, label in enumerate(labels))
     write_shard(made.images, 0, rows)
-    finish(made.images, classes=[f"class {number}" for number in range(NUM_CLASSES)], num_shards=1)
+    write_index(made.images, classes=[f"class {number}" for number in range(NUM_CLASSES)], num_shards=1)
     images = ImageSet.open(made.images)
     made.logits.mkdir()
-    writer = TeacherOutputsWriter(
+    writer = ViewOutputsWriter(
         made.logits,
         ids=images.ids,
         num_views=VIEWS.num_views + 1,
@@ -84,7 +88,7 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     def answers(images_NCHW: Tensor) -> Tensor:
         return torch.randn(len(images_NCHW), NUM_CLASSES, generator=generator)
 
-    show_all(answers, source, writer, writer.chunks(), torch.device("cpu"), made.job)
+    run_frozen(answers, source, writer, writer.chunks(), torch.device("cpu"), made.context)
     return made
 
 
@@ -102,7 +106,7 @@ def cached(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -
     """The work of distill."""
     config = DistillConfig(views=VIEWS, training=training)
     images = ImageSet.open(taught.images)
-    real = distill._taught(config, images, "logits", model.preprocessing, taught.job)
+    real = distill._distill_source(config, images, "logits", model.preprocessing, taught.context)
     batches = functools.partial(distill._batches, config, PROBLEM, real, None)
     return _work(len(images), training, batches, functools.partial(distill._terms, PROBLEM, config.distill))
 
@@ -126,7 +130,7 @@ def train(model: TaskModel, work: Work, training: TrainingSettings, draft: Path,
     """
     trainer = Trainer(model, training, work, seed=0, device=device_of(runtime))
     with tempfile.TemporaryDirectory(dir=draft) as fresh:
-        trainer.fit(Path(fresh), workers=runtime.workers, checkpoint_seconds=math.inf, report=silent)
+        trainer.fit(Path(fresh), workers=runtime.workers, checkpoint_seconds=math.inf, on_progress=no_progress)
 
 
 def _work(num_images: int, training: TrainingSettings, batches: Batches, terms: Callable[..., Terms]) -> Work:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from configs.experiment import Experiment
 from configs.loading import load_experiment, preset_names
-from tasks.stages import STAGES
+from tasks.catalog import STAGES
 
 FORMS: list[type[BaseModel]] = [Experiment, *dict.fromkeys(stage.config_type for stage in STAGES)]
 

@@ -15,7 +15,7 @@ from configs.loading import dump_preset, load_experiment
 from configs.merging import merged
 from configs.models import Backbone, Student, Teacher
 from configs.stages import ExtractConfig, FinetuneConfig, TeacherFinetuning, TrainingSettings
-from tasks.stages import STAGES
+from tasks.catalog import STAGES
 
 ONLY_VALUE = {
     "schema", "problem", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",

@@ -14,8 +14,8 @@ from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore
+from tasks.catalog import INGEST
 from tasks.data.candidates import Candidate, DatasetError, Listing
-from tasks.stages import INGEST
 from tests.conftest import Run
 from tests.fakes import write_shapes
 

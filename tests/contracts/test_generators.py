@@ -12,7 +12,7 @@ import torch
 from configs.base import RuntimeConfig
 from configs.choices import GENERATORS, load
 from configs.generation import BlendSettings, GeneratorModel
-from tasks.models.generator import Generator
+from tasks.generators.generator import Generator
 
 CPU = torch.device("cpu")
 SETTINGS = BlendSettings(side_px=16, num_steps=2)

@@ -12,8 +12,8 @@ from configs.data import IngestConfig
 from storage.errors import NotInStoreError
 from storage.fingerprint import canonical_json
 from storage.manifest import ArtifactRef
+from tasks.catalog import STAGES
 from tasks.stage import Stage
-from tasks.stages import STAGES
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 
@@ -28,11 +28,11 @@ def test_stages_have_names_of_their_own() -> None:
 
 
 @every_stage
-def test_its_entry_point_takes_config_and_job(stage: Stage[Any]) -> None:
+def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
     module, _, name = stage.run.partition(":")
     function = getattr(importlib.import_module(module), name)
     assert stage.load() is function
-    assert list(inspect.signature(function).parameters) == ["config", "job"]
+    assert list(inspect.signature(function).parameters) == ["config", "context"]
 
 
 @every_stage

@@ -17,7 +17,7 @@ from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import dump_preset
 from configs.stages import TrainingSettings
 from flows import cli
-from flows.running import DoStep, origin_of, run_plan
+from flows.pipeline.running import DoStep, experiment_settings_of, run_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import execute
@@ -63,7 +63,7 @@ def quietly(experiment: Experiment, store: ArtifactStore) -> DoStep:
         step.inputs,
         store=store,
         runtime=experiment.runtime,
-        origin=origin_of(experiment),
+        experiment_settings=experiment_settings_of(experiment),
     )
 
 
@@ -76,7 +76,7 @@ def when_made(store: ArtifactStore) -> dict[ArtifactRef, tuple[str, int]]:
 
 
 def write_preset(path: Path, experiment: Experiment) -> str:
-    path.write_text(dump_preset(origin_of(experiment)))
+    path.write_text(dump_preset(experiment_settings_of(experiment)))
     return str(path)
 
 

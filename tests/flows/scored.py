@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.chain import Evaluated
+from flows.pipeline.chain import ModelResult
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -33,7 +33,7 @@ def evaluated(
     more: Mapping[str, float] | None = None,
     artifact: ArtifactRef | None = None,
     **summary: Any,
-) -> Evaluated:
+) -> ModelResult:
     """Commit the evaluation of a model whose test images have these scores; `more` are other metrics of the split."""
     mean = sum(test) / len(test)
     error = (sum((score - mean) ** 2 for score in test) / len(test) / len(test)) ** 0.5
@@ -51,7 +51,7 @@ def evaluated(
             **summary,
         }
         store.commit(ref, recipe=recipe, inputs={}, summary=facts)
-    return Evaluated(model, seed, ref, artifact or commit(store, "model", {"steps": 9, "kept_step": 5}))
+    return ModelResult(model, seed, ref, artifact or commit(store, "model", {"steps": 9, "kept_step": 5}))
 
 
 def speed(images_per_second: float, **conditions: Any) -> dict[str, Any]:

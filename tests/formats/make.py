@@ -27,8 +27,7 @@ from configs.stages import (
 )
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import Stage, execute
-from tasks.stages import (
+from tasks.catalog import (
     DISTILL,
     EMBED,
     EVALUATE,
@@ -40,6 +39,7 @@ from tasks.stages import (
     PROBE,
     SELECT,
 )
+from tasks.stage import Stage, execute
 from tests.conftest import RUNTIME
 from tests.fakes import write_shapes
 from tests.tiny_mixer import write_tiny_mixer
@@ -98,15 +98,15 @@ def make(root: Path, scratch: Path) -> None:
 def break_off(store: ArtifactStore, images: ArtifactRef) -> None:
     """Leave a draft whose first chunk is there."""
 
-    def report(unit: str, done: int, total: int) -> None:
+    def on_progress(unit: str, done: int, total: int) -> None:
         if done > total // 3:
             raise BrokenOffError
 
     try:
-        execute(EXTRACT, UNFINISHED, {"images": images}, store=store, runtime=RUNTIME, report=report)
+        execute(EXTRACT, UNFINISHED, {"images": images}, store=store, runtime=RUNTIME, on_progress=on_progress)
     except BrokenOffError:
         return
-    raise RuntimeError("the stage did not report, and so was not broken off")
+    raise RuntimeError("the stage said nothing of its progress, and so was not broken off")
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from configs.base import StageConfig
-from flows.chain import chain
-from flows.demo import world_experiment
+from flows.commands.demo import world_experiment
+from flows.pipeline.chain import chain
 from storage.fingerprint import fingerprint
 from storage.formats import FIRST
 from storage.manifest import ArtifactRef, Manifest
 from storage.store import ArtifactStore
-from tasks.stage import Stage, external_digests
+from tasks.stage import Stage, content_digests_of
 
 FOLDER = Path(__file__).with_name("1-demo")
 MANIFESTS = [Manifest.read(path.parent) for path in sorted(FOLDER.glob("*/*/manifest.json"))]
@@ -35,7 +35,7 @@ def test_a_plan_of_the_demonstration_names_the_very_same_artifacts(tmp_path: Pat
     named: dict[str, ArtifactRef] = {}
 
     def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        digests = birds if stage.name == "ingest" else external_digests(config, store)
+        digests = birds if stage.name == "ingest" else content_digests_of(config, store)
         named[step] = stage.reference(config, inputs, digests)
         return named[step]
 

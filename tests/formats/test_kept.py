@@ -20,14 +20,14 @@ from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef, Manifest
 from storage.store import ArtifactStore
 from storage.tables import read_column, read_table
-from storage.teacher_outputs import GROUP, TeacherOutputs
 from storage.upkeep import verify_all
+from storage.view_outputs import GROUP, ViewOutputs
 from storage.weights import ModelDescription, read_committed_tensors
+from tasks.catalog import EXTRACT, STAGES
 from tasks.data.decode import decode_rgb
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import load_model
 from tasks.stage import execute
-from tasks.stages import EXTRACT, STAGES
 from tests.conftest import RUNTIME
 from tests.fakes import draw_shape
 from tests.formats.make import UNFINISHED
@@ -43,9 +43,9 @@ def _open_weights(folder: Path) -> int:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "image-set": lambda folder: len(ImageSet.open(folder).image(0)),
-    "features": lambda folder: TeacherOutputs(folder).view(0).size,
-    "embeddings": lambda folder: TeacherOutputs(folder).view(0).size,
-    "logits": lambda folder: TeacherOutputs(folder).view(0).size,
+    "features": lambda folder: ViewOutputs(folder).view(0).size,
+    "embeddings": lambda folder: ViewOutputs(folder).view(0).size,
+    "logits": lambda folder: ViewOutputs(folder).view(0).size,
     "probe": _open_weights,
     "model": lambda folder: len(list(load_model(folder)[0].parameters())),
     "selection": lambda folder: len(read_table(folder / "selection.parquet")),
@@ -75,7 +75,7 @@ def only(store: ArtifactStore, kind: str, stage: str = "") -> Path:
 def of_images(store: ArtifactStore, kind: str, name: str = "images", backbone: str = "test_vit") -> Path:
     """Return the folder of what a network said of the image-set with this label."""
     images = store.labels()[name].fingerprint
-    found = [TeacherOutputs(store.path(ref)) for ref in store.references(kind)]
+    found = [ViewOutputs(store.path(ref)) for ref in store.references(kind)]
     return next(
         one.folder
         for one in found
@@ -131,7 +131,7 @@ def test_blends_of_format_1_have_no_label_and_know_parents_and_seed(first: Artif
 
 
 def test_features_of_format_1_are_float16_of_every_block_of_every_view(first: ArtifactStore):
-    features = TeacherOutputs(of_images(first, "features"))
+    features = ViewOutputs(of_images(first, "features"))
     assert features.shape == (15, 3, 5, 8)
     assert features.attributes["blocks"] == ["layer-4", "layer-3", "layer-2", "last", "mean"]
     assert features.view(0).reshape(-1)[:4].tolist() == np.float16([0.3452, -0.3716, 0.3357, -0.5464]).tolist()
@@ -140,13 +140,13 @@ def test_features_of_format_1_are_float16_of_every_block_of_every_view(first: Ar
 
 
 def test_embeddings_of_format_1_are_of_one_view(first: ArtifactStore):
-    embeddings = TeacherOutputs(only(first, "embeddings"))
+    embeddings = ViewOutputs(only(first, "embeddings"))
     assert (embeddings.shape, embeddings.attributes["substitution"]) == ((15, 1, 32), "")
     assert embeddings.view(0)[0, :3].tolist() == np.float16([-0.5273, -0.3037, -0.548]).tolist()
 
 
 def test_logits_of_format_1_are_the_kept_probe_on_the_kept_features(first: ArtifactStore):
-    features, logits = (TeacherOutputs(of_images(first, kind)) for kind in ("features", "logits"))
+    features, logits = (ViewOutputs(of_images(first, kind)) for kind in ("features", "logits"))
     manifest = Manifest.read(logits.folder)
     probe = first.path(manifest.input_refs["probe"])
     description = ModelDescription.read(probe)
@@ -160,7 +160,7 @@ def test_a_model_of_format_1_answers_as_when_it_was_evaluated(first: ArtifactSto
     model, _ = load_model(first.path(first.resolve("student")))
     images = ImageSet.open(first.path(first.resolve("images")))
     preprocessing = model.encoder.preprocessing
-    shown = TeacherOutputs(of_images(first, "features", backbone="test_resnet"))
+    shown = ViewOutputs(of_images(first, "features", backbone="test_resnet"))
     top, left, height, width = shown.view_fields(0, 1, 0)[0, :4].astype(int)
     whole = torch.from_numpy(np.array(decode_rgb(images.image(0))[top : top + height, left : left + width]))
     resized = torch.nn.functional.interpolate(
@@ -190,7 +190,7 @@ def test_a_selection_of_format_1_scores_each_blend(first: ArtifactStore):
         ("blend-0000000", True, "uncertain"),
         ("blend-0000001", True, "uncertain"),
     ]
-    logits_NK = TeacherOutputs(of_images(first, "logits", "blends")).view(0).astype(np.float64)
+    logits_NK = ViewOutputs(of_images(first, "logits", "blends")).view(0).astype(np.float64)
     expected = entropy(softmax(logits_NK, axis=1), base=3, axis=1)
     assert [row["teacher_entropy"] for row in rows] == pytest.approx(expected, abs=1e-4)
 
@@ -198,7 +198,7 @@ def test_a_selection_of_format_1_scores_each_blend(first: ArtifactStore):
 def test_an_evaluation_of_format_1_has_the_outputs_of_the_kept_logits(first: ArtifactStore):
     folder = only(first, "evaluation", "evaluate-teacher")
     rows = read_table(folder / "test-predictions.parquet")
-    logits = TeacherOutputs(of_images(first, "logits"))
+    logits = ViewOutputs(of_images(first, "logits"))
     for row in rows:
         assert row["outputs"] == pytest.approx(logits.view(0)[logits.ids.index(row["id"])].tolist())
     assert [row["predicted"] for row in rows] == [1, 1, 2]

@@ -12,11 +12,11 @@ import numpy as np
 
 from storage.files import read_json, write_json
 from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, finish, write_shard
+from storage.image_set import ImageRow, write_index, write_shard
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import HISTORY, write_table
-from storage.teacher_outputs import TeacherOutputsWriter
+from storage.view_outputs import ViewOutputsWriter
 from storage.weights import ModelDescription, write_tensors
 
 DESCRIPTION = ModelDescription(
@@ -74,8 +74,8 @@ def write_every_format(folder: Path) -> None:
     """Fill a folder with each kind of file that artifacts hold: Parquet, Zarr, safetensors and JSON."""
     rows = [ImageRow(f"{number}.png", bytes([number]) * 50, 8, 8, "train", number % 2) for number in range(4)]
     write_shard(folder, 0, rows)
-    finish(folder, classes=["robin", "wren"], num_shards=1)
-    writer = TeacherOutputsWriter(folder, ids=["a", "b"], num_views=1, row_shape=(2,), attributes={"images": "i" * 64})
+    write_index(folder, classes=["robin", "wren"], num_shards=1)
+    writer = ViewOutputsWriter(folder, ids=["a", "b"], num_views=1, row_shape=(2,), attributes={"images": "i" * 64})
     chunk = writer.chunks()[0]
     writer.write(chunk, np.ones((2, 2), np.float16), np.zeros((2, 9), np.float32), np.zeros((2, 64), np.uint8))
     write_tensors(folder / "model.safetensors", {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3)})

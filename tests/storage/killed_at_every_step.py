@@ -27,12 +27,12 @@ import storage.proof  # noqa: F401  # or each child imports it
 from storage.contents import Contents
 from storage.files import all_files, read_json, write_json
 from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, finish, is_shard_whole, write_shard
+from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.provenance import code_commit
 from storage.store import ArtifactStore
-from storage.teacher_outputs import TeacherOutputsWriter
 from storage.upkeep import verify
+from storage.view_outputs import ViewOutputsWriter
 from storage.weights import write_tensors
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -194,7 +194,7 @@ def files(draft: Path) -> None:
 
 
 def outputs(draft: Path) -> None:
-    writer = TeacherOutputsWriter(draft, ids=["a", "b"], num_views=2, row_shape=(2,), attributes={"images": "i" * 64})
+    writer = ViewOutputsWriter(draft, ids=["a", "b"], num_views=2, row_shape=(2,), attributes={"images": "i" * 64})
     writer.remove_damaged()
     for chunk in writer.missing():
         writer.write(chunk, np.ones((2, 2), np.float16), np.zeros((2, 9), np.float32), np.zeros((2, 64), np.uint8))
@@ -204,7 +204,7 @@ def shard(draft: Path) -> None:
     rows = [ImageRow(f"{number}.png", bytes([number]) * 50, 8, 8, "train", number % 2) for number in range(4)]
     if not is_shard_whole(draft, 0, [row.id for row in rows]):
         write_shard(draft, 0, rows)
-    finish(draft, classes=["robin", "wren"], num_shards=1)
+    write_index(draft, classes=["robin", "wren"], num_shards=1)
 
 
 def weights(draft: Path) -> None:

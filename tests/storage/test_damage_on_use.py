@@ -9,7 +9,7 @@ from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import read_table
-from storage.teacher_outputs import TeacherOutputs
+from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, read_committed_tensors
 from tests.storage.artifacts import commit_every_format, flip_a_bit
 
@@ -26,7 +26,7 @@ def use(folder: Path) -> None:
     for row in range(len(images)):
         images.image(row)
         images.mask(row)
-    outputs = TeacherOutputs(folder)
+    outputs = ViewOutputs(folder)
     outputs.view(0)
     outputs.view_fields(0, 2, 0)
     outputs.thumbnails(0, 2, 0)

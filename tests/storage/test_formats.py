@@ -8,20 +8,20 @@ import pytest
 import zarr
 
 from configs.data import IngestConfig
-from storage import image_set, tables, teacher_outputs
+from storage import image_set, tables, view_outputs
 from storage.columns import Columns
 from storage.contents import ANYTHING
 from storage.drafts import DRAFT, DraftRecord
 from storage.errors import CorruptArtifactError, DraftError, NewerFormatError
 from storage.files import read_json, write_json
 from storage.formats import FORMATS, UNFINISHED, Added, completed
-from storage.image_set import ImageRow, ImageSet, class_names_of, finish, write_shard
+from storage.image_set import ImageRow, ImageSet, class_names_of, write_index, write_shard
 from storage.manifest import MANIFEST, ArtifactRef, Manifest, read_recipe
 from storage.store import ArtifactStore
 from storage.tables import PAIRS, read_arrow, read_column, read_table
-from storage.teacher_outputs import GROUP, TeacherOutputs
+from storage.view_outputs import GROUP, ViewOutputs
 from storage.weights import MODEL, ModelDescription
-from tasks.stages import INGEST
+from tasks.catalog import INGEST
 from tests.storage.artifacts import (
     DESCRIPTION,
     commit,
@@ -42,7 +42,7 @@ def commit_images(store: ArtifactStore) -> Path:
     ref = ArtifactRef("image-set", "a" * 64)
     draft = store.draft(ref, recipe_of("image-set", {}))
     write_shard(draft, 0, ROWS)
-    finish(draft, classes=["wren"], num_shards=1)
+    write_index(draft, classes=["wren"], num_shards=1)
     store.commit(ref, recipe=recipe_of("image-set", {}), inputs={}, summary={})
     return store.path(ref)
 
@@ -96,7 +96,7 @@ def test_an_image_set_made_after_a_column_was_added_keeps_its_values_and_must_ha
         before.setattr(image_set, "SCHEMA", WITHOUT)
         draft = store.draft(ArtifactRef("image-set", "b" * 64), recipe_of("image-set", {}))
         write_shard(draft, 0, ROWS)
-        finish(draft, classes=["wren"], num_shards=1)
+        write_index(draft, classes=["wren"], num_shards=1)
     with pytest.raises(CorruptArtifactError, match="its columns are"):
         ImageSet.open(draft)
 
@@ -136,8 +136,8 @@ def test_an_attribute_of_a_later_format_means_its_neutral_value(store: ArtifactS
     write_every_format(store.draft(ref, recipe))
     store.commit(ref, recipe=recipe, inputs={}, summary={})
     monkeypatch.setitem(FORMATS, "logits", 2)
-    monkeypatch.setitem(teacher_outputs.ADDED, "logits", {"precision": Added(2, "fp32")})
-    outputs = TeacherOutputs(store.path(ref))
+    monkeypatch.setitem(view_outputs.ADDED, "logits", {"precision": Added(2, "fp32")})
+    outputs = ViewOutputs(store.path(ref))
     assert outputs.attributes == {"images": "i" * 64, "precision": "fp32"}
     outputs.require(precision="fp32")
     assert dict(zarr.open_group(outputs.folder / GROUP, mode="r").attrs) == {"images": "i" * 64}
@@ -165,7 +165,7 @@ def test_an_index_with_a_field_unknown_here_is_of_a_newer_version(store: Artifac
     ref, recipe = ArtifactRef("image-set", "a" * 64), recipe_of("image-set", {})
     draft = store.draft(ref, recipe)
     write_shard(draft, 0, ROWS)
-    finish(draft, classes=["wren"], num_shards=1)
+    write_index(draft, classes=["wren"], num_shards=1)
     write_json(draft / image_set.INDEX, read_json(draft / image_set.INDEX) | {"palette": [0, 1]})
     store.commit(ref, recipe=recipe, inputs={}, summary={})
     for read in (ImageSet.open, class_names_of):

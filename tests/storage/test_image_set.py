@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import CorruptArtifactError
 from storage.files import read_json
-from storage.image_set import ImageRow, ImageSet, Levels, finish, shard_path, write_shard
+from storage.image_set import ImageRow, ImageSet, Levels, shard_path, write_index, write_shard
 from tests.storage.artifacts import flip_a_bit
 
 KIB = 1024
@@ -28,7 +28,7 @@ def three_images(tmp_path: Path) -> Path:
     folder = tmp_path / "image-set" / ("a" * 64)
     write_shard(folder, 0, THREE_ROWS[:2])
     write_shard(folder, 1, THREE_ROWS[2:])
-    finish(folder, classes=["robin", "wren"], num_shards=2)
+    write_index(folder, classes=["robin", "wren"], num_shards=2)
     return folder
 
 
@@ -45,7 +45,7 @@ def photograph_folder(photographs: list[bytes], tmp_path_factory: pytest.TempPat
     rows = [ImageRow(f"{number:03d}.jpg", data, 300, 400, "train", 0) for number, data in enumerate(photographs)]
     write_shard(folder, 0, rows[:40])
     write_shard(folder, 1, rows[40:])
-    finish(folder, classes=["bird"], num_shards=2)
+    write_index(folder, classes=["bird"], num_shards=2)
     return folder
 
 
@@ -77,7 +77,7 @@ def test_the_index_counts_images_splits_and_shards(three_images: Path):
 
 def test_the_scale_of_deep_images_stands_in_the_index_and_is_none_where_it_does_not(three_images: Path):
     assert ImageSet.open(three_images).levels is None
-    finish(three_images, classes=["robin", "wren"], num_shards=2, levels=Levels(-1000, 4095, 1.0))
+    write_index(three_images, classes=["robin", "wren"], num_shards=2, levels=Levels(-1000, 4095, 1.0))
     assert ImageSet.open(three_images).levels == Levels(-1000, 4095, 1.0)
 
 
@@ -103,7 +103,7 @@ def test_images_of_any_size_come_back_from_any_row(photographs: list[bytes], pho
 def test_an_image_larger_than_a_row_group_is_kept_whole(tmp_path: Path):
     pictures = [bytes([number]) * size for number, size in enumerate((10, 900 * KIB, 700 * KIB, 10))]
     write_shard(tmp_path, 0, [ImageRow(str(i), data, 1, 1, "train") for i, data in enumerate(pictures)])
-    finish(tmp_path, classes=[], num_shards=1)
+    write_index(tmp_path, classes=[], num_shards=1)
     images = ImageSet.open(tmp_path)
     assert [images.image(row) for row in range(4)] == pictures
 
@@ -226,8 +226,8 @@ def test_a_shard_that_failed_half_way_does_not_exist(tmp_path: Path):
 
 def test_a_set_whose_classes_are_the_same_number_is_not_read_as_its_labels_may_be_mixed(three_images: Path):
     for classes in (["1", "01", "2"], ["3", "\u0663"]):
-        finish(three_images, classes=classes, num_shards=2)
+        write_index(three_images, classes=classes, num_shards=2)
         with pytest.raises(CorruptArtifactError, match=r"are the same number, .* may be mixed: run .taskdistill disc"):
             ImageSet.open(three_images)
-    finish(three_images, classes=["1", "01", "x"], num_shards=2)  # these were in the order of their names
+    write_index(three_images, classes=["1", "01", "x"], num_shards=2)  # these were in the order of their names
     assert ImageSet.open(three_images).classes == ["1", "01", "x"]

@@ -11,7 +11,7 @@ import pytest
 
 from configs.data import ViewSettings
 from storage.errors import CorruptArtifactError
-from storage.image_set import ImageRow, ImageSet, finish, shard_path, write_shard
+from storage.image_set import ImageRow, ImageSet, shard_path, write_index, write_shard
 from tasks.data.batches import DecodedImages, ViewSource, prefetch
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import clean_view, draw_view, replay
@@ -134,6 +134,6 @@ def test_a_byte_that_flipped_on_the_disk_is_found_when_its_image_is_read(bench: 
 
 def test_an_image_that_cannot_be_decoded_any_more_is_named(tmp_path: Path) -> None:
     write_shard(tmp_path / "set", 0, [ImageRow("a.png", b"no image", 8, 8, "train", 0)])
-    finish(tmp_path / "set", classes=["x", "y"], num_shards=1)
+    write_index(tmp_path / "set", classes=["x", "y"], num_shards=1)
     with pytest.raises(CorruptArtifactError, match=r"image 'a.png': not an image of a format we read"):
         DecodedImages(ImageSet.open(tmp_path / "set"), cache_mb=1).pixels(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storage.errors import CacheMismatchError
-from storage.teacher_outputs import TeacherOutputs, TeacherOutputsWriter
+from storage.view_outputs import ViewOutputs, ViewOutputsWriter
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 
@@ -30,9 +30,9 @@ sys.addaudithook(_note)
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> TeacherOutputs:
+def outputs(tmp_path: Path) -> ViewOutputs:
     """Output of row r in view v: [r, v, r + v, 0]; 150 rows in chunks of 64, so that a view has three chunks."""
-    writer = TeacherOutputsWriter(
+    writer = ViewOutputsWriter(
         tmp_path,
         ids=[f"image {row:03d}" for row in range(NUM_ROWS)],
         num_views=NUM_VIEWS,
@@ -44,7 +44,7 @@ def outputs(tmp_path: Path) -> TeacherOutputs:
         values = np.stack([rows, np.full_like(rows, chunk.view), rows + chunk.view, rows * 0], axis=1)
         views = np.repeat(rows[:, None] * 10 + chunk.view, 9, axis=1).astype(np.float32)
         writer.write(chunk, values.astype(np.float16), views, np.full((len(rows), 64), chunk.view, np.uint8))
-    return TeacherOutputs(tmp_path)
+    return ViewOutputs(tmp_path)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def read(opened_files: list[str]) -> list[str]:
     return [file for file in opened_files if re.search(r"outputs\.zarr/outputs/c/\d+/\d+/", file)]
 
 
-def test_items_are_positions_among_the_chosen_ids_and_not_rows_of_the_cache(outputs: TeacherOutputs) -> None:
+def test_items_are_positions_among_the_chosen_ids_and_not_rows_of_the_cache(outputs: ViewOutputs) -> None:
     cache = ViewCache(outputs, ["image 120", "image 007", "image 149"], budget_mb=1)
     seen = cache.take(np.asarray([2, 0, 0, 1]), np.asarray([1, 1, 1, 1]))
     assert seen.outputs[:, 0].tolist() == [149, 120, 120, 7]
@@ -68,7 +68,7 @@ def test_items_are_positions_among_the_chosen_ids_and_not_rows_of_the_cache(outp
     assert seen.thumbnails_N64[:, 5].tolist() == [1, 1, 1, 1]
 
 
-def test_a_batch_that_straddles_two_epochs_takes_each_item_from_its_own_view(outputs: TeacherOutputs) -> None:
+def test_a_batch_that_straddles_two_epochs_takes_each_item_from_its_own_view(outputs: ViewOutputs) -> None:
     cache = ViewCache(outputs, outputs.ids, budget_mb=0)
     seen = cache.take(np.asarray([5, 6, 7, 8, 9]), np.asarray([2, 1, 2, 0, 1]))
     assert seen.outputs[:, :2].tolist() == [[5, 2], [6, 1], [7, 2], [8, 0], [9, 1]]
@@ -76,7 +76,7 @@ def test_a_batch_that_straddles_two_epochs_takes_each_item_from_its_own_view(out
     assert seen.thumbnails_N64[:, 0].tolist() == [2, 1, 2, 0, 1]
 
 
-def test_an_epoch_reads_each_chunk_of_its_view_once(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+def test_an_epoch_reads_each_chunk_of_its_view_once(outputs: ViewOutputs, chunk_reads: list[str]) -> None:
     cache = ViewCache(outputs, outputs.ids, budget_mb=0)
     for epoch in range(4):
         opened.clear()
@@ -89,7 +89,7 @@ def test_an_epoch_reads_each_chunk_of_its_view_once(outputs: TeacherOutputs, chu
         }
 
 
-def test_batches_that_straddle_epochs_read_no_more(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+def test_batches_that_straddle_epochs_read_no_more(outputs: ViewOutputs, chunk_reads: list[str]) -> None:
     cache = ViewCache(outputs, outputs.ids, budget_mb=0)
     opened.clear()
     for start in range(0, 4 * NUM_ROWS, 32):
@@ -99,9 +99,7 @@ def test_batches_that_straddle_epochs_read_no_more(outputs: TeacherOutputs, chun
     assert len(read(chunk_reads)) == 5 * 3
 
 
-def test_nothing_is_read_twice_while_the_budget_holds_every_view(
-    outputs: TeacherOutputs, chunk_reads: list[str]
-) -> None:
+def test_nothing_is_read_twice_while_the_budget_holds_every_view(outputs: ViewOutputs, chunk_reads: list[str]) -> None:
     cache = ViewCache(outputs, outputs.ids, budget_mb=1)
     opened.clear()
     for view in (0, 1, 2, 0, 1, 2, 0):
@@ -109,7 +107,7 @@ def test_nothing_is_read_twice_while_the_budget_holds_every_view(
     assert len(read(chunk_reads)) == 3 * 3
 
 
-def test_what_is_held_stays_within_the_budget(outputs: TeacherOutputs, chunk_reads: list[str]) -> None:
+def test_what_is_held_stays_within_the_budget(outputs: ViewOutputs, chunk_reads: list[str]) -> None:
     cache = ViewCache(outputs, outputs.ids, budget_mb=1)
     # A view of 150 rows takes 150 * (4 * 2 + 9 * 4 + 64) = 16,200 bytes; let two of them fit.
     cache._budget_bytes = 40_000
@@ -121,6 +119,6 @@ def test_what_is_held_stays_within_the_budget(outputs: TeacherOutputs, chunk_rea
         assert len(read(chunk_reads)) == reads
 
 
-def test_images_without_cached_outputs_are_counted_and_the_first_is_named(outputs: TeacherOutputs) -> None:
+def test_images_without_cached_outputs_are_counted_and_the_first_is_named(outputs: ViewOutputs) -> None:
     with pytest.raises(CacheMismatchError, match="2 images have no cached outputs, the first is 'image 150'"):
         ViewCache(outputs, ["image 000", "image 150", "image 151"], budget_mb=1)

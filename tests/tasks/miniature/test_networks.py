@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tasks.generators.image_mixer import ImageMixerPipeline
 from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
 from tasks.miniature.mixer_pool import Eyes, build_pool, look_at
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
-from tasks.models.encoder import build_encoder
-from tasks.models.image_mixer import ImageMixerPipeline
-from tasks.stage import silent
+from tasks.models.encoder import build_encoder, summarise
+from tasks.stage import no_progress
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -43,7 +43,7 @@ def test_saved_weights_are_those_a_backbone_loads_from_its_file(tmp_path: Path):
     images = torch.randn(2, 3, 64, 64, generator=seeded(1))
     part.encoder.eval()
     with torch.inference_mode():
-        assert torch.equal(loaded.summarise(images), part.encoder.summarise(images))
+        assert torch.equal(summarise(loaded, images), summarise(part.encoder, images))
 
 
 def test_slots_hold_one_to_three_looks_at_the_same_picture_or_nothing():
@@ -79,7 +79,7 @@ def test_high_noise_levels_are_drawn_more_often_than_low_ones():
 
 def test_cells_of_the_bird_count_most(tmp_path: Path):
     eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
-    weights_Nhw = build_pool(tmp_path, eyes, num_images=64, seed=1, report=silent).weights_Nhw
+    weights_Nhw = build_pool(tmp_path, eyes, num_images=64, seed=1, on_progress=no_progress).weights_Nhw
     assert weights_Nhw.mean() == pytest.approx(1, abs=1e-3)
     assert weights_Nhw[:, 3:5, 3:5].mean() > 2 * weights_Nhw[:, 0].mean()
 
@@ -91,9 +91,9 @@ def test_a_mixer_without_its_eyes_says_what_to_run(tmp_path: Path):
 
 def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path):
     eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
-    first = build_pool(tmp_path, eyes, num_images=80, seed=1, report=silent)
+    first = build_pool(tmp_path, eyes, num_images=80, seed=1, on_progress=no_progress)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    second = build_pool(tmp_path, eyes, num_images=80, seed=1, report=silent)
+    second = build_pool(tmp_path, eyes, num_images=80, seed=1, on_progress=no_progress)
     assert torch.equal(first.latents_NChw, second.latents_NChw)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     assert (first.latents_NChw.shape, first.embeddings_NVD.shape) == ((80, 24, 8, 8), (80, 3, 96))
@@ -101,7 +101,7 @@ def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path):
 
 def test_a_saved_mixer_blends_two_pictures_of_the_world(tmp_path: Path):
     eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
-    part = MixerPart(1, eyes, build_pool(tmp_path / "pool", eyes, num_images=1032, seed=1, report=silent))
+    part = MixerPart(1, eyes, build_pool(tmp_path / "pool", eyes, num_images=1032, seed=1, on_progress=no_progress))
     part.save(tmp_path)
     mixer = ImageMixerPipeline.from_pretrained(tmp_path / "mixer")
     mixer.set_progress_bar_config(disable=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from storage.files import read_json
-from tasks import checkpoint
 from tasks.miniature.networks import WEIGHTS
+from tasks.training import checkpoint
 
 NUM_POINTS = 12
 """Points of the curve that are compared at least, of 100; the first ones, in which the loss falls by half."""

@@ -11,7 +11,7 @@ from storage.weights import read_tensors
 from tasks.miniature import pretraining
 from tasks.miniature.pretraining import HISTORY, PretrainingError, Settings, learning_rate, pretrain
 from tasks.models.task_model import as_arrays
-from tasks.stage import silent
+from tasks.stage import no_progress
 
 SETTINGS = Settings(num_images=40, batch_size=4, learning_rate=0.1)
 
@@ -49,31 +49,31 @@ def slope(folder: Path) -> float:
 
 
 def test_a_killed_run_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    pretrain(Line(), SETTINGS, tmp_path / "whole", silent)
+    pretrain(Line(), SETTINGS, tmp_path / "whole", no_progress)
     monkeypatch.setattr(pretraining, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(RuntimeError, match="power cut"):
-        pretrain(Line(dies_at=6), SETTINGS, tmp_path / "killed", silent)
+        pretrain(Line(dies_at=6), SETTINGS, tmp_path / "killed", no_progress)
     again = Line()
-    pretrain(again, SETTINGS, tmp_path / "killed", silent)
+    pretrain(again, SETTINGS, tmp_path / "killed", no_progress)
     assert again.steps == 4
     assert slope(tmp_path / "killed") == slope(tmp_path / "whole")
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path):
-    pretrain(Line(), SETTINGS, tmp_path, silent)
+    pretrain(Line(), SETTINGS, tmp_path, no_progress)
     again = Line()
-    pretrain(again, SETTINGS, tmp_path, silent)
+    pretrain(again, SETTINGS, tmp_path, no_progress)
     assert again.steps == 0
 
 
 def test_a_folder_with_a_run_of_other_settings_is_refused(tmp_path: Path):
-    pretrain(Line(), SETTINGS, tmp_path, silent)
+    pretrain(Line(), SETTINGS, tmp_path, no_progress)
     with pytest.raises(PretrainingError, match="other settings"):
-        pretrain(Line(), SETTINGS._replace(num_images=80), tmp_path, silent)
+        pretrain(Line(), SETTINGS._replace(num_images=80), tmp_path, no_progress)
 
 
 def test_the_history_holds_the_loss_curve_and_what_it_took(tmp_path: Path):
-    pretrain(Line(), SETTINGS, tmp_path, silent)
+    pretrain(Line(), SETTINGS, tmp_path, no_progress)
     history = read_json(tmp_path / HISTORY)
     assert [point["images"] for point in history["curve"]] == list(range(4, 44, 4))
     assert history["curve"][-1]["line"] < history["curve"][0]["line"]
@@ -85,7 +85,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
     part = Line()
     nn.init.constant_(part.trained.weight, float("nan"))
     with pytest.raises(PretrainingError, match="no longer a number at step 0"):
-        pretrain(part, SETTINGS, tmp_path, silent)
+        pretrain(part, SETTINGS, tmp_path, no_progress)
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing():

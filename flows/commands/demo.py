@@ -1,0 +1,70 @@
+"""The demonstration: the pipeline as it is, on a world of birds that needs no download.
+
+It draws a dataset, runs the preset `miniature` on it like any other, and writes a page. Nothing here computes
+anything of the method.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from configs.experiment import Experiment
+from configs.loading import load_experiment
+from flows.pipeline.chain import ModelResult
+from flows.pipeline.running import in_this_process, run_plan
+from flows.reports.page import write_report
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+
+PRESET = "miniature"
+PER_CLASS = {"train_per_class": 8, "val_per_class": 4, "test_per_class": 20}
+"""Pictures of each species."""
+NUM_SPECIES = 25
+
+
+class Demonstration(NamedTuple):
+    """What a demonstration made."""
+
+    experiment: Experiment
+    results: list[ModelResult]
+    stages: list[dict[str, Any]]
+    report: Path
+
+
+def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) -> Experiment:
+    """Return the preset for one world, which is a seed: of its species, its pictures, and all that is random later."""
+    seeded = [f"{section}.seed={world}" for section in ("views", "blends", "probe", "student_probe")]
+    experiment = load_experiment(PRESET, [f"seeds=[{world}]", *seeded, *overrides])
+    data = experiment.data.model_copy(update={"path": str(folder / f"birds-{world}")})
+    return experiment.model_copy(update={"data": data})
+
+
+def draw_world(experiment: Experiment, world: int) -> None:
+    """Write the dataset an experiment names, unless it is there with as many pictures."""
+    birds = Path(experiment.data.path)
+    table = birds / experiment.data.table
+    num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
+    if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != num_pictures + 1:
+        from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
+
+        write_dataset(birds, seed=world, **PER_CLASS)
+
+
+def demonstrate(folder: Path, world: int, store: ArtifactStore, console: Console) -> Demonstration:
+    """Draw the world, do what is missing of the run, and write the page."""
+    experiment = world_experiment(folder, world)
+    draw_world(experiment, world)
+    results, stages = run_plan(experiment, store, in_this_process(experiment, store, console))
+    report = folder / f"report-{world}.html"
+    refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
+    write_report(report, f"Birds of world {world}", results, refs, store, next_commands(results))
+    return Demonstration(experiment, results, stages, report)
+
+
+def next_commands(results: list[ModelResult]) -> list[str]:
+    return [
+        f"taskdistill show {results[-1].artifact.short}",
+        "taskdistill plan small-cpu --set data.path=/path/to/your/images",
+    ]

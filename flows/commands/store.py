@@ -1,0 +1,264 @@
+"""The commands that look after a store: show, list, label, verify, discard, collect."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.tree import Tree
+
+from configs.choices import nearest
+from configs.errors import SettingsError
+from configs.loading import dump_preset, preset_names
+from flows.commands.printing import AsJson, Reference, output, print_json, print_table, size_of
+from flows.pipeline.planning import how_far
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.catalog import STAGES
+
+if TYPE_CHECKING:
+    from storage.collecting import Collection
+    from storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
+
+commands = typer.Typer()
+
+MAX_FILES = 12
+LONG_AGO_DAYS = 365_000.0
+
+
+@commands.command()
+def show(reference: Reference, as_json: AsJson = False) -> None:
+    """Print an artifact's scores, lineage, files, and the preset that makes it again."""
+    store = ArtifactStore.from_env()
+    ref = store.resolve(reference)
+    manifest = store.manifest(ref)
+    settings = manifest.provenance.get("settings", {})
+    if as_json:
+        lineage = _lineage_rows(store, ref)
+        print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
+        return
+    output.print(f"{ref}\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    for name, record in list(manifest.files.items())[:MAX_FILES]:
+        output.print(f"  {name}  {size_of(record.num_bytes)}")
+    if len(manifest.files) > MAX_FILES:
+        output.print(f"  and {len(manifest.files) - MAX_FILES} more")
+    output.print_json(data=manifest.summary)
+    output.print(_tree(store, ref))
+    made_by = manifest.provenance
+    output.print(f"\nmade {made_by['made']} on {made_by['host']} by commit {made_by['commit'][:12]}")
+    output.print("\nThe preset that makes it again (save it as preset.yaml, then: taskdistill run preset.yaml):\n")
+    output.print(dump_preset(settings))
+
+
+@commands.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="A kind such as model; all kinds when left out.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the artifacts of the store and their labels; exit code 1 where a newer version made some."""
+    store = ArtifactStore.from_env()
+    kinds = {stage.output for stage in STAGES}
+    if kind != "*" and kind not in kinds:
+        raise NotInStoreError(f"there is no kind {kind!r}{nearest(kind, kinds)}")
+    rows, damaged, newer = _rows(store, kind)
+    if as_json:
+        print_json({"artifacts": rows, "damaged": damaged, "newer": newer, "unreadable": store.unreadable()})
+    else:
+        _print_list(store, rows, [*damaged, *newer, *store.unreadable()])
+    if newer:
+        raise typer.Exit(1)
+
+
+def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problems: Sequence[str]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("artifact", "stage", "made (UTC)", "size", "label"):
+        table.add_column(column, no_wrap=column != "label")
+    for row in sorted(rows, key=lambda row: row["made"]):
+        table.add_row(
+            ArtifactRef.parse(row["reference"]).short,
+            row["stage"],
+            row["made"].replace("T", " ")[:16],
+            size_of(row["bytes"]),
+            row["label"],
+        )
+    print_table(str(store.root), table)
+    for problem in problems:
+        output.print(problem, style="red")
+    for ref in store.drafts():
+        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
+    output.print(f"Presets: {', '.join(preset_names())}")
+
+
+def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Return what is said of each artifact, what is wrong with those whose manifest cannot be read, and what a newer
+    version made.
+    """
+    labels: dict[ArtifactRef, list[str]] = {}
+    for name, ref in store.labels().items():
+        labels.setdefault(ref, []).append(name)
+    rows, damaged, newer = [], list(store.broken().values()), []
+    for ref in store.references(kind):
+        try:
+            manifest = store.manifest(ref)
+        except CorruptArtifactError as error:
+            damaged.append(str(error))
+        except NewerFormatError as error:
+            newer.append(str(error))
+        except NotInStoreError:  # removed since it was listed
+            continue
+        else:
+            rows.append(
+                {"reference": str(ref), "label": " ".join(labels.get(ref, [])), "stage": manifest.recipe["stage"],
+                 "made": manifest.provenance["made"], "bytes": manifest.num_bytes}
+            )  # fmt: skip
+    return rows, damaged, newer
+
+
+@commands.command()
+def label(name: Annotated[str, typer.Argument(help="Such as birds-v1.")], reference: Reference) -> None:
+    """Give an artifact a name; a name may move to another artifact later."""
+    store = ArtifactStore.from_env()
+    ref = store.resolve(reference)
+    before = store.labels().get(name, ref)
+    store.label(name, ref)
+    moved = f", moved from {before.short}" if before != ref else ""
+    output.print(f"{name} -> {ref.short}{moved}")
+
+
+@commands.command()
+def verify(
+    reference: Annotated[str, typer.Argument(help="A label or reference; everything when left out.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every digest and what the files' formats prove; name whatever differs, with exit code 1."""
+    from storage.upkeep import verify_all, verify_one
+
+    store = ArtifactStore.from_env()
+    found = verify_one(store, store.resolve(reference)) if reference else verify_all(store)
+    if as_json:
+        damage = [damage._asdict() | {"ref": str(damage.ref)} for damage in found.damages]
+        counts = {"verified": found.num_verified, "without_digest": found.num_without_digest}
+        print_json(counts | {"damage": damage, "newer": found.newer, "unreadable": found.unreadable})
+    else:
+        _print_verified(found)
+    if found.damages or found.unreadable or found.newer:
+        raise typer.Exit(1)
+
+
+def _print_verified(found: "Verified") -> None:
+    for damage in found.damages:
+        where = f"{damage.file}: " if damage.file else ""
+        output.print(f"{damage.ref.short} {where}{damage.problem}")
+    for problem in [*found.unreadable, *found.newer]:
+        output.print(problem, style="red")
+    not_verified = f", {len(found.newer)} of a newer version not looked at" if found.newer else ""
+    num_damaged = len({damage.ref for damage in found.damages})
+    output.print(f"{found.num_verified} artifacts verified, {num_damaged} damaged{not_verified}")
+    if found.num_without_digest:
+        output.print(
+            f"{found.num_without_digest} were made before manifests had a digest: a changed score or date is not found "
+            "there"
+        )
+    if found.damages:
+        output.print(
+            f"Repair: taskdistill discard {found.damages[0].ref.short} --with-dependents, then the run that made it"
+        )
+
+
+@commands.command()
+def discard(
+    reference: Reference,
+    with_dependents: Annotated[bool, typer.Option(help="Also remove all that was made from it.")] = False,
+    with_labels: Annotated[bool, typer.Option(help="Also where some of that has a label.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a broken artifact or an unfinished draft; refuses while others were made from it, or a run needs it."""
+    from storage import upkeep
+
+    store = ArtifactStore.from_env()
+    ref = upkeep.to_discard(store, reference)
+    labels = store.labels()
+    removed = upkeep.discard(store, ref, with_dependents=with_dependents, with_labels=with_labels)
+    gone = [name for name, target in labels.items() if target in removed]
+    if as_json:
+        print_json({"artifacts": [str(ref) for ref in removed], "labels": gone, "state": "removed"})
+        return
+    for ref in removed:
+        output.print(ref.short)
+    output.print(f"{len(removed)} artifacts removed{_and_labels(gone)}")
+
+
+def _and_labels(names: Sequence[str]) -> str:
+    return f", with the labels {', '.join(names)}" if names else ""
+
+
+@commands.command()
+def collect(
+    keep_days: Annotated[float, typer.Option(help="Keep what was made in these last days, and what it needs.")] = 1.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Really remove.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes.
+
+    Nothing goes, and the exit code is 1, where a newer version has made something in the store.
+    """
+    from storage import collecting
+
+    store = ArtifactStore.from_env()
+    found = (collecting.collect if yes else collecting.collectable)(store, newer_than=_days_ago(keep_days))
+    verb = "removed" if yes else "would be removed (add --yes)"
+    if as_json:
+        kept = [{"reference": str(ref), "because": because} for ref, because in found.kept.items()]
+        goes = [str(ref) for ref in found.goes]
+        print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
+    else:
+        _print_collection(found, verb)
+    if found.newer:
+        raise typer.Exit(1)
+
+
+def _print_collection(found: "Collection", verb: str) -> None:
+    for ref, because in found.kept.items():
+        output.print(f"kept  {ref.short}  {because}")
+    for ref in found.goes:
+        output.print(f"goes  {ref.short}")
+    for problem in found.doubts:
+        output.print(f"nothing is removed: {problem}", style="red")
+    output.print(f"{len(found.kept)} artifacts kept, {len(found.goes)} {verb}")
+
+
+def _days_ago(days: float) -> datetime | None:
+    """Return when the last days began, None for no days; SettingsError where that is no number of days."""
+    if not 0 <= days < math.inf:
+        raise SettingsError(f"--keep-days {days:g}: expected a number of days, 0 or more, such as 7")
+    return datetime.now(UTC) - timedelta(days=min(days, LONG_AGO_DAYS)) if days else None
+
+
+def _tree(store: ArtifactStore, ref: ArtifactRef, role: str = "") -> Tree:
+    labels = [name for name, target in store.labels().items() if target == ref]
+    inputs, remark = _inputs(store, ref)
+    tree = Tree(f"{role + ': ' if role else ''}{ref.short} {' '.join(labels)}{remark}")
+    for input_role, source in inputs.items():
+        tree.add(_tree(store, source, input_role))
+    return tree
+
+
+def _lineage_rows(store: ArtifactStore, ref: ArtifactRef) -> dict[str, Any]:
+    inputs, _ = _inputs(store, ref)
+    return {"reference": str(ref), "inputs": {role: _lineage_rows(store, source) for role, source in inputs.items()}}
+
+
+def _inputs(store: ArtifactStore, ref: ArtifactRef) -> tuple[Mapping[str, ArtifactRef], str]:
+    """Return what an artifact was made from, and a remark where that cannot be told."""
+    try:
+        return store.manifest(ref).input_refs, ""
+    except NotInStoreError:
+        return {}, "(not here)"
+    except NewerFormatError:
+        return {}, "(made by a newer version)"
+    except CorruptArtifactError:
+        return {}, "(damaged: see 'taskdistill verify')"

@@ -1,0 +1,1 @@
+"""What runs by Prefect: flows, deployments, workers, fan-out, and the server they belong to."""

@@ -1,0 +1,137 @@
+"""Which Prefect server is meant, and whom it lets in.
+
+Whoever reaches the API of a Prefect server can have code run by those who serve it: a deployment may name a script to
+run first. A server on this machine is within reach of every program on it, and of every web page that its browser
+shows. So `serve` and `worker` work for a server only that asks for a password and that answers no foreign page.
+"""
+
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
+
+from flows.deployed.prefect_environment import tell_prefect
+from flows.deployed.server import ServerError
+from flows.deployed.server_password import known_password, made_password, password_file
+
+PORT = 4200
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_START = "start one with 'taskdistill server', and leave it running"
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+_FOREIGN = "http://a-foreign-page.example"
+_UNTIL_ANSWER_SECONDS = 15.0
+_REFUSALS = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+_ADDRESS = "Correct PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+
+
+def address(port: int) -> str:
+    """Return where the API of a server on this machine is."""
+    return f"http://127.0.0.1:{port}/api"
+
+
+def log_in() -> str:
+    """Let Prefect use the server that the user names, or else the one of `taskdistill server`; returns its address.
+
+    On this machine its password is taken from where `taskdistill server` keeps it, unless the user gives another.
+    """
+    url = PREFECT_API_URL.value() or address(PORT)
+    settings = {"PREFECT_API_URL": url}
+    if not PREFECT_API_AUTH_STRING.value() and urlsplit(url).hostname in LOOPBACK and (password := known_password()):
+        settings["PREFECT_API_AUTH_STRING"] = password
+    tell_prefect(settings)
+    return url
+
+
+def closed_server(port: int) -> None:
+    """Have the Prefect server that this process becomes ask for the password, and answer no page but its own."""
+    password = made_password()
+    own = f"http://127.0.0.1:{port},http://localhost:{port}"
+    tell_prefect(
+        {
+            "PREFECT_API_URL": address(port),
+            "PREFECT_API_AUTH_STRING": password,
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
+            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        }
+    )
+
+
+def check_server(url: str) -> None:
+    """Raise ServerError where no server answers."""
+    try:
+        reply = httpx.get(f"{url}/health", timeout=_UNTIL_ANSWER_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServerError(_unanswered(url, error)) from None
+    if not reply.is_success:
+        raise ServerError(f"no healthy Prefect server answers at {url} (its health is {reply.status_code}): {_START}")
+
+
+def check_password(url: str) -> None:
+    """Raise ServerError where the server does not let us in."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployments(limit=1)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code in _REFUSALS:
+                raise ServerError(_refused(url)) from None
+            raise ServerError(f"{_not_prefect(url)}: it answers {error.response.status_code}. {_ADDRESS}") from None
+        except httpx.HTTPError as error:
+            raise ServerError(_unanswered(url, error)) from None
+        except ValueError:
+            raise ServerError(f"{_not_prefect(url)}: its answers cannot be read. {_ADDRESS}") from None
+
+
+def check_closed(url: str) -> None:
+    """Raise ServerError where the server answers without a password, or answers a page from anywhere."""
+    try:
+        open_to = _open_to(url)
+    except httpx.HTTPError as error:
+        raise ServerError(_unanswered(url, error)) from None
+    if open_to:
+        raise ServerError(
+            f"the Prefect server at {url} {open_to}: whoever reaches it can have any code run on this machine. Stop it "
+            "and start it with 'taskdistill server'; or, where others keep strangers away from it, say "
+            "--allow-open-server"
+        )
+
+
+def _unanswered(url: str, error: Exception) -> str:
+    return f"no Prefect server answers at {url} ({str(error) or type(error).__name__}): {_START}"
+
+
+def _not_prefect(url: str) -> str:
+    return f"what answers at {url} seems to be no Prefect server, or one of another version"
+
+
+def _refused(url: str) -> str:
+    if PREFECT_API_KEY.value() or PREFECT_API_AUTH_STRING.value() not in (None, known_password()):
+        given = "PREFECT_API_AUTH_STRING or PREFECT_API_KEY holds another password than its own: correct or unset it"
+    elif PREFECT_API_AUTH_STRING.value():
+        given = f"its password is not the one in {password_file()}: stop it and start it with 'taskdistill server'"
+    else:
+        given = (
+            "it asks for a password and none is known: set PREFECT_API_AUTH_STRING to the text of the file "
+            f"{password_file().name} in Prefect's home folder of whoever started it"
+        )
+    return f"the Prefect server at {url} lets nobody in from here; {given}"
+
+
+def _open_to(url: str) -> str:
+    """Ask as a stranger and as a foreign page would; returns what was answered that should not have been."""
+    asked = f"{url}/deployments/{_NOBODY}"
+    stranger = httpx.get(asked, timeout=_UNTIL_ANSWER_SECONDS)
+    if stranger.is_success or stranger.status_code == httpx.codes.NOT_FOUND:  # of a deployment that is not there
+        return "asks for no password"
+    if stranger.status_code not in _REFUSALS:
+        return f"answers a stranger with status {stranger.status_code}, which does not say whether it lets him in"
+    headers = {"Origin": _FOREIGN, "Access-Control-Request-Method": "POST"}
+    replies = [
+        httpx.get(asked, headers={"Origin": _FOREIGN}, timeout=_UNTIL_ANSWER_SECONDS),
+        httpx.options(asked, headers=headers, timeout=_UNTIL_ANSWER_SECONDS),
+    ]
+    if any(reply.headers.get("access-control-allow-origin") in ("*", _FOREIGN) for reply in replies):
+        return "answers web pages from anywhere"
+    return ""

@@ -1,0 +1,40 @@
+"""The flow that makes a part of an artifact: what a worker does for a run that is spread (flows.deployed.fan_out).
+
+It loads the network once, makes its units, and is done; it hands nothing on to others. The draft it writes to was
+begun by the run that asks, in the same store.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from configs.base import RuntimeConfig
+from flows.deployed.server import SPAN_FLOW
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.catalog import STAGES
+from tasks.partitions import make_partitions, span_name
+from tasks.prefect_task import progress, show_logs_in_ui
+
+
+@flow(name=SPAN_FLOW, persist_result=False)
+def span(
+    stage: str, config: dict[str, Any], inputs: dict[str, str], wanted: str, numbers: list[int], runtime: RuntimeConfig
+) -> int:
+    """Make some units (shards, chunks) of an artifact that another run has begun; returns how many were missing."""
+    show_logs_in_ui()
+    asked = next(known for known in STAGES if known.name == stage)
+    store, ref = ArtifactStore.from_env(), ArtifactRef.parse(wanted)
+    if ref in store:  # the run that asked is long done
+        return 0
+    with progress(f"{stage}-{span_name(numbers)}") as on_progress:
+        return make_partitions(
+            asked,
+            asked.config_type.model_validate(config),
+            {role: ArtifactRef.parse(source) for role, source in inputs.items()},
+            numbers,
+            wanted=ref,
+            store=store,
+            runtime=runtime,
+            on_progress=on_progress,
+        )

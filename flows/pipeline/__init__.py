@@ -1,0 +1,1 @@
+"""The pipeline: the chain of stages, what a plan says of it, and doing it with progress."""

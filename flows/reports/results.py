@@ -1,0 +1,164 @@
+"""Scores as rows for programs and as a table for people."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from flows.pipeline.chain import ModelResult
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+
+TABLE_METRICS = {"top1": "top-1", "ece": "ECE", "teacher_agreement": "as teacher"}
+"""What the table shows of classification, with its headings; of other problems it shows every score."""
+PERCENT = {"top1", "top5", "mean_class_accuracy", "ece", "teacher_agreement"}
+ERROR_ELSEWHERE = {"teacher_agreement"}
+"""Metrics whose standard error stands in the rows alone, so that the table stays narrow."""
+NETWORK = ("model", "probe", "features")
+"""Roles of inputs by which one comes from a model to the network it is made of."""
+
+
+def score_rows(results: Sequence[ModelResult], store: ArtifactStore) -> list[dict[str, Any]]:
+    """One row for each model, seed, split and metric; the standard error is None where the metric has none."""
+    return [
+        {
+            "model": result.model,
+            "seed": result.seed,
+            "split": split,
+            "metric": metric,
+            "value": value,
+            "standard_error": summary["standard_errors"][split].get(metric),
+            "images": summary["num_images"][split],
+            "reference": str(result.evaluation),
+        }
+        for result in results
+        for summary in [store.manifest(result.evaluation).summary]
+        for split, scores in summary["scores"].items()
+        for metric, value in scores.items()
+    ]
+
+
+def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> Table:
+    """A line for each model and split: mean and, over several seeds, standard deviation of each metric, and the
+    standard error that one accuracy has on so many images.
+    """
+    rows = score_rows(results, store)
+    found = defaultdict(list)
+    for row in rows:
+        found[row["model"], row["split"], row["metric"]].append(row)
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    metrics = [metric for metric in TABLE_METRICS if metric in known] or known
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("split", no_wrap=True)
+    for metric in metrics:
+        table.add_column(TABLE_METRICS.get(metric, metric), justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    sizes, speeds = _sizes(results, store), _speeds(results, store)
+    for split in dict.fromkeys(row["split"] for row in rows):
+        for model in dict.fromkeys(row["model"] for row in rows):
+            cells = [_cell(metric, found[model, split, metric]) for metric in metrics]
+            table.add_row(model, split, *cells, sizes.get(model, ""), speeds.get(model, ""))
+        table.add_section()
+    return table
+
+
+def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
+    """Say what the numbers of the table mean: how many images and seeds they come from, how speed was measured."""
+    images = {row["split"]: row["images"] for row in score_rows(results, store)}
+    counts = ", ".join(f"{count} {split}" for split, count in images.items())
+    notes = [f"SE: standard error of one accuracy on so many images ({counts})."]
+    seeds = {result.seed for result in results if result.seed is not None}
+    if len(seeds) > 1:
+        notes.append(f"±: standard deviation over {len(seeds)} seeds.")
+    if conditions := _conditions(results, store):
+        batch, threads, device = conditions
+        threaded = f", {threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else ""
+        notes.append(f"images/s: the network alone, in batches of {batch} ({device}{threaded}).")
+    return notes
+
+
+def _cell(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    scale, digits = (100, 1) if metric in PERCENT else (1, 3)
+    values = [row["value"] * scale for row in rows]
+    errors = [row["standard_error"] * scale for row in rows if row["standard_error"] is not None]
+    parts = [f"{statistics.mean(values):.{digits}f}"]
+    if len(values) > 1:
+        parts.append(f"±{statistics.stdev(values):.{digits}f}")
+    if errors and metric not in ERROR_ELSEWHERE:
+        parts.append(f"(SE {statistics.mean(errors):.{digits}f})")
+    return " ".join(parts)
+
+
+def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
+    """Return the parameters of each model, as noted by the nearest artifact that knows them."""
+    found = {result.model: _noted(store, result, "parameters") for result in results}
+    return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
+
+
+def _speeds(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
+    """Return the images a second of each model, the mean over its seeds; nothing of those that were measured otherwise
+    than the last of them, for they do not compare.
+    """
+    conditions = _conditions(results, store)
+    found = defaultdict(list)
+    for result in results:
+        speed = _noted(store, result, "speed")
+        if speed and _conditions_of(speed) == conditions:
+            found[result.model].append(speed["images_per_second"])
+    return {model: f"{statistics.mean(speeds):.0f}" for model, speeds in found.items()}
+
+
+def _conditions(results: Sequence[ModelResult], store: ArtifactStore) -> tuple[int, int, str] | None:
+    noted = [speed for result in results if (speed := _noted(store, result, "speed"))]
+    return _conditions_of(noted[-1]) if noted else None
+
+
+def _conditions_of(speed: Mapping[str, Any]) -> tuple[int, int, str]:
+    return speed["batch_size"], speed["threads"], speed["device"]
+
+
+def _noted(store: ArtifactStore, result: ModelResult, name: str) -> Any:
+    """Return what the summary nearest to a model says under this name; None where no summary does."""
+    refs = [result.evaluation, *_lineage(store, result.artifact)]
+    summaries = [store.manifest(ref).summary for ref in refs]
+    return next((summary[name] for summary in summaries if name in summary), None)
+
+
+def _lineage(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ArtifactRef]:
+    """The model and what its network was taken from, the nearest first."""
+    waiting = [ref]
+    while waiting:
+        current = waiting.pop(0)
+        if current in store:
+            yield current
+            inputs = store.manifest(current).input_refs
+            waiting += [inputs[role] for role in NETWORK if role in inputs]
+
+
+def score_markdown(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
+    """The same table as Markdown, for reports, with its notes and the artifact of each model below it."""
+    columns = score_table(results, store, title).columns
+    rows = [
+        [_in_markdown(str(column.header)) for column in columns],
+        [":---" if column.justify == "left" else "---:" for column in columns],
+        *zip(*([_in_markdown(str(cell)) for cell in column.cells] for column in columns), strict=True),
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    models = [f"- {result.model}{_seed(result)}: `{result.artifact}`" for result in results]
+    return "\n".join([f"# {title}", "", *lines, "", " ".join(score_notes(results, store)), "", *models])
+
+
+def _in_markdown(text: str) -> str:
+    """Return text that stays within its cell."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _seed(result: ModelResult) -> str:
+    return "" if result.seed is None else f", seed {result.seed}"

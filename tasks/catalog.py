@@ -1,0 +1,185 @@
+"""All stages: what the command line, the flows, the docs and the contract tests iterate over."""
+
+from typing import Any
+
+from configs.data import IngestConfig
+from configs.generation import EmbedConfig, GenerateConfig, SelectConfig
+from configs.stages import (
+    DistillConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    PrecomputeImagesConfig,
+    ProbeConfig,
+)
+from storage.contents import Contents
+from tasks.stage import Stage
+
+OUTPUTS = Contents(
+    made=(
+        "rows.parquet",
+        "outputs.zarr/zarr.json",
+        *(f"outputs.zarr/{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
+        *(f"outputs.zarr/{array}/c/*" for array in ("outputs", "views", "thumbnails")),
+    ),
+    working=(".efforts/*",),
+)
+"""What a frozen network said (storage.view_outputs)."""
+MODEL = Contents(
+    made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
+    optional=("history.png",),
+    working=("checkpoint.safetensors",),
+)
+EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
+
+INGEST = Stage(
+    name="ingest",
+    version=2,
+    config_type=IngestConfig,
+    inputs={},
+    output="image-set",
+    run="tasks.stages.ingest:run",
+    contents=Contents(
+        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
+        working=("notes/*.json",),
+    ),
+)
+
+EXTRACT = Stage(
+    name="extract",
+    version=1,
+    config_type=ExtractConfig,
+    inputs={"images": "image-set"},
+    output="features",
+    run="tasks.stages.extract:run",
+    contents=OUTPUTS,
+)
+
+EMBED = Stage(
+    name="embed",
+    version=1,
+    config_type=EmbedConfig,
+    inputs={"images": "image-set"},
+    output="embeddings",
+    run="tasks.stages.embed:run",
+    contents=OUTPUTS,
+)
+
+GENERATE = Stage(
+    name="generate",
+    version=1,
+    config_type=GenerateConfig,
+    inputs={"images": "image-set", "embeddings": "embeddings"},
+    output="image-set",
+    run="tasks.stages.generate:run",
+    contents=Contents(
+        made=(
+            "image-set.json",
+            "shards/*.parquet",
+            "pairs.parquet",
+            "blends.parquet",
+            "contact-sheet.png",
+            "blends.html",
+        ),
+        working=("scores/*.parquet", ".efforts/*"),
+    ),
+)
+
+PROBE = Stage(
+    name="probe",
+    version=1,
+    config_type=ProbeConfig,
+    inputs={"images": "image-set", "features": "features"},
+    output="probe",
+    run="tasks.stages.probe:run",
+    contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
+)
+
+PRECOMPUTE = Stage(
+    name="precompute",
+    version=1,
+    config_type=PrecomputeConfig,
+    inputs={"features": "features", "probe": "probe"},
+    output="logits",
+    run="tasks.stages.precompute:run",
+    contents=OUTPUTS,
+)
+
+PRECOMPUTE_IMAGES = Stage(
+    name="precompute-images",
+    version=1,
+    config_type=PrecomputeImagesConfig,
+    inputs={"images": "image-set", "model": "model"},
+    output="logits",
+    run="tasks.stages.precompute:run_on_images",
+    contents=OUTPUTS,
+)
+
+SELECT = Stage(
+    name="select",
+    version=1,
+    config_type=SelectConfig,
+    inputs={"synthetic": "image-set", "logits": "logits"},
+    output="selection",
+    run="tasks.stages.select:run",
+    contents=Contents(made=("selection.parquet",)),
+)
+
+FINETUNE = Stage(
+    name="finetune",
+    version=2,
+    config_type=FinetuneConfig,
+    inputs={"images": "image-set", "probe": "probe"},
+    output="model",
+    run="tasks.stages.finetune:run",
+    contents=MODEL,
+)
+
+DISTILL = Stage(
+    name="distill",
+    version=2,
+    config_type=DistillConfig,
+    inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
+    optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
+    output="model",
+    run="tasks.stages.distill:run",
+    contents=MODEL,
+)
+
+EVALUATE = Stage(
+    name="evaluate",
+    version=2,
+    config_type=EvaluateConfig,
+    inputs={"images": "image-set", "model": "model"},
+    optional_inputs={"teacher": "logits"},
+    output="evaluation",
+    run="tasks.stages.evaluate:run",
+    contents=EVALUATION,
+)
+
+EVALUATE_TEACHER = Stage(
+    name="evaluate-teacher",
+    version=2,
+    config_type=EvaluateConfig,
+    inputs={"images": "image-set", "logits": "logits"},
+    optional_inputs={"teacher": "logits"},
+    output="evaluation",
+    run="tasks.stages.evaluate:run_on_logits",
+    contents=EVALUATION,
+)
+
+STAGES: tuple[Stage[Any], ...] = (
+    INGEST,
+    EMBED,
+    GENERATE,
+    EXTRACT,
+    PROBE,
+    PRECOMPUTE,
+    PRECOMPUTE_IMAGES,
+    SELECT,
+    FINETUNE,
+    DISTILL,
+    EVALUATE,
+    EVALUATE_TEACHER,
+)

@@ -1,0 +1,138 @@
+"""Generator "image-mixer": ImageMixer from a diffusers folder of safetensors.
+
+The folder is one that `taskdistill convert-image-mixer` wrote, or lambdalabs/sd-image-variations-diffusers v2.0 as a
+substitute. That model was trained with a single image token, so the two embeddings are its whole context, without
+padding, and what it makes is recorded as a substitution.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers.utils import logging as transformers_logging
+
+from configs.base import RuntimeConfig
+from configs.generation import BlendSettings, GeneratorModel
+from tasks.functional.views import Pixels
+from tasks.generators.image_mixer import ImageMixerPipeline
+from tasks.generators.mixer_fit import check_fit
+from tasks.models.encoder import ModelError
+from tasks.models.preprocessing import Preprocessing
+from tasks.prechecks.mixer_folder import MIXER, VARIATIONS, read_index
+
+log = logging.getLogger(__name__)
+
+_LOCAL: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
+"""How diffusers loads: no pickles, no downloads, and not by way of accelerate, which need not be installed."""
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class MixerGenerator:
+    """An ImageMixerPipeline behind the protocol of generators."""
+
+    def __init__(self, pipeline: ImageMixerPipeline, substitution: str = "") -> None:
+        self.pipeline, self.substitution = pipeline, substitution
+        self.width = int(pipeline.image_encoder.config.projection_dim)
+        self.preprocessing = _preprocessing(pipeline.feature_extractor)
+
+    def ready_to_embed(self, device: torch.device) -> Self:
+        self.pipeline.image_encoder.to(device)  # type: ignore[arg-type]  # its decorator hides its own type
+        return self
+
+    def ready_to_blend(self, device: torch.device) -> Self:
+        self.pipeline.to(device)
+        return self
+
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        return self.pipeline.encode(images_NCHW).float()
+
+    def blend(self, embeddings_N2D: Tensor, seeds: Sequence[int], settings: BlendSettings) -> Pixels:
+        blends_NSS3 = self.pipeline(
+            embeddings_N2D.to(self.pipeline.unet.dtype),
+            generators=[torch.Generator().manual_seed(seed) for seed in seeds],
+            strengths=settings.strengths,
+            height=settings.side_px,
+            width=settings.side_px,
+            guidance=settings.guidance,
+            num_steps=settings.num_steps,
+            timesteps=settings.timesteps,
+        )
+        return blends_NSS3.numpy()
+
+
+def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGenerator:
+    """Load the pipeline of a folder, running nothing that lies in it; UserError where it is none or not whole."""
+    check_fit(model)
+    folder = Path(model.folder).expanduser()
+    kind = read_index(folder)["_class_name"]
+    disable_progress_bar()  # of loading, which takes seconds
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder} could not be loaded as an {kind} ({error}): its files fit each other, so look at what they say"
+        ) from error
+    substitution = ""
+    if kind == VARIATIONS:
+        substitution = "sd-image-variations, the two embeddings as its context, in place of ImageMixer"
+        log.warning("%s is a substitute: %s; this is recorded with the images", folder, substitution)
+    return MixerGenerator(_prepared(pipeline, runtime), substitution)
+
+
+def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixerPipeline:
+    pipeline.set_progress_bar_config(disable=True)
+    if runtime.generation_memory == "sliced" and hasattr(pipeline.vae, "enable_slicing"):
+        # Not the attention's slicing, which gives up torch's fused attention and takes more memory, nor tiling, which
+        # makes another picture.
+        pipeline.vae.enable_slicing()
+    if runtime.generation_compile != "none":
+        pipeline.unet.compile(mode=runtime.generation_compile)
+    return pipeline
+
+
+def _load_mixer(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
+    pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(str(folder), dtype=dtype, **_LOCAL)
+    return pipeline
+
+
+def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
+    def part(network: Any, name: str) -> Any:
+        return network.from_pretrained(folder, subfolder=name, dtype=dtype, **_LOCAL)
+
+    return ImageMixerPipeline(
+        unet=part(UNet2DConditionModel, "unet"),
+        vae=part(AutoencoderKL, "vae"),
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(
+            folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
+        ),
+        feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
+        # Its scheduler's settings are those of another one, which lack what DDIM would take otherwise than SD.
+        scheduler=DDIMScheduler.from_pretrained(
+            folder, subfolder="scheduler", local_files_only=True, clip_sample=False, set_alpha_to_one=False
+        ),
+        num_slots=2,
+    )
+
+
+_LOADERS = {MIXER: _load_mixer, VARIATIONS: _load_variations}
+
+
+def _preprocessing(extractor: CLIPImageProcessor) -> Preprocessing:
+    """Read how the image encoder wants to see an image: short side, central square, mean and deviation of CLIP."""
+    side_px, crop_px = int(extractor.size["shortest_edge"]), int(extractor.crop_size["height"])
+    return Preprocessing(
+        side_px=crop_px,
+        mean=tuple(extractor.image_mean),
+        std=tuple(extractor.image_std),
+        interpolation="bicubic",
+        crop_share=crop_px / side_px,
+        crop_mode="center",
+    )

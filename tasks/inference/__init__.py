@@ -1,0 +1,1 @@
+"""Networks that are not trained: a frozen one over all views, a finished one over new images, and how fast it is."""

@@ -1,0 +1,175 @@
+"""Stages made of units, such as shards or chunks, each of which any worker can make alone.
+
+One process makes all of them, or a `spread` hands spans of them to workers elsewhere (flows.deployed.fan_out). Either
+way the draft says what is there: what workers claim is not believed, their units are looked for. A unit that is there
+is whole unless the power was cut: whoever continues a draft reads its units back once.
+"""
+
+import itertools
+import logging
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from configs.base import RuntimeConfig, StageConfig
+from configs.errors import UserError
+from storage.errors import NotInStoreError
+from storage.files import read_json_if_whole, write_json
+from storage.fingerprint import fingerprint
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.memory import memory_advice
+from tasks.stage import OnProgress, Stage, StageContext, Summary, content_digests_of, forgetting_changed, no_progress
+
+C = TypeVar("C", bound=StageConfig)
+
+log = logging.getLogger(__name__)
+
+THROUGHPUTS = ".efforts"
+
+
+class UnfinishedError(UserError, RuntimeError):
+    """Workers ended and not all units are there; the message names those that are missing."""
+
+
+class Throughput(NamedTuple):
+    """What was done for some units: images shown to a network or painted by one, and how many a second."""
+
+    images: int
+    per_second: float
+
+
+class Partitions(ABC, Generic[C]):
+    """The units of one artifact in the making. Building it writes what all units share, where it is not there yet."""
+
+    name: str
+    """What a unit is called, in the plural."""
+
+    @abstractmethod
+    def __init__(self, config: C, context: StageContext) -> None: ...
+
+    @abstractmethod
+    def missing(self) -> list[int]:
+        """Return the numbers of the units that are not there yet, ascending."""
+
+    @abstractmethod
+    def remove_damaged(self) -> list[int]:
+        """Read back the units that are there, and remove and return those that are not whole, as power cuts leave
+        them. Called once, before anybody makes any.
+        """
+
+    @abstractmethod
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        """Make these units, one at least. A unit appears whole or not at all; its bytes do not depend on the others."""
+
+    @abstractmethod
+    def finish(self, throughput: Throughput) -> Summary:
+        """Write what is made from all units together, and return the summary."""
+
+
+@dataclass(frozen=True)
+class ByPartitions(Generic[C]):
+    """The function of a stage that is made of units."""
+
+    begin: Callable[[C, StageContext], Partitions[C]]
+
+    def __call__(self, config: C, context: StageContext) -> Summary:
+        partitions = self.begin(config, context)
+        if damaged := partitions.remove_damaged():
+            log.warning("%d %s of an earlier attempt are not whole and are made again", len(damaged), partitions.name)
+        missing = partitions.missing()
+        made: list[Throughput] = []
+        if missing and context.dispatch:
+            _dispatch(partitions, missing, context)
+        elif missing:
+            with memory_advice():
+                made.append(partitions.make(missing))
+        return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
+
+
+def _dispatch(partitions: Partitions[Any], missing: list[int], context: StageContext) -> None:
+    def still_missing() -> list[int]:
+        left = partitions.missing()
+        context.on_progress(partitions.name, len(missing) - len(left), len(missing))
+        return left
+
+    assert context.dispatch is not None
+    context.dispatch(missing, still_missing)
+    if left := still_missing():
+        raise UnfinishedError(
+            f"{len(left)} of {len(missing)} {partitions.name} are not there, the first are {left[:8]}: a worker died "
+            "or failed (see its own run). Run the same again, or retry this run: only what is missing is done"
+        )
+
+
+def _throughputs_of_workers(draft: Path) -> list[Throughput]:
+    """Return what workers noted, also those of an earlier attempt."""
+    notes = [read_json_if_whole(path) for path in sorted((draft / THROUGHPUTS).glob("*.json"))]
+    return [Throughput(**note) for note in notes if note is not None]
+
+
+def _joined(throughputs: Sequence[Throughput]) -> Throughput:
+    speed = statistics.median(throughput.per_second for throughput in throughputs) if throughputs else 0.0
+    return Throughput(sum(throughput.images for throughput in throughputs), speed)
+
+
+def make_partitions(
+    stage: Stage[C],
+    config: C,
+    inputs: Mapping[str, ArtifactRef],
+    numbers: Sequence[int],
+    *,
+    wanted: ArtifactRef,
+    store: ArtifactStore,
+    runtime: RuntimeConfig,
+    on_progress: OnProgress = no_progress,
+) -> int:
+    """Make some units of an artifact whose draft another process has begun and holds; returns how many were missing.
+
+    Raises NotInStoreError where this machine's store or files are not those of the one that asks.
+    """
+    content_digests = content_digests_of(config, store)
+    found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, content_digests)))
+    if found != wanted:
+        raise NotInStoreError(
+            f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
+            "the worker the same weights and folders, and the same version of this program, as the run that asks"
+        )
+    folders = {role: store.path(source) for role, source in inputs.items()}
+    name = span_name(numbers)
+    with (
+        store.lock(wanted, part=name),
+        forgetting_changed(config, store),
+    ):  # an earlier worker may still be at it: wait, then find its units
+        draft = store.draft_of(wanted)
+        context = StageContext(folders, draft, runtime, content_digests, on_progress)
+        partitions = begin_partitions(stage, config, context)
+        missing = sorted(set(partitions.missing()).intersection(numbers))
+        if missing:
+            with memory_advice():
+                throughput = partitions.make(missing)
+            (draft / THROUGHPUTS).mkdir(exist_ok=True)
+            write_json(draft / THROUGHPUTS / f"{name}.json", throughput._asdict())
+    return len(missing)
+
+
+def cut(numbers: Sequence[int], count: int) -> list[list[int]]:
+    """Cut numbers into at most `count` spans of nearly equal length, none of them empty, in their order."""
+    count = min(count, len(numbers))
+    bounds = [piece * len(numbers) // count for piece in range(count + 1)] if count else []
+    return [list(numbers[start:stop]) for start, stop in itertools.pairwise(bounds)]
+
+
+def span_name(numbers: Sequence[int]) -> str:
+    """What the lock of a span is called, by which others see that somebody is at work on it."""
+    return f"{numbers[0]}-{numbers[-1]}"
+
+
+def begin_partitions(stage: Stage[C], config: C, context: StageContext) -> Partitions[C]:
+    function = stage.load()
+    if not isinstance(function, ByPartitions):
+        raise TypeError(f"stage {stage.name!r} is not made of units")
+    return function.begin(config, context)

@@ -1,0 +1,216 @@
+"""Stage "ingest": from images on disk to an image-set, every image decoded once to know that it can be.
+
+Everything that can be known from names is checked before any image is opened. Each shard is written whole, with a
+note of its files' digests and of what was set aside; a killed ingest continues with the shards that have no note, or
+are not what their note says (a power cut may tear either). At the end the digest of all files is compared with the
+one in the recipe: a folder that changed meanwhile is not what was asked for.
+"""
+
+import hashlib
+import itertools
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.data import IngestConfig
+from storage.errors import SourceChangedError
+from storage.files import read_json_if_whole, write_json
+from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
+from storage.sources import content_digest, tree_digest, visible_files
+from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
+from storage.tree import unreadable
+from tasks.data.batches import prefetch
+from tasks.data.brightness import PixelStatistics, look_at
+from tasks.data.candidates import Candidate, DatasetError, dataset_folder
+from tasks.data.contradictions import counts_of, identical, settle
+from tasks.data.counts import described, warnings
+from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
+from tasks.data.decode import check_mask, header_size
+from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from tasks.data.left_out import by_reason
+from tasks.data.opening import UnreadableImageError
+from tasks.data.splits import check_splits
+from tasks.data.survey import survey
+from tasks.stage import StageContext, Summary
+
+log = logging.getLogger(__name__)
+
+SHARD_BYTES = 64 * 2**20
+SHARD_ROWS = 2048
+
+
+class Read(NamedTuple):
+    """One file as it was found: its digest, and either a row or the reason there is none."""
+
+    id: str
+    sha256: str
+    row: ImageRow | None
+    reason: str = ""
+    seen: PixelStatistics | None = None
+
+
+def run(config: IngestConfig, context: StageContext) -> Summary:
+    dataset = settle(open_dataset(config), config.contradictions)
+    log.info("%s", described(dataset.counts))
+    for reason, count in by_reason(dataset.left_out).items():
+        log.info("left out: %d, %s; see left-out.parquet", count, reason)
+    for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
+        log.warning("%s", sentence)
+
+    shards = list(_shards(dataset.candidates))
+    notes = context.draft / "notes"
+    notes.mkdir(exist_ok=True)
+    keep_listing(context.draft, dataset, len(shards))
+    done = 0
+    files: list[dict[str, Any]] = []
+    for number, shard in enumerate(shards):
+        note = notes / f"{number:05d}.json"
+        found = read_json_if_whole(note)
+        if found is None or not _has_seen(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
+            found = _write_shard(config, context, number, shard, dataset.classes)
+            write_json(note, found)
+        files += found
+        done += len(shard)
+        context.on_progress("images", done, len(dataset.candidates))
+
+    _check_unchanged(config, context, files)
+    kept = _check_quarantine(config, dataset, files)
+    seen = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
+    levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept.candidates}, config)
+    summary = _write_tables(context, kept, files)
+    counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
+    return summary | counts | brightness
+
+
+def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
+    """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
+    duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
+    write_table(context.draft / "files.parquet", SOURCE_FILES, files)
+    write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
+    write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
+    quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    return (
+        kept.summary()
+        | {"quarantined": len(quarantined), "quarantined_first": dict(itertools.islice(quarantined.items(), 10))}
+        | counts_of(duplicates)
+    )
+
+
+def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
+    return [file["id"] for file in files if not file["quarantined"]]
+
+
+def _has_seen(files: Sequence[dict[str, Any]]) -> bool:
+    """Whether a shard's note says what was seen of its images: those of older versions do not."""
+    return all("seen" in file for file in files)
+
+
+def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Cut the candidates into shards by the size of their files, which is known without reading them."""
+    shard: list[Candidate] = []
+    num_bytes = 0
+    for candidate in candidates:
+        size = size_of(candidate.path)
+        if shard and (num_bytes + size > SHARD_BYTES or len(shard) == SHARD_ROWS):
+            yield shard
+            shard, num_bytes = [], 0
+        shard.append(candidate)
+        num_bytes += size
+    yield shard
+
+
+def _write_shard(
+    config: IngestConfig, context: StageContext, number: int, shard: Sequence[Candidate], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Write one shard of images; returns what became of each of its files."""
+    labels = {name: label for label, name in enumerate(classes)}
+    memory = DecodeMemory(context.runtime.decode_memory_mb)
+    files: list[dict[str, Any]] = []
+
+    def rows() -> Iterator[ImageRow]:
+        for found in prefetch(
+            lambda c: _read(config, c, labels[c.label], memory), shard, workers=context.runtime.workers
+        ):
+            seen = found.seen._asdict() if found.seen else None
+            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
+            if found.row:
+                yield found.row
+
+    write_shard(context.draft, number, rows())
+    return files
+
+
+def _read(config: IngestConfig, candidate: Candidate, label: int, memory: DecodeMemory) -> Read:
+    data = _bytes_of(candidate.path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        width, height = header_size(data)
+        if max(height, width) > config.max_side_px or height * width > config.max_megapixels * 1e6:
+            raise UnreadableImageError(  # noqa: TRY301
+                f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
+                f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
+            )
+        (height, width), seen = look_at(data, memory)
+        mask = _read_mask(candidate, (width, height), memory)
+    except UnreadableImageError as error:
+        return Read(candidate.id, sha256, None, str(error))
+    except DecodeMemoryError as error:
+        raise DecodeMemoryError(f"{candidate.id}: {error}") from None
+    row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
+    return Read(candidate.id, sha256, row, seen=seen)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory) -> bytes | None:
+    """Return the bytes of an image's label map; UnreadableImageError where it is none, or not of this width, height."""
+    if candidate.mask is None:
+        return None
+    mask = _bytes_of(candidate.mask)
+    try:
+        check_mask(mask, size, memory=memory)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error
+    return mask
+
+
+def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequence[dict[str, str]]) -> None:
+    folder = dataset_folder(config)
+    known = {file["id"]: file["sha256"] for file in files}
+    names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
+    contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
+    if tree_digest(contents) != context.content_digests["path"]:
+        shutil.rmtree(context.draft / "notes")  # of other contents than this draft is for
+        raise SourceChangedError(
+            f"{folder} changed while it was being read, or since its digest was taken, so nothing was committed: run "
+            "the same command again, every file is read anew and what was added, removed or edited gets a new "
+            f"image-set. 'taskdistill discard image-set@{context.draft.name[:12]}' removes what was begun"
+        )
+
+
+def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[dict[str, str]]) -> Dataset:
+    """Return the dataset of what became rows; DatasetError where too much did not."""
+    reasons = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    for name, reason in itertools.islice(reasons.items(), 20):
+        log.warning("set aside %s: %s", name, reason)
+    total = len(dataset.candidates)
+    if len(reasons) > config.max_quarantined_share * total:
+        first = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(reasons.items(), 5))
+        raise DatasetError(
+            f"{len(reasons)} of {total} files cannot be used, more than data.max_quarantined_share = "
+            f"{config.max_quarantined_share:g} allows. {first}. Repair or remove them, or allow more with "
+            f"--set data.max_quarantined_share={len(reasons) / total + 0.005:.2f}"
+        )
+    kept = dataset._replace(candidates=[one for one in dataset.candidates if one.id not in reasons])
+    check_splits(kept.candidates, dataset.classes)
+    for sentence in warnings(kept.counts):
+        if sentence not in warnings(dataset.counts):
+            log.warning("%s", sentence)
+    return kept

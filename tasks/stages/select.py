@@ -1,0 +1,79 @@
+"""Stage "select": score every synthetic image, choose those a student is shown, and say what the choice did.
+
+Nothing is dropped by default. The choice is an artifact of its own, so that another one repaints nothing and asks the
+teacher nothing.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from configs.errors import UserError
+from configs.generation import SelectConfig, SelectSettings
+from storage.image_set import ImageSet
+from storage.tables import SELECTION, read_table, write_table
+from storage.view_outputs import ViewOutputs, rows_by_id
+from tasks.problems.problem import problem_named
+from tasks.stage import StageContext, Summary
+
+CLEAN = 0
+"""The view by which the teacher's certainty is judged."""
+
+
+class NothingSelectedError(UserError, ValueError):
+    """Every synthetic image was dropped."""
+
+
+def run(config: SelectConfig, context: StageContext) -> Summary:
+    images = ImageSet.open(context.inputs["synthetic"])
+    logits = ViewOutputs(context.inputs["logits"])
+    logits.require(images=images.fingerprint, problem=config.problem)
+    outputs = torch.from_numpy(logits.view(CLEAN)[rows_by_id(logits.ids, images.ids)]).float()
+    scores = _scores(images, config.select)
+    entropy_N = problem_named(config.problem).uncertainty(outputs).numpy()
+    rows = [_judged(config, *found) for found in zip(scores, entropy_N.tolist(), strict=True)]
+    kept = [row for row in rows if row["is_kept"]]
+    if not kept:
+        raise NothingSelectedError(
+            f"all {len(rows)} synthetic images are dropped by select.drop = {list(config.select.drop)} (max_entropy "
+            f"{config.select.max_entropy:g}, median entropy {np.median(entropy_N):.2f}): drop less"
+        )
+    write_table(context.draft / "selection.parquet", SELECTION, rows)
+    return {
+        "images": len(rows),
+        "kept": len(kept),
+        "dropped": len(rows) - len(kept),
+        "flagged": dict(
+            sorted(Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag).items())
+        ),
+        "mean_teacher_entropy": round(float(entropy_N.mean()), 4),
+        "mean_teacher_entropy_of_kept": round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
+    }
+
+
+def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict[str, Any]:
+    limit = config.select.copy_similarity
+    to_parents = max(score.get("similarity_a") or 0.0, score.get("similarity_b") or 0.0)
+    signs = {
+        "parent-copy": to_parents >= limit,
+        "held-out-copy": (score.get("similarity_held_out") or 0.0) >= limit,
+        "uncertain": entropy > config.select.max_entropy,
+    }
+    flags = [flag for flag, is_so in signs.items() if is_so]
+    names = ("id", "similarity_a", "similarity_b", "similarity_held_out")
+    return {name: score.get(name) for name in names} | {
+        "is_kept": not set(flags).intersection(config.select.drop),
+        "flags": ", ".join(flags) or None,
+        "teacher_entropy": entropy,
+    }
+
+
+def _scores(images: ImageSet, select: SelectSettings) -> list[dict[str, Any]]:
+    """Return what generate noted of each image; sets that were made elsewhere have ids only."""
+    if (images.folder / "blends.parquet").is_file():
+        scored = {row["id"]: row for row in read_table(images.folder / "blends.parquet")}
+        return [scored[image_id] for image_id in images.ids]
+    select.check_is_known(f"image-set@{images.fingerprint[:12]}")
+    return [{"id": image_id} for image_id in images.ids]

@@ -1,0 +1,85 @@
+"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from configs.models import Backbone
+from configs.stages import TrainingSettings
+from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
+from storage.weights import ModelDescription
+from tasks.data.batches import ViewSource
+from tasks.inference.predictor import predict
+from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
+from tasks.models.preprocessing import Preprocessing
+from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.problems.pictures import draw_history
+from tasks.problems.problem import Problem, Score, score_of
+from tasks.stage import StageContext, Summary
+from tasks.training.trainer import Trainer, Work
+
+
+def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSet, context: StageContext) -> TaskModel:
+    """Build the pretrained encoder with its own probed head, on the device.
+
+    Raises CacheMismatchError where the probe belongs to another encoder or other classes.
+    """
+    description = ModelDescription.read(context.inputs["probe"])
+    if description.encoder != encoder_fingerprint(backbone, context.content_digests):
+        raise CacheMismatchError(
+            f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
+            "weights: run extract and probe for this backbone first"
+        )
+    if description.classes != images.classes:
+        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
+    encoder = build_encoder_as_named(backbone, context.content_digests, drop_path=training.drop_path)
+    encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
+    head = load_head(context.inputs["probe"], description, encoder.blocks)
+    return on_device(TaskModel(encoder, description.blocks, head), device_of(context.runtime))
+
+
+def validation_score(
+    problem: Problem, source: ViewSource, context: StageContext, precision: str
+) -> Callable[[nn.Module], Score]:
+    """Return a function model -> score on the clean view of the validation images."""
+    rows = source.images.rows_of("val")
+    device = device_of(context.runtime)
+
+    def score(model: nn.Module) -> Score:
+        found = predict(model, problem, source, rows, context.runtime, device, precision)
+        return score_of(problem, found.outputs, found.targets)
+
+    return score
+
+
+def train_and_write(
+    model: TaskModel,
+    training: TrainingSettings,
+    work: Work,
+    problem: str,
+    seed: int,
+    images: ImageSet,
+    context: StageContext,
+) -> Summary:
+    """Run the training, write weights, description and learning curve; returns the summary."""
+    trainer = Trainer(model, training, work, seed=seed, device=next(model.parameters()).device)
+    trainer.fit(
+        context.draft,
+        workers=context.runtime.workers,
+        checkpoint_seconds=context.runtime.checkpoint_seconds,
+        on_progress=context.on_progress,
+    )
+    weights = trainer.write(context.draft)
+    probe = ModelDescription.read(context.inputs["probe"])
+    probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
+    draw_history(context.draft / "history.png", trainer.state.history, work.score_name)
+    return {
+        "steps": trainer.num_steps,
+        "best_step": trainer.state.best_step,
+        "kept_step": trainer.kept_step,
+        f"best_val_{work.score_name}": trainer.state.best_score,
+        f"best_val_{work.score_name}_standard_error": trainer.state.best_error,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "images": len(images.rows_of("train")),
+    }

@@ -1,0 +1,68 @@
+"""The demonstration is a plain run: its preset is one like any other, and the page shows what lies in the artifacts."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.loading import load_experiment
+from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.pipeline.chain import ModelResult
+from flows.pipeline.planning import make_plan
+from flows.pipeline.running import experiment_settings_of
+from flows.reports.page import write_report
+from storage.store import ArtifactStore
+from tests.flows.conftest import Done, call
+
+
+def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path) -> None:
+    shown, plain = (
+        experiment_settings_of(world_experiment(tmp_path, 3)),
+        experiment_settings_of(load_experiment("miniature")),
+    )
+    assert shown["data"].pop("path") == str(tmp_path / "birds-3")
+    assert plain["data"].pop("path")
+    assert shown.pop("seeds") == [3]
+    assert plain.pop("seeds") == [0]
+    for section in ("views", "blends", "probe", "student_probe"):
+        assert shown[section].pop("seed") == 3
+        assert plain[section].pop("seed") == 0
+    assert shown == plain
+
+
+def test_a_world_is_drawn_once_and_again_when_the_table_is_of_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.commands.demo.PER_CLASS", dict.fromkeys(PER_CLASS, 1))
+    experiment = world_experiment(tmp_path, 5)
+    draw_world(experiment, 5)
+    table = tmp_path / "birds-5" / "images.csv"
+    whole, drawn = table.read_text(), table.stat().st_mtime_ns
+    draw_world(experiment, 5)
+    assert table.stat().st_mtime_ns == drawn
+    table.write_text("".join(whole.splitlines(keepends=True)[:50]))
+    draw_world(experiment, 5)
+    assert table.read_text() == whole
+
+
+def test_the_page_holds_scores_curves_and_confusions_of_every_model(
+    first_run: tuple[Path, Done], preset: str, tmp_path: Path
+) -> None:
+    store = ArtifactStore(first_run[0])
+    plan = make_plan(load_experiment(preset), store)
+    results: list[ModelResult] = plan.results
+    page = tmp_path / "pages" / "report.html"
+    write_report(page, "Shapes & <more>", results, [step.ref for step in plan.steps], store, ["taskdistill show x"])
+    text = page.read_text()
+    assert "<title>Shapes &amp; &lt;more&gt;</title>" in text
+    assert text.count('alt="history.png of model@') == 2  # probes have no curve
+    assert text.count('alt="test-confusion.png of evaluation@') == 4
+    assert text.count("<tr>") == 1 + 2 * 4  # a heading; val and test of four models
+    assert "48 images of 3 classes: train 24, val 12, test 12" in text
+    assert "  wedge  train 8  val 4  test 4" in text
+    assert "Blends" not in text
+    assert "<pre>taskdistill show x</pre>" in text
+
+
+@pytest.mark.parametrize("world", ["-1", "bird"])
+def test_a_world_is_a_whole_number(store: ArtifactStore, world: str) -> None:
+    assert call(store, "demo", "--world", world).code == 2

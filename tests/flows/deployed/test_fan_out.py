@@ -1,0 +1,194 @@
+"""Stages spread over workers on a real Prefect server: the same files, and every death is seen and made good.
+
+`taskdistill serve` runs the parent one at a time, and one `taskdistill worker` its children one at a time.
+"""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from configs.experiment import Experiment
+from configs.models import Backbone
+from configs.stages import ExtractConfig
+from flows.pipeline.planning import Step, make_plan
+from flows.pipeline.running import experiment_settings_of
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.upkeep import discard
+from tests.conftest import Bench
+from tests.flows.conftest import quietly
+from tests.flows.local_server import Served, command_line, process, serving, until
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def served(
+    server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with serving(finished_bench.store, tmp_path_factory.mktemp("served"), server, client) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def worker(served: Served, server: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """`taskdistill worker`, told where the store is by a path from its own folder."""
+    from flows.deployed.server import are_workers_online
+
+    folder = served.store.root.parent
+    environment = server | {"TASKDISTILL_STORE": "store", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with process(command_line(folder, "worker"), environment, folder / "worker.log") as started:
+        until(lambda: are_workers_online(served.client), seconds=90, log=folder / "worker.log")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def spread(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"runtime": experiment.runtime.model_copy(update={"fan_out": 2})})
+
+
+def step_of(experiment: Experiment, store: ArtifactStore, name: str) -> Step:
+    return next(step for step in make_plan(experiment, store).steps if step.name == name)
+
+
+def children(client: Any, ref: ArtifactRef) -> list[Any]:
+    """Runs that were asked for spans of an artifact, the oldest first."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[str(ref)])))
+    return sorted(runs, key=lambda run: run.created)
+
+
+# --- all is well -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("worker")
+def test_two_spans_and_one_worker_give_the_files_of_one_process(
+    served: Served, spread: Experiment, finished_bench: Bench
+) -> None:
+    ref = finished_bench.student_features
+    discard(served.store, ref, with_dependents=True)
+    run = served.finish(served.start("extract/taskdistill", {"experiment": experiment_settings_of(spread)}))
+    assert run.state.name == "Completed", run.state.message
+    assert served.store.manifest(ref).files == finished_bench.store.manifest(ref).files
+    asked = children(served.client, ref)
+    assert [(child.parameters["numbers"], child.state.name) for child in asked] == [
+        ([0], "Completed"), ([1, 2], "Completed"),
+    ]  # fmt: skip
+    assert {child.parent_task_run_id is not None for child in asked} == {True}
+
+
+# --- deaths ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lengthy(spread: Experiment, served: Served) -> Experiment:
+    """41 chunks for the teacher, image by image, so that there is a middle to die in; the student is done."""
+    update = {"views": spread.views.model_copy(update={"num_views": 40})}
+    experiment = spread.model_copy(update=update)
+    quietly(experiment, served.store)(step_of(experiment, served.store, "extract-student"))
+    slow = spread.runtime.model_copy(update={"inference_batch_size": 1, "workers": 1})
+    return experiment.model_copy(update={"runtime": slow})
+
+
+def views_in(store: ArtifactStore, ref: ArtifactRef) -> set[int]:
+    """Views that are there: 48 images make one chunk of each."""
+    found = (store.draft_path(ref) / "outputs.zarr" / "outputs" / "c").glob("0/*/0/0")
+    return {int(path.parts[-3]) for path in found}
+
+
+def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missing(
+    served: Served, worker: subprocess.Popen[bytes], lengthy: Experiment
+) -> None:
+    ref = step_of(lengthy, served.store, "extract-teacher").ref
+    run_id = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
+    until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
+    for process_of_child in psutil.Process(worker.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process_of_child.kill()
+
+    failed = served.finish(run_id)
+    missing = sorted(set(range(41)) - views_in(served.store, ref))
+    first = children(served.client, ref)
+    assert failed.state.name == "Failed"
+    assert f"{len(missing)} of 41 chunks are not there, the first are {missing[:8]}" in failed.state.message
+    assert [child.state.name for child in first] == ["Crashed", "Completed"]
+    assert 0 < len(missing) < 20
+    assert set(missing) < set(first[0].parameters["numbers"])
+
+    assert served.retry(run_id).state.name == "Completed"
+    again = children(served.client, ref)[len(first) :]
+    middle = len(missing) // 2
+    assert [child.parameters["numbers"] for child in again] == [missing[:middle], missing[middle:]]
+    assert ref in served.store
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_holds_its_lock(
+    served: Served, spread: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.states import Running
+
+    from flows.deployed import fan_out
+
+    monkeypatch.setattr(fan_out, "SILENT_AFTER_WORK_SECONDS", 1.0)
+    monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.2)
+    ref = ArtifactRef("features", "0" * 64)
+    deployment = served.client.read_deployment_by_name("span/taskdistill")
+    asked = {"stage": "extract", "config": {}, "inputs": {}, "wanted": str(ref), "numbers": [3, 4], "runtime": {}}
+    served.client.create_flow_run_from_deployment(deployment.id, parameters=asked, state=Running(), tags=[str(ref)])
+    step = step_of(spread, served.store, "extract-teacher")
+    began, released = time.monotonic(), False
+    with contextlib.ExitStack() as working:
+        working.enter_context(served.store.lock(ref, part="3-4"))
+
+        def still_missing() -> list[int]:
+            nonlocal released
+            if time.monotonic() - began > 3:
+                working.close()
+                released = True
+            return [3, 4]
+
+        give = fan_out.over_workers(step, served.store, spread.runtime)
+        assert give
+        give(ref)([3, 4], still_missing)
+    assert released
+    (only,) = children(served.client, ref)  # it was waited for, not doubled
+    assert only.state.name == "Crashed"
+
+
+# --- who is asked ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("DEPLOYMENT", "the server has no deployment 'span/nowhere'"),
+        ("POOL", "none of the work pool 'nowhere' is online"),
+    ],
+)
+def test_without_a_worker_the_message_says_how_to_start_one(
+    client: Any, missing: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.deployed import server
+
+    monkeypatch.setattr(server, missing, "nowhere")
+    with pytest.raises(server.ServerError, match=message) as error:
+        server.check_workers(client)
+    assert "start one for each GPU with 'CUDA_VISIBLE_DEVICES=0 taskdistill worker'" in str(error.value)
+
+
+def test_paths_are_sent_whole_because_workers_run_elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from configs.places import portable
+
+    monkeypatch.chdir(tmp_path)
+    config = ExtractConfig(backbone=Backbone(name="test_vit", weights="file", file="weights.safetensors"))
+    sent = portable(config)
+    assert sent["backbone"]["file"] == str(tmp_path / "weights.safetensors")
+    assert ExtractConfig.model_validate(sent).identity() == config.identity()

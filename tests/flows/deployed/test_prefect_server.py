@@ -1,0 +1,244 @@
+"""The flows on a real Prefect server on this machine: fail for a real reason, be retried, build only what is missing.
+
+One server and one `taskdistill serve` for the whole file. The pipeline runs through the serving process, as from the
+UI; the single stages run as flows of this process against the same server, which spares importing torch thirty times.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from configs.experiment import Experiment
+from flows.pipeline.planning import make_plan
+from flows.pipeline.running import experiment_settings_of
+from storage import upkeep
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.catalog import STAGES
+from tests.conftest import Bench
+from tests.flows.conftest import when_made
+from tests.flows.local_server import Served, serving
+from tests.storage.artifacts import flip_a_bit
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def served(
+    server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with serving(finished_bench.store, tmp_path_factory.mktemp("served"), server, client) as served:
+        yield served
+
+
+def artifacts_of(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]:
+    return {step.name: step.ref for step in make_plan(experiment, store).steps}
+
+
+# --- the whole pipeline --------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_builds_nothing_twice(
+    served: Served, experiment: Experiment
+) -> None:
+    store, made = served.store, artifacts_of(experiment, served.store)
+    parameters = {"experiment": experiment_settings_of(experiment)}
+    broken = made["probe-student"]
+    flip_a_bit(store.path(broken) / "head.safetensors")
+    upkeep.discard(store, made["precompute"])  # so that there is work before the bit is met
+
+    run_id = served.start("distillation/taskdistill", parameters)
+    failed = served.finish(run_id)
+    assert failed.state.name == "Failed"
+    assert (
+        f"run 'taskdistill discard {broken.short} --with-dependents', then the same run again" in failed.state.message
+    )
+    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"precompute-student": "Failed"}
+    before = when_made(store)
+    assert set(before) == {made[step] for step in BEFORE_THE_BIT}
+
+    assert upkeep.discard(store, broken, with_dependents=True) == [broken]
+    retried = served.retry(run_id)
+    assert retried.state.name == "Completed", retried.state.message
+    assert retried.run_count == 2
+    after = when_made(store)
+    assert set(after) == set(made.values())
+    assert {ref: after[ref] for ref in before if ref != broken} == {ref: before[ref] for ref in before if ref != broken}
+    assert f"probe: building {broken.short}" in served.logs(run_id)
+
+    again = served.finish(served.start("distillation/taskdistill", parameters))
+    assert again.state.name == "Completed"
+    assert when_made(store) == after
+    _check_report(served, made["distill-seed0"])
+
+
+BEFORE_THE_BIT = [
+    "ingest", "extract-teacher", "probe-teacher", "precompute", "evaluate-teacher", "extract-student", "probe-student",
+]  # fmt: skip
+
+
+def _check_report(served: Served, student: ArtifactRef) -> None:
+    """The scores are a report of the run, under the experiment's name."""
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["scores-shapes"]))
+    reports = served.client.read_artifacts(artifact_filter=chosen)
+    assert len(reports) == 2  # of the retried run and of its repetition; the failed attempt had no scores
+    assert f"- student distilled, seed 0: `{student}`" in reports[0].data
+    assert "| student probed | test |" in reports[0].data
+    assert "SE: standard error" in reports[0].data
+    assert "    48 images of 3 classes: train 24, val 12, test 12" in reports[0].data
+    assert reports[0].data == reports[1].data
+
+
+def test_every_flow_is_offered_and_can_be_loaded_from_any_folder(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    (tmp_path / "much" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "much" / "deeper")
+    for name in ["distillation", *(stage.name for stage in STAGES)]:
+        deployment = served.client.read_deployment_by_name(f"{name}/taskdistill")
+        assert load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False).name == name
+
+
+def test_the_form_as_it_opens_is_accepted_as_it_is_sent(served: Served) -> None:
+    from flows.deployed.distillation import distillation
+    from flows.deployed.served_settings import whole_experiment
+
+    schema = served.client.read_deployment_by_name("distillation/taskdistill").parameter_openapi_schema
+    sent = json.loads(json.dumps({name: field["default"] for name, field in schema["properties"].items()}))
+    accepted = distillation.validate_parameters(sent)
+    assert whole_experiment(accepted.pop("experiment")) == Experiment()
+    assert accepted == {"synthetic": ""}
+
+
+def test_a_mistake_in_the_form_fails_the_run_with_the_name_of_the_field(client: Any, experiment: Experiment) -> None:
+    from flows.deployed.distillation import distillation
+
+    settings = experiment_settings_of(experiment) | {"distil": {"alpha": 0.5}}
+    state = distillation(experiment=settings, return_state=True)
+    assert state.is_failed()
+    assert "unknown setting 'experiment.distil'; did you mean 'distill'?" in state.message
+
+
+# --- single stages -------------------------------------------------------------------------------------------------
+
+
+def run_here(name: str, store: ArtifactStore, parameters: Mapping[str, Any]) -> Any:
+    """Run the flow of one stage in this process; returns its state, as the server has it."""
+    from prefect.client.orchestration import get_client
+
+    from flows.deployed.single_stage import FLOWS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKDISTILL_STORE", str(store.root))
+        state = FLOWS[name](**json.loads(json.dumps(parameters)), return_state=True)
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id).state
+
+
+@pytest.fixture
+def emptied(complete: ArtifactStore, tmp_path: Path) -> ArtifactStore:
+    """A copy of a store in which the experiment is finished with either kind of teacher, and with blends."""
+    shutil.copytree(complete.root, tmp_path / "store")
+    return ArtifactStore(tmp_path / "store")
+
+
+PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
+    ["embed", "generate", "select"], "with_blends"
+)
+"""Stage -> the experiment that has a step for it, where it is not the plain one."""
+
+
+@pytest.mark.parametrize("name", [stage.name for stage in STAGES if stage.inputs])
+def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_then_nothing(
+    client: Any, name: str, request: pytest.FixtureRequest, emptied: ArtifactStore
+) -> None:
+    wanted: Experiment = request.getfixturevalue(PART_OF.get(name, "experiment"))
+    steps = [step for step in make_plan(wanted, emptied).steps if step.stage.name == name]
+    own = {step.ref for step in steps}
+    for ref in own & set(emptied.references()):
+        upkeep.discard(emptied, ref, with_dependents=True)
+    source = next(iter(steps[0].inputs.values()))
+    hidden = emptied.path(source).rename(emptied.root / "hidden")
+    parameters = {"experiment": experiment_settings_of(wanted), "inputs": {}}
+
+    failed = run_here(name, emptied, parameters)
+    assert failed.name == "Failed"
+    assert f"{source.short}), which is not in the store" in failed.message
+
+    hidden.rename(emptied.root / "artifacts" / source.kind / source.fingerprint)
+    before = when_made(emptied)
+    assert run_here(name, emptied, parameters).name == "Completed"
+    after = when_made(emptied)
+    assert set(after) - set(before) == own
+    assert {ref: after[ref] for ref in before} == before
+
+    assert run_here(name, emptied, parameters).name == "Completed"
+    assert when_made(emptied) == after
+
+
+def test_ingest_fails_on_a_broken_image_then_succeeds_without_it_and_then_builds_nothing(
+    client: Any, experiment: Experiment, shapes_folder: Path, store: ArtifactStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shapes"
+    shutil.copytree(shapes_folder, folder)
+    broken = folder / "train" / "disc" / "broken.png"
+    broken.write_bytes((folder / "train" / "disc" / "000.png").read_bytes()[:200])
+    here = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
+    parameters = {"experiment": experiment_settings_of(here)}
+
+    failed = run_here("ingest", store, parameters)
+    assert failed.name == "Failed"
+    assert "1 of 49 files cannot be used" in failed.message
+
+    broken.unlink()
+    assert run_here("ingest", store, parameters).name == "Completed"
+    after = when_made(store)
+    assert list(after) == [artifacts_of(here, store)["ingest"]]
+    assert run_here("ingest", store, parameters).name == "Completed"
+    assert when_made(store) == after
+
+
+def test_a_stage_takes_another_input_by_its_label(
+    client: Any, experiment: Experiment, with_finetuned_teacher: Experiment, emptied: ArtifactStore
+) -> None:
+    other = artifacts_of(with_finetuned_teacher, emptied)
+    emptied.label("finetuned-teacher", other["precompute"])
+    upkeep.discard(emptied, other["distill-seed0"], with_dependents=True)
+    parameters = {"experiment": experiment_settings_of(experiment), "inputs": {"logits": "finetuned-teacher"}}
+    assert run_here("distill", emptied, parameters).name == "Completed"
+    assert other["distill-seed0"] in emptied
+
+
+def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
+    client: Any, experiment: Experiment, emptied: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.0)
+    upkeep.discard(emptied, artifacts_of(experiment, emptied)["finetune-seed0"], with_dependents=True)
+    assert run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-finetune-seed0"]))
+    (progress,) = client.read_artifacts(artifact_filter=chosen)
+    assert (progress.data, progress.description) == (100.0, "finetune-seed0: done")
+
+
+def test_a_contact_sheet_in_an_artifact_becomes_a_report(
+    client: Any, experiment: Experiment, emptied: ArtifactStore
+) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    images = artifacts_of(experiment, emptied)["ingest"]
+    Image.new("RGB", (8, 8)).save(emptied.path(images) / "contact-sheet.png")
+    assert run_here("ingest", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-ingest"]))
+    (on_progress,) = client.read_artifacts(artifact_filter=chosen)
+    assert on_progress.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")

@@ -1,0 +1,133 @@
+"""Blends through the whole pipeline: from the command line to the student they help to teach, and killed in between."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.errors import SettingsError
+from configs.experiment import Experiment
+from configs.loading import load_experiment
+from flows.pipeline.planning import make_plan
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tests.conftest import Bench
+from tests.flows.conftest import Done, call, write_preset
+
+NUM_BLENDS = 96
+
+
+@pytest.fixture(scope="module")
+def preset(with_blends: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The shapes, with four blends for each of the 24 training images."""
+    blends = with_blends.blends.model_copy(update={"per_image": 4, "side_px": 32, "num_steps": 4})
+    more = with_blends.model_copy(update={"name": "blended-shapes", "blends": blends})
+    return write_preset(tmp_path_factory.mktemp("presets") / "blended.yaml", more)
+
+
+@pytest.fixture(scope="module")
+def first_run(finished_bench: Bench, preset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    root = tmp_path_factory.mktemp("blended") / "store"
+    shutil.copytree(finished_bench.store.root, root)
+    return root, call(ArtifactStore(root), "run", preset, "--json")
+
+
+def step(store: ArtifactStore, preset: str, name: str) -> ArtifactRef:
+    return next(step.ref for step in make_plan(load_experiment(preset), store).steps if step.name == name)
+
+
+def test_one_more_student_is_scored_beside_its_control(first_run: tuple[Path, Done]) -> None:
+    assert first_run[1].code == 0, first_run[1].stderr
+    models = [row["model"] for row in first_run[1].json["scores"] if row["metric"] == "top1" and row["split"] == "test"]
+    assert models == [
+        "teacher probed",
+        "student probed",
+        "student finetuned",
+        "student distilled",
+        "student +synthetic",
+    ]
+
+
+def test_a_second_run_builds_nothing(first_run: tuple[Path, Done], preset: str) -> None:
+    again = call(ArtifactStore(first_run[0]), "run", preset, "--json")
+    assert {stage["action"] for stage in again.json["stages"]} == {"have"}
+
+
+def test_the_student_saw_the_blends_that_were_selected(first_run: tuple[Path, Done], preset: str) -> None:
+    store = ArtifactStore(first_run[0])
+    assert store.manifest(step(store, preset, "select")).summary["kept"] == NUM_BLENDS
+    assert store.manifest(step(store, preset, "distill-synthetic-seed0")).summary["synthetic_images"] == NUM_BLENDS
+    assert store.manifest(step(store, preset, "distill-seed0")).summary["synthetic_images"] == 0
+
+
+def test_another_choice_of_blends_repaints_nothing(first_run: tuple[Path, Done], preset: str) -> None:
+    plan = call(ArtifactStore(first_run[0]), "plan", preset, "--set", "select.drop=[uncertain]", "--json").json
+    changed = [stage["name"] for stage in plan["stages"] if stage["action"] != "have"]
+    assert changed == ["select", "distill-synthetic-seed0", "evaluate-synthetic-seed0"]
+
+
+def test_the_plan_names_every_step_with_its_size_before_anything_is_there(preset: str, store: ArtifactStore) -> None:
+    sizes = {stage["name"]: stage["bytes"] for stage in call(store, "plan", preset, "--json").json["stages"]}
+    # Four blends for each of 24 training images; PNG of 32 px at 1.6 bytes a pixel.
+    assert sizes["generate"] == round(NUM_BLENDS * 32 * 32 * 1.6)
+    # 96 blends, each in 3 views, 3 classes in 2 bytes and 100 bytes for the view itself.
+    assert sizes["precompute-synthetic"] == NUM_BLENDS * 3 * (3 * 2 + 100)
+    assert sizes["precompute"] == 48 * 3 * (3 * 2 + 100)
+
+
+def test_blends_without_a_generator_are_refused_saying_how_to_get_one(preset: str) -> None:
+    with pytest.raises(SettingsError, match="taskdistill convert-image-mixer"):
+        load_experiment(preset, ["generator.folder="])
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+
+def generating(preset: str, root: Path) -> subprocess.Popen[bytes]:
+    """`taskdistill stage generate` in a process of its own."""
+    command = [sys.executable, "-m", "flows.cli", "stage", "generate", preset, "--set", "blends.num_steps=20"]
+    command += ["--set", "blends.side_px=16"]
+    return subprocess.Popen(command, env=os.environ | {"TASKDISTILL_STORE": str(root)}, stderr=subprocess.DEVNULL)
+
+
+def wait_for(happened: Callable[[], Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_of_a_shard_costs_at_most_that_shard(
+    first_run: tuple[Path, Done], preset: str, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for root in (whole, killed):
+        shutil.copytree(first_run[0], root)
+    assert generating(preset, whole).wait() == 0
+
+    run = generating(preset, killed)
+    wait_for(lambda: len(list(killed.glob("drafts/*/shards/*.parquet"))) == 1)
+    time.sleep(0.3)  # well inside the second shard, of 32 blends in 20 evaluations each
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    finished = len(list(killed.glob("drafts/*/shards/*.parquet")))
+    assert finished < 3
+    assert generating(preset, killed).wait() == 0
+
+    ref = next(ref for ref in ArtifactStore(whole).references("image-set") if _num_steps(whole, ref) == 20)
+    assert ArtifactStore(killed).manifest(ref).files == ArtifactStore(whole).manifest(ref).files
+    assert ArtifactStore(killed).manifest(ref).summary["painted"] == NUM_BLENDS - 32 * finished
+    assert len(ImageSet.open(ArtifactStore(killed).path(ref))) == NUM_BLENDS
+
+
+def _num_steps(root: Path, ref: ArtifactRef) -> Any:
+    return ArtifactStore(root).manifest(ref).recipe["config"].get("blends", {}).get("num_steps")

@@ -1,0 +1,181 @@
+"""Stage "extract": every view of every image is shown to the encoder once, whatever happens on the way."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from configs import choices
+from configs.data import ViewSettings
+from configs.models import Backbone
+from configs.stages import ExtractConfig
+from storage.errors import SourceChangedError
+from storage.files import read_json, sha256_of, write_json
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.upkeep import discard
+from storage.view_outputs import ViewOutputs
+from tasks.catalog import EXTRACT
+from tasks.data.decode import decode_rgb
+from tasks.functional.views import draw_view, replay, thumbnail
+from tests import fakes
+from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
+from tests.fakes import CountingEncoder
+
+NUM_IMAGES, NUM_VIEWS = 48, 3
+COUNTED = ExtractConfig(
+    backbone=Backbone(name="quarters", weights="random", input_px=16), views=ViewSettings(num_views=NUM_VIEWS)
+)
+
+
+@pytest.fixture
+def counting_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the settings COUNTED build whatever encoder the test has put into `fakes.counting_encoders`."""
+    monkeypatch.setitem(choices.MODEL_SOURCES, "timm", "tests.fakes:build_counting_encoder")
+    monkeypatch.setattr(fakes, "counting_encoders", [])
+
+
+def extract(bench: Bench, encoder: CountingEncoder, batch_size: int = 16) -> ArtifactRef:
+    fakes.counting_encoders[:] = [encoder]
+    return bench.run(EXTRACT, COUNTED, images=bench.images, runtime={"inference_batch_size": batch_size})
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_the_encoder_is_shown_every_view_of_every_image_exactly_once(bench: Bench) -> None:
+    ref = extract(bench, encoder := CountingEncoder(16))
+    total = NUM_IMAGES * (NUM_VIEWS + 1)
+    assert bench.summary(ref)["encoder_forwards"] == total
+    assert encoder.batches[: total // 16] == [16] * (total // 16)  # what follows is one batch, to measure its speed
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_the_speed_of_the_encoder_is_measured_on_one_batch_after_all_views(bench: Bench) -> None:
+    ref = extract(bench, encoder := CountingEncoder(16), batch_size=10)
+    speed = bench.summary(ref)["speed"]
+    assert (speed["batch_size"], speed["threads"], speed["device"]) == (10, 1, "cpu")
+    assert speed["images_per_second"] > 0
+    assert set(encoder.batches[(NUM_VIEWS + 1) * 5 :]) == {10}  # 48 images are four batches of 10 and one of 8
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_features_that_exist_are_not_computed_again(bench: Bench) -> None:
+    ref = extract(bench, CountingEncoder(16))
+    assert extract(bench, second := CountingEncoder(16), batch_size=5) == ref
+    assert second.shown == 0
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_a_second_attempt_shows_only_the_chunks_the_first_did_not_finish(bench: Bench) -> None:
+    with pytest.raises(RuntimeError, match="power cut"):
+        extract(bench, CountingEncoder(16, dies_after=2 * NUM_IMAGES + 20))
+    ref = extract(bench, CountingEncoder(16))
+    # A chunk is all images of one view here; two of four were finished.
+    assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_IMAGES
+    assert not np.isnan(ViewOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_interrupted_and_uninterrupted_work_give_the_same_bytes(bench: Bench) -> None:
+    with pytest.raises(RuntimeError, match="power cut"):
+        extract(bench, CountingEncoder(16, dies_after=100))
+    continued = bench.store.manifest(extract(bench, CountingEncoder(16))).files
+    (ref,) = discard(bench.store, extract(bench, CountingEncoder(16)))
+    assert extract(bench, CountingEncoder(16)) == ref
+    assert bench.store.manifest(ref).files == continued
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_the_batch_size_does_not_change_a_byte(bench: Bench) -> None:
+    ref = extract(bench, CountingEncoder(16), batch_size=48)
+    files = bench.store.manifest(ref).files
+    discard(bench.store, ref)
+    assert extract(bench, second := CountingEncoder(16), batch_size=7) == ref
+    assert max(second.batches) == 7
+    assert bench.store.manifest(ref).files == files
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_features_that_are_not_finite_are_refused(bench: Bench) -> None:
+    encoder = CountingEncoder(16)
+    torch.nn.init.constant_(encoder.scale, float("inf"))
+    with pytest.raises(ValueError, match="not finite in float16: its weights, its normalisation"):
+        extract(bench, encoder)
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_each_feature_belongs_to_the_image_and_view_of_its_place(bench: Bench) -> None:
+    images, features = (
+        ImageSet.open(bench.path(bench.images)),
+        ViewOutputs(bench.path(extract(bench, CountingEncoder(16)))),
+    )
+    for row, view in ((0, 1), (31, 3), (47, 2)):
+        fields = draw_view(images.ids[row], view, 40, 40, COUNTED.views)
+        cut = replay(decode_rgb(images.image(row)), fields, 16, "bilinear")
+        # Mean colour of each quarter, in the order channel, upper or lower half, left or right half.
+        quarters = cut.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).transpose(2, 0, 1).reshape(-1) / 255
+        np.testing.assert_allclose(features.rows(row, row + 1, view)[0, 0], quarters, rtol=1e-3)
+        assert features.view_fields(row, row + 1, view)[0].tolist() == fields.tolist()
+        assert features.thumbnails(row, row + 1, view)[0].tolist() == thumbnail(cut).tolist()
+
+
+def as_seen(bench: Bench, row: int, view: int, model: torch.nn.Module, side_px: int) -> torch.Tensor:
+    """One view, normalised by hand with what timm says of the model."""
+    images, features = ImageSet.open(bench.path(bench.images)), ViewOutputs(bench.path(bench.features))
+    cfg = timm.data.resolve_model_data_config(model)
+    fields = features.view_fields(row, row + 1, view)[0]
+    cut = replay(decode_rgb(images.image(row)), fields, side_px, cfg["interpolation"])
+    pixels = (cut / 255 - np.asarray(cfg["mean"])) / np.asarray(cfg["std"])
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+
+
+@torch.inference_mode()
+def test_features_of_a_vit_are_its_last_cls_tokens_and_the_mean_of_its_patches(finished_bench: Bench) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(TEACHER.name, num_classes=0, img_size=48).eval()
+    layers: list[torch.Tensor] = []
+    for block in model.blocks[-4:]:
+        block.register_forward_hook(lambda module, arguments, output: layers.append(output))
+    model.forward_features(as_seen(finished_bench, 17, 2, model, 48))
+    normed = [model.norm(tokens)[0] for tokens in layers]
+    expected = torch.stack([*(tokens[0] for tokens in normed), normed[-1][1:].mean(0)])
+
+    features = ViewOutputs(finished_bench.path(finished_bench.features))
+    assert features.attributes["blocks"] == ["layer-4", "layer-3", "layer-2", "last", "mean"]
+    np.testing.assert_allclose(features.rows(17, 18, 2)[0], expected, rtol=2e-3, atol=2e-3)
+
+
+@torch.inference_mode()
+def test_features_of_a_convolutional_network_are_its_pooled_map(finished_bench: Bench) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(STUDENT.name, num_classes=0).eval()
+    expected = model.forward_features(as_seen(finished_bench, 9, 1, model, 32)).mean(dim=(2, 3))
+    features = ViewOutputs(finished_bench.path(finished_bench.student_features))
+    assert features.attributes["blocks"] == ["last"]
+    np.testing.assert_allclose(features.rows(9, 10, 1)[0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_bench: Bench) -> None:
+    features = ViewOutputs(finished_bench.path(finished_bench.student_features))
+    side = round(40 * features.attributes["preprocessing"]["crop_share"])
+    assert features.num_views == VIEWS.num_views + 1
+    assert features.view_fields(0, 1, 0)[0, :5].tolist() == [(40 - side) // 2, (40 - side) // 2, side, side, 0]
+
+
+def test_after_weights_changed_unseen_running_again_gives_the_features_of_the_new_ones(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """As on a file system that hides changes: the remembered digest is of the weights before."""
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    backbone = Backbone(name="test_resnet", weights="file", file=str(path), input_px=32)
+    config = ExtractConfig(backbone=backbone, views=VIEWS)
+    bench.store.sources.digest(str(path))
+    [record] = [found for found in (bench.store.root / "sources").iterdir() if "." in read_json(found)]
+    write_json(record, {".": [*read_json(record)["."][:-1], "0" * 64]})
+    with pytest.raises(SourceChangedError, match=f"{path} is not what it was when its digest was taken"):
+        bench.run(EXTRACT, config, images=bench.images)
+    recipe = bench.store.manifest(bench.run(EXTRACT, config, images=bench.images)).recipe
+    assert recipe["external"] == {"backbone.file": sha256_of(path)}

@@ -1,0 +1,121 @@
+"""Stages "precompute" and "precompute-images": what the teacher says of every view, with the encoder at rest or not."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from configs import choices
+from configs.models import Backbone
+from configs.stages import (
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    PrecomputeImagesConfig,
+    ProbeConfig,
+    ProbeSettings,
+    TrainingSettings,
+)
+from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.view_outputs import ViewOutputs
+from tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROBE
+from tasks.data.decode import decode_rgb
+from tasks.functional.views import draw_view, replay
+from tasks.models.task_model import load_model
+from tests.conftest import TEACHER, VIEWS, Bench
+
+
+def test_logits_are_the_head_applied_to_the_features_of_each_view(finished_bench: Bench) -> None:
+    bench = finished_bench
+    features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
+    head = load_file(bench.path(bench.probe) / "head.safetensors")
+    assert logits.shape == (48, 3, 3)
+    for view in range(3):
+        last_ND = features.view(view)[:, features.attributes["blocks"].index("last")].astype(np.float64)
+        expected_NK = last_ND @ head["weight"].numpy().T + head["bias"].numpy()
+        np.testing.assert_allclose(logits.view(view), expected_NK, rtol=2e-3, atol=2e-3)
+
+
+def test_a_head_on_several_blocks_sees_them_in_the_order_of_its_description(workshop: Bench) -> None:
+    settings = ProbeSettings(inputs=("last4+mean",), learning_rates=(0.1,), steps=3, batch_size=16)
+    probe = workshop.run(PROBE, ProbeConfig(probe=settings), images=workshop.images, features=workshop.features)
+    ref = workshop.run(PRECOMPUTE, PrecomputeConfig(), features=workshop.features, probe=probe)
+    head = load_file(workshop.path(probe) / "head.safetensors")
+    all_ND = ViewOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(48, -1)
+    expected_NK = all_ND @ head["weight"].numpy().T + head["bias"].numpy()
+    np.testing.assert_allclose(ViewOutputs(workshop.path(ref)).view(1), expected_NK, rtol=2e-3, atol=2e-3)
+
+
+def test_the_encoder_of_a_probed_teacher_does_not_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(choices.MODEL_SOURCES, "timm")  # it could not even be built
+    config = ProbeConfig(probe=ProbeSettings(learning_rates=(0.1,), steps=1, batch_size=16))
+    probe = bench.run(PROBE, config, images=bench.images, features=bench.features)
+    ref = bench.run(PRECOMPUTE, PrecomputeConfig(), features=bench.features, probe=probe)
+    assert bench.summary(ref)["encoder_forwards"] == 0
+
+
+def test_views_and_thumbnails_travel_with_the_logits(finished_bench: Bench) -> None:
+    bench = finished_bench
+    features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
+    for view in range(3):
+        assert np.array_equal(logits.view_fields(0, 48, view), features.view_fields(0, 48, view))
+        assert np.array_equal(logits.thumbnails(0, 48, view), features.thumbnails(0, 48, view))
+    assert logits.ids == features.ids
+    assert logits.attributes["images"] == bench.images.fingerprint
+    assert logits.attributes["views"] == VIEWS.identity()
+    assert logits.attributes["classes"] == ["disc", "frame", "wedge"]
+
+
+def test_a_probe_of_another_encoder_is_refused_saying_which(workshop: Bench) -> None:
+    own = ViewOutputs(workshop.path(workshop.features)).attributes["encoder"]
+    with pytest.raises(CacheMismatchError, match=f"do not fit. encoder: these are of {own[:50]}.* was asked for"):
+        workshop.run(PRECOMPUTE, PrecomputeConfig(), features=workshop.features, probe=workshop.student_probe)
+
+
+def test_the_same_architecture_with_other_weights_is_another_encoder(workshop: Bench) -> None:
+    reseeded = TEACHER.model_copy(update={"seed": 1})
+    features = workshop.run(EXTRACT, ExtractConfig(backbone=reseeded, views=VIEWS), images=workshop.images)
+    with pytest.raises(CacheMismatchError, match=r"do not fit\. encoder"):
+        workshop.run(PRECOMPUTE, PrecomputeConfig(), features=features, probe=workshop.probe)
+
+
+@pytest.fixture
+def finetuned(workshop: Bench) -> ArtifactRef:
+    """The teacher after a few steps on the labels: its features are no longer the cached ones."""
+    training = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3, keep="last")
+    config = FinetuneConfig(backbone=TEACHER, views=VIEWS, training=training)
+    return workshop.run(FINETUNE, config, images=workshop.images, probe=workshop.probe)
+
+
+@torch.inference_mode()
+def test_logits_of_a_finetuned_teacher_are_what_it_says_of_each_view(workshop: Bench, finetuned: ArtifactRef) -> None:
+    config = PrecomputeImagesConfig(views=VIEWS)
+    ref = workshop.run(PRECOMPUTE_IMAGES, config, images=workshop.images, model=finetuned)
+    assert workshop.summary(ref)["encoder_forwards"] == 48 * 3
+    logits, images = ViewOutputs(workshop.path(ref)), ImageSet.open(workshop.path(workshop.images))
+    model, description = load_model(workshop.path(finetuned))
+    mean, std = (np.asarray(description.preprocessing[name]) for name in ("mean", "std"))
+    for row, view in ((3, 1), (40, 2)):
+        fields = draw_view(images.ids[row], view, 40, 40, VIEWS)
+        cut = replay(decode_rgb(images.image(row)), fields, 48, description.preprocessing["interpolation"])
+        shown = torch.from_numpy((cut / 255 - mean) / std).permute(2, 0, 1)[None].float()
+        np.testing.assert_allclose(logits.rows(row, row + 1, view), model(shown), rtol=2e-3, atol=2e-3)
+
+
+def test_a_finetuned_teacher_says_other_things_than_the_probed_one(workshop: Bench, finetuned: ArtifactRef) -> None:
+    config = PrecomputeImagesConfig(views=VIEWS)
+    ref = workshop.run(PRECOMPUTE_IMAGES, config, images=workshop.images, model=finetuned)
+    before, after = (
+        ViewOutputs(workshop.path(workshop.logits)).view(1),
+        ViewOutputs(workshop.path(ref)).view(1),
+    )
+    assert np.abs(before.astype(np.float32) - after).mean() > 0.05
+
+
+def test_a_file_of_weights_may_move_and_stays_the_same_encoder() -> None:
+    here, there = (
+        Backbone(name="test_vit", weights="file", file=path) for path in ("/a.safetensors", "/b.safetensors")
+    )
+    assert here.identity() == there.identity()
