@@ -16,6 +16,11 @@ PROBLEMS: dict[str, str] = {
     "classification": "tasks.problems.classification:Classification",
 }
 
+METRICS: dict[str, str] = {
+    "classification": "tasks.problems.classification_metrics:METRICS",
+}
+"""How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
+
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
 }

@@ -17,8 +17,8 @@ from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE
-from tasks.functional.comparison import standard_error
 from tasks.problems.classification import Classification
+from tasks.problems.classification_meter import by_class
 from tests.conftest import STUDENT, VIEWS, Bench
 from tests.fakes import write_shapes
 
@@ -70,7 +70,9 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     labels_N = np.concatenate([np.arange(7), rng.integers(0, 7, 93)])
     logits_NK = rng.normal(size=(100, 7)).astype(np.float32)
     logits_NK[np.arange(100), labels_N] += 1.0
-    found = Classification().metrics(torch.from_numpy(logits_NK), torch.from_numpy(labels_N))
+    meter = Classification().meter(list("abcdefg"))
+    meter.update(torch.from_numpy(logits_NK), torch.from_numpy(labels_N))
+    found = meter.compute()
     expected = expected_scores(logits_NK, labels_N)
     assert 0.2 < expected["top1"] < expected["top5"] < 1  # neither is trivial
     assert found == pytest.approx(expected, abs=1e-5)
@@ -132,12 +134,14 @@ def test_the_standard_error_of_a_mean_over_classes_is_that_of_its_classes() -> N
     # Class 0: 3 of 4 right, class 1: 1 of 2, class 2 never seen, once answered: (3/4 + 1/2 + 0) / 3.
     labels_N = torch.tensor([0, 0, 0, 0, 1, 1])
     logits_NK = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 1, 1, 2]), 3).float()
-    problem = Classification()
-    values_N = problem.image_scores(logits_NK, labels_N)["mean_class_accuracy"].numpy()
-    assert values_N.mean() == pytest.approx(1.25 / 3)
-    assert values_N.mean() == pytest.approx(problem.metrics(logits_NK, labels_N)["mean_class_accuracy"])
+    meter = Classification().meter(["seen", "seldom seen", "never seen"])
+    meter.update(logits_NK, labels_N)
+    assert meter.compute()["mean_class_accuracy"] == pytest.approx(1.25 / 3)
+    predicted_N = logits_NK.argmax(1)
+    values_N = by_class((predicted_N == labels_N).double(), predicted_N, labels_N)
+    assert float(values_N.mean()) == pytest.approx(1.25 / 3)
     variance = (0.75 * 0.25 / 4 + 0.5 * 0.5 / 2) / 3**2
-    assert standard_error(values_N) == pytest.approx(variance**0.5)
+    assert meter.standard_errors()["mean_class_accuracy"] == pytest.approx(variance**0.5)
 
 
 def test_the_score_of_each_image_is_whether_it_is_right(workshop: Bench, evaluation: ArtifactRef) -> None:
