@@ -38,11 +38,11 @@ class Metric(NamedTuple):
         return 1 if self.unit == PERCENT else 3
 
 
-def metrics_of(problem: str) -> tuple[Metric, ...]:
+def metrics_of(name: str) -> tuple[Metric, ...]:
     """Return the declared metrics of a problem, the one that chooses a model first; none where it declares none, or is
     not known here.
     """
-    declared: tuple[Metric, ...] = load(METRICS, problem) if problem in METRICS else ()
+    declared: tuple[Metric, ...] = load(METRICS, name) if name in METRICS else ()
     return declared
 
 
