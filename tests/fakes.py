@@ -191,6 +191,13 @@ def list_flat_images(config: IngestConfig) -> Listing:
     return Listing([Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())])
 
 
+def list_masked_images(config: IngestConfig) -> Listing:
+    """A toy dataset form without labels: 000.png beside 000.mask.png, whose values count through the classes."""
+    files = sorted(Path(config.path).glob("*[0-9].png"))
+    candidates = [Candidate(file.name, file, None, "", file.with_suffix(".mask.png")) for file in files]
+    return Listing(candidates, classes=("nothing", "shape"))
+
+
 def gradient_image(height: int, width: int) -> Pixels:
     """An image whose red is its row, green its column: each pixel says where it is. Up to 256 on a side."""
     rows, columns = np.mgrid[:height, :width]

@@ -229,7 +229,7 @@ def test_logits_of_other_images_are_refused(workshop: Bench, model: ArtifactRef,
 
 
 class WhereItLies(Ordinal):
-    """What is to be learnt is how far from the left the view was cut, so that a view of another image is another target."""
+    """What is to be learnt is how far from the left a view was cut: the view of another image is another target."""
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         return np.asarray([view[1] / 100], np.float32)
