@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from storage.image_set import ImageSet
+from tasks.data.candidates import DatasetError
 from tasks.functional.losses import distillation_divergence
 from tasks.functional.views import View
 from tasks.problems.classification_meter import ClassificationMeter
@@ -24,7 +25,12 @@ class Classification:
     metrics = METRICS
 
     def classes(self, images: ImageSet) -> list[str]:
-        """The names of the folders, or those in the table."""
+        """The names of the folders, or those in the table; DatasetError where no image has a label."""
+        if (images.labels < 0).all():
+            raise DatasetError(
+                f"image-set@{images.fingerprint[:12]} has no labels, and 'classification' learns from them: set "
+                "'problem' to one that learns from masks, or ingest the images with their labels"
+            )
         return images.classes
 
     def head(self, width: int, num_classes: int) -> nn.Module:

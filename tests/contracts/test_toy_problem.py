@@ -34,6 +34,8 @@ from tasks.catalog import (
     PRECOMPUTE_IMAGES,
     PROBE,
 )
+from tasks.data.candidates import DatasetError
+from tasks.problems.problem import problem_named
 from tests.conftest import STUDENT, VIEWS, Bench, Run
 from tests.fakes import SHAPES, draw_shape
 
@@ -127,3 +129,5 @@ def test_images_without_labels_are_ingested_with_their_masks_and_the_classes_of_
     assert summary["splits"]["train"] + summary["splits"]["val"] + summary["splits"]["test"] == 20
     assert dataset_words(summary)[0].startswith("20 images of 2 classes: train ")
     assert not any("no label" in line for line in dataset_words(summary))
+    with pytest.raises(DatasetError, match=r"has no labels, and 'classification' learns from them"):
+        problem_named("classification").classes(images)
