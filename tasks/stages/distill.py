@@ -59,7 +59,7 @@ class Draw(NamedTuple):
 def run(config: DistillConfig, context: StageContext) -> Summary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, images, context)
+    model = probed_model(config.backbone, config.training, problem.classes(images), context)
     real = _distill_source(config, images, "logits", model.preprocessing, context)
     synthetic = None
     _check_synthetic_inputs(context)
@@ -70,13 +70,13 @@ def run(config: DistillConfig, context: StageContext) -> Summary:
             synthetic = _selected(synthetic, context)
     for role in ("logits", "synthetic_logits"):
         if role in context.inputs:
-            ViewOutputs(context.inputs[role]).require(classes=images.classes, problem=config.problem)
+            ViewOutputs(context.inputs[role]).require(classes=problem.classes(images), problem=config.problem)
     work = Work(
         num_images=len(real.rows),
         jobs=functools.partial(_batches, config, problem, real, synthetic),
         terms=functools.partial(_terms, problem, config.distill),
         score=validation_score(problem, real.source, context, config.training.precision),
-        score_name=problem.score_name,
+        score_name=problem.metrics[0].name,
     )
     summary = train_and_write(model, config.training, work, config.problem, config.seed, images, context)
     return summary | {"synthetic_images": len(synthetic.rows) if synthetic else 0}

@@ -20,7 +20,7 @@ from tasks.training.trainer import Batch, Part, Terms, Work
 def run(config: FinetuneConfig, context: StageContext) -> Summary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, images, context)
+    model = probed_model(config.backbone, config.training, problem.classes(images), context)
     decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
     source = ViewSource(decoded, config.views, model.preprocessing)
     work = Work(
@@ -28,7 +28,7 @@ def run(config: FinetuneConfig, context: StageContext) -> Summary:
         jobs=functools.partial(_batches, config, problem, source),
         terms=functools.partial(_terms, problem, config.training, config.seed),
         score=validation_score(problem, source, context, config.training.precision),
-        score_name=problem.score_name,
+        score_name=problem.metrics[0].name,
     )
     return train_and_write(model, config.training, work, config.problem, config.seed, images, context)
 

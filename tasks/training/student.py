@@ -1,6 +1,6 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -14,13 +14,16 @@ from tasks.inference.predictor import predict
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
 from tasks.stage import StageContext, Summary
 from tasks.training.trainer import Trainer, Work
 
 
-def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSet, context: StageContext) -> TaskModel:
+def probed_model(
+    backbone: Backbone, training: TrainingSettings, classes: Sequence[str], context: StageContext
+) -> TaskModel:
     """Build the pretrained encoder with its own probed head, on the device.
 
     Raises CacheMismatchError where the probe belongs to another encoder or other classes.
@@ -31,8 +34,8 @@ def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSe
             f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
             "weights: run extract and probe for this backbone first"
         )
-    if description.classes != images.classes:
-        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
+    if description.classes != list(classes):
+        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {list(classes)}")
     encoder = build_encoder_as_named(backbone, context.content_digests, drop_path=training.drop_path)
     encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
     head = load_head(context.inputs["probe"], description, encoder.blocks)
@@ -43,12 +46,15 @@ def validation_score(
     problem: Problem, source: ViewSource, context: StageContext, precision: str
 ) -> Callable[[nn.Module], Score]:
     """Return a function model -> score on the clean view of the validation images."""
-    rows = source.images.rows_of("val")
+    images, labelled = source.images, LabelledViews(problem, source)
+    rows, classes = images.rows_of("val"), problem.classes(images)
     device = device_of(context.runtime)
 
     def score(model: nn.Module) -> Score:
-        found = predict(model, problem, source, rows, context.runtime, device, precision)
-        return score_of(problem, found.outputs, found.targets)
+        meter = problem.meter(classes)
+        for batch in predict(model, labelled, rows, context.runtime, device, precision):
+            meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
+        return score_of(problem, meter)
 
     return score
 
@@ -78,8 +84,9 @@ def train_and_write(
         "steps": trainer.num_steps,
         "best_step": trainer.state.best_step,
         "kept_step": trainer.kept_step,
-        f"best_val_{work.score_name}": trainer.state.best_score,
-        f"best_val_{work.score_name}_standard_error": trainer.state.best_error,
+        "score_name": work.score_name,
+        "best_val_score": trainer.state.best_score,
+        "best_val_score_standard_error": trainer.state.best_error,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "images": len(images.rows_of("train")),
     }
