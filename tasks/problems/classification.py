@@ -20,9 +20,12 @@ from torchmetrics.functional.classification import (
 )
 
 from storage.image_set import ImageSet
-from tasks.functional.losses import distillation_divergence
+from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.mixup import cutmix, mixup
+from tasks.functional.sums import Sum
 from tasks.functional.views import View
 from tasks.problems.pictures import draw_confusion
+from tasks.problems.problem import Mixture, WeightedTargets
 
 CALIBRATION_BINS = 15
 
@@ -42,11 +45,23 @@ class Classification:
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs.float(), targets)
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return num_labels(targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        return distillation_divergence(outputs, teacher_outputs, temperature).mean()
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return cross_entropy(outputs, targets)
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
+        return Sum(divergence_N.sum(), num_answers(teacher_outputs))
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Each image belongs to its own class by the share of it that is left, and to its partner's by the rest."""
+        if kind == "mixup":
+            mixed_NCHW = mixup(images_NCHW, share)
+        else:
+            mixed_NCHW, share = cutmix(images_NCHW, share, rng)
+        return Mixture(mixed_NCHW, (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0))))
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Top-1, top-5, mean per-class accuracy and ECE (15 bins) in 0..1, NLL in nats."""

@@ -116,7 +116,7 @@ def _train(
         features_NRD = torch.from_numpy(seen.outputs).to(device).float()
         targets = torch.from_numpy(targets_of(problem, images, rows[items], seen.views_N9, side_px)).to(device)
         optimizer.zero_grad()
-        losses = [problem.task_loss(c.head(select_blocks(features_NRD, c.indices)), targets) for c in grid]
+        losses = [problem.task_loss(c.head(select_blocks(features_NRD, c.indices)), targets).mean() for c in grid]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         context.on_progress("steps", step + 1, settings.steps)
@@ -142,7 +142,7 @@ def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Pro
         "input": candidate.input,
         "learning_rate": candidate.learning_rate,
         "val_score": problem.metrics(outputs, targets)[problem.score_name],
-        "val_loss": float(problem.task_loss(outputs, targets)),
+        "val_loss": float(problem.task_loss(outputs, targets).mean()),
     }
 
 
