@@ -17,12 +17,11 @@ from configs.models import Backbone
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.losses import num_answers
-from tasks.functional.mixup import cutmix, mixup
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import LAST, Encoder
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.problem import Mixture, WeightedTargets
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
 """Class -> the colour it is drawn in, more or less."""

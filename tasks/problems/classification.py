@@ -21,11 +21,10 @@ from torchmetrics.functional.classification import (
 
 from storage.image_set import ImageSet
 from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
-from tasks.functional.mixup import cutmix, mixup
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
 from tasks.functional.sums import Sum
 from tasks.functional.views import View
 from tasks.problems.pictures import draw_confusion
-from tasks.problems.problem import Mixture, WeightedTargets
 
 CALIBRATION_BINS = 15
 

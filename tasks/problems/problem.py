@@ -15,24 +15,9 @@ from torch import Tensor, nn
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
+from tasks.functional.mixup import Mixture, WeightedTargets
 from tasks.functional.sums import Sum
 from tasks.functional.views import View
-
-
-class WeightedTargets(NamedTuple):
-    """The targets of some images, and what the loss against them weighs."""
-
-    weight: float
-    targets: Tensor
-
-
-class Mixture(NamedTuple):
-    """Images mixed with others, [N, C, H, W], and what each is to be recognised as: the loss is the weighted sum over
-    the targets, whose weights add up to 1.
-    """
-
-    images_NCHW: Tensor
-    targets: tuple[WeightedTargets, ...]
 
 
 class Problem(Protocol):

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tasks.functional.mixup import WeightedTargets
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels
-from tasks.problems.problem import Score, WeightedTargets
+from tasks.problems.problem import Score
 
 D = TypeVar("D")
 

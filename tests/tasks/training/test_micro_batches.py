@@ -20,8 +20,9 @@ from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, FINETUNE, INGEST, PRECOMPUTE
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.losses import IGNORED
+from tasks.functional.mixup import WeightedTargets
 from tasks.models.task_model import TaskModel, load_model
-from tasks.problems.problem import Score, WeightedTargets, problem_named
+from tasks.problems.problem import Score, problem_named
 from tasks.stages.distill import DistillLesson
 from tasks.stages.finetune import FinetuneLesson
 from tasks.training.distill_source import DistillSource
