@@ -17,6 +17,9 @@ from configs.models import Backbone
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.comparison import standard_error
+from tasks.functional.losses import num_answers
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
@@ -117,11 +120,20 @@ class Ordinal:
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(outputs.float(), targets)
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return torch.tensor(len(targets))
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        return F.mse_loss(outputs.float(), teacher_outputs.float())
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return Sum(F.mse_loss(outputs.float(), targets, reduction="sum"), self.num_targets(targets))
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        total = F.mse_loss(outputs.float(), teacher_outputs.float(), reduction="sum")
+        return Sum(total, num_answers(teacher_outputs))
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Places on a scale can be mixed themselves."""
+        mixed_NCHW, share = (mixup(images_NCHW, share), share) if kind == "mixup" else cutmix(images_NCHW, share, rng)
+        return Mixture(mixed_NCHW, (WeightedTargets(1.0, share * targets + (1 - share) * targets.flip(0)),))
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.round() == teacher_outputs.round()).float()[:, 0]

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
-from tasks.functional.losses import distillation_divergence
+from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.sums import Sum
 from tasks.functional.views import View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.problems.classification_meter import ClassificationMeter
@@ -56,11 +57,23 @@ class Classification:
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs.float(), targets)
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return num_labels(targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        return distillation_divergence(outputs, teacher_outputs, temperature).mean()
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return cross_entropy(outputs, targets)
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
+        return Sum(divergence_N.sum(), num_answers(teacher_outputs))
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Each image belongs to its own class by the share of it that is left, and to its partner's by the rest."""
+        if kind == "mixup":
+            mixed_NCHW = mixup(images_NCHW, share)
+        else:
+            mixed_NCHW, share = cutmix(images_NCHW, share, rng)
+        return Mixture(mixed_NCHW, (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0))))
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.argmax(1) == teacher_outputs.argmax(1)).float()

@@ -14,7 +14,7 @@ from storage.image_set import ImageSet
 from storage.view_outputs import Half, ViewOutputs
 from tasks.data.batches import ViewSource
 from tasks.data.view_cache import ViewCache
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels
 from tasks.problems.problem import Problem, targets_of
 
 Numbers = npt.NDArray[np.int64]
@@ -36,10 +36,7 @@ class LabelledViews:
 
     def batch(self, rows: Sequence[int], numbers: Sequence[int]) -> Labelled:
         """Return one view of each row; number 0 is the clean view, the augmented ones count from 1."""
-        return self.batch_as_cut(rows, self.source.views(rows, numbers))
-
-    def batch_as_cut(self, rows: Sequence[int], views_N9: View) -> Labelled:
-        """Return views of which it is known how they are cut, as they stand beside cached outputs."""
+        views_N9 = self.source.views(rows, numbers)
         side_px = self.source.preprocessing.side_px
         targets = targets_of(self._problem, self.source.images, rows, views_N9, side_px)
         return Labelled(self.source.cut(rows, views_N9), targets)

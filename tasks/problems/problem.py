@@ -3,6 +3,7 @@
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
+from tasks.functional.mixup import Mixture, WeightedTargets
+from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import Block
 from tasks.problems.metrics import Metric
@@ -74,12 +77,26 @@ class Problem(Protocol):
         """Return what is to be learnt from one view of one image."""
         ...
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss against the labels, a scalar."""
+    def num_targets(self, targets: Tensor) -> Tensor:
+        """Return what `task_loss` will count, a scalar: how many of the targets are not ignored.
+
+        Asked of a whole batch before its first part goes through the network, as each part is divided by it.
+        """
         ...
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        """Return the mean divergence from the teacher, a scalar, at this temperature."""
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        """Return the loss against the labels, summed over the targets that are not ignored."""
+        ...
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        """Return the divergence from the teacher at this temperature, summed over its answers.
+
+        It counts one for each sample and place (`functional.losses.num_answers`), which is known beforehand too.
+        """
+        ...
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Mix each image of a whole batch with another, keeping about `share` of itself; kind: mixup or cutmix."""
         ...
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
@@ -117,3 +134,15 @@ def targets_of(
 ) -> npt.NDArray[Any]:
     """Return the targets of a batch of views, stacked."""
     return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])
+
+
+def task_loss_of(problem: Problem, outputs: Tensor, targets: Sequence[WeightedTargets]) -> Sum:
+    """Return the loss against weighted targets; each counts as much as it weighs."""
+    return functools.reduce(
+        Sum.__add__, [problem.task_loss(outputs, some.targets).weighted(some.weight) for some in targets]
+    )
+
+
+def num_targets_of(problem: Problem, targets: Sequence[WeightedTargets]) -> Tensor:
+    """Return what `task_loss_of` will count."""
+    return functools.reduce(Tensor.add, [problem.num_targets(some.targets) * some.weight for some in targets])

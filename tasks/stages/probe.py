@@ -133,7 +133,7 @@ def _train(
         features_NRD = torch.from_numpy(seen.outputs).to(device).float()
         targets = torch.from_numpy(targets_of(problem, images, rows[items], seen.views_N9, side_px)).to(device)
         optimizer.zero_grad()
-        losses = [problem.task_loss(c.outputs(features_NRD), targets) for c in grid]
+        losses = [problem.task_loss(c.outputs(features_NRD), targets).mean() for c in grid]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         context.on_progress("steps", step + 1, settings.steps)
@@ -157,7 +157,7 @@ def _scored(candidate: Cell, val: Validation, problem: Problem, meter: Meter) ->
         "input": candidate.input,
         "learning_rate": candidate.learning_rate,
         "val_score": meter.compute()[problem.metrics[0].name],
-        "val_loss": float(problem.task_loss(outputs, val.targets)),
+        "val_loss": float(problem.task_loss(outputs, val.targets).mean()),
     }
 
 

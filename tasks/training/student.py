@@ -1,6 +1,7 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -18,7 +19,8 @@ from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
 from tasks.stage import StageContext, Summary
-from tasks.training.trainer import Trainer, Work
+from tasks.training.lesson import Lesson
+from tasks.training.trainer import Trainer
 
 
 def probed_model(
@@ -62,14 +64,14 @@ def validation_score(
 def train_and_write(
     model: TaskModel,
     training: TrainingSettings,
-    work: Work,
+    lesson: Lesson[Any],
     problem: str,
     seed: int,
     images: ImageSet,
     context: StageContext,
 ) -> Summary:
     """Run the training, write weights, description and learning curve; returns the summary."""
-    trainer = Trainer(model, training, work, seed=seed, device=next(model.parameters()).device)
+    trainer = Trainer(model, training, lesson, seed=seed, device=next(model.parameters()).device)
     trainer.fit(
         context.draft,
         workers=context.runtime.workers,
@@ -79,12 +81,12 @@ def train_and_write(
     weights = trainer.write(context.draft)
     probe = ModelDescription.read(context.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
-    draw_history(context.draft / "history.png", trainer.state.history, work.score_name)
+    draw_history(context.draft / "history.png", trainer.state.history, lesson.score_name)
     return {
         "steps": trainer.num_steps,
         "best_step": trainer.state.best_step,
         "kept_step": trainer.kept_step,
-        "score_name": work.score_name,
+        "score_name": lesson.score_name,
         "best_val_score": trainer.state.best_score,
         "best_val_score_standard_error": trainer.state.best_error,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -12,10 +12,19 @@ from configs import choices
 from storage.image_set import ImageSet
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
+from tasks.functional.losses import num_answers
 from tasks.functional.views import clean_view
 from tasks.models.encoder import Block
 from tasks.problems.metrics import metrics_of
-from tasks.problems.problem import Meter, Problem, problem_named, score_of, targets_of
+from tasks.problems.problem import (
+    Meter,
+    Problem,
+    num_targets_of,
+    problem_named,
+    score_of,
+    targets_of,
+    task_loss_of,
+)
 from tests.conftest import Bench
 
 Judge = Callable[..., Meter]
@@ -68,7 +77,7 @@ class ProblemContract:
     def test_there_is_a_target_for_each_image(self, targets: torch.Tensor) -> None:
         assert len(targets) == 12
 
-    def test_both_losses_are_finite_scalars_with_a_gradient(
+    def test_both_losses_have_a_finite_mean_with_a_gradient(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
     ) -> None:
         for loss_of in (
@@ -76,7 +85,7 @@ class ProblemContract:
             lambda given: problem.distill_loss(given, torch.zeros_like(outputs), 2.0),
         ):
             given = outputs.clone().requires_grad_()
-            loss = loss_of(given)
+            loss = loss_of(given).mean()
             assert loss.shape == ()
             assert torch.isfinite(loss)
             loss.backward()
@@ -86,11 +95,49 @@ class ProblemContract:
     def test_a_student_that_says_what_its_teacher_says_has_no_distill_loss(
         self, problem: Problem, outputs: torch.Tensor
     ) -> None:
-        assert float(problem.distill_loss(outputs, outputs, 2.0)) == pytest.approx(0, abs=1e-6)
-        assert float(problem.distill_loss(outputs, outputs.flip(0), 2.0)) > 0
+        assert float(problem.distill_loss(outputs, outputs, 2.0).mean()) == pytest.approx(0, abs=1e-6)
+        assert float(problem.distill_loss(outputs, outputs.flip(0), 2.0).mean()) > 0
+
+    def test_what_the_losses_count_is_known_before_there_are_outputs(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        teacher = outputs.flip(0)
+        assert problem.task_loss(outputs, targets).count == problem.num_targets(targets) > 0
+        assert problem.distill_loss(outputs, teacher, 2.0).count == num_answers(teacher)
+
+    def test_the_losses_of_parts_add_up_to_those_of_the_whole(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        parts, teacher = (slice(0, 5), slice(5, 12)), outputs.flip(0)
+        for loss_of in (
+            lambda rows: problem.task_loss(outputs[rows], targets[rows]),
+            lambda rows: problem.distill_loss(outputs[rows], teacher[rows], 2.0),
+        ):
+            whole, added = loss_of(slice(None)), loss_of(parts[0]) + loss_of(parts[1])
+            assert added.count == whole.count
+            assert float(added.total) == pytest.approx(float(whole.total), rel=1e-5)
+
+    @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+    def test_images_are_mixed_with_others_of_the_batch_and_their_targets_alike(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, kind: str
+    ) -> None:
+        images_NCHW = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        mixture = problem.mix(images_NCHW, targets, kind, 0.75, np.random.default_rng(0))
+        assert mixture.images_NCHW.shape == images_NCHW.shape
+        assert not torch.equal(mixture.images_NCHW, images_NCHW)
+        assert sum(weight for weight, _ in mixture.targets) == pytest.approx(1)
+        loss = task_loss_of(problem, outputs, mixture.targets)
+        assert loss.count == num_targets_of(problem, mixture.targets)
+        assert torch.isfinite(loss.mean())
+        # A batch of one image alone, many times over, is what it was, and so is what it is to be recognised as.
+        same_NCHW, same = images_NCHW[:1].expand(12, -1, -1, -1), targets[:1].expand(12, *targets.shape[1:])
+        alone = problem.mix(same_NCHW, same, kind, 0.75, np.random.default_rng(0))
+        torch.testing.assert_close(alone.images_NCHW, same_NCHW)
+        expected = problem.task_loss(outputs, same).mean()
+        torch.testing.assert_close(task_loss_of(problem, outputs, alone.targets).mean(), expected)
 
     def test_teachers_in_half_precision_are_understood(self, problem: Problem, outputs: torch.Tensor) -> None:
-        assert torch.isfinite(problem.distill_loss(outputs, outputs.half(), 2.0))
+        assert torch.isfinite(problem.distill_loss(outputs, outputs.half(), 2.0).mean())
 
     def test_the_classes_are_those_that_the_head_tells_apart(self, problem: Problem, images: ImageSet) -> None:
         assert problem.classes(images) == images.classes
@@ -127,7 +174,7 @@ class ProblemContract:
         optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
         for _ in range(100):
             optimizer.zero_grad()
-            problem.task_loss(head(features), targets).backward()
+            problem.task_loss(head(features), targets).mean().backward()
             optimizer.step()
         assert _score(problem, head(features).detach(), targets) > before
 

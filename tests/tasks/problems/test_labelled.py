@@ -37,13 +37,6 @@ def test_a_batch_holds_the_views_asked_for_and_the_target_of_each(images: ImageS
     assert (batch.pixels_NSS3[1] != batch.pixels_NSS3[2]).any()
 
 
-def test_views_cut_as_the_cache_says_are_the_same_batch(labelled: LabelledViews) -> None:
-    drawn = labelled.source.views([5, 9], [1, 2])
-    again, batch = labelled.batch_as_cut([5, 9], drawn), labelled.batch([5, 9], [1, 2])
-    np.testing.assert_array_equal(again.pixels_NSS3, batch.pixels_NSS3)
-    np.testing.assert_array_equal(again.targets, batch.targets)
-
-
 def test_cached_outputs_come_with_the_targets_of_their_images(finished_bench: Bench, images: ImageSet) -> None:
     logits, rows = ViewOutputs(finished_bench.path(finished_bench.logits)), images.rows_of("val")
     cache = LabelledCache(PROBLEM, images, rows, logits, side_px=48, budget_mb=0)
