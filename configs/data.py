@@ -7,6 +7,11 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Path_, Seed, Settings, StageConfig
 from configs.choices import FormName
 
+CLEAN_VIEW = 0
+"""The number of the view without augmentation; the augmented ones count from 1."""
+
+TrainViews = Literal["augmented", "clean", "both"]
+
 
 class IngestConfig(StageConfig):
     """From images on disk to one image-set."""

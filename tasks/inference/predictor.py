@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
 from tasks.data.batches import ViewSource, prefetch
+from tasks.functional.views import CLEAN_VIEW
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import autocast
 from tasks.problems.problem import Problem, targets_of
@@ -50,6 +51,6 @@ def predict(
 
 
 def _batch(problem: Problem, source: ViewSource, rows: Sequence[int]) -> _Batch:
-    views_N9 = source.views(rows, [0] * len(rows))
+    views_N9 = source.views(rows, [CLEAN_VIEW] * len(rows))
     targets = targets_of(problem, source.images, rows, views_N9, source.preprocessing.side_px)
     return _Batch(source.cut(rows, views_N9), targets)

@@ -70,22 +70,33 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def load_head(folder: Path, description: ModelDescription, width: int) -> nn.Module:
     """Load the head of a finished probe, for an encoder of this width."""
+    head = empty_head(description, width)
+    head.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
+    return head
+
+
+def empty_head(description: ModelDescription, width: int) -> nn.Module:
+    """Build the head of a finished probe, for an encoder of this width, its weights not loaded."""
     problem = load(PROBLEMS, description.problem)()
     head: nn.Module = problem.head(width * len(description.blocks), len(description.classes))
-    head.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return head
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
     """Load a finished model artifact, ready for inference; nothing is downloaded."""
     description = ModelDescription.read(folder)
+    model = empty_model(folder, description)
+    model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
+    return model.eval(), description
+
+
+def empty_model(folder: Path, description: ModelDescription) -> TaskModel:
+    """Build the network of a finished model artifact, its weights not loaded."""
     encoder = build_encoder(_as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
     problem = load(PROBLEMS, description.problem)()
     head = problem.head(encoder.width * len(description.blocks), len(description.classes))
-    model = TaskModel(encoder, description.blocks, head)
-    model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
-    return model.eval(), description
+    return TaskModel(encoder, description.blocks, head)
 
 
 def _as_built(description: ModelDescription, folder: Path) -> Backbone:

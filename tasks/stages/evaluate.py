@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from configs.data import ViewSettings
 from configs.stages import EvaluateConfig
@@ -16,8 +15,9 @@ from storage.image_set import ImageSet
 from storage.tables import write_columns
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.view_cache import ViewCache
+from tasks.data.view_cache import CachedViews, ViewCache
 from tasks.functional.comparison import standard_error
+from tasks.functional.views import CLEAN_VIEW
 from tasks.inference.predictor import Predicted, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.task_model import device_of, load_model, on_device
@@ -66,9 +66,9 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> Summary:
     scores: dict[str, Scores] = {}
     for split in config.splits:
         rows = images.rows_of(split)
-        views_N9 = logits.view_fields(0, logits.shape[0], 0)[rows]
-        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, logits.attributes["side_px"]))
-        found = Predicted(_clean_outputs(logits, images, rows), targets)
+        seen = _clean(logits, images, rows)
+        targets = torch.from_numpy(targets_of(problem, images, rows, seen.views_N9, logits.attributes["side_px"]))
+        found = Predicted(torch.from_numpy(seen.outputs).float(), targets)
         scores[split] = _write(problem, context, images, split, found, teacher)
     return _summary(problem, images, scores)
 
@@ -81,10 +81,10 @@ def _teacher(context: StageContext, images: ImageSet) -> ViewOutputs | None:
     return teacher
 
 
-def _clean_outputs(logits: ViewOutputs, images: ImageSet, rows: np.ndarray) -> Tensor:
+def _clean(logits: ViewOutputs, images: ImageSet, rows: np.ndarray) -> CachedViews:
+    """Return what was said of the clean view of these rows, found by image id."""
     cache = ViewCache(logits, [images.ids[row] for row in rows], budget_mb=0)
-    seen = cache.take(np.arange(len(rows)), np.zeros(len(rows), np.int64))
-    return torch.from_numpy(seen.outputs).float()
+    return cache.take(np.arange(len(rows)), np.full(len(rows), CLEAN_VIEW))
 
 
 def _write(
@@ -102,7 +102,7 @@ def _write(
         "outputs": list(found.outputs.numpy()),
     }
     if teacher is not None:
-        said = _clean_outputs(teacher, images, rows)
+        said = torch.from_numpy(_clean(teacher, images, rows).outputs).float()
         by_image["teacher_agreement"] = agreement_N = problem.agreement(found.outputs, said)
         values["teacher_agreement"] = float(agreement_N.mean())
         columns |= {f"teacher_{name}": column for name, column in problem.predictions(said).items()}

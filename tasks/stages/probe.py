@@ -21,6 +21,7 @@ from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
+from tasks.functional.views import CLEAN_VIEW
 from tasks.models.encoder import PROBE_INPUTS, block_indices
 from tasks.models.task_model import as_arrays, device_of, select_blocks
 from tasks.problems.problem import Problem, problem_named, score_of, targets_of
@@ -73,7 +74,7 @@ def run(config: ProbeConfig, context: StageContext) -> Summary:
 def _grid(
     settings: ProbeSettings, features: ViewOutputs, problem: Problem, num_classes: int, device: torch.device
 ) -> list[Cell]:
-    width = features.shape[-1]
+    width = features.row_shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         grid = []
@@ -93,7 +94,7 @@ def _train(
     problem: Problem,
     context: StageContext,
 ) -> None:
-    first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (0, 1)
+    first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (CLEAN_VIEW, 1)
     if not num_views:
         raise CacheMismatchError(
             "probe.train_on is 'augmented', but these features hold the clean view only: set it to 'clean', or "
@@ -128,7 +129,7 @@ def _validation(
     """Return features [N, R, D] of the clean view of the validation images, with their targets."""
     rows = images.rows_of("val")
     seen = ViewCache(features, [images.ids[row] for row in rows], budget_mb=0).take(
-        np.arange(len(rows)), np.zeros(len(rows), np.int64)
+        np.arange(len(rows)), np.full(len(rows), CLEAN_VIEW)
     )
     side_px = features.attributes["preprocessing"]["side_px"]
     targets = targets_of(problem, images, rows, seen.views_N9, side_px)

@@ -22,7 +22,6 @@ from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import DistillConfig, FinetuneConfig, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import run_frozen
 from tasks.models.encoder import build_encoder
@@ -33,6 +32,7 @@ from tasks.stage import StageContext, no_progress
 from tasks.stages import distill, finetune
 from tasks.training.trainer import Batch, Part, Terms, Trainer, Work
 from tests.benchmarks.pictures import jpeg
+from tests.storage.artifacts import writer_of_every_view
 
 NUM_CLASSES = 1000
 SIDE_PX = 224
@@ -72,9 +72,9 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     write_index(made.images, classes=[f"class {number}" for number in range(NUM_CLASSES)], num_shards=1)
     images = ImageSet.open(made.images)
     made.logits.mkdir()
-    writer = ViewOutputsWriter(
+    writer = writer_of_every_view(
         made.logits,
-        ids=images.ids,
+        images.ids,
         num_views=VIEWS.num_views + 1,
         row_shape=(NUM_CLASSES,),
         attributes={"images": images.fingerprint, "views": VIEWS.identity()},

@@ -19,7 +19,7 @@ from storage.view_outputs import ViewOutputs
 from tasks.catalog import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE
 from tasks.functional.comparison import standard_error
 from tasks.problems.classification import Classification
-from tests.conftest import STUDENT, VIEWS, Bench
+from tests.conftest import STUDENT, VIEWS, Bench, said_of
 from tests.fakes import write_shapes
 
 
@@ -101,8 +101,9 @@ def test_agreement_is_the_share_of_images_on_which_student_and_teacher_say_the_s
     workshop: Bench, evaluation: ArtifactRef
 ) -> None:
     table = read_table(workshop.path(evaluation) / "val-predictions.parquet")
-    rows = ImageSet.open(workshop.path(workshop.images)).rows_of("val")
-    teacher = ViewOutputs(workshop.path(workshop.logits)).view(0)[rows].argmax(axis=1)
+    images = ImageSet.open(workshop.path(workshop.images))
+    rows = images.rows_of("val")
+    teacher = said_of(ViewOutputs(workshop.path(workshop.logits)), images, rows, 0).argmax(axis=1)
     assert [row["teacher_predicted"] for row in table] == teacher.tolist()
     same = sum(row["predicted"] == said for row, said in zip(table, teacher.tolist(), strict=True))
     assert same < 12
@@ -152,9 +153,10 @@ def test_a_probed_student_is_compared_with_its_teacher_as_a_trained_one_is(works
     own = workshop.run(PRECOMPUTE, PrecomputeConfig(), **inputs)
     judged = {"images": workshop.images, "logits": own, "teacher": workshop.logits}
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), **judged)
-    rows = ImageSet.open(workshop.path(workshop.images)).rows_of("test")
+    images = ImageSet.open(workshop.path(workshop.images))
+    rows = images.rows_of("test")
     said, taught = (
-        ViewOutputs(workshop.path(logits)).view(0)[rows].argmax(axis=1) for logits in (own, workshop.logits)
+        said_of(ViewOutputs(workshop.path(logits)), images, rows, 0).argmax(axis=1) for logits in (own, workshop.logits)
     )
     found = workshop.summary(ref)["scores"]["test"]["teacher_agreement"]
     assert found == pytest.approx((said == taught).mean(), abs=1e-6)
@@ -185,10 +187,12 @@ def test_each_split_has_a_confusion_matrix_as_png(workshop: Bench, evaluation: A
 def test_a_teacher_is_scored_by_its_cached_logits_of_the_clean_view(workshop: Bench) -> None:
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), images=workshop.images, logits=workshop.logits)
     images = ImageSet.open(workshop.path(workshop.images))
-    logits_NK = ViewOutputs(workshop.path(workshop.logits)).view(0).astype(np.float32)
+    logits = ViewOutputs(workshop.path(workshop.logits))
     for split in ("val", "test"):
         rows = images.rows_of(split)
-        expected = expected_scores(logits_NK[rows], images.labels[rows]) | {"top5": 1.0}
+        expected = expected_scores(said_of(logits, images, rows, 0).astype(np.float32), images.labels[rows]) | {
+            "top5": 1.0
+        }
         found: dict[str, Any] = workshop.summary(ref)["scores"][split]
         assert found == pytest.approx(expected, abs=2e-6)
 
