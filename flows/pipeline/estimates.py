@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.base import StageConfig
-from configs.data import IngestConfig
+from configs.data import IngestConfig, views_of_train
 from configs.experiment import Experiment
 from configs.generation import GenerateConfig
 from configs.models import Backbone
@@ -17,7 +17,6 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
-from tasks.data.shown import views_of_train
 from tasks.stage import Stage
 
 _BACKBONES = (

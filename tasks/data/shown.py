@@ -9,7 +9,7 @@ images no clean one, unless the recipe asks for it.
 
 import numpy as np
 
-from configs.data import CLEAN_VIEW, TrainViews, ViewSettings
+from configs.data import CLEAN_VIEW, TrainViews, ViewSettings, views_of_train
 from storage.image_set import ImageSet
 from storage.view_outputs import Part
 
@@ -28,14 +28,3 @@ def shown_parts(images: ImageSet, settings: ViewSettings, train_views: TrainView
         return [Part(np.arange(len(images)), clean)]
     parts = [Part(np.flatnonzero(~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
     return [part for part in parts if len(part.rows)]
-
-
-def views_of_train(settings: ViewSettings, train_views: TrainViews, *, is_train_alone: bool) -> range:
-    """Return the numbers of the views that each training image is shown.
-
-    A set without any other image can teach but train no probe: its images are synthetic ones, to be chosen among.
-    """
-    if train_views == "clean" or not settings.num_views:
-        return range(CLEAN_VIEW, CLEAN_VIEW + 1)
-    with_clean = train_views == "both" or is_train_alone
-    return range(CLEAN_VIEW if with_clean else CLEAN_VIEW + 1, settings.num_views + 1)
