@@ -39,6 +39,11 @@ GENERATOR_FOLDERS: dict[str, str] = {
 }
 """What looks at a generator's folder for `plan`, without torch; a generator may have none."""
 
+GENERATOR_DESCRIPTIONS: dict[str, str] = {
+    "image-mixer": "tasks.generators.mixer_generator:describe",
+}
+"""What tells the width of a generator's embeddings without loading its weights; a generator may have none."""
+
 GENERATOR_TRIALS: dict[str, str] = {
     "image-mixer": "tasks.generators.mixer_fit:check_fit",
 }

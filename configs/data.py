@@ -7,6 +7,11 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Path_, Seed, Settings, StageConfig
 from configs.choices import FormName
 
+CLEAN_VIEW = 0
+"""The number of the view without augmentation; the augmented ones count from 1."""
+
+TrainViews = Literal["augmented", "clean", "both"]
+
 
 class IngestConfig(StageConfig):
     """From images on disk to one image-set."""
@@ -79,3 +84,14 @@ class ViewSettings(Settings):
     """Saturation is multiplied by a factor from 1 - this to 1 + this."""
     seed: Seed = 0
     """Another seed draws other views."""
+
+
+def views_of_train(settings: ViewSettings, train_views: TrainViews, *, is_train_alone: bool) -> range:
+    """Return the numbers of the views that each training image is shown.
+
+    A set without any other image can teach but train no probe: its images are synthetic ones, to be chosen among.
+    """
+    if train_views == "clean" or not settings.num_views:
+        return range(CLEAN_VIEW, CLEAN_VIEW + 1)
+    with_clean = train_views == "both" or is_train_alone
+    return range(CLEAN_VIEW if with_clean else CLEAN_VIEW + 1, settings.num_views + 1)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
-from configs.data import IngestConfig, ViewSettings
+from configs.data import IngestConfig, TrainViews, ViewSettings
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
 from configs.stages import (
@@ -94,8 +94,16 @@ class Experiment(Settings):
     def select_config(self) -> SelectConfig:
         return SelectConfig(problem=self.problem, select=self.select)
 
-    def extract_config(self, backbone: Backbone) -> ExtractConfig:
-        return ExtractConfig(backbone=backbone, views=self.views, precision=self.precision)
+    def extract_config(self, backbone: Backbone, train_views: TrainViews = "augmented") -> ExtractConfig:
+        return ExtractConfig(backbone=backbone, views=self.views, precision=self.precision, train_views=train_views)
+
+    def train_views(self, role: Literal["teacher", "student"]) -> TrainViews:
+        """Return which views of training images somebody reads: that network's probe, and students of a probed teacher,
+        whom it teaches on the augmented ones.
+        """
+        train_on = {"teacher": self.probe, "student": self.student_probe}[role].train_on
+        teaches = role == "teacher" and self.teacher_training == "probed"
+        return "both" if teaches and train_on == "clean" else train_on
 
     def probe_config(self, probe: ProbeSettings) -> ProbeConfig:
         return ProbeConfig(problem=self.problem, probe=probe)
@@ -103,8 +111,8 @@ class Experiment(Settings):
     def precompute_config(self) -> PrecomputeConfig:
         return PrecomputeConfig()
 
-    def precompute_images_config(self) -> PrecomputeImagesConfig:
-        return PrecomputeImagesConfig(views=self.views, precision=self.precision)
+    def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
+        return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)
 
     def finetune_config(self, seed: int) -> FinetuneConfig:
         return FinetuneConfig(

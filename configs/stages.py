@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
-from configs.data import ViewSettings
+from configs.data import TrainViews, ViewSettings
 from configs.errors import SettingsError
 from configs.models import Backbone
 
@@ -20,6 +20,10 @@ class ExtractConfig(StageConfig):
     views: ViewSettings = ViewSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast; about twice as fast on recent GPUs, slower for narrow networks on a CPU."""
+    train_views: Annotated[TrainViews, AddedLater] = "augmented"
+    """Which views of training images are shown; of others, always the clean one alone. A set of training images alone,
+    as blends are, is shown in both whatever this says: their choice goes by the clean view.
+    """
 
 
 class ProbeSettings(Settings):
@@ -61,6 +65,8 @@ class PrecomputeImagesConfig(StageConfig):
     views: ViewSettings = ViewSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast."""
+    train_views: Annotated[TrainViews, AddedLater] = "augmented"
+    """Which views of training images are shown, as in extract."""
 
 
 class TrainingSettings(Settings):

@@ -5,6 +5,7 @@ of; storage.proof says what a file proves about its own bytes.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
+from storage.errors import CorruptArtifactError
 from storage.files import read_json
 from storage.image_set import INDEX, shard_path
-from storage.view_outputs import GROUP, ROWS
+from storage.view_outputs import GROUP, ROWS, read_rows
 
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
 """What reading a damaged file raises; the file itself is named by storage.proof."""
@@ -68,12 +70,22 @@ def _missing_rows(folder: Path) -> Iterator[Gap]:
 
 
 def _rows_without_outputs(folder: Path) -> Iterator[Gap]:
+    """Compare how many images the ids say are in each part with how many its outputs are of."""
     try:
-        num_rows = zarr.open_array(folder / GROUP / "outputs", mode="r").shape[0]
-    except _DAMAGE:
+        named = Counter(read_rows(folder)[1])
+    except CorruptArtifactError:
         return
-    if (found := _num_rows(folder / ROWS)) not in (num_rows, None):
-        yield Gap(ROWS, f"names {found} images, the outputs are of {num_rows}")
+    for place, found in named.items():
+        name = Path(GROUP, place, "outputs").as_posix()
+        if not (folder / name).is_dir():
+            yield Gap(f"{name}/zarr.json", f"is missing: {ROWS} says that it must be there")
+            continue
+        try:
+            num_rows = zarr.open_array(folder / name, mode="r").shape[0]
+        except _DAMAGE:
+            continue
+        if found != num_rows:
+            yield Gap(ROWS, f"names {found} images of {name}, which are {num_rows}")
 
 
 def _num_rows(parquet: Path) -> int | None:

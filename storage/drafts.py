@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.errors import CorruptArtifactError, DraftError, NewerFormatError, NotInStoreError
 from storage.files import read_json_if_whole, write_json
-from storage.formats import FIRST, PROGRAM, check_number, format_of, newer, unknown_entries
+from storage.formats import FIRST, PROGRAM, check_number, continues, format_of, newer, unknown_entries
 from storage.manifest import FINGERPRINT, ArtifactRef, Manifest
 
 DRAFT = ".draft.json"
@@ -64,7 +64,7 @@ def check_draft(ref: ArtifactRef, folder: Path) -> None:
     Parts of two formats in one artifact would be neither. What was written is not thrown away unasked.
     """
     record = DraftRecord.read(folder)
-    if record and record.format < format_of(ref.kind):
+    if record and record.format < continues(ref.kind):
         begun = f"{PROGRAM} {record.version or 'of an earlier version'} (commit {record.commit[:12]})"
         raise DraftError(
             f"the draft of {ref.short} was begun in format {record.format} by {begun}, and this version writes format "

@@ -19,15 +19,17 @@ FIRST = 1
 """The format of everything that says nothing of its format."""
 FORMATS: dict[str, int] = {
     "image-set": 1,
-    "features": 1,
-    "embeddings": 1,
+    "features": 2,
+    "embeddings": 2,
     "probe": 1,
-    "logits": 1,
+    "logits": 2,
     "selection": 1,
     "model": 1,
     "evaluation": 1,
 }
 """Kind -> the format in which this version writes it, and the newest that it reads."""
+CONTINUES: dict[str, int] = {"features": 1, "embeddings": 1, "logits": 1}
+"""Kind -> the oldest format in which this version goes on with a draft; of the others, the present one alone."""
 UNFINISHED = sys.maxsize
 """In place of a number, for a folder without a manifest: what is being made has all that this version writes."""
 PROGRAM = "taskdistill"
@@ -43,6 +45,11 @@ class Added(NamedTuple):
 def format_of(kind: str) -> int:
     """Return the format in which this version writes a kind."""
     return FORMATS.get(kind, FIRST)
+
+
+def continues(kind: str) -> int:
+    """Return the oldest format in which this version goes on with a draft."""
+    return CONTINUES.get(kind, format_of(kind))
 
 
 def completed(fields: Mapping[str, Any], added: Mapping[str, Added], found: int) -> dict[str, Any]:

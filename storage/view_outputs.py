@@ -1,18 +1,19 @@
-"""Kinds features and logits: what a frozen network said about every view of every image, in Zarr.
+"""Kinds features, embeddings and logits: what a frozen network said about views of images, in Zarr.
 
-    outputs.zarr/outputs      [N, V, ...] float16   features [N, V, R, D] or logits [N, V, K]
-    outputs.zarr/views        [N, V, 9]   float32   how each view was cut (tasks.functional.views.VIEW_FIELDS)
-    outputs.zarr/thumbnails   [N, V, 64]  uint8     8x8 grey picture of the view that was shown: the proof
-    rows.parquet              image id of each row
+    rows.parquet                   id of each image, and the part that holds it
+    outputs.zarr/PART/outputs      [n, v, ...] float16   features [n, v, R, D], embeddings [n, 1, D] or logits [n, v, K]
+    outputs.zarr/PART/views        [n, v, 9]   float32   how each view was cut (tasks.functional.views.VIEW_FIELDS)
+    outputs.zarr/PART/thumbnails   [n, v, 64]  uint8     8x8 grey picture of the view that was shown: the proof
 
-View 0 is the clean one. A chunk is S rows of one view; it is the unit of writing, resuming, checking and reading.
-Zarr writes a chunk to a temporary name and renames it, and `outputs` is written after the other two, so its chunks say
-what is done: whatever kills a process, a chunk that exists is whole. Zarr does not wait for the disk, so after a power
-cut chunks exist that are empty or torn. They are put on the disk every few seconds, a commit waits for all of them, and
-whoever continues a draft reads each of its chunks back once and removes those that do not fit their checksum.
-Chunks are not compressed (fp16 logits shrink by 9 % for reads 2-3
-times slower) and carry a CRC-32C. Whole chunks are read, never single rows: a zarr call costs 0.2-0.4 ms for each
-chunk it touches.
+An image is shown those of its views that something reads. Images that are shown the same ones are a part: "clean" has
+the clean view alone, "augmented" the views from 1 on, "all" both. So no place is kept for what is not there. In format
+1, which is read and finished (storage.view_writer) but no longer begun, all views of all images were shown, and the
+three arrays lie in the group itself; it is recognised by that.
+
+A chunk is S rows of one view, not compressed (fp16 logits shrink by 9 % for reads 2-3 times slower), with a CRC-32C.
+Whole chunks are read, never single rows: a zarr call costs 0.2-0.4 ms for each chunk it touches.
+
+Shape letters: N images, V views, n v those of one part, R blocks, D width, K classes, S rows of a chunk.
 """
 
 import math
@@ -25,179 +26,97 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec
 
-from storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
-from storage.files import BatchedSync, atomic, read_json_if_whole
+from configs.data import CLEAN_VIEW
+from storage.errors import CacheMismatchError, CorruptArtifactError
 from storage.formats import Added, completed
 from storage.manifest import advice, check_layout
-from storage.proof import is_chunk_whole
 
 GROUP = "outputs.zarr"
 ARRAYS = ("outputs", "views", "thumbnails")
 ROWS = "rows.parquet"
-CHUNK_BYTES = 4 * 1024 * 1024
-NUM_VIEW_FIELDS = 9
-THUMBNAIL_PIXELS = 64
+PARTS = ("clean", "augmented", "all")
 ADDED: dict[str, Mapping[str, Added]] = {}
 """Kind -> its attributes that came with a later format than the first."""
 
 Half = npt.NDArray[np.float16]
 
 
-class Chunk(NamedTuple):
-    """One unit of work: rows `start` to `stop` of one view."""
+class Part(NamedTuple):
+    """Images that are shown the same views: their rows among all N, ascending, and the numbers of the views."""
 
-    block: int
-    view: int
-    start: int
-    stop: int
+    rows: npt.NDArray[np.int64]
+    views: range
 
+    @property
+    def name(self) -> str:
+        if CLEAN_VIEW not in self.views:
+            return "augmented"
+        return "clean" if len(self.views) == 1 else "all"
 
-def rows_per_chunk(num_rows: int, row_shape: Sequence[int]) -> int:
-    """S: about 4 MiB of float16, between 256 and 4096 rows and a power of two; small sets get at least 4 chunks a
-    view.
-
-    It depends on the shape of the artifact alone, so that no setting of speed can change the files.
-    """
-    fitting = CHUNK_BYTES // (2 * math.prod(row_shape))
-    wanted = min(max(fitting, 256), 4096, max(num_rows // 4, 64))
-    return min(1 << (wanted.bit_length() - 1), max(num_rows, 1))
-
-
-class ViewOutputsWriter:
-    """Fills an artifact chunk by chunk, in any order; opening an earlier draft continues it.
-
-    `attributes` are the proof of what the outputs belong to: fingerprints of images, encoder and views, and class
-    names.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        ids: Sequence[str],
-        num_views: int,
-        row_shape: Sequence[int],
-        attributes: Mapping[str, Any],
-    ) -> None:
-        self.num_rows, self.num_views = len(ids), num_views
-        self.rows_per_chunk = rows_per_chunk(len(ids), row_shape)
-        if not _has_rows(folder, ids):
-            with atomic(folder / ROWS) as partial:
-                pq.write_table(pa.table({"id": pa.array(ids, pa.string())}), partial, write_page_checksum=True)
-        _remove_torn_layout(folder / GROUP)
-        group = zarr.open_group(folder / GROUP, mode="a", attributes=dict(attributes))
-        self._outputs = self._array(group, "outputs", row_shape, "float16", math.nan)
-        self._views = self._array(group, "views", (NUM_VIEW_FIELDS,), "float32", math.nan)
-        self._thumbnails = self._array(group, "thumbnails", (THUMBNAIL_PIXELS,), "uint8", 0)
-        self._folder = folder / GROUP
-        self._synced = BatchedSync(folder)
-        self._synced.add(self._folder / "zarr.json", *(self._folder / name / "zarr.json" for name in ARRAYS))
-
-    def _array(self, group: zarr.Group, name: str, row_shape: Sequence[int], dtype: str, fill: float) -> Any:
-        if name in group:  # what is not written where all is fill value would be missing for ever
-            return cast(Any, group[name]).with_config({"write_empty_chunks": True})
-        return group.create_array(
-            name,
-            shape=(self.num_rows, self.num_views, *row_shape),
-            chunks=(self.rows_per_chunk, 1, *row_shape),
-            dtype=dtype,
-            serializer=BytesCodec(endian="little"),
-            compressors=[Crc32cCodec()],
-            fill_value=fill,
-            config={"write_empty_chunks": True},
-        )
-
-    def chunks(self) -> list[Chunk]:
-        """Every chunk, views of the same rows together."""
-        starts = range(0, self.num_rows, self.rows_per_chunk)
-        return [
-            Chunk(block, view, start, min(start + self.rows_per_chunk, self.num_rows))
-            for block, start in enumerate(starts)
-            for view in range(self.num_views)
-        ]
-
-    def missing(self) -> list[Chunk]:
-        """Chunks still to be made."""
-        return [chunk for chunk in self.chunks() if not self._files(chunk)[-1].is_file()]
-
-    def remove_damaged(self) -> list[Chunk]:
-        """Read back the chunks that are there, and remove and return those that are not whole, as power cuts leave
-        them.
-        """
-        there = [chunk for chunk in self.chunks() if self._files(chunk)[-1].is_file()]
-        damaged = [chunk for chunk in there if not all(map(is_chunk_whole, self._files(chunk)))]
-        for chunk in damaged:
-            self._files(chunk)[-1].unlink()
-        return damaged
-
-    def _files(self, chunk: Chunk) -> list[Path]:
-        """Return the files of a chunk in the order in which they are written."""
-        arrays = {"views": self._views, "thumbnails": self._thumbnails, "outputs": self._outputs}
-        return [_chunk_file(self._folder / name, array, chunk) for name, array in arrays.items()]
-
-    def write(
-        self, chunk: Chunk, outputs: Half, views: npt.NDArray[np.float32], thumbnails: npt.NDArray[np.uint8]
-    ) -> None:
-        """Store one whole chunk: outputs [n, ...], views [n, 9], thumbnails [n, 64]; NotFiniteError where float16
-        cannot hold them.
-        """
-        if not np.isfinite(outputs).all():
-            raise NotFiniteError(
-                f"the network's outputs for rows {chunk.start} to {chunk.stop}, view {chunk.view} are not finite in "
-                "float16: its weights, its normalisation (mean, std) or its precision are wrong"
-            )
-        rows = slice(chunk.start, chunk.stop)
-        self._views[rows, chunk.view] = views
-        self._thumbnails[rows, chunk.view] = thumbnails
-        self._outputs[rows, chunk.view] = outputs
-        self._synced.add(*self._files(chunk))
+    @property
+    def num_shown(self) -> int:
+        """How many images a network is shown for this part: each of its images in each of its views."""
+        return len(self.rows) * len(self.views)
 
 
 class ViewOutputs:
-    """A finished features or logits artifact."""
+    """A finished artifact of these kinds. `num_views` is V, the clean view included; `row_shape` that of one output.
+
+    Rows of a view are those images that were shown it, in the order of `ids_of`; `rows_of` finds them by image id.
+    """
 
     def __init__(self, folder: Path) -> None:
-        found = check_layout(folder, [ROWS, f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
+        places = [""] if is_dense(folder) else [name for name in PARTS if (folder / GROUP / name).is_dir()]
+        layout = [ROWS, f"{GROUP}/zarr.json", *(name for place in places for name in descriptions(place))]
+        found = check_layout(folder, layout)
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
         self.attributes: dict[str, Any] = completed(dict(group.attrs), ADDED.get(folder.parent.name, {}), found)
-        self.ids: list[str] = _ids(folder)
-        self._arrays = {name: cast(Any, group[name]) for name in ARRAYS}
-        self.shape: tuple[int, ...] = self._arrays["outputs"].shape
-        self.rows_per_chunk: int = self._arrays["outputs"].chunks[0]
+        self.ids, parts = read_rows(folder)
+        if sorted(set(parts)) != sorted(places):
+            raise CorruptArtifactError(f"{folder / GROUP} lacks parts that {ROWS} names: {advice(folder)}")
+        self._stored = [_StoredPart(folder, place, np.asarray(parts) == place, group) for place in places]
+        self.row_shape: tuple[int, ...] = self._stored[0].row_shape
+        self.num_views = max(stored.part.views.stop for stored in self._stored)
 
     @property
-    def num_views(self) -> int:
-        return self.shape[1]
+    def parts(self) -> list[Part]:
+        return [stored.part for stored in self._stored]
+
+    def ids_of(self, view: int) -> list[str]:
+        """Return the ids of the images that were shown a view."""
+        return [self.ids[row] for row in self._rows_with(view)]
+
+    def rows_of(self, ids: Sequence[str], view: int) -> npt.NDArray[np.int64]:
+        """Return the row of each of these images in a view; CacheMismatchError where one was not shown it."""
+        return self.rows_at(rows_by_id(self.ids, ids), view)
+
+    def rows_at(self, images: npt.NDArray[np.int64], view: int) -> npt.NDArray[np.int64]:
+        """Do the same for images given by their places in `ids`."""
+        row_of_image_N = np.full(len(self.ids), -1, np.int64)
+        shown = self._rows_with(view)
+        row_of_image_N[shown] = np.arange(len(shown))
+        rows = row_of_image_N[images]
+        if (rows < 0).any():
+            raise self._not_shown(images[rows < 0], view)
+        return rows
 
     def view(self, view: int) -> Half:
-        """Return the outputs [N, ...] of one view, reading each of its chunks once."""
-        return cast(Half, self._read("outputs", slice(0, self.shape[0]), view))
+        """Return the outputs [n, ...] of one view, reading each of its chunks once."""
+        return self.rows(0, len(self._rows_with(view)), view)
 
     def rows(self, start: int, stop: int, view: int) -> Half:
         """Return the outputs [stop - start, ...] of some rows of a view."""
-        return cast(Half, self._read("outputs", slice(start, stop), view))
+        return cast(Half, self._read("outputs", start, stop, view))
 
     def view_fields(self, start: int, stop: int, view: int) -> npt.NDArray[np.float32]:
-        return cast(npt.NDArray[np.float32], self._read("views", slice(start, stop), view))
+        """Return how some rows of a view were cut, [stop - start, 9]."""
+        return cast(npt.NDArray[np.float32], self._read("views", start, stop, view))
 
     def thumbnails(self, start: int, stop: int, view: int) -> npt.NDArray[np.uint8]:
-        return cast(npt.NDArray[np.uint8], self._read("thumbnails", slice(start, stop), view))
-
-    def _read(self, name: str, rows: slice, view: int) -> npt.NDArray[Any]:
-        array = self._arrays[name]
-        for block in range(rows.start // self.rows_per_chunk, math.ceil(rows.stop / self.rows_per_chunk)):
-            path = _chunk_file(self.folder / GROUP / name, array, Chunk(block, view, 0, 0))
-            if not path.is_file():  # zarr would read it as a chunk of fill values
-                raise CorruptArtifactError(f"{path} is missing: {advice(self.folder)}")
-        try:
-            return np.asarray(array[rows, view])
-        except ValueError as error:  # the CRC-32C codec, or a short file
-            raise CorruptArtifactError(
-                f"a chunk of {self.folder / GROUP / name}, view {view}, is damaged ({error}): {advice(self.folder)}"
-            ) from error
+        """Return the thumbnails [stop - start, 64] of some rows of a view."""
+        return cast(npt.NDArray[np.uint8], self._read("thumbnails", start, stop, view))
 
     def require(self, **expected: Any) -> None:
         """Raise CacheMismatchError naming every attribute, such as images or views, that is not as expected."""
@@ -212,9 +131,67 @@ class ViewOutputs:
                 "Run the stage that makes them with the present settings, or pass the artifact that fits"
             )
 
+    def _rows_with(self, view: int) -> npt.NDArray[np.int64]:
+        """Return which of all images were shown a view: those of one part after those of another."""
+        rows = [stored.part.rows for stored in self._stored if view in stored.part.views]
+        return np.concatenate(rows) if rows else np.empty(0, np.int64)
+
+    def _read(self, array: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
+        found, before = [], 0
+        for stored in self._stored:
+            if view not in stored.part.views:
+                continue
+            size = len(stored.part.rows)
+            first, last = max(start - before, 0), min(stop - before, size)
+            if first < last:
+                found.append(stored.read(array, first, last, view))
+            before += size
+        return np.concatenate(found) if len(found) != 1 else found[0]
+
+    def _not_shown(self, images: npt.NDArray[np.int64], view: int) -> CacheMismatchError:
+        part = next(part for part in self.parts if images[0] in part.rows)
+        held = {"clean": "the clean view", "augmented": "the augmented views"}.get(part.name, f"views {part.views}")
+        asked = "the clean view" if view == CLEAN_VIEW else f"augmented view {view}"
+        others = f" and of {len(images) - 1} other images" if len(images) > 1 else ""
+        return CacheMismatchError(
+            f"these {self.folder.parent.name} hold only {held} of {self.ids[images[0]]!r}{others}, and {asked} was "
+            "asked for. A network is shown the views that the pipeline reads: of training images the augmented ones, "
+            "of all others the clean one. Set train_views of the stage that makes these to 'both' (an experiment does "
+            "so by probe.train_on), or views.num_views to at least 1"
+        )
+
+
+class _StoredPart:
+    """The arrays of one part, open for reading."""
+
+    def __init__(self, folder: Path, place: str, is_in_part_N: npt.NDArray[np.bool_], group: zarr.Group) -> None:
+        self._folder, self._place = folder, folder / GROUP / place
+        arrays = cast(Any, group[place] if place else group)
+        self._arrays = {name: arrays[name] for name in ARRAYS}
+        shape = self._arrays["outputs"].shape
+        first = CLEAN_VIEW + 1 if place == "augmented" else CLEAN_VIEW
+        self.part = Part(np.flatnonzero(is_in_part_N), range(first, first + shape[1]))
+        self.row_shape: tuple[int, ...] = shape[2:]
+        self._rows_per_chunk = int(self._arrays["outputs"].chunks[0])
+
+    def read(self, name: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
+        array, column = self._arrays[name], view - self.part.views.start
+        for block in range(start // self._rows_per_chunk, math.ceil(stop / self._rows_per_chunk)):
+            path = chunk_file(self._place / name, array, block, column)
+            if not path.is_file():  # zarr would read it as a chunk of fill values
+                raise CorruptArtifactError(f"{path} is missing: {advice(self._folder)}")
+        try:
+            return np.asarray(array[start:stop, column])
+        except ValueError as error:  # the CRC-32C codec, or a short file
+            raise CorruptArtifactError(
+                f"a chunk of {self._place / name}, view {view}, is damaged ({error}): {advice(self._folder)}"
+            ) from error
+
 
 def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the cache row of each wanted image: caches are joined by image id, never by position."""
+    """Return the place of each wanted image among the cached ones: caches are joined by image id, never by position;
+    CacheMismatchError where one has none.
+    """
     position = {image_id: row for row, image_id in enumerate(cached_ids)}
     missing = [image_id for image_id in wanted_ids if image_id not in position]
     if missing:
@@ -225,32 +202,35 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 
 
-def _ids(folder: Path) -> list[str]:
+def is_dense(folder: Path) -> bool:
+    """Whether what lies here has the layout of format 1: the arrays of all views of all images, in no part."""
+    return (folder / GROUP / "outputs").is_dir()
+
+
+def descriptions(place: str) -> list[str]:
+    """Return the names of the files that describe the arrays of a part; `place` is "" in format 1."""
+    folder = f"{GROUP}/{place}" if place else GROUP
+    own = [f"{folder}/zarr.json"] if place else []
+    return [*own, *(f"{folder}/{name}/zarr.json" for name in ARRAYS)]
+
+
+def read_rows(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the id of each image and the part it is in, "" in format 1; CorruptArtifactError where they cannot be
+    read.
+    """
     try:
-        ids: list[str] = pq.read_table(folder / ROWS, page_checksum_verification=True)["id"].to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(folder / ROWS, page_checksum_verification=True)
+        ids: list[str] = table["id"].to_pylist()
+        parts: list[str] = table["part"].to_pylist() if "part" in table.column_names else [""] * len(ids)
+    except (OSError, pa.ArrowException, LookupError) as error:
         raise CorruptArtifactError(f"{folder / ROWS} is damaged ({error}): {advice(folder)}") from error
-    return ids
+    return ids, parts
 
 
-def _has_rows(folder: Path, ids: Sequence[str]) -> bool:
-    """Whether the ids are there and can be read; a power cut may have torn them."""
-    try:
-        return (folder / ROWS).is_file() and _ids(folder) == list(ids)
-    except CorruptArtifactError:
-        return False
-
-
-def _remove_torn_layout(group: Path) -> None:
-    """Remove the descriptions that a power cut left empty or torn; opening the group for writing makes them again."""
-    for description in (group / "zarr.json", *(group / name / "zarr.json" for name in ARRAYS)):
-        if description.is_file() and read_json_if_whole(description) is None:
-            description.unlink()
-
-
-def _chunk_file(folder: Path, array: Any, chunk: Chunk) -> Path:
+def chunk_file(array_folder: Path, array: Any, block: int, column: int) -> Path:
+    """Return the file of one chunk: `block` numbers the chunks of rows, `column` the views of the part."""
     rest = (0,) * (len(array.shape) - 2)
-    return folder / str(array.metadata.encode_chunk_key((chunk.block, chunk.view, *rest)))
+    return array_folder / str(array.metadata.encode_chunk_key((block, column, *rest)))
 
 
 def _brief(value: Any) -> str:

@@ -20,9 +20,11 @@ OUTPUTS = Contents(
     made=(
         "rows.parquet",
         "outputs.zarr/zarr.json",
-        *(f"outputs.zarr/{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
-        *(f"outputs.zarr/{array}/c/*" for array in ("outputs", "views", "thumbnails")),
+        # The star is a part with its slash, such as clean/; in a draft of format 1, which has no parts, it is nothing.
+        *(f"outputs.zarr/*{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
+        *(f"outputs.zarr/*{array}/c/*" for array in ("outputs", "views", "thumbnails")),
     ),
+    optional=tuple(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
     working=(".efforts/*",),
 )
 """What a frozen network said (storage.view_outputs)."""

@@ -43,7 +43,11 @@ class Throughput(NamedTuple):
 
 
 class Partitions(ABC, Generic[C]):
-    """The units of one artifact in the making. Building it writes what all units share, where it is not there yet."""
+    """The units of one artifact in the making.
+
+    Building it writes what all units share, such as shapes and ids, where it is not there yet, and loads no network:
+    who only hands units out to others needs none. `make` loads it.
+    """
 
     name: str
     """What a unit is called, in the plural."""

@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 
@@ -16,8 +17,10 @@ from configs.base import RuntimeConfig, StageConfig
 from configs.data import IngestConfig, ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
+from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
 from tasks.stage import OnProgress, Stage, execute, no_progress
 from tests.fakes import write_shapes
@@ -65,6 +68,11 @@ class Bench(NamedTuple):
 
     def summary(self, ref: ArtifactRef) -> Mapping[str, Any]:
         return self.store.manifest(ref).summary
+
+
+def said_of(outputs: ViewOutputs, images: ImageSet, rows: Sequence[int] | np.ndarray, view: int) -> np.ndarray:
+    """Return what a network said of one view of these rows of the image-set, [n, ...] float16."""
+    return outputs.view(view)[outputs.rows_of([images.ids[row] for row in rows], view)]
 
 
 @pytest.fixture

@@ -94,6 +94,8 @@ counting_encoders: list[CountingEncoder] = []
 
 
 def build_counting_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> CountingEncoder:
+    if torch.get_default_device().type == "meta":  # asked for its widths alone
+        return CountingEncoder(backbone.input_px)
     return counting_encoders.pop(0)
 
 
@@ -196,8 +198,14 @@ class PoolingEncoder(Encoder):
         return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": 0.0}]
 
 
+pooling_encoders_built: list[str] = []
+"""The device of each that was built: "meta" for one without weights."""
+
+
 def build_pooling_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> PoolingEncoder:
-    return PoolingEncoder(backbone)
+    encoder = PoolingEncoder(backbone)
+    pooling_encoders_built.append(encoder.mix.weight.device.type)
+    return encoder
 
 
 def list_flat_images(config: IngestConfig) -> Listing:

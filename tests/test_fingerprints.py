@@ -32,7 +32,7 @@ from tasks.stage import Stage
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("fingerprints.json")
 
-FORMATS = {"storage.image_set", "storage.tables", "storage.view_outputs", "storage.weights"}
+FORMATS = {"storage.image_set", "storage.tables", "storage.view_outputs", "storage.view_writer", "storage.weights"}
 """The modules of storage that decide an artifact's bytes; the others move bytes, and name and guard them."""
 
 MACHINERY = {"tasks.stage", "tasks.catalog"}

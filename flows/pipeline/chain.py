@@ -5,9 +5,10 @@ No import of Prefect or torch: `plan` runs this function with a `run` that compu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from configs.base import StageConfig
+from configs.data import TrainViews
 from configs.experiment import Experiment
 from storage.manifest import ArtifactRef
 from tasks.catalog import (
@@ -49,6 +50,13 @@ class ModelResult:
     artifact: ArtifactRef
 
 
+class Taught(NamedTuple):
+    """An image-set that a teacher is shown, and which views of its training images."""
+
+    images: ArtifactRef
+    train_views: TrainViews
+
+
 def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[ModelResult]:
     """Run every stage of an experiment, in an order in which each finds its inputs; returns what was evaluated.
 
@@ -57,9 +65,12 @@ def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | Non
     `synthetic` is an image-set without labels that takes the place of generated ones.
     """
     images = run("ingest", INGEST, experiment.data, {})
+    # Of images that were given, select wants the clean view; nothing says that they are training images alone, of which
+    # it is shown anyway.
+    views: TrainViews = "both" if synthetic else "augmented"
     if synthetic is None and experiment.synthetic_images == "blends":
         synthetic = _blends(experiment, run, images)
-    sets = {"": images} | ({"-synthetic": synthetic} if synthetic else {})
+    sets = {"": Taught(images, "augmented")} | ({"-synthetic": Taught(synthetic, views)} if synthetic else {})
     teach = {"probed": _probed_teacher, "finetuned": _finetuned_teacher}[experiment.teacher_training]
     teacher, logits = teach(experiment, run, sets)
     on_logits = {"images": images, "logits": logits[""]}
@@ -116,7 +127,8 @@ def _probed(
         "teacher": (experiment.teacher, experiment.probe),
         "student": (experiment.student, experiment.student_probe),
     }[role]
-    features = run(f"extract-{role}", EXTRACT, experiment.extract_config(backbone), {"images": images})
+    config = experiment.extract_config(backbone, experiment.train_views(role))
+    features = run(f"extract-{role}", EXTRACT, config, {"images": images})
     inputs = {"images": images, "features": features}
     return features, run(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs)
 
@@ -133,33 +145,33 @@ def _probed_student(
 
 
 def _probed_teacher(
-    experiment: Experiment, run: RunStage, sets: Mapping[str, ArtifactRef]
+    experiment: Experiment, run: RunStage, sets: Mapping[str, Taught]
 ) -> tuple[ArtifactRef, dict[str, ArtifactRef]]:
     """Make the teacher and its logits for each image-set, real ("") and synthetic, from cached features."""
-    features, probe = _probed(experiment, run, "teacher", sets[""])
+    features, probe = _probed(experiment, run, "teacher", sets[""].images)
     logits = {"": run("precompute", PRECOMPUTE, experiment.precompute_config(), {"features": features, "probe": probe})}
     if "-synthetic" in sets:
-        config = experiment.extract_config(experiment.teacher)
-        features = run("extract-teacher-synthetic", EXTRACT, config, {"images": sets["-synthetic"]})
+        config = experiment.extract_config(experiment.teacher, sets["-synthetic"].train_views)
+        features = run("extract-teacher-synthetic", EXTRACT, config, {"images": sets["-synthetic"].images})
         inputs = {"features": features, "probe": probe}
         logits["-synthetic"] = run("precompute-synthetic", PRECOMPUTE, experiment.precompute_config(), inputs)
     return probe, logits
 
 
 def _finetuned_teacher(
-    experiment: Experiment, run: RunStage, sets: Mapping[str, ArtifactRef]
+    experiment: Experiment, run: RunStage, sets: Mapping[str, Taught]
 ) -> tuple[ArtifactRef, dict[str, ArtifactRef]]:
     """The same with the whole teacher trained on the labels, so that it must look at the images again."""
-    _, probe = _probed(experiment, run, "teacher", sets[""])
+    _, probe = _probed(experiment, run, "teacher", sets[""].images)
     config = experiment.finetune_teacher_config()
-    model = run("finetune-teacher", FINETUNE, config, {"images": sets[""], "probe": probe})
+    model = run("finetune-teacher", FINETUNE, config, {"images": sets[""].images, "probe": probe})
     logits = {
         name: run(
             f"precompute{name}",
             PRECOMPUTE_IMAGES,
-            experiment.precompute_images_config(),
-            {"images": images, "model": model},
+            experiment.precompute_images_config(taught.train_views),
+            {"images": taught.images, "model": model},
         )
-        for name, images in sets.items()
+        for name, taught in sets.items()
     }
     return model, logits

@@ -1,14 +1,17 @@
 """About how large an artifact will be, before it is there and without importing torch."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.data import IngestConfig
+from configs.base import StageConfig
+from configs.data import IngestConfig, views_of_train
 from configs.experiment import Experiment
 from configs.generation import GenerateConfig
 from configs.models import Backbone
+from configs.stages import ExtractConfig, PrecomputeConfig, PrecomputeImagesConfig
 from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -41,8 +44,10 @@ class Sizes:
         self._experiment, self._store = experiment, store
         self._datasets: dict[ArtifactRef, dict[str, Any]] = {}
         """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
-        self._num_images: dict[ArtifactRef, int] = {}
-        """Of image-sets that are not there yet, and of what is made from them."""
+        self._splits: dict[ArtifactRef, Mapping[str, int]] = {}
+        """Images of each split, of image-sets and of what is made from them."""
+        self._num_shown: dict[ArtifactRef, int] = {}
+        """How many images, in how many views each, features and logits hold."""
         self._num_train, self._num_classes = 0, 0
 
     def estimate(
@@ -51,14 +56,15 @@ class Sizes:
         """Return bytes, or None where they cannot be said. Called for the stages in order, inputs before users."""
         if isinstance(config, IngestConfig):
             return self._dataset(config, ref)
-        num_images = next((count for source in inputs.values() if (count := self._count(source))), 0)
+        source = next((source for source in inputs.values() if self._splits_of(source)), None)
         if isinstance(config, GenerateConfig):
             return self._blends(config, ref)
-        self._num_images[ref] = num_images
         known = _about(getattr(config, "backbone", self._experiment.teacher))
-        if not num_images:
+        if source is None:
             return None
-        num_views = num_images * (self._experiment.views.num_views + 1)
+        self._splits[ref] = self._splits_of(source)
+        num_images = sum(self._splits[ref].values())
+        num_views = self._num_shown[ref] = self._shown(config, source)
         sizes = {
             "logits": num_views * (2 * self._num_classes + _VIEW_BYTES),
             "evaluation": num_images * (4 * self._num_classes + 50) + 2 * _PICTURE_BYTES,
@@ -87,23 +93,45 @@ class Sizes:
         if len(dataset.candidates) <= _MAX_COMPARED:
             dataset = settle(dataset, config.contradictions)
         self._datasets[ref] = dataset.summary()
-        self._num_images[ref], self._num_classes = len(dataset.candidates), len(dataset.classes)
-        self._num_train = sum(candidate.split == "train" for candidate in dataset.candidates)
+        self._splits[ref] = Counter(candidate.split for candidate in dataset.candidates)
+        self._num_train, self._num_classes = self._splits[ref]["train"], len(dataset.classes)
         return sum(size_of(candidate.path) for candidate in dataset.candidates)
 
     def _blends(self, config: GenerateConfig, ref: ArtifactRef) -> int:
         blends = config.blends
-        self._num_images[ref] = max(1, round(blends.per_image * self._num_train))
-        return round(self._num_images[ref] * blends.side_px**2 * _BYTES_PER_PIXEL[blends.encoding])
+        self._splits[ref] = {"train": max(1, round(blends.per_image * self._num_train))}
+        return round(self._splits[ref]["train"] * blends.side_px**2 * _BYTES_PER_PIXEL[blends.encoding])
 
-    def _count(self, ref: ArtifactRef) -> int:
-        """Return how many images an artifact is of; a probe is of none in particular."""
-        if ref in self._store:
-            summary = self._store.manifest(ref).summary
-            if ref.kind == "image-set" and summary["splits"].keys() - {"train"}:  # the real one
-                self._num_classes, self._num_train = int(summary["classes"]), int(summary["splits"]["train"])
-            return int(summary["images"]) if ref.kind in _OF_IMAGES else 0
-        return self._num_images.get(ref, 0) if ref.kind in _OF_IMAGES else 0
+    def _shown(self, config: StageConfig, source: ArtifactRef) -> int:
+        """Return how many images a frozen network is shown, each view counted, or is of in the features it is given."""
+        if isinstance(config, PrecomputeConfig):
+            return self._num_shown[source]
+        splits = self._splits[source]
+        num_train, num_images = splits.get("train", 0), sum(splits.values())
+        if not isinstance(config, ExtractConfig | PrecomputeImagesConfig):
+            return num_images
+        views = views_of_train(config.views, config.train_views, is_train_alone=num_train == num_images)
+        return num_train * len(views) + num_images - num_train
+
+    def _splits_of(self, ref: ArtifactRef) -> Mapping[str, int]:
+        """Return how many images of each split an artifact is of; a probe is of none in particular."""
+        if ref.kind not in _OF_IMAGES:
+            return {}
+        if ref not in self._splits and ref in self._store:
+            self._look_up(ref)
+        return self._splits.get(ref, {})
+
+    def _look_up(self, ref: ArtifactRef) -> None:
+        manifest = self._store.manifest(ref)
+        if ref.kind != "image-set":
+            source = next(source for source in manifest.input_refs.values() if self._splits_of(source))
+            self._splits[ref] = self._splits_of(source)
+            if ref.kind == "features":
+                self._num_shown[ref] = self._shown(ExtractConfig.model_validate(manifest.recipe["config"]), source)
+            return
+        self._splits[ref] = splits = manifest.summary["splits"]
+        if splits.keys() - {"train"}:  # the real one
+            self._num_classes, self._num_train = int(manifest.summary["classes"]), int(splits["train"])
 
 
 def _about(backbone: Backbone) -> tuple[int, int, int] | None:

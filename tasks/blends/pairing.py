@@ -8,8 +8,9 @@ import numpy as np
 from configs.errors import UserError
 from configs.generation import BlendSettings
 from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs
 from tasks.functional.pairs import Pairs, nearest_pairs, same_class_pairs, uniform_pairs
+from tasks.functional.views import CLEAN_VIEW
 
 
 class PairingError(UserError, ValueError):
@@ -64,5 +65,5 @@ def _drawn(
                 )
             return same_class_pairs(count, labels_N, rng)
         case "nearest":
-            rows = rows_by_id(embeddings.ids, [images.ids[row] for row in train])
-            return nearest_pairs(count, embeddings.view(0)[rows], settings.neighbours, rng)
+            rows = embeddings.rows_of([images.ids[row] for row in train], CLEAN_VIEW)
+            return nearest_pairs(count, embeddings.view(CLEAN_VIEW)[rows], settings.neighbours, rng)

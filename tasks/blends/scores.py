@@ -22,9 +22,9 @@ from storage.errors import CorruptArtifactError
 from storage.files import atomic
 from storage.image_set import ImageSet
 from storage.tables import BLENDS, read_arrow
-from storage.view_outputs import ViewOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs
 from tasks.functional.pairs import normalised
-from tasks.functional.views import Pixels, clean_view, replay
+from tasks.functional.views import CLEAN_VIEW, Pixels, clean_view, replay
 from tasks.generators.generator import Generator
 from tasks.models.preprocessing import normalise
 from tasks.stage import Summary
@@ -40,12 +40,12 @@ class BlendScores:
         self, generator: Generator, images: ImageSet, embeddings: ViewOutputs, draft: Path, device: torch.device
     ) -> None:
         self._generator, self._device, self._draft = generator, device, draft
-        every_ND = embeddings.view(0)  # float16, and all that is held of the training images
+        every_ND = embeddings.view(CLEAN_VIEW)  # float16, and all that is held of the training images
         train, held_out = images.rows_of("train"), images.rows_of("val", "test")
         self._train = {images.ids[row]: place for place, row in enumerate(train)}
-        self._train_ND = every_ND[rows_by_id(embeddings.ids, list(self._train))]
+        self._train_ND = every_ND[embeddings.rows_of(list(self._train), CLEAN_VIEW)]
         self._held_out = [images.ids[row] for row in held_out]
-        self._held_out_MD = normalised(every_ND[rows_by_id(embeddings.ids, self._held_out)])
+        self._held_out_MD = normalised(every_ND[embeddings.rows_of(self._held_out, CLEAN_VIEW)])
 
     def embeddings_of(self, rows: Sequence[Row]) -> Tensor:
         """Return the embeddings of the parents, [N, 2, D]; CorruptArtifactError where one is no training image."""

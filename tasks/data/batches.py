@@ -22,7 +22,7 @@ from storage.manifest import advice
 from tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.opening import UnreadableImageError
-from tasks.functional.views import Pixels, View, clean_view, draw_view, replay
+from tasks.functional.views import CLEAN_VIEW, Pixels, View, clean_view, draw_view, replay
 from tasks.models.preprocessing import Preprocessing
 
 J = TypeVar("J")
@@ -138,8 +138,8 @@ class ViewSource:
         self._decoded, self._settings = decoded, settings
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
-        """Return how one view of each row is cut, [N, 9]: number 0 is the clean view, the augmented ones count from
-        1.
+        """Return how one view of each row is cut, [N, 9]: CLEAN_VIEW is the clean one, the augmented ones count
+        from 1.
         """
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
 
@@ -159,6 +159,6 @@ class ViewSource:
 
     def _view(self, row: int, number: int) -> View:
         height, width = int(self.images.heights[row]), int(self.images.widths[row])
-        if number == 0:
+        if number == CLEAN_VIEW:
             return clean_view(height, width, self.preprocessing.crop_share, self.preprocessing.crop_mode)
         return draw_view(self.images.ids[row], number, height, width, self._settings)

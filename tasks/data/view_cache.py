@@ -28,13 +28,17 @@ class ViewCache:
 
     def __init__(self, outputs: ViewOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
         self._source = outputs
-        self._rows = rows_by_id(outputs.ids, ids)
+        self._images = rows_by_id(outputs.ids, ids)
         self._budget_bytes = budget_mb * 2**20
         self._held: dict[int, CachedViews] = {}
         self._view_bytes = 0
 
     def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> CachedViews:
-        """Return what the network saw and said for items (positions in `ids`) in the given views, each [n]."""
+        """Return what the network saw and said for items (positions in `ids`) in the given views, each [n].
+
+        CacheMismatchError where an image in `ids` was not shown one of these views.
+        """
+        # Nearly every batch is of one epoch and so of one view: taken at once, without a mask or a second copy.
         first, *others = [(view, views == view) for view in dict.fromkeys(views.tolist())]
         if not others:
             return _rows(self._view(first[0]), items)
@@ -50,13 +54,15 @@ class ViewCache:
 
     def _view(self, view: int) -> CachedViews:
         if view not in self._held:
+            rows = self._source.rows_at(self._images, view)
+            # Room is made before reading: afterwards one view more than the budget allows would be in memory.
             while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
                 del self._held[next(iter(self._held))]
-            every = (0, self._source.shape[0], view)
+            every = (0, len(self._source.ids_of(view)), view)
             whole = CachedViews(
-                self._source.view(view), self._source.view_fields(*every), self._source.thumbnails(*every)
+                self._source.rows(*every), self._source.view_fields(*every), self._source.thumbnails(*every)
             )
-            self._held[view] = _rows(whole, self._rows)
+            self._held[view] = _rows(whole, rows)
             self._view_bytes = sum(field.nbytes for field in self._held[view])
         return self._held[view]
 

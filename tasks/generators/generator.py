@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from configs.base import RuntimeConfig
-from configs.choices import GENERATORS, load
+from configs.choices import GENERATOR_DESCRIPTIONS, GENERATORS, load
 from configs.generation import BlendSettings, GeneratorModel
 from storage.errors import SourceChangedError
 from storage.files import sha256_of
@@ -16,6 +16,14 @@ from storage.fingerprint import fingerprint
 from storage.sources import tree_digest, visible_files
 from tasks.functional.views import Pixels
 from tasks.models.preprocessing import Preprocessing
+
+
+class GeneratorDescription(NamedTuple):
+    """What a generator says of itself, known before its weights are loaded; each as in Generator."""
+
+    width: int
+    preprocessing: Preprocessing
+    substitution: str
 
 
 class Generator(Protocol):
@@ -58,6 +66,15 @@ def build_generator_as_named(
                 f"{folder} is not what it was when its digest was taken: run the same command again, it is read anew"
             )
     return generator
+
+
+def describe_generator(model: GeneratorModel, runtime: RuntimeConfig) -> GeneratorDescription:
+    """Return what a generator says of itself, without loading its weights where its kind can do without."""
+    if model.kind in GENERATOR_DESCRIPTIONS:
+        described: GeneratorDescription = load(GENERATOR_DESCRIPTIONS, model.kind)(model)
+        return described
+    generator: Generator = load(GENERATORS, model.kind)(model, runtime)
+    return GeneratorDescription(generator.width, generator.preprocessing, generator.substitution)
 
 
 def generator_fingerprint(model: GeneratorModel, content_digests: Mapping[str, str]) -> str:

@@ -15,12 +15,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
 from configs.base import RuntimeConfig
 from configs.generation import BlendSettings, GeneratorModel
 from tasks.functional.views import Pixels
+from tasks.generators.generator import GeneratorDescription
 from tasks.generators.image_mixer import ImageMixerPipeline
 from tasks.generators.mixer_fit import check_fit
 from tasks.models.encoder import ModelError
@@ -80,11 +81,20 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGener
         raise ModelError(
             f"{folder} could not be loaded as an {kind} ({error}): its files fit each other, so look at what they say"
         ) from error
-    substitution = ""
-    if kind == VARIATIONS:
-        substitution = "sd-image-variations, the two embeddings as its context, in place of ImageMixer"
+    substitution = _SUBSTITUTIONS[kind]
+    if substitution:
         log.warning("%s is a substitute: %s; this is recorded with the images", folder, substitution)
     return MixerGenerator(_prepared(pipeline, runtime), substitution)
+
+
+def describe(model: GeneratorModel) -> GeneratorDescription:
+    """Read from a folder's settings what its generator will say of itself; UserError where the folder is none."""
+    check_fit(model)
+    folder = Path(model.folder).expanduser()
+    clip = CLIPVisionConfig.from_pretrained(folder / "image_encoder", local_files_only=True)
+    extractor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True)
+    kind = read_index(folder)["_class_name"]
+    return GeneratorDescription(int(clip.projection_dim), _preprocessing(extractor), _SUBSTITUTIONS[kind])
 
 
 def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixerPipeline:
@@ -122,6 +132,10 @@ def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
     )
 
 
+_SUBSTITUTIONS = {
+    MIXER: "",
+    VARIATIONS: "sd-image-variations, the two embeddings as its context, in place of ImageMixer",
+}
 _LOADERS = {MIXER: _load_mixer, VARIATIONS: _load_variations}
 
 

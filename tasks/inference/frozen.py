@@ -1,4 +1,4 @@
-"""Showing all views of an image-set to a frozen network and writing what it says: the body of extract, of
+"""Showing views of an image-set to a frozen network and writing what it says: the body of extract, of
 embed and of precompute-images.
 
 Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished chunks.
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from configs.base import StageConfig
-from storage.view_outputs import Chunk, Half, ViewOutputsWriter
+from storage.view_outputs import Half
+from storage.view_writer import Chunk, ViewOutputsWriter
 from tasks.data.batches import ViewSource, in_background, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
@@ -56,22 +57,30 @@ def run_frozen(
     device: torch.device,
     context: StageContext,
 ) -> Throughput:
-    """Fill these chunks; returns how many images the network was shown."""
+    """Fill these chunks; returns how many images the network was shown.
+
+    A batch never crosses the edge of a chunk, so that it holds the same images whichever chunks are missing, and a
+    network whose last bits depend on its batch says the same in a run that was interrupted.
+    """
     batch = context.runtime.inference_batch_size
     parts = [
         Span(chunk, start, min(start + batch, chunk.stop))
         for chunk in chunks
         for start in range(chunk.start, chunk.stop, batch)
     ]
-    done = writer.num_rows * writer.num_views - sum(chunk.stop - chunk.start for chunk in writer.missing())
+    # Progress counts what earlier attempts made too, and only as far as this process has been asked to go.
+    done = writer.num_shown - sum(chunk.stop - chunk.start for chunk in writer.missing())
     total = done + sum(part.stop - part.start for part in parts)
-    shown, block = 0, -1
+    shown, block = 0, ("", -1)
     with in_background(writer.write) as write:
-        cut = prefetch(lambda part: _looks(source, part), parts, workers=context.runtime.workers)
+        # Threads cut the next workers + 1 batches: the loop below waits for the network, seldom for pixels.
+        cut = prefetch(lambda part: _looks(source, writer, part), parts, workers=context.runtime.workers)
         for part, look in zip(parts, cut, strict=True):
-            if part.chunk.block != block:  # all views of some rows come together, then none of those rows again
+            # All views of some rows come together, then none of those rows again: each image is decoded once, and what
+            # is kept decoded is a block of rows. Threads that are ahead may decode some of the next block twice.
+            if (part.chunk.part, part.chunk.block) != block:
                 source.forget_pixels()
-                block = part.chunk.block
+                block = part.chunk.part, part.chunk.block
             outputs = _forward(network, look, source.preprocessing, device)
             new = Outputs(outputs, look.views_N9, look.thumbnails_N64)
             if part.start == part.chunk.start:
@@ -79,6 +88,7 @@ def run_frozen(
             _copy(new, seen, part)
             shown += part.stop - part.start
             context.on_progress("views", done + shown, total)
+            # The chunk is handed over whole and `seen` never touched again, as the thread that writes may lag behind.
             if part.stop == part.chunk.stop:
                 write(part.chunk, *seen)
     return Throughput(shown, 0.0)
@@ -103,8 +113,8 @@ class ChunkPartitions(Partitions[C]):
         return [every[number] for number in numbers]
 
 
-def _looks(source: ViewSource, part: Span) -> ViewBatch:
-    rows = range(part.start, part.stop)
+def _looks(source: ViewSource, writer: ViewOutputsWriter, part: Span) -> ViewBatch:
+    rows = writer.rows_of(part.chunk._replace(start=part.start, stop=part.stop)).tolist()
     views_N9 = source.views(rows, [part.chunk.view] * len(rows))
     pixels_NSS3 = source.cut(rows, views_N9)
     return ViewBatch(pixels_NSS3, views_N9, np.stack([thumbnail(view_SS3) for view_SS3 in pixels_NSS3]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
 from tasks.data.batches import prefetch
-from tasks.functional.views import Pixels
+from tasks.functional.views import CLEAN_VIEW, Pixels
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import autocast
 from tasks.problems.labelled import Labelled, LabelledCache, LabelledViews
@@ -45,7 +45,7 @@ def predict(
     """Yield what the model says about the clean view of each row, in their order."""
 
     def load(items: Numbers) -> tuple[Numbers, Labelled]:
-        return items, labelled.batch(rows[items].tolist(), [0] * len(items))
+        return items, labelled.batch(rows[items].tolist(), [CLEAN_VIEW] * len(items))
 
     parts = _parts(len(rows), runtime.inference_batch_size)
     for items, batch in prefetch(load, parts, workers=runtime.workers):
@@ -58,7 +58,7 @@ def predict(
 def cached(outputs: LabelledCache, num_images: int, *, batch_size: int) -> Iterator[Predicted]:
     """Yield what a model said about the clean view of each image when its outputs were cached."""
     for items in _parts(num_images, batch_size):
-        found = outputs.take(items, np.zeros_like(items))
+        found = outputs.take(items, np.full_like(items, CLEAN_VIEW))
         yield Predicted(items, torch.from_numpy(found.outputs).float(), torch.from_numpy(found.targets))
 
 

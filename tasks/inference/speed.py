@@ -15,6 +15,7 @@ from torch import Tensor
 
 from configs.base import RuntimeConfig
 from tasks.data.batches import ViewSource
+from tasks.functional.views import CLEAN_VIEW
 from tasks.models.preprocessing import normalise
 
 BATCH_SIZE = 32
@@ -35,7 +36,9 @@ def measured_speed(
     `network` is on the device; it is shown the clean view of the first of `rows` several times.
     """
     rows = rows[: min(BATCH_SIZE, runtime.inference_batch_size)]
-    images_NCHW = normalise(source.cut(rows, source.views(rows, [0] * len(rows))), source.preprocessing, device)
+    images_NCHW = normalise(
+        source.cut(rows, source.views(rows, [CLEAN_VIEW] * len(rows))), source.preprocessing, device
+    )
     clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     for _ in range(WARM_UP):
         network(images_NCHW).cpu()

@@ -66,22 +66,30 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Load the head of a finished probe, for an encoder with these blocks; ModelError where one it sees is missing."""
-    seen = blocks_named(blocks, description.blocks)
-    head = problem_named(description.problem).head(seen, len(description.classes))
+    head = empty_head(description, blocks)
     head.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return head
+
+
+def empty_head(description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
+    """Build the head of a finished probe, its weights not loaded; ModelError where a block it sees is missing."""
+    seen = blocks_named(blocks, description.blocks)
+    return problem_named(description.problem).head(seen, len(description.classes))
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
     """Load a finished model artifact, ready for inference; nothing is downloaded."""
     description = ModelDescription.read(folder)
-    encoder = build_encoder(_as_built(description, folder))
-    encoder.preprocessing = Preprocessing(**description.preprocessing)
-    seen = blocks_named(encoder.blocks, description.blocks)
-    head = problem_named(description.problem).head(seen, len(description.classes))
-    model = TaskModel(encoder, description.blocks, head)
+    model = empty_model(folder, description)
     model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return model.eval(), description
+
+
+def empty_model(folder: Path, description: ModelDescription) -> TaskModel:
+    """Build the network of a finished model artifact, its weights not loaded."""
+    encoder = build_encoder(_as_built(description, folder))
+    encoder.preprocessing = Preprocessing(**description.preprocessing)
+    return TaskModel(encoder, description.blocks, empty_head(description, encoder.blocks))
 
 
 def _as_built(description: ModelDescription, folder: Path) -> Backbone:

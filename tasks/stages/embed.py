@@ -4,59 +4,69 @@ Validation and test images are embedded too: they are never parents, but blends 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
-from configs.data import ViewSettings
 from configs.generation import EmbedConfig
 from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputsWriter
+from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.generators.generator import build_generator_as_named, generator_fingerprint
+from tasks.data.shown import CLEAN_ONLY, shown_parts
+from tasks.generators.generator import (
+    GeneratorDescription,
+    build_generator_as_named,
+    describe_generator,
+    generator_fingerprint,
+)
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.task_model import device_of
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext, Summary
-
-CLEAN_ONLY = ViewSettings(num_views=0)
 
 
 class Embedding(ChunkPartitions[EmbedConfig]):
     """Embeddings [N, 1, D] in the making."""
 
     def __init__(self, config: EmbedConfig, context: StageContext) -> None:
-        self.context = context
+        self.config, self.context = config, context
         self.images = ImageSet.open(context.inputs["images"])
-        self.generator = build_generator_as_named(config.model, context.content_digests, context.runtime)
         self.writer = ViewOutputsWriter(
-            context.draft,
-            ids=self.images.ids,
-            num_views=1,
-            row_shape=(self.generator.width,),
-            attributes={
-                "images": self.images.fingerprint,
-                "generator": generator_fingerprint(config.model, context.content_digests),
-                "preprocessing": self.generator.preprocessing._asdict(),
-                "substitution": self.generator.substitution,
-            },
+            context.draft, ids=self.images.ids, parts=shown_parts(self.images, CLEAN_ONLY), layout=self._layout
         )
+
+    @cached_property
+    def generator(self) -> GeneratorDescription:
+        return describe_generator(self.config.model, self.context.runtime)
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
-        device = device_of(self.context.runtime)
-        embed = self.generator.ready_to_embed(device).embed
+        runtime, device = self.context.runtime, device_of(self.context.runtime)
+        generator = build_generator_as_named(self.config.model, self.context.content_digests, runtime)
+        embed = generator.ready_to_embed(device).embed
         # Nothing is kept decoded: each image is seen once.
-        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=self.context.runtime.decode_memory_mb)
-        source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
+        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=runtime.decode_memory_mb)
+        source = ViewSource(decoded, CLEAN_ONLY, generator.preprocessing)
         return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)
 
     def finish(self, throughput: Throughput) -> Summary:
         return {
             "images": len(self.images),
-            "width": self.generator.width,
+            "width": self.writer.row_shape[0],
             "encoder_forwards": throughput.images,
             "substitution": self.generator.substitution,
         }
+
+    def _layout(self) -> Layout:
+        return Layout(
+            row_shape=(self.generator.width,),
+            attributes={
+                "images": self.images.fingerprint,
+                "generator": generator_fingerprint(self.config.model, self.context.content_digests),
+                "preprocessing": self.generator.preprocessing._asdict(),
+                "substitution": self.generator.substitution,
+            },
+        )
 
 
 run = ByPartitions(Embedding)

@@ -18,6 +18,7 @@ from storage.tables import write_columns
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import ViewCache
+from tasks.functional.views import CLEAN_VIEW
 from tasks.inference.predictor import Predicted, cached, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.task_model import device_of, load_model, on_device
@@ -105,7 +106,7 @@ def _write(
 
 
 def _clean_outputs(cache: ViewCache, items: npt.NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(cache.take(items, np.zeros_like(items)).outputs).float()
+    return torch.from_numpy(cache.take(items, np.full_like(items, CLEAN_VIEW)).outputs).float()
 
 
 def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> Summary:

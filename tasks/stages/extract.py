@@ -1,18 +1,21 @@
-"""Stage "extract": show every view of every image to a frozen encoder, once, and keep what it says."""
+"""Stage "extract": show images to a frozen encoder, each view that something reads once, and keep what it says."""
 
 import functools
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
 from configs.stages import ExtractConfig
 from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputsWriter
+from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.inference.speed import BATCH_SIZE, measured_speed
-from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
+from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
 from tasks.models.task_model import autocast, device_of, on_device
+from tasks.models.weightless import encoder_outline
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext, Summary
 
@@ -23,22 +26,22 @@ class Extraction(ChunkPartitions[ExtractConfig]):
     def __init__(self, config: ExtractConfig, context: StageContext) -> None:
         self.config, self.context = config, context
         self.images = ImageSet.open(context.inputs["images"])
-        self.encoder = build_encoder_as_named(config.backbone, context.content_digests).eval()
-        blocks = summary_blocks(self.encoder)
         self.writer = ViewOutputsWriter(
             context.draft,
             ids=self.images.ids,
-            num_views=config.views.num_views + 1,
-            row_shape=(len(blocks), blocks[0].width),
-            attributes={
-                "images": self.images.fingerprint,
-                "encoder": encoder_fingerprint(config.backbone, context.content_digests),
-                "views": config.views.identity(),
-                "backbone": config.backbone.identity(),
-                "preprocessing": self.encoder.preprocessing._asdict(),
-                "blocks": [block.name for block in blocks],
-            },
+            parts=shown_parts(self.images, config.views, config.train_views),
+            layout=self._layout,
         )
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The network with its weights: only those who show it images need it."""
+        return build_encoder_as_named(self.config.backbone, self.context.content_digests).eval()
+
+    @cached_property
+    def outline(self) -> Encoder:
+        """The same without weights."""
+        return encoder_outline(self.config.backbone)
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
@@ -53,14 +56,30 @@ class Extraction(ChunkPartitions[ExtractConfig]):
             )
 
     def finish(self, throughput: Throughput) -> Summary:
+        # Where others made the units, this process may have no device of the kind that they have, and needs no weights.
+        encoder = self.outline if self.context.dispatch else self.encoder
         summary = {
             "images": len(self.images),
             "views": self.config.views.num_views + 1,
             "encoder_forwards": throughput.images,
-            "parameters": sum(parameter.numel() for parameter in self.encoder.parameters()),
+            "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
         }
-        # Where others made the units, this process may have no device of the kind that they have.
         return summary if self.context.dispatch else summary | {"speed": self._speed()}
+
+    def _layout(self) -> Layout:
+        config, outline = self.config, self.outline
+        blocks = summary_blocks(outline)
+        return Layout(
+            row_shape=(len(blocks), blocks[0].width),
+            attributes={
+                "images": self.images.fingerprint,
+                "encoder": encoder_fingerprint(config.backbone, self.context.content_digests),
+                "views": config.views.identity(),
+                "backbone": config.backbone.identity(),
+                "preprocessing": outline.preprocessing._asdict(),
+                "blocks": [block.name for block in blocks],
+            },
+        )
 
     def _speed(self) -> Summary:
         device = device_of(self.context.runtime)

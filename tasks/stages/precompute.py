@@ -1,7 +1,8 @@
-"""Stages "precompute" and "precompute-images": what the teacher says about every view, as raw logits.
+"""Stages "precompute" and "precompute-images": what the teacher says about views, as raw logits.
 
-A probed teacher costs one small matrix product a view, from cached features; its encoder does not run. A finetuned
-teacher has other features than the cached ones, so it is shown the images once.
+A probed teacher costs one small matrix product a view, from cached features; its encoder does not run, and there are
+logits of the very views of which there are features. A finetuned teacher has other features than the cached ones, so it
+is shown the images once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,15 @@ import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
 from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs, ViewOutputsWriter
+from storage.view_outputs import ViewOutputs
+from storage.view_writer import Layout, ViewOutputsWriter
 from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.encoder import Block
-from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device
+from tasks.models.encoder import Block, blocks_named
+from tasks.models.task_model import autocast, device_of, empty_head, load_head, load_model, on_device
+from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext, Summary
 
@@ -23,88 +27,89 @@ from tasks.stage import StageContext, Summary
 class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     """Logits of a probed teacher in the making."""
 
-    @torch.inference_mode()
     def __init__(self, config: PrecomputeConfig, context: StageContext) -> None:
         self.context = context
         self.features = ViewOutputs(context.inputs["features"])
-        description = ModelDescription.read(context.inputs["probe"])
-        self.features.require(encoder=description.encoder)
-        num_views, _, width = self.features.shape[1:]
-        cached = [Block(name, width) for name in self.features.attributes["blocks"]]
-        self.head = load_head(context.inputs["probe"], description, cached).eval()
-        self.indices = [self.features.attributes["blocks"].index(name) for name in description.blocks]
-        self.row_shape = self.head(*(torch.zeros(1, width) for _ in self.indices)).shape[1:]
+        self.description = ModelDescription.read(context.inputs["probe"])
+        self.features.require(encoder=self.description.encoder)
         self.writer = ViewOutputsWriter(
-            context.draft,
-            ids=self.features.ids,
-            num_views=num_views,
-            row_shape=self.row_shape,
-            attributes=_attributes(self.features.attributes, description),
+            context.draft, ids=self.features.ids, parts=self.features.parts, layout=self._layout
         )
+
+    @property
+    def cached(self) -> list[Block]:
+        """What the features hold."""
+        return [Block(name, self.features.row_shape[-1]) for name in self.features.attributes["blocks"]]
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
-        device = device_of(self.context.runtime)
-        head, features = self.head.to(device), self.features
+        device, features = device_of(self.context.runtime), self.features
+        head = load_head(self.context.inputs["probe"], self.description, self.cached).eval().to(device)
+        indices = [features.attributes["blocks"].index(name) for name in self.description.blocks]
         total = len(self.writer.chunks())
         for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
-            features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
-            logits_NK = head(*(features_NRD[:, index] for index in self.indices)).to(torch.float16).cpu().numpy()
-            self.writer.write(
-                chunk,
-                logits_NK,
-                features.view_fields(chunk.start, chunk.stop, chunk.view),
-                features.thumbnails(chunk.start, chunk.stop, chunk.view),
-            )
+            # Rows that follow each other here do so in the features, as both keep the order of the images.
+            rows = features.rows_at(self.writer.rows_of(chunk), chunk.view)
+            span = (int(rows[0]), int(rows[-1]) + 1, chunk.view)
+            features_NRD = torch.from_numpy(features.rows(*span)).to(device).float()
+            logits_NK = head(*(features_NRD[:, index] for index in indices)).to(torch.float16).cpu().numpy()
+            self.writer.write(chunk, logits_NK, features.view_fields(*span), features.thumbnails(*span))
             self.context.on_progress("chunks", done, total)
         return Throughput(0, 0.0)
 
     def finish(self, throughput: Throughput) -> Summary:
-        return _summary(self.writer, self.row_shape, throughput)
+        return _summary(self.writer, self.features.num_views, throughput)
+
+    def _layout(self) -> Layout:
+        def shape() -> tuple[int, ...]:
+            seen = [torch.zeros(1, block.width) for block in blocks_named(self.cached, self.description.blocks)]
+            return tuple(empty_head(self.description, self.cached)(*seen).shape[1:])
+
+        return Layout(without_weights(shape), _attributes(self.features.attributes, self.description))
 
 
 class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
     """Logits of a finetuned teacher in the making."""
 
-    @torch.inference_mode()
     def __init__(self, config: PrecomputeImagesConfig, context: StageContext) -> None:
         self.config, self.context = config, context
         self.images = ImageSet.open(context.inputs["images"])
-        self.model, description = load_model(context.inputs["model"])
-        side_px = self.model.preprocessing.side_px
-        self.row_shape = self.model(torch.zeros(1, 3, side_px, side_px)).shape[1:]
-        shown = {"images": self.images.fingerprint, "views": config.views.identity()}
         self.writer = ViewOutputsWriter(
             context.draft,
             ids=self.images.ids,
-            num_views=config.views.num_views + 1,
-            row_shape=self.row_shape,
-            attributes=_attributes(shown, description),
+            parts=shown_parts(self.images, config.views, config.train_views),
+            layout=self._layout,
         )
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
         config, runtime = self.config, self.context.runtime
         device = device_of(runtime)
-        model = on_device(self.model, device)
+        model = on_device(load_model(self.context.inputs["model"])[0], device)
         decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, model.preprocessing)
         with autocast(device, config.precision):
             return run_frozen(model, source, self.writer, self.chunks(numbers), device, self.context)
 
     def finish(self, throughput: Throughput) -> Summary:
-        return _summary(self.writer, self.row_shape, throughput)
+        return _summary(self.writer, self.config.views.num_views + 1, throughput)
+
+    def _layout(self) -> Layout:
+        folder = self.context.inputs["model"]
+        description = ModelDescription.read(folder)
+        shown = {"images": self.images.fingerprint, "views": self.config.views.identity()}
+        return Layout(model_output_shape(folder, description), _attributes(shown, description))
 
 
 run = ByPartitions(LogitsOfFeatures)
 run_on_images = ByPartitions(LogitsOfImages)
 
 
-def _summary(writer: ViewOutputsWriter, row_shape: Sequence[int], throughput: Throughput) -> Summary:
+def _summary(writer: ViewOutputsWriter, num_views: int, throughput: Throughput) -> Summary:
     return {
         "images": writer.num_rows,
-        "views": writer.num_views,
-        "outputs": list(row_shape),
+        "views": num_views,
+        "outputs": list(writer.row_shape),
         "encoder_forwards": throughput.images,
     }
 

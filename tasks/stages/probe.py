@@ -21,6 +21,7 @@ from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
+from tasks.functional.views import CLEAN_VIEW
 from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import as_arrays, device_of
 from tasks.problems.labelled import LabelledCache
@@ -89,7 +90,7 @@ def _grid(
     settings: ProbeSettings, features: ViewOutputs, problem: Problem, num_classes: int, device: torch.device
 ) -> list[Cell]:
     names: list[str] = features.attributes["blocks"]
-    cached = [Block(name, features.shape[-1]) for name in names]
+    cached = [Block(name, features.row_shape[-1]) for name in names]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         grid = []
@@ -110,7 +111,7 @@ def _train(
     problem: Problem,
     context: StageContext,
 ) -> None:
-    first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (0, 1)
+    first_view, num_views = (1, features.num_views - 1) if settings.train_on == "augmented" else (CLEAN_VIEW, 1)
     if not num_views:
         raise CacheMismatchError(
             "probe.train_on is 'augmented', but these features hold the clean view only: set it to 'clean', or "
@@ -144,7 +145,7 @@ def _validation(images: ImageSet, features: ViewOutputs, problem: Problem, devic
     rows = images.rows_of("val")
     side_px = features.attributes["preprocessing"]["side_px"]
     cache = LabelledCache(problem, images, rows, features, side_px=side_px, budget_mb=0)
-    seen = cache.take(np.arange(len(rows)), np.zeros(len(rows), np.int64))
+    seen = cache.take(np.arange(len(rows)), np.full(len(rows), CLEAN_VIEW))
     return Validation(torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(seen.targets).to(device))
 
 

@@ -14,12 +14,10 @@ from configs.errors import UserError
 from configs.generation import SelectConfig, SelectSettings
 from storage.image_set import ImageSet
 from storage.tables import SELECTION, read_table, write_table
-from storage.view_outputs import ViewOutputs, rows_by_id
+from storage.view_outputs import ViewOutputs
+from tasks.functional.views import CLEAN_VIEW
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext, Summary
-
-CLEAN = 0
-"""The view by which the teacher's certainty is judged."""
 
 
 class NothingSelectedError(UserError, ValueError):
@@ -30,8 +28,9 @@ def run(config: SelectConfig, context: StageContext) -> Summary:
     images = ImageSet.open(context.inputs["synthetic"])
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
-    outputs = torch.from_numpy(logits.view(CLEAN)[rows_by_id(logits.ids, images.ids)]).float()
     scores = _scores(images, config.select)
+    # Of the clean view: how certain a teacher is of an image should not go by how that image happened to be cut.
+    outputs = torch.from_numpy(logits.view(CLEAN_VIEW)[logits.rows_of(images.ids, CLEAN_VIEW)]).float()
     entropy_N = problem_named(config.problem).uncertainty(outputs).numpy()
     rows = [_judged(config, *found) for found in zip(scores, entropy_N.tolist(), strict=True)]
     kept = [row for row in rows if row["is_kept"]]

@@ -24,12 +24,14 @@ import numpy as np
 
 from configs.base import RuntimeConfig
 from configs.stages import TrainingSettings
-from storage.view_outputs import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS, ViewOutputs, ViewOutputsWriter
+from storage.view_outputs import ViewOutputs
+from storage.view_writer import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.models.task_model import device_of, on_device
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
+from tests.storage.artifacts import writer_of_every_view
 
 AT_MOST_SHARE, AT_MOST_TAKE = 0.01, 5.0
 BATCH, NUM_CLASSES = 256, 1000
@@ -63,7 +65,7 @@ def main() -> None:
 
 def write_logits(folder: Path, num_rows: int, num_views: int) -> None:
     ids = [f"{row:06d}" for row in range(num_rows)]
-    writer = ViewOutputsWriter(folder, ids=ids, num_views=num_views, row_shape=(NUM_CLASSES,), attributes={})
+    writer = writer_of_every_view(folder, ids, num_views=num_views, row_shape=(NUM_CLASSES,), attributes={})
     rng = np.random.default_rng(0)
     for chunk in writer.missing():
         size = chunk.stop - chunk.start

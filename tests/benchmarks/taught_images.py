@@ -20,7 +20,7 @@ from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.stages import DistillSettings, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.view_outputs import ViewOutputs, ViewOutputsWriter
+from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import run_frozen
 from tasks.models.encoder import blocks_named, build_encoder
@@ -34,6 +34,7 @@ from tasks.training.distill_source import DistillSource
 from tasks.training.lesson import Lesson, Losses, MicroBatch
 from tasks.training.trainer import Trainer
 from tests.benchmarks.pictures import jpeg
+from tests.storage.artifacts import writer_of_every_view
 
 NUM_CLASSES = 1000
 SIDE_PX = 224
@@ -73,9 +74,9 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     write_index(made.images, classes=[f"class {number}" for number in range(NUM_CLASSES)], num_shards=1)
     images = ImageSet.open(made.images)
     made.logits.mkdir()
-    writer = ViewOutputsWriter(
+    writer = writer_of_every_view(
         made.logits,
-        ids=images.ids,
+        images.ids,
         num_views=VIEWS.num_views + 1,
         row_shape=(NUM_CLASSES,),
         attributes={"images": images.fingerprint, "views": VIEWS.identity()},

@@ -8,6 +8,7 @@ import torch
 from configs.models import Backbone
 from tasks.models.encoder import LAST, SUMMARY, Encoder, ModelError, build_encoder, summarise, summary_blocks
 from tasks.models.preprocessing import normalise
+from tasks.models.weightless import encoder_outline
 
 CPU = torch.device("cpu")
 
@@ -82,6 +83,15 @@ class EncoderContract:
     def test_the_same_settings_build_the_same_weights(self, encoder: Encoder) -> None:
         again = build_encoder(self.backbone).state_dict()
         assert all(torch.equal(value, again[name]) for name, value in encoder.state_dict().items())
+
+    def test_it_tells_what_it_will_say_before_it_has_weights(self, encoder: Encoder) -> None:
+        outline = encoder_outline(self.backbone)
+        assert {parameter.device.type for parameter in outline.parameters()} == {"meta"}
+        assert (outline.blocks, outline.preprocessing) == (
+            encoder.blocks, encoder.preprocessing,
+        )  # fmt: skip
+        numbers = [sum(parameter.numel() for parameter in network.parameters()) for network in (outline, encoder)]
+        assert numbers[0] == numbers[1]
 
     def test_another_seed_draws_other_random_weights(self, encoder: Encoder) -> None:
         other = build_encoder(self.backbone.model_copy(update={"seed": 1})).state_dict()

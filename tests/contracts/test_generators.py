@@ -1,6 +1,6 @@
 """What every generator must obey: stages embed and generate rely on this and nothing else.
 
-A new generator adds a class with a fixture `generator`.
+A new generator adds a class with the fixtures `model` and `generator`.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from configs.base import RuntimeConfig
 from configs.choices import GENERATORS, load
 from configs.generation import BlendSettings, GeneratorModel
-from tasks.generators.generator import Generator
+from tasks.generators.generator import Generator, describe_generator
 
 CPU = torch.device("cpu")
 SETTINGS = BlendSettings(side_px=16, num_steps=2)
@@ -29,6 +29,12 @@ class GeneratorContract:
         side = generator.preprocessing.side_px
         embedded = generator.ready_to_embed(CPU).embed(torch.zeros(2, 3, side, side))
         assert (tuple(embedded.shape), embedded.dtype) == ((2, generator.width), torch.float32)
+
+    def test_it_tells_its_width_and_what_it_wants_to_see_before_its_weights_are_loaded(
+        self, generator: Generator, model: GeneratorModel
+    ) -> None:
+        described = describe_generator(model, RuntimeConfig(device="cpu"))
+        assert described == (generator.width, generator.preprocessing, generator.substitution)
 
     def test_a_blend_is_pixels_of_the_size_asked_for(self, generator: Generator, pairs: torch.Tensor) -> None:
         blends = generator.ready_to_blend(CPU).blend(pairs, [1, 2, 3], SETTINGS)
@@ -52,7 +58,10 @@ class GeneratorContract:
 
 class TestImageMixer(GeneratorContract):
     @pytest.fixture
-    def generator(self, mixer_folder: Path) -> Generator:
-        build = load(GENERATORS, "image-mixer")
-        made: Generator = build(GeneratorModel(folder=str(mixer_folder)), RuntimeConfig(device="cpu"))
+    def model(self, mixer_folder: Path) -> GeneratorModel:
+        return GeneratorModel(folder=str(mixer_folder))
+
+    @pytest.fixture
+    def generator(self, model: GeneratorModel) -> Generator:
+        made: Generator = load(GENERATORS, "image-mixer")(model, RuntimeConfig(device="cpu"))
         return made

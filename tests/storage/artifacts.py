@@ -3,12 +3,16 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
 
 from storage.files import read_json, write_json
 from storage.fingerprint import fingerprint
@@ -16,7 +20,8 @@ from storage.image_set import ImageRow, write_index, write_shard
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import ArtifactStore
 from storage.tables import HISTORY, write_table
-from storage.view_outputs import ViewOutputsWriter
+from storage.view_outputs import GROUP, Part
+from storage.view_writer import Layout, ViewOutputsWriter
 from storage.weights import ModelDescription, write_tensors
 
 DESCRIPTION = ModelDescription(
@@ -75,12 +80,35 @@ def write_every_format(folder: Path) -> None:
     rows = [ImageRow(f"{number}.png", bytes([number]) * 50, 8, 8, "train", number % 2) for number in range(4)]
     write_shard(folder, 0, rows)
     write_index(folder, classes=["robin", "wren"], num_shards=1)
-    writer = ViewOutputsWriter(folder, ids=["a", "b"], num_views=1, row_shape=(2,), attributes={"images": "i" * 64})
+    writer = writer_of_every_view(folder, ["a", "b"], num_views=1, row_shape=(2,), attributes={"images": "i" * 64})
     chunk = writer.chunks()[0]
     writer.write(chunk, np.ones((2, 2), np.float16), np.zeros((2, 9), np.float32), np.zeros((2, 64), np.uint8))
     write_tensors(folder / "model.safetensors", {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3)})
     DESCRIPTION.write(folder)
     write_table(folder / "history.parquet", HISTORY, [{"step": 1, "loss": 0.5}])
+
+
+def writer_of_every_view(
+    folder: Path, ids: Sequence[str], *, num_views: int, row_shape: Sequence[int], attributes: Mapping[str, Any]
+) -> ViewOutputsWriter:
+    """Begin or continue outputs of all views, the clean one first, of all images."""
+    part = Part(np.arange(len(ids)), range(num_views))
+    return ViewOutputsWriter(folder, ids=ids, parts=[part], layout=lambda: Layout(row_shape, attributes))
+
+
+def write_format_1(
+    folder: Path, ids: Sequence[str], outputs: np.ndarray, views: np.ndarray, thumbnails: np.ndarray, chunk_rows: int
+) -> None:
+    """Write outputs [N, V, ...] of every view of every image as versions before parts did: arrays in no part."""
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string())}), folder / "rows.parquet", write_page_checksum=True)
+    group = zarr.open_group(folder / GROUP, mode="a", attributes={"images": "i" * 64})
+    for name, values in (("outputs", outputs), ("views", views), ("thumbnails", thumbnails)):
+        array = group.create_array(
+            name, shape=values.shape, chunks=(chunk_rows, 1, *values.shape[2:]), dtype=values.dtype,
+            serializer=BytesCodec(endian="little"), compressors=[Crc32cCodec()],
+            fill_value=0 if name == "thumbnails" else np.nan, config={"write_empty_chunks": True},
+        )  # fmt: skip
+        array[:] = values
 
 
 def commit_every_format(store: ArtifactStore) -> ArtifactRef:

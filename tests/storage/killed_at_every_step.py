@@ -32,7 +32,8 @@ from storage.manifest import MANIFEST, ArtifactRef
 from storage.provenance import code_commit
 from storage.store import ArtifactStore
 from storage.upkeep import verify
-from storage.view_outputs import ViewOutputsWriter
+from storage.view_outputs import Part
+from storage.view_writer import Layout, ViewOutputsWriter
 from storage.weights import write_tensors
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -194,10 +195,11 @@ def files(draft: Path) -> None:
 
 
 def outputs(draft: Path) -> None:
-    writer = ViewOutputsWriter(draft, ids=["a", "b"], num_views=2, row_shape=(2,), attributes={"images": "i" * 64})
+    parts = [Part(np.arange(1, 2), range(1)), Part(np.arange(1), range(1, 3))]
+    writer = ViewOutputsWriter(draft, ids=["a", "b"], parts=parts, layout=lambda: Layout((2,), {"images": "i" * 64}))
     writer.remove_damaged()
     for chunk in writer.missing():
-        writer.write(chunk, np.ones((2, 2), np.float16), np.zeros((2, 9), np.float32), np.zeros((2, 64), np.uint8))
+        writer.write(chunk, np.ones((1, 2), np.float16), np.zeros((1, 9), np.float32), np.zeros((1, 64), np.uint8))
 
 
 def shard(draft: Path) -> None:

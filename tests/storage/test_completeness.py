@@ -27,12 +27,13 @@ FILES = [
     "image-set.json",
     "model.json",
     "model.safetensors",
-    "outputs.zarr/outputs/c/0/0/0",
-    "outputs.zarr/outputs/zarr.json",
-    "outputs.zarr/thumbnails/c/0/0/0",
-    "outputs.zarr/thumbnails/zarr.json",
-    "outputs.zarr/views/c/0/0/0",
-    "outputs.zarr/views/zarr.json",
+    "outputs.zarr/clean/outputs/c/0/0/0",
+    "outputs.zarr/clean/outputs/zarr.json",
+    "outputs.zarr/clean/thumbnails/c/0/0/0",
+    "outputs.zarr/clean/thumbnails/zarr.json",
+    "outputs.zarr/clean/views/c/0/0/0",
+    "outputs.zarr/clean/views/zarr.json",
+    "outputs.zarr/clean/zarr.json",
     "outputs.zarr/zarr.json",
     "picture.png",
     "rows.parquet",
@@ -68,19 +69,19 @@ def test_a_file_that_a_power_cut_damaged_is_named(folder: Path, name: str, damag
 
 def test_a_flipped_bit_is_found_where_the_format_has_a_checksum(folder: Path):
     image = (folder / "shards/00000.parquet").read_bytes().find(bytes([2]) * 50) + 25
-    for name, position in [("outputs.zarr/outputs/c/0/0/0", None), ("picture.png", None), (FILES[-1], image)]:
+    for name, position in [("outputs.zarr/clean/outputs/c/0/0/0", None), ("picture.png", None), (FILES[-1], image)]:
         flip_a_bit(folder / name, position)
         assert named(folder) == {name}
         flip_a_bit(folder / name, position)
 
 
 def test_a_chunk_a_shard_and_rows_that_were_never_written_are_missed(folder: Path):
-    (folder / "outputs.zarr/views/c/0/0/0").unlink()
+    (folder / "outputs.zarr/clean/views/c/0/0/0").unlink()
     index = read_json(folder / "image-set.json")
     write_json(folder / "image-set.json", index | {"shards": [3, 4]})
     names = [path.relative_to(folder).as_posix() for path in all_files(folder)]
     assert dict(gaps(folder, names)) == {
-        "outputs.zarr/views/c/0/0/0": "is missing: its array says that it must be there",
+        "outputs.zarr/clean/views/c/0/0/0": "is missing: its array says that it must be there",
         "shards/00000.parquet": "has 4 rows, image-set.json says 3",
         "shards/00001.parquet": "is missing: image-set.json says that it must be there",
     }
@@ -88,7 +89,7 @@ def test_a_chunk_a_shard_and_rows_that_were_never_written_are_missed(folder: Pat
 
 def test_an_artifact_that_was_committed_damaged_is_found_by_verify(store: ArtifactStore):
     ref = commit_every_format(store)
-    folder, chunk = store.path(ref), "outputs.zarr/outputs/c/0/0/0"
+    folder, chunk = store.path(ref), "outputs.zarr/clean/outputs/c/0/0/0"
     (folder / chunk).write_bytes(b"")
     manifest = store.manifest(ref)
     manifest.model_copy(update={"files": records_of(folder, [folder / name for name in manifest.files])}).write(folder)
@@ -97,7 +98,7 @@ def test_an_artifact_that_was_committed_damaged_is_found_by_verify(store: Artifa
 
 def test_an_artifact_that_was_committed_without_a_chunk_is_found_by_verify(store: ArtifactStore):
     ref = commit_every_format(store)
-    folder, chunk = store.path(ref), "outputs.zarr/outputs/c/0/0/0"
+    folder, chunk = store.path(ref), "outputs.zarr/clean/outputs/c/0/0/0"
     (folder / chunk).unlink()
     manifest = store.manifest(ref)
     files = {name: record for name, record in manifest.files.items() if name != chunk}

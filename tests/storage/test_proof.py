@@ -40,6 +40,6 @@ def test_a_torn_file_is_found(tmp_path: Path, name: str, how: str):
 @pytest.mark.parametrize("name", ["outputs", "views", "thumbnails"])
 def test_a_torn_or_changed_chunk_is_found(tmp_path: Path, name: str, how: str):
     write_every_format(tmp_path)
-    (chunk,) = [path for path in all_files(tmp_path / "outputs.zarr" / name / "c") if path.is_file()]
+    (chunk,) = [path for path in all_files(tmp_path / "outputs.zarr" / "clean" / name / "c") if path.is_file()]
     flip_a_bit(chunk) if how == "flipped" else tear(chunk, how)
     assert damage_of(chunk)

@@ -55,11 +55,11 @@ def test_one_flipped_bit_is_found_in_every_kind_of_file(store: ArtifactStore, ev
 
 def test_a_missing_and_an_extra_file_are_found(store: ArtifactStore, every_format: ArtifactRef):
     folder = store.path(every_format)
-    (folder / "outputs.zarr" / "outputs" / "c" / "0" / "0" / "0").unlink()
+    (folder / "outputs.zarr" / "clean" / "outputs" / "c" / "0" / "0" / "0").unlink()
     (folder / "notes.txt").touch()
     assert damages(store, every_format) == [
         ("notes.txt", "not in the manifest"),
-        ("outputs.zarr/outputs/c/0/0/0", "missing"),
+        ("outputs.zarr/clean/outputs/c/0/0/0", "missing"),
     ]
 
 

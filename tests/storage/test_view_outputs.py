@@ -10,16 +10,17 @@ import numpy.typing as npt
 import pytest
 
 from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.view_outputs import Chunk, ViewOutputs, ViewOutputsWriter, rows_by_id, rows_per_chunk
-from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear
+from storage.view_outputs import ViewOutputs, rows_by_id
+from storage.view_writer import Chunk, ViewOutputsWriter, rows_per_chunk
+from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear, writer_of_every_view
 
 NUM_ROWS, NUM_VIEWS, NUM_CLASSES, S = 150, 2, 3, 64
 IDS = [f"{number:03d}.jpg" for number in range(NUM_ROWS)]
 ATTRIBUTES = {"images": "1" * 64, "encoder": "2" * 64, "views": {"num_views": 1, "seed": 0}, "classes": ["a", "b", "c"]}
 EVERY_CHUNK = [
-    Chunk(0, 0, 0, 64), Chunk(0, 1, 0, 64),
-    Chunk(1, 0, 64, 128), Chunk(1, 1, 64, 128),
-    Chunk(2, 0, 128, 150), Chunk(2, 1, 128, 150),
+    Chunk("all", 0, 0, 0, 64), Chunk("all", 0, 1, 0, 64),
+    Chunk("all", 1, 0, 64, 128), Chunk("all", 1, 1, 64, 128),
+    Chunk("all", 2, 0, 128, 150), Chunk("all", 2, 1, 128, 150),
 ]  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def logits_of(view: int) -> npt.NDArray[np.float16]:
 
 
 def open_writer(folder: Path) -> ViewOutputsWriter:
-    return ViewOutputsWriter(folder, ids=IDS, num_views=NUM_VIEWS, row_shape=(NUM_CLASSES,), attributes=ATTRIBUTES)
+    return writer_of_every_view(folder, IDS, num_views=NUM_VIEWS, row_shape=(NUM_CLASSES,), attributes=ATTRIBUTES)
 
 
 def write(writer: ViewOutputsWriter, chunk: Chunk) -> None:
@@ -81,11 +82,11 @@ def test_a_chunk_is_about_4_mib_and_small_sets_get_several(num_rows: int, row_sh
 def test_one_file_holds_s_rows_of_one_view(logits: Path):
     names = [f"c/{block}/{view}/0" for block in range(3) for view in range(2)]
     for array in ("outputs", "views", "thumbnails"):
-        assert files_below(logits / "outputs.zarr" / array) == [*names, "zarr.json"]
+        assert files_below(logits / "outputs.zarr" / "all" / array) == [*names, "zarr.json"]
 
 
 def test_a_chunk_file_is_the_little_endian_rows_and_four_bytes_of_checksum(logits: Path):
-    data = (logits / "outputs.zarr" / "outputs" / "c" / "1" / "1" / "0").read_bytes()
+    data = (logits / "outputs.zarr" / "all" / "outputs" / "c" / "1" / "1" / "0").read_bytes()
     assert data[:-4] == logits_of(view=1)[64:128].astype("<f2").tobytes()
     assert len(data) == 64 * 3 * 2 + 4
 
@@ -97,7 +98,7 @@ def test_a_chunk_file_is_the_little_endian_rows_and_four_bytes_of_checksum(logit
 def test_the_metadata_says_chunks_of_one_view_a_checksum_and_no_compressor(
     logits: Path, array: str, row_shape: list[int], dtype: str
 ):
-    metadata = json.loads((logits / "outputs.zarr" / array / "zarr.json").read_text())
+    metadata = json.loads((logits / "outputs.zarr" / "all" / array / "zarr.json").read_text())
     codecs = [codec["name"] for codec in metadata["codecs"]]
     assert metadata["zarr_format"] == 3
     assert metadata["shape"] == [NUM_ROWS, NUM_VIEWS, *row_shape]
@@ -107,7 +108,7 @@ def test_the_metadata_says_chunks_of_one_view_a_checksum_and_no_compressor(
 
 def test_outputs_views_and_thumbnails_come_back_as_they_were_written(logits: Path):
     outputs = ViewOutputs(logits)
-    assert (outputs.ids, outputs.attributes, outputs.shape) == (IDS, ATTRIBUTES, (150, 2, 3))
+    assert (outputs.ids, outputs.attributes, outputs.row_shape) == (IDS, ATTRIBUTES, (3,))
     assert outputs.num_views == 2
     for view in range(2):
         np.testing.assert_array_equal(outputs.view(view), logits_of(view), strict=True)
@@ -194,18 +195,20 @@ def test_outputs_that_are_not_finite_are_refused_and_nothing_is_written(empty: P
 @pytest.mark.parametrize("how", [*TEARS, "gone"])
 @pytest.mark.parametrize("array", ["outputs", "views", "thumbnails"])
 def test_a_chunk_that_a_power_cut_tore_is_made_again_and_no_other(logits: Path, array: str, how: str):
-    chunk = logits / "outputs.zarr" / array / "c" / "1" / "1" / "0"
+    chunk = logits / "outputs.zarr" / "all" / array / "c" / "1" / "1" / "0"
     chunk.unlink() if how == "gone" else tear(chunk, how)
     writer = open_writer(logits)
     writer.remove_damaged()
-    assert writer.missing() == [Chunk(1, 1, 64, 128)]
+    assert writer.missing() == [Chunk("all", 1, 1, 64, 128)]
     write(writer, writer.missing()[0])
     assert writer.remove_damaged() == []
     np.testing.assert_array_equal(ViewOutputs(logits).view(1), logits_of(1))
 
 
 @pytest.mark.parametrize("how", [*TEARS, "gone"])
-@pytest.mark.parametrize("name", ["zarr.json", "outputs/zarr.json", "views/zarr.json", "thumbnails/zarr.json"])
+@pytest.mark.parametrize(
+    "name", ["zarr.json", "all/zarr.json", *(f"all/{array}/zarr.json" for array in ("outputs", "views", "thumbnails"))]
+)
 def test_a_layout_that_a_power_cut_tore_is_made_again_and_the_chunks_stay(logits: Path, name: str, how: str):
     path = logits / "outputs.zarr" / name
     whole = path.read_bytes()
@@ -232,7 +235,7 @@ def test_reading_a_view_opens_each_of_its_chunks_once_and_no_other(logits: Path)
     with opened_files() as opened:
         outputs.view(1)
     chunks = [Path(path).relative_to(logits).as_posix() for path in opened if path.startswith(str(logits))]
-    assert sorted(chunks) == [f"outputs.zarr/outputs/c/{block}/1/0" for block in range(3)]
+    assert sorted(chunks) == [f"outputs.zarr/all/outputs/c/{block}/1/0" for block in range(3)]
 
 
 def test_reading_rows_opens_only_the_chunks_they_lie_in(logits: Path):
@@ -240,12 +243,12 @@ def test_reading_rows_opens_only_the_chunks_they_lie_in(logits: Path):
     with opened_files() as opened:
         outputs.rows(64, 128, 0)
     assert [path for path in opened if path.startswith(str(logits))] == [
-        str(logits / "outputs.zarr" / "outputs" / "c" / "1" / "0" / "0")
+        str(logits / "outputs.zarr" / "all" / "outputs" / "c" / "1" / "0" / "0")
     ]
 
 
 def damaged(logits: Path, damage: str, array: str) -> None:
-    chunk = logits / "outputs.zarr" / array / "c" / "1" / "1" / "0"
+    chunk = logits / "outputs.zarr" / "all" / array / "c" / "1" / "1" / "0"
     if damage == "flipped":
         flip_a_bit(chunk)
     elif damage == "deleted":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from configs import choices
 from configs.stages import ExtractConfig
 from storage.errors import NotInStoreError
 from storage.files import read_json
@@ -18,11 +19,12 @@ from storage.upkeep import discard
 from tasks.catalog import EXTRACT
 from tasks.partitions import THROUGHPUTS, UnfinishedError, cut, make_partitions
 from tasks.stage import Dispatch, execute
+from tests import fakes
 from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 
 CONFIG = ExtractConfig(backbone=STUDENT, views=VIEWS)
 CHUNKS = [0, 1, 2]
-"""One for each of two views and the clean one: 48 images fit into a chunk."""
+"""One for the clean view of 24 images to judge by, and one for each of two views of 24 training images."""
 
 
 def make_part(root: Path, images: ArtifactRef, wanted: ArtifactRef, numbers: Sequence[int]) -> int:
@@ -98,7 +100,7 @@ def test_two_processes_make_the_very_files_that_one_makes(
     assert counts == [2, 1]
     made, alone = without.store.manifest(ref), finished_bench.store.manifest(ref)
     assert made.files == alone.files
-    assert made.summary["encoder_forwards"] == alone.summary["encoder_forwards"] == 3 * 48
+    assert made.summary["encoder_forwards"] == alone.summary["encoder_forwards"] == 3 * 24
 
 
 def test_what_workers_did_not_make_is_named_and_is_all_that_is_asked_next(without: Bench) -> None:
@@ -109,7 +111,7 @@ def test_what_workers_did_not_make_is_named_and_is_all_that_is_asked_next(withou
 
     ref = extract(without, second := Workers(without, done=CHUNKS))
     assert second.asked == [[0, 2]]
-    assert without.summary(ref)["encoder_forwards"] == 3 * 48
+    assert without.summary(ref)["encoder_forwards"] == 3 * 24
 
 
 def test_progress_is_what_is_there(without: Bench) -> None:
@@ -125,6 +127,30 @@ def test_progress_is_what_is_there(without: Bench) -> None:
     assert said == [("chunks", 1, 3), ("chunks", 2, 3), ("chunks", 3, 3), ("chunks", 3, 3)]
 
 
+def test_who_hands_everything_out_builds_no_network_with_weights(
+    without: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for shapes nor for the summary, nor to look into a draft; workers elsewhere build theirs."""
+    monkeypatch.setitem(choices.MODEL_SOURCES, "timm", "tests.fakes:build_pooling_encoder")
+    built: list[str] = []
+    monkeypatch.setattr(fakes, "pooling_encoders_built", built)
+    assert execute(EXTRACT, CONFIG, {"images": without.images}, store=without.store, runtime=RUNTIME)
+    assert "cpu" in built  # so it would be seen
+    discard(without.store, without.student_features, with_dependents=True)
+    built.clear()
+
+    def elsewhere(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
+        assert set(built) <= {"meta"}
+        make_part(without.store.root, without.images, without.student_features, missing[:1])
+        assert built.count("cpu") == 1
+        assert still_missing() == list(missing[1:])
+        make_part(without.store.root, without.images, without.student_features, missing[1:])
+        built.clear()
+
+    extract(without, elsewhere)
+    assert set(built) <= {"meta"}
+
+
 # --- one span ----------------------------------------------------------------------------------------------------
 
 
@@ -137,18 +163,19 @@ def begun(without: Bench) -> Bench:
 
 
 def chunks_in(draft: Path) -> set[str]:
-    """Return the views of which there is a chunk."""
-    return {path.parts[-3] for path in (draft / "outputs.zarr" / "outputs" / "c").glob("*/*/0/0")}
+    """Return the part and the view, from 0, of each chunk."""
+    found = (draft / "outputs.zarr").glob("*/outputs/c/*/*/0/0")
+    return {f"{path.parts[-7]} {path.parts[-3]}" for path in found}
 
 
 def test_a_span_makes_its_units_once_and_no_others(begun: Bench) -> None:
     fixed = (begun.store.root, begun.images, begun.student_features)
     assert make_part(*fixed, [1, 2]) == 2
     draft = begun.store.draft_of(begun.student_features)
-    assert chunks_in(draft) == {"1", "2"}
-    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 48
+    assert chunks_in(draft) == {"augmented 0", "augmented 1"}
+    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 24
     assert make_part(*fixed, [1, 2]) == 0
-    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 48
+    assert read_json(draft / THROUGHPUTS / "1-2.json")["images"] == 2 * 24
 
 
 def test_a_part_of_what_other_files_or_settings_make_is_refused(begun: Bench) -> None:

@@ -97,9 +97,9 @@ def lengthy(spread: Experiment, served: Served) -> Experiment:
 
 
 def views_in(store: ArtifactStore, ref: ArtifactRef) -> set[int]:
-    """Views that are there: 48 images make one chunk of each."""
-    found = (store.draft_path(ref) / "outputs.zarr" / "outputs" / "c").glob("0/*/0/0")
-    return {int(path.parts[-3]) for path in found}
+    """Views that are there: the 24 training images make one chunk of each, the others one of the clean view, 0."""
+    found = (store.draft_path(ref) / "outputs.zarr").glob("*/outputs/c/0/*/0/0")
+    return {int(path.parts[-3]) + (path.parts[-7] == "augmented") for path in found}
 
 
 def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missing(

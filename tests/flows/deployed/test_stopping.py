@@ -96,7 +96,7 @@ def test_sigterm_ends_serve_and_worker_and_no_run_stays_running(
         until(lambda: "serving" in served.log.read_text(), seconds=90, log=served.log)
         until(lambda: are_workers_online(client), seconds=90, log=tmp_path / "worker.log")
         parent = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
-        chunks = store.draft_path(wanted) / "outputs.zarr" / "outputs" / "c"
+        chunks = store.draft_path(wanted) / "outputs.zarr" / "augmented" / "outputs" / "c"
         until(lambda: chunks.is_dir() and any(chunks.iterdir()), seconds=120, log=tmp_path / "worker.log")
         of_serve, of_worker = family(serve), family(worker)
         assert of_serve

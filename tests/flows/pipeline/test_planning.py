@@ -16,6 +16,8 @@ from flows.pipeline.running import run_plan
 from storage.files import read_json, write_json
 from storage.manifest import ArtifactRef, records_of
 from storage.store import ArtifactStore
+from storage.upkeep import discard
+from tasks.catalog import EXTRACT, PRECOMPUTE_IMAGES
 from tasks.data.candidates import DatasetError
 from tasks.stage import execute
 from tests.conftest import RUNTIME, Bench
@@ -154,8 +156,8 @@ def test_a_step_that_was_interrupted_is_resumed_where_it_says_it_stopped(experim
             extract.stage, extract.config, {"images": bench.images}, store=bench.store, runtime=RUNTIME,
             on_progress=power_cut,
         )  # fmt: skip
-    # 48 images, each clean and in 3 views; the first batch of 16 was shown.
-    assert said(more_views, bench.store)["extract-teacher"] == ("resume", "at 16 of 192 views")
+    # 24 training images in 3 views, 24 others in one; the first batch of 16 was shown.
+    assert said(more_views, bench.store)["extract-teacher"] == ("resume", "at 16 of 96 views")
 
 
 def test_a_draft_that_never_said_how_far_it_was_is_resumed_from_the_beginning(
@@ -172,13 +174,31 @@ def test_sizes_are_those_of_the_files_where_they_exist_and_estimates_where_not(
 ) -> None:
     empty = {step.name: step.num_bytes for step in make_plan(experiment, store).steps}
     assert empty["ingest"] == sum(path.stat().st_size for path in shapes_folder.rglob("*.png"))
-    # 48 images, 3 views each, 3 classes in 2 bytes, and 100 bytes for the view itself.
-    assert empty["precompute"] == 48 * 3 * (3 * 2 + 100)
+    # 24 training images in 2 views, 24 others in one, 3 classes in 2 bytes, and 100 bytes for the view itself.
+    assert empty["precompute"] == (24 * 2 + 24) * (3 * 2 + 100)
 
     there = {step.name: step.num_bytes for step in make_plan(experiment, bench.store).steps}
     folder = bench.path(bench.logits)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
     assert there["precompute"] == sum(path.stat().st_size for path in files)
+
+
+def test_the_size_of_logits_goes_by_the_views_of_features_that_are_there_already(
+    experiment: Experiment, bench: Bench
+) -> None:
+    discard(bench.store, bench.logits, with_dependents=True)
+    sizes = {step.name: step.num_bytes for step in make_plan(experiment, bench.store).steps}
+    assert sizes["precompute"] == (24 * 2 + 24) * (3 * 2 + 100)
+
+
+def test_a_probe_on_clean_views_has_the_features_of_them_made_and_no_others_without_need(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    """The teacher's features teach students too, who see augmented views; the student's only its own probe."""
+    clean = ProbeSettings.model_validate(experiment.probe.model_dump() | {"train_on": "clean"})
+    plan = make_plan(experiment.model_copy(update={"probe": clean, "student_probe": clean}), store)
+    views = {step.name: step.config.train_views for step in plan.steps if step.stage is EXTRACT}
+    assert views == {"extract-teacher": "both", "extract-student": "clean"}
 
 
 def test_the_dataset_is_counted_before_it_is_read_and_after(
@@ -259,3 +279,20 @@ def test_images_that_were_given_are_judged_by_what_the_settings_ask_of_them(
     unused = experiment.model_copy(update={"distill": DistillSettings(synthetic_ratio=0)})
     with pytest.raises(SettingsError, match="synthetic_ratio 0 gives no synthetic image to a batch"):
         make_plan(unused, bench.store, synthetic=given)
+
+
+@pytest.mark.parametrize(
+    ("teacher_training", "step"), [("probed", "extract-teacher-synthetic"), ("finetuned", "precompute-synthetic")]
+)
+def test_of_images_that_were_given_the_teacher_is_shown_the_clean_view_too(
+    experiment: Experiment, bench: Bench, teacher_training: str, step: str
+) -> None:
+    """select judges by it, and images that were given need not be training images alone."""
+    asked = experiment.model_copy(update={"teacher_training": teacher_training})
+    views = {
+        found.name: found.config.train_views
+        for found in make_plan(asked, bench.store, synthetic=bench.images).steps
+        if found.stage in (EXTRACT, PRECOMPUTE_IMAGES)
+    }
+    assert views.pop(step) == "both"
+    assert set(views.values()) == {"augmented"}

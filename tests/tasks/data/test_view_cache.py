@@ -1,6 +1,5 @@
 """Cached outputs in memory: the right rows, and each chunk read once an epoch, counted where files are opened."""
 
-import math
 import re
 import sys
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 
 from storage.errors import CacheMismatchError
-from storage.view_outputs import ViewOutputs, ViewOutputsWriter
+from storage.view_outputs import ViewOutputs
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
+from tests.storage.artifacts import writer_of_every_view
 
 NUM_ROWS, NUM_VIEWS, WIDTH = 150, 3, 4
 
@@ -32,13 +32,8 @@ sys.addaudithook(_note)
 @pytest.fixture
 def outputs(tmp_path: Path) -> ViewOutputs:
     """Output of row r in view v: [r, v, r + v, 0]; 150 rows in chunks of 64, so that a view has three chunks."""
-    writer = ViewOutputsWriter(
-        tmp_path,
-        ids=[f"image {row:03d}" for row in range(NUM_ROWS)],
-        num_views=NUM_VIEWS,
-        row_shape=(WIDTH,),
-        attributes={},
-    )
+    ids = [f"image {row:03d}" for row in range(NUM_ROWS)]
+    writer = writer_of_every_view(tmp_path, ids, num_views=NUM_VIEWS, row_shape=(WIDTH,), attributes={})
     for chunk in writer.chunks():
         rows = np.arange(chunk.start, chunk.stop)
         values = np.stack([rows, np.full_like(rows, chunk.view), rows + chunk.view, rows * 0], axis=1)
@@ -56,7 +51,7 @@ def chunk_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def read(opened_files: list[str]) -> list[str]:
-    return [file for file in opened_files if re.search(r"outputs\.zarr/outputs/c/\d+/\d+/", file)]
+    return [file for file in opened_files if re.search(r"outputs\.zarr/all/outputs/c/\d+/\d+/", file)]
 
 
 def test_items_are_positions_among_the_chosen_ids_and_not_rows_of_the_cache(outputs: ViewOutputs) -> None:
@@ -83,7 +78,7 @@ def test_an_epoch_reads_each_chunk_of_its_view_once(outputs: ViewOutputs, chunk_
         for start in range(epoch * NUM_ROWS, (epoch + 1) * NUM_ROWS, 10):  # 150 is a multiple of 10
             items, epochs = visits(start, 10, size=NUM_ROWS, seed=0)
             cache.take(items, 1 + epochs % 2)
-        assert len(read(chunk_reads)) == math.ceil(NUM_ROWS / outputs.rows_per_chunk) == 3
+        assert len(read(chunk_reads)) == 3
         assert {file.split("/c/")[1] for file in read(chunk_reads)} == {
             f"{block}/{1 + epoch % 2}/0" for block in range(3)
         }

@@ -38,10 +38,12 @@ def test_a_batch_holds_the_views_asked_for_and_the_target_of_each(images: ImageS
 
 
 def test_cached_outputs_come_with_the_targets_of_their_images(finished_bench: Bench, images: ImageSet) -> None:
-    logits, rows = ViewOutputs(finished_bench.path(finished_bench.logits)), images.rows_of("val")
+    logits, rows = ViewOutputs(finished_bench.path(finished_bench.logits)), images.rows_of("train")
     cache = LabelledCache(PROBLEM, images, rows, logits, side_px=48, budget_mb=0)
     found = cache.take(np.asarray([7, 2]), np.asarray([2, 2]))
-    np.testing.assert_array_equal(found.outputs, logits.view(2)[rows[[7, 2]]])
+    np.testing.assert_array_equal(
+        found.outputs, logits.view(2)[logits.rows_of([images.ids[row] for row in rows[[7, 2]]], 2)]
+    )
     assert found.targets.tolist() == images.labels[rows[[7, 2]]].tolist()
 
 

@@ -26,7 +26,7 @@ from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.view_outputs import GROUP, ViewOutputs
 from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
-from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
+from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import SHAPES, draw_shape
 
 TRAINING = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3)
@@ -63,10 +63,10 @@ def test_the_losses_of_an_epoch_are_those_of_its_view_worked_out_by_hand(worksho
     features = ViewOutputs(workshop.path(workshop.student_features))
     head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
     for row, view in zip(read_table(workshop.path(ref) / "history.parquet")[1:], (1, 2, 1), strict=True):
-        said_NK = features.view(view)[rows, 0].astype(np.float64) @ head["weight"].numpy().T + head["bias"].numpy()
+        said_NK = features.view(view)[:, 0].astype(np.float64) @ head["weight"].numpy().T + head["bias"].numpy()
         task = -np.log(softened(said_NK, 1)[np.arange(24), images.labels[rows]]).mean()
         teacher, own = (
-            softened(ViewOutputs(workshop.path(workshop.logits)).view(view)[rows], 3),
+            softened(ViewOutputs(workshop.path(workshop.logits)).view(view), 3),
             softened(said_NK, 3),
         )
         divergence = 9 * (teacher * (np.log(teacher) - np.log(own))).sum(axis=1).mean()
@@ -129,7 +129,7 @@ def test_synthetic_images_without_their_logits_are_refused(
 
 def test_a_view_that_is_cut_differently_than_the_teacher_saw_it_is_noticed(bench: Bench) -> None:
     """As if the logits had been made with a Pillow that cuts elsewhere: another picture in the thumbnail."""
-    thumbnails = zarr.open_group(bench.path(bench.logits) / GROUP, mode="r+")["thumbnails"]
+    thumbnails = zarr.open_group(bench.path(bench.logits) / GROUP, mode="r+")["augmented/thumbnails"]
     assert isinstance(thumbnails, zarr.Array)
     thumbnails[...] = 255 - np.asarray(thumbnails[...])
     with pytest.raises(CacheMismatchError, match=r"differs from the one the teacher saw by \d+ grey levels"):
@@ -210,10 +210,11 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
         (workshop.images, workshop.student_features, workshop.logits),
         (images, student_features, logits),
     ):
-        rows = ImageSet.open(workshop.path(owner)).rows_of("train")
-        seen = ViewOutputs(workshop.path(features)).view(1)[rows, 0].astype(np.float64)
+        owned = ImageSet.open(workshop.path(owner))
+        rows = owned.rows_of("train")
+        seen = said_of(ViewOutputs(workshop.path(features)), owned, rows, 1)[:, 0].astype(np.float64)
         own = softened(seen @ head["weight"].numpy().T + head["bias"].numpy(), 2)
-        teacher = softened(ViewOutputs(workshop.path(taught)).view(1)[rows], 2)
+        teacher = softened(said_of(ViewOutputs(workshop.path(taught)), owned, rows, 1), 2)
         divergences.extend(4 * (teacher * (np.log(teacher) - np.log(own))).sum(axis=1))
     assert len(divergences) == 30
     _start, row = read_table(workshop.path(ref) / "history.parquet")
@@ -221,7 +222,7 @@ def test_the_teacher_term_is_the_mean_over_real_and_synthetic_images(
     # The labels teach on the real images alone.
     real = ImageSet.open(workshop.path(workshop.images))
     rows = real.rows_of("train")
-    seen = ViewOutputs(workshop.path(workshop.student_features)).view(1)[rows, 0].astype(np.float64)
+    seen = ViewOutputs(workshop.path(workshop.student_features)).view(1)[:, 0].astype(np.float64)
     said_NK = softened(seen @ head["weight"].numpy().T + head["bias"].numpy(), 1)
     assert row["task_loss"] == pytest.approx(-np.log(said_NK[np.arange(24), real.labels[rows]]).mean(), rel=2e-3)
     assert row["loss"] == pytest.approx(0.5 * row["task_loss"] + 0.5 * row["distill_loss"], rel=1e-6)

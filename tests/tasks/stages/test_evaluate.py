@@ -24,12 +24,13 @@ from storage.fingerprint import fingerprint
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import ViewOutputs, ViewOutputsWriter
+from storage.view_outputs import ViewOutputs
+from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.catalog import EVALUATE, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
 from tasks.functional.views import View
 from tasks.problems.classification import Classification
 from tasks.problems.classification_meter import by_class
-from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
+from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench, said_of
 from tests.fakes import Ordinal, write_shapes
 
 
@@ -113,8 +114,9 @@ def test_agreement_is_the_share_of_images_on_which_student_and_teacher_say_the_s
     workshop: Bench, evaluation: ArtifactRef
 ) -> None:
     table = read_table(workshop.path(evaluation) / "val-predictions.parquet")
-    rows = ImageSet.open(workshop.path(workshop.images)).rows_of("val")
-    teacher = ViewOutputs(workshop.path(workshop.logits)).view(0)[rows].argmax(axis=1)
+    images = ImageSet.open(workshop.path(workshop.images))
+    rows = images.rows_of("val")
+    teacher = said_of(ViewOutputs(workshop.path(workshop.logits)), images, rows, 0).argmax(axis=1)
     assert [row["teacher_predicted"] for row in table] == teacher.tolist()
     same = sum(row["predicted"] == said for row, said in zip(table, teacher.tolist(), strict=True))
     assert same < 12
@@ -166,9 +168,10 @@ def test_a_probed_student_is_compared_with_its_teacher_as_a_trained_one_is(works
     own = workshop.run(PRECOMPUTE, PrecomputeConfig(), **inputs)
     judged = {"images": workshop.images, "logits": own, "teacher": workshop.logits}
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), **judged)
-    rows = ImageSet.open(workshop.path(workshop.images)).rows_of("test")
+    images = ImageSet.open(workshop.path(workshop.images))
+    rows = images.rows_of("test")
     said, taught = (
-        ViewOutputs(workshop.path(logits)).view(0)[rows].argmax(axis=1) for logits in (own, workshop.logits)
+        said_of(ViewOutputs(workshop.path(logits)), images, rows, 0).argmax(axis=1) for logits in (own, workshop.logits)
     )
     found = workshop.summary(ref)["scores"]["test"]["teacher_agreement"]
     assert found == pytest.approx((said == taught).mean(), abs=1e-6)
@@ -199,10 +202,12 @@ def test_each_split_has_a_confusion_matrix_as_png(workshop: Bench, evaluation: A
 def test_a_teacher_is_scored_by_its_cached_logits_of_the_clean_view(workshop: Bench) -> None:
     ref = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), images=workshop.images, logits=workshop.logits)
     images = ImageSet.open(workshop.path(workshop.images))
-    logits_NK = ViewOutputs(workshop.path(workshop.logits)).view(0).astype(np.float32)
+    logits = ViewOutputs(workshop.path(workshop.logits))
     for split in ("val", "test"):
         rows = images.rows_of(split)
-        expected = expected_scores(logits_NK[rows], images.labels[rows]) | {"top5": 1.0}
+        expected = expected_scores(said_of(logits, images, rows, 0).astype(np.float32), images.labels[rows]) | {
+            "top5": 1.0
+        }
         found: dict[str, Any] = workshop.summary(ref)["scores"][split]
         assert found == pytest.approx(expected, abs=2e-6)
 
@@ -250,17 +255,18 @@ def commit_in_other_order(bench: Bench, ref: ArtifactRef) -> ArtifactRef:
     found, recipe = ViewOutputs(bench.path(ref)), bench.store.manifest(ref).recipe | {"stage": "turned round"}
     turned = ArtifactRef(ref.kind, fingerprint(recipe))
     with bench.store.lock(turned):
+        last = len(found.ids) - 1
         writer = ViewOutputsWriter(
             bench.store.draft(turned, recipe),
             ids=found.ids[::-1],
-            num_views=found.num_views,
-            row_shape=found.shape[2:],
-            attributes=found.attributes,
+            parts=[part._replace(rows=last - part.rows[::-1]) for part in found.parts],
+            layout=lambda: Layout(found.row_shape, found.attributes),
         )
         for chunk in writer.chunks():
-            start, stop = found.shape[0] - chunk.stop, found.shape[0] - chunk.start
+            rows = found.rows_at(last - writer.rows_of(chunk), chunk.view)
+            every = (0, len(found.ids_of(chunk.view)), chunk.view)
             kinds = (found.rows, found.view_fields, found.thumbnails)
-            writer.write(chunk, *(read(start, stop, chunk.view)[::-1] for read in kinds))  # type: ignore[arg-type]
+            writer.write(chunk, *(read(*every)[rows] for read in kinds))  # type: ignore[arg-type]
         bench.store.commit(turned, recipe=recipe, inputs={}, summary={})
     return turned
 
@@ -296,7 +302,7 @@ def test_views_are_joined_by_image_not_by_position(
     assert bench.summary(straight)["scores"] == bench.summary(other)["scores"]
     table = read_table(bench.path(other) / "test-predictions.parquet")
     cache = ViewOutputs(bench.path(logits))
-    left = dict(zip(cache.ids, cache.view_fields(0, 18, 0)[:, 1].tolist(), strict=True))
+    left = dict(zip(cache.ids_of(0), cache.view_fields(0, 12, 0)[:, 1].tolist(), strict=True))
     for row in table:
         assert abs(row["place"] - left[row["id"]] / 100) == pytest.approx(-row["score"], abs=1e-6)
 

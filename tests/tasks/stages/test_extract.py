@@ -1,4 +1,4 @@
-"""Stage "extract": every view of every image is shown to the encoder once, whatever happens on the way."""
+"""Stage "extract": every view that something reads is shown to the encoder once, whatever happens on the way."""
 
 from pathlib import Path
 
@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from configs import choices
-from configs.data import ViewSettings
+from configs.data import TrainViews, ViewSettings
 from configs.models import Backbone
-from configs.stages import ExtractConfig
+from configs.stages import ExtractConfig, PrecomputeImagesConfig
 from storage.errors import SourceChangedError
 from storage.files import read_json, sha256_of, write_json
-from storage.image_set import ImageSet
+from storage.fingerprint import fingerprint
+from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.upkeep import discard
 from storage.view_outputs import ViewOutputs
@@ -22,10 +23,10 @@ from tasks.catalog import EXTRACT
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay, thumbnail
 from tests import fakes
-from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
+from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import CountingEncoder
 
-NUM_IMAGES, NUM_VIEWS = 48, 3
+NUM_TRAIN, NUM_OTHERS, NUM_VIEWS = 24, 24, 3
 COUNTED = ExtractConfig(
     backbone=Backbone(name="quarters", weights="random", input_px=16), views=ViewSettings(num_views=NUM_VIEWS)
 )
@@ -44,11 +45,63 @@ def extract(bench: Bench, encoder: CountingEncoder, batch_size: int = 16) -> Art
 
 
 @pytest.mark.usefixtures("counting_source")
-def test_the_encoder_is_shown_every_view_of_every_image_exactly_once(bench: Bench) -> None:
+def test_the_encoder_is_shown_augmented_views_of_training_images_and_the_clean_one_of_others(bench: Bench) -> None:
     ref = extract(bench, encoder := CountingEncoder(16))
-    total = NUM_IMAGES * (NUM_VIEWS + 1)
-    assert bench.summary(ref)["encoder_forwards"] == total
-    assert encoder.batches[: total // 16] == [16] * (total // 16)  # what follows is one batch, to measure its speed
+    assert bench.summary(ref)["encoder_forwards"] == NUM_TRAIN * NUM_VIEWS + NUM_OTHERS
+    # Four chunks of 24 images; what follows is one batch, to measure its speed.
+    assert encoder.batches[:8] == [16, 8] * 4
+    assert set(encoder.batches[8:]) == {16}
+    features, images = ViewOutputs(bench.path(ref)), ImageSet.open(bench.path(bench.images))
+    assert features.ids_of(0) == [images.ids[row] for row in images.rows_of("val", "test")]
+    for view in range(1, NUM_VIEWS + 1):
+        assert features.ids_of(view) == [images.ids[row] for row in images.rows_of("train")]
+
+
+@pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(
+    ("train_views", "num_shown"),
+    [("clean", NUM_TRAIN + NUM_OTHERS), ("both", NUM_TRAIN * (NUM_VIEWS + 1) + NUM_OTHERS)],
+)
+def test_a_recipe_may_ask_for_the_clean_view_of_training_images_alone_or_too(
+    bench: Bench, train_views: TrainViews, num_shown: int
+) -> None:
+    fakes.counting_encoders[:] = [CountingEncoder(16)]
+    config = COUNTED.model_copy(update={"train_views": train_views})
+    ref = bench.run(EXTRACT, config, images=bench.images)
+    assert bench.summary(ref)["encoder_forwards"] == num_shown
+    images = ImageSet.open(bench.path(bench.images))
+    assert sorted(ViewOutputs(bench.path(ref)).ids_of(0)) == sorted(images.ids)
+
+
+@pytest.mark.usefixtures("counting_source")
+def test_of_a_set_of_training_images_alone_the_clean_view_is_shown_too(bench: Bench) -> None:
+    """As of blends, which are chosen among by it, and of them whatever is said of labels."""
+    images = commit_images(bench, num_images=5)
+    fakes.counting_encoders[:] = [CountingEncoder(16)]
+    ref = bench.run(EXTRACT, COUNTED, images=images)
+    assert bench.summary(ref)["encoder_forwards"] == 5 * (NUM_VIEWS + 1)
+    features = ViewOutputs(bench.path(ref))
+    assert [features.ids_of(view) for view in range(NUM_VIEWS + 1)] == [features.ids] * (NUM_VIEWS + 1)
+
+
+def test_an_old_recipe_that_says_nothing_of_training_views_keeps_its_fingerprint() -> None:
+    for config in (ExtractConfig(), PrecomputeImagesConfig()):
+        assert "train_views" not in config.identity()
+    assert ExtractConfig(train_views="both").identity()["train_views"] == "both"
+
+
+def commit_images(bench: Bench, num_images: int) -> ArtifactRef:
+    """Commit some pictures that are training images without a label."""
+    recipe = {"stage": "drawn", "images": num_images}
+    ref = ArtifactRef("image-set", fingerprint(recipe))
+    shown = ImageSet.open(bench.path(bench.images))
+    rows = (ImageRow(f"{row}.png", shown.image(row), 40, 40, "train") for row in range(num_images))
+    with bench.store.lock(ref):
+        draft = bench.store.draft(ref, recipe)
+        write_shard(draft, 0, rows)
+        counts = write_index(draft, classes=["a", "b"], num_shards=1)
+        bench.store.commit(ref, recipe=recipe, inputs={}, summary=counts)
+    return ref
 
 
 @pytest.mark.usefixtures("counting_source")
@@ -57,7 +110,7 @@ def test_the_speed_of_the_encoder_is_measured_on_one_batch_after_all_views(bench
     speed = bench.summary(ref)["speed"]
     assert (speed["batch_size"], speed["threads"], speed["device"]) == (10, 1, "cpu")
     assert speed["images_per_second"] > 0
-    assert set(encoder.batches[(NUM_VIEWS + 1) * 5 :]) == {10}  # 48 images are four batches of 10 and one of 8
+    assert set(encoder.batches[(NUM_VIEWS + 1) * 3 :]) == {10}  # 24 images are two batches of 10 and one of 4
 
 
 @pytest.mark.usefixtures("counting_source")
@@ -70,17 +123,17 @@ def test_features_that_exist_are_not_computed_again(bench: Bench) -> None:
 @pytest.mark.usefixtures("counting_source")
 def test_a_second_attempt_shows_only_the_chunks_the_first_did_not_finish(bench: Bench) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
-        extract(bench, CountingEncoder(16, dies_after=2 * NUM_IMAGES + 20))
+        extract(bench, CountingEncoder(16, dies_after=2 * NUM_TRAIN + 20))
     ref = extract(bench, CountingEncoder(16))
-    # A chunk is all images of one view here; two of four were finished.
-    assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_IMAGES
+    # A chunk is 24 images in one view here; two of four were finished.
+    assert bench.summary(ref)["encoder_forwards"] == 2 * NUM_TRAIN
     assert not np.isnan(ViewOutputs(bench.path(ref)).view(NUM_VIEWS)).any()
 
 
 @pytest.mark.usefixtures("counting_source")
 def test_interrupted_and_uninterrupted_work_give_the_same_bytes(bench: Bench) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
-        extract(bench, CountingEncoder(16, dies_after=100))
+        extract(bench, CountingEncoder(16, dies_after=60))
     continued = bench.store.manifest(extract(bench, CountingEncoder(16))).files
     (ref,) = discard(bench.store, extract(bench, CountingEncoder(16)))
     assert extract(bench, CountingEncoder(16)) == ref
@@ -89,7 +142,7 @@ def test_interrupted_and_uninterrupted_work_give_the_same_bytes(bench: Bench) ->
 
 @pytest.mark.usefixtures("counting_source")
 def test_the_batch_size_does_not_change_a_byte(bench: Bench) -> None:
-    ref = extract(bench, CountingEncoder(16), batch_size=48)
+    ref = extract(bench, CountingEncoder(16), batch_size=24)
     files = bench.store.manifest(ref).files
     discard(bench.store, ref)
     assert extract(bench, second := CountingEncoder(16), batch_size=7) == ref
@@ -111,21 +164,23 @@ def test_each_feature_belongs_to_the_image_and_view_of_its_place(bench: Bench) -
         ImageSet.open(bench.path(bench.images)),
         ViewOutputs(bench.path(extract(bench, CountingEncoder(16)))),
     )
-    for row, view in ((0, 1), (31, 3), (47, 2)):
+    for row, view in ((12, 1), (31, 3), (35, 2)):
         fields = draw_view(images.ids[row], view, 40, 40, COUNTED.views)
         cut = replay(decode_rgb(images.image(row)), fields, 16, "bilinear")
         # Mean colour of each quarter, in the order channel, upper or lower half, left or right half.
         quarters = cut.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).transpose(2, 0, 1).reshape(-1) / 255
-        np.testing.assert_allclose(features.rows(row, row + 1, view)[0, 0], quarters, rtol=1e-3)
-        assert features.view_fields(row, row + 1, view)[0].tolist() == fields.tolist()
-        assert features.thumbnails(row, row + 1, view)[0].tolist() == thumbnail(cut).tolist()
+        np.testing.assert_allclose(said_of(features, images, [row], view)[0, 0], quarters, rtol=1e-3)
+        (place,) = features.rows_of([images.ids[row]], view)
+        assert features.view_fields(place, place + 1, view)[0].tolist() == fields.tolist()
+        assert features.thumbnails(place, place + 1, view)[0].tolist() == thumbnail(cut).tolist()
 
 
 def as_seen(bench: Bench, row: int, view: int, model: torch.nn.Module, side_px: int) -> torch.Tensor:
     """One view, normalised by hand with what timm says of the model."""
     images, features = ImageSet.open(bench.path(bench.images)), ViewOutputs(bench.path(bench.features))
     cfg = timm.data.resolve_model_data_config(model)
-    fields = features.view_fields(row, row + 1, view)[0]
+    (place,) = features.rows_of([images.ids[row]], view)
+    fields = features.view_fields(place, place + 1, view)[0]
     cut = replay(decode_rgb(images.image(row)), fields, side_px, cfg["interpolation"])
     pixels = (cut / 255 - np.asarray(cfg["mean"])) / np.asarray(cfg["std"])
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
@@ -143,18 +198,20 @@ def test_features_of_a_vit_are_its_last_cls_tokens_and_the_mean_of_its_patches(f
     expected = torch.stack([*(tokens[0] for tokens in normed), normed[-1][1:].mean(0)])
 
     features = ViewOutputs(finished_bench.path(finished_bench.features))
+    images = ImageSet.open(finished_bench.path(finished_bench.images))
     assert features.attributes["blocks"] == ["layer-4", "layer-3", "layer-2", "last", "mean"]
-    np.testing.assert_allclose(features.rows(17, 18, 2)[0], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(said_of(features, images, [17], 2)[0], expected, rtol=2e-3, atol=2e-3)
 
 
 @torch.inference_mode()
 def test_features_of_a_convolutional_network_are_its_pooled_map(finished_bench: Bench) -> None:
     torch.manual_seed(0)
     model = timm.create_model(STUDENT.name, num_classes=0).eval()
-    expected = model.forward_features(as_seen(finished_bench, 9, 1, model, 32)).mean(dim=(2, 3))
+    expected = model.forward_features(as_seen(finished_bench, 20, 1, model, 32)).mean(dim=(2, 3))
     features = ViewOutputs(finished_bench.path(finished_bench.student_features))
+    images = ImageSet.open(finished_bench.path(finished_bench.images))
     assert features.attributes["blocks"] == ["last"]
-    np.testing.assert_allclose(features.rows(9, 10, 1)[0], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(said_of(features, images, [20], 1)[0], expected, rtol=2e-3, atol=2e-3)
 
 
 def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_bench: Bench) -> None:

@@ -24,14 +24,14 @@ from tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROB
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay
 from tasks.models.task_model import load_model
-from tests.conftest import TEACHER, VIEWS, Bench
+from tests.conftest import TEACHER, VIEWS, Bench, said_of
 
 
 def test_logits_are_the_head_applied_to_the_features_of_each_view(finished_bench: Bench) -> None:
     bench = finished_bench
     features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
     head = load_file(bench.path(bench.probe) / "head.safetensors")
-    assert logits.shape == (48, 3, 3)
+    assert (logits.num_views, logits.row_shape) == (3, (3,))
     for view in range(3):
         last_ND = features.view(view)[:, features.attributes["blocks"].index("last")].astype(np.float64)
         expected_NK = last_ND @ head["weight"].numpy().T + head["bias"].numpy()
@@ -43,7 +43,7 @@ def test_a_head_on_several_blocks_sees_them_in_the_order_of_its_description(work
     probe = workshop.run(PROBE, ProbeConfig(probe=settings), images=workshop.images, features=workshop.features)
     ref = workshop.run(PRECOMPUTE, PrecomputeConfig(), features=workshop.features, probe=probe)
     head = load_file(workshop.path(probe) / "head.safetensors")
-    all_ND = ViewOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(48, -1)
+    all_ND = ViewOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(24, -1)
     expected_NK = all_ND @ head["weight"].numpy().T + head["bias"].numpy()
     np.testing.assert_allclose(ViewOutputs(workshop.path(ref)).view(1), expected_NK, rtol=2e-3, atol=2e-3)
 
@@ -60,8 +60,9 @@ def test_views_and_thumbnails_travel_with_the_logits(finished_bench: Bench) -> N
     bench = finished_bench
     features, logits = ViewOutputs(bench.path(bench.features)), ViewOutputs(bench.path(bench.logits))
     for view in range(3):
-        assert np.array_equal(logits.view_fields(0, 48, view), features.view_fields(0, 48, view))
-        assert np.array_equal(logits.thumbnails(0, 48, view), features.thumbnails(0, 48, view))
+        assert logits.ids_of(view) == features.ids_of(view)
+        assert np.array_equal(logits.view_fields(0, 24, view), features.view_fields(0, 24, view))
+        assert np.array_equal(logits.thumbnails(0, 24, view), features.thumbnails(0, 24, view))
     assert logits.ids == features.ids
     assert logits.attributes["images"] == bench.images.fingerprint
     assert logits.attributes["views"] == VIEWS.identity()
@@ -93,15 +94,15 @@ def finetuned(workshop: Bench) -> ArtifactRef:
 def test_logits_of_a_finetuned_teacher_are_what_it_says_of_each_view(workshop: Bench, finetuned: ArtifactRef) -> None:
     config = PrecomputeImagesConfig(views=VIEWS)
     ref = workshop.run(PRECOMPUTE_IMAGES, config, images=workshop.images, model=finetuned)
-    assert workshop.summary(ref)["encoder_forwards"] == 48 * 3
+    assert workshop.summary(ref)["encoder_forwards"] == 24 * 2 + 24
     logits, images = ViewOutputs(workshop.path(ref)), ImageSet.open(workshop.path(workshop.images))
     model, description = load_model(workshop.path(finetuned))
     mean, std = (np.asarray(description.preprocessing[name]) for name in ("mean", "std"))
-    for row, view in ((3, 1), (40, 2)):
+    for row, view in ((13, 1), (30, 2)):
         fields = draw_view(images.ids[row], view, 40, 40, VIEWS)
         cut = replay(decode_rgb(images.image(row)), fields, 48, description.preprocessing["interpolation"])
         shown = torch.from_numpy((cut / 255 - mean) / std).permute(2, 0, 1)[None].float()
-        np.testing.assert_allclose(logits.rows(row, row + 1, view), model(shown), rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(said_of(logits, images, [row], view), model(shown), rtol=2e-3, atol=2e-3)
 
 
 def test_a_finetuned_teacher_says_other_things_than_the_probed_one(workshop: Bench, finetuned: ArtifactRef) -> None:
@@ -112,6 +113,31 @@ def test_a_finetuned_teacher_says_other_things_than_the_probed_one(workshop: Ben
         ViewOutputs(workshop.path(ref)).view(1),
     )
     assert np.abs(before.astype(np.float32) - after).mean() > 0.05
+
+
+@pytest.mark.parametrize("is_finetuned", [True, False], ids=["finetuned", "probed"])
+def test_a_draft_in_which_every_chunk_is_there_is_committed_without_a_network(
+    bench: Bench, is_finetuned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TrainingSettings(epochs=1, batch_size=24, keep="last")
+    config = FinetuneConfig(backbone=TEACHER, views=VIEWS, training=training)
+    model = bench.run(FINETUNE, config, images=bench.images, probe=bench.probe)
+    stage, config, inputs = (
+        (PRECOMPUTE_IMAGES, PrecomputeImagesConfig(views=VIEWS), {"images": bench.images, "model": model})
+        if is_finetuned
+        else (PRECOMPUTE, PrecomputeConfig(), {"features": bench.features, "probe": bench.probe})
+    )
+    ref = bench.run(stage, config, **inputs)
+    files = bench.store.manifest(ref).files
+    draft = bench.store.draft_path(ref)
+    bench.path(ref).rename(draft)
+    (draft / "manifest.json").unlink()
+    # Neither a teacher nor a head could be built now, on whatever device.
+    monkeypatch.delitem(choices.MODEL_SOURCES, "timm")
+    monkeypatch.delitem(choices.PROBLEMS, "classification")
+    assert bench.run(stage, config, **inputs) == ref
+    assert bench.store.manifest(ref).files == files
+    assert bench.summary(ref)["outputs"] == [3]
 
 
 def test_a_file_of_weights_may_move_and_stays_the_same_encoder() -> None:

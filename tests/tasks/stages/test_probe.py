@@ -12,12 +12,13 @@ from configs.models import Backbone
 from configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription
 from tasks.catalog import EXTRACT, INGEST, PROBE
 from tasks.models.encoder import ModelError
-from tests.conftest import STUDENT, Bench
+from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import write_shapes
 
 GRID = ProbeSettings(inputs=("last", "last4+mean"), learning_rates=(1e-4, 0.3, 1.0), steps=60, batch_size=16)
@@ -25,8 +26,14 @@ GRID = ProbeSettings(inputs=("last", "last4+mean"), learning_rates=(1e-4, 0.3, 1
 
 def probe(bench: Bench, **settings: object) -> tuple[dict[str, object], list[dict[str, object]]]:
     """Train a probe on the teacher's features; returns its summary and the table of the grid."""
+    return probe_on(bench, bench.features, **settings)
+
+
+def probe_on(
+    bench: Bench, features: ArtifactRef, **settings: object
+) -> tuple[dict[str, object], list[dict[str, object]]]:
     config = ProbeConfig(probe=GRID.model_copy(update=settings))
-    ref = bench.run(PROBE, config, images=bench.images, features=bench.features)
+    ref = bench.run(PROBE, config, images=bench.images, features=features)
     return dict(bench.summary(ref)), read_table(bench.path(ref) / "grid.parquet")
 
 
@@ -65,7 +72,10 @@ def test_the_head_on_disk_is_the_one_that_was_scored(finished_bench: Bench) -> N
     head = load_file(bench.path(bench.probe) / "head.safetensors")
     rows = images.rows_of("val")
     block = features.attributes["blocks"].index("last")
-    logits_NK = features.view(0)[rows, block].astype(np.float64) @ head["weight"].numpy().T + head["bias"].numpy()
+    logits_NK = (
+        said_of(features, images, rows, 0)[:, block].astype(np.float64) @ head["weight"].numpy().T
+        + head["bias"].numpy()
+    )
     likely_N = logits_NK - np.log(np.exp(logits_NK).sum(axis=1, keepdims=True))
     loss = -likely_N[np.arange(len(rows)), images.labels[rows]].mean()
 
@@ -103,7 +113,7 @@ def test_learning_rates_are_for_a_batch_of_256(workshop: Bench) -> None:
             ViewOutputs(workshop.path(workshop.features)),
         )
         rows = images.rows_of("val")
-        logits_NK = head(torch.from_numpy(cached.view(0)[rows, 3]).float())
+        logits_NK = head(torch.from_numpy(said_of(cached, images, rows, 0)[:, 3]).float())
         expected = torch.nn.functional.cross_entropy(logits_NK, torch.from_numpy(images.labels[rows]))
     assert row["val_loss"] == pytest.approx(float(expected), rel=1e-5)
 
@@ -117,11 +127,28 @@ def _first_batch(bench: Bench, size: int) -> tuple[tuple[torch.Tensor, torch.Ten
     head = torch.nn.Linear(64, 3)
     torch.nn.init.normal_(head.weight, std=0.01)
     torch.nn.init.zeros_(head.bias)
-    return (torch.from_numpy(cached.view(1)[rows, 3]).float(), torch.from_numpy(images.labels[rows])), head
+    return (
+        torch.from_numpy(said_of(cached, images, rows, 1)[:, 3]).float(),
+        torch.from_numpy(images.labels[rows]),
+    ), head
 
 
 def test_a_head_trained_on_clean_views_alone_differs_from_one_trained_on_augmented_ones(workshop: Bench) -> None:
-    assert probe(workshop, train_on="clean")[1] != probe(workshop, train_on="augmented")[1]
+    both = ExtractConfig(backbone=TEACHER, views=VIEWS, train_views="both")
+    features = workshop.run(EXTRACT, both, images=workshop.images)
+    on_augmented = probe_on(workshop, features, train_on="augmented")
+    assert probe_on(workshop, features, train_on="clean")[1] != on_augmented[1]
+    # The clean views beside them change nothing for who does not ask for them.
+    assert on_augmented[1] == probe(workshop)[1]
+
+
+def test_clean_views_that_were_not_extracted_are_asked_for_with_what_to_do(workshop: Bench) -> None:
+    with pytest.raises(
+        CacheMismatchError,
+        match=r"hold only the augmented views of 'train/disc/000.png' and of 23 other images, and the clean view was "
+        r"asked for\..* Set train_views",
+    ):
+        probe(workshop, train_on="clean")
 
 
 def test_augmented_views_that_were_not_extracted_are_asked_for(workshop: Bench) -> None:

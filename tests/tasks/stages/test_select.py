@@ -106,7 +106,10 @@ def test_the_student_is_shown_what_is_kept(workshop: Bench, synthetic: Synthetic
 
 
 def test_a_selection_of_other_images_is_refused(workshop: Bench, synthetic: Synthetic) -> None:
-    other = select(workshop, {"synthetic": workshop.images, "synthetic_logits": workshop.logits})
+    both = ExtractConfig(backbone=TEACHER, views=VIEWS, train_views="both")
+    features = workshop.run(EXTRACT, both, images=workshop.images)
+    logits = workshop.run(PRECOMPUTE, PrecomputeConfig(), features=features, probe=workshop.probe)
+    other = select(workshop, {"synthetic": workshop.images, "synthetic_logits": logits})
     config = DistillConfig(backbone=STUDENT, views=VIEWS, training=TrainingSettings(epochs=1, batch_size=8))
     with pytest.raises(CacheMismatchError, match="the selection is of image-set@"):
         workshop.run(

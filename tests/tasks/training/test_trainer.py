@@ -17,7 +17,7 @@ from storage.view_outputs import ViewOutputs
 from tasks.catalog import FINETUNE, PROBE
 from tasks.training.checkpoint import CHECKPOINT, load
 from tasks.training.trainer import TrainingDivergedError
-from tests.conftest import STUDENT, VIEWS, Bench
+from tests.conftest import STUDENT, VIEWS, Bench, said_of
 from tests.storage.artifacts import TEARS, tear
 
 # 24 training images in batches of 8: an epoch is 3 steps.
@@ -212,7 +212,9 @@ def test_the_model_it_starts_from_is_scored_before_the_first_step(workshop: Benc
     images = ImageSet.open(workshop.path(workshop.images))
     rows = images.rows_of("val")
     head = load_file(workshop.path(workshop.student_probe) / "head.safetensors")
-    clean_ND = torch.from_numpy(ViewOutputs(workshop.path(workshop.student_features)).view(0)[rows, 0]).float()
+    clean_ND = torch.from_numpy(
+        said_of(ViewOutputs(workshop.path(workshop.student_features)), images, rows, 0)[:, 0]
+    ).float()
     said_N = (clean_ND @ head["weight"].T + head["bias"]).argmax(dim=1).numpy()
     assert start["val_score"] == pytest.approx((said_N == images.labels[rows]).mean())
     assert (start["step"], start["loss"], start["learning_rate"]) == (0, None, None)

@@ -1,0 +1,30 @@
+"""Which views of which images a frozen network is shown: those that something reads, and no others.
+
+Who reads what: a probe trains on the augmented views of training images (`probe.train_on`: or on their clean one) and
+is judged on the clean view of validation images; students are taught on the augmented views of training and synthetic
+images; teachers are evaluated, and students compared with them, on the clean view of validation and test images; the
+choice of synthetic images goes by their clean view. So validation and test images need no augmented view, and training
+images no clean one, unless the recipe asks for it.
+"""
+
+import numpy as np
+
+from configs.data import CLEAN_VIEW, TrainViews, ViewSettings, views_of_train
+from storage.image_set import ImageSet
+from storage.view_outputs import Part
+
+CLEAN_ONLY = ViewSettings(num_views=0)
+
+
+def shown_parts(images: ImageSet, settings: ViewSettings, train_views: TrainViews = "augmented") -> list[Part]:
+    """Return the parts of an image-set, by the views that its images are shown; each has at least one image.
+
+    It depends on nothing but the recipe of what is made: settings, and the splits of the image-set.
+    """
+    is_train_N = images.splits == "train"
+    views = views_of_train(settings, train_views, is_train_alone=bool(is_train_N.all()))
+    clean = range(CLEAN_VIEW, CLEAN_VIEW + 1)
+    if views == clean:
+        return [Part(np.arange(len(images)), clean)]
+    parts = [Part(np.flatnonzero(~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
+    return [part for part in parts if len(part.rows)]
