@@ -155,6 +155,10 @@ class RuntimeConfig(Settings):
     """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change
     the last bits of a sum, as another device does.
     """
+    slots: int = Field(default=0, ge=0, le=256)
+    """Steps that run at the same time, each in a process of its own; 0: one for each GPU, or on a CPU as many as have
+    `threads` cores each. Never more than do not need each other.
+    """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
     generation_batch_size: int = Field(default=8, ge=1, le=1024)

@@ -13,7 +13,8 @@ from rich.console import Console
 from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.pipeline.chain import ModelResult
-from flows.pipeline.running import in_this_process, run_plan
+from flows.pipeline.console import on_console
+from flows.pipeline.running import run_plan
 from flows.reports.page import write_report
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -52,11 +53,14 @@ def draw_world(experiment: Experiment, world: int) -> None:
         write_dataset(birds, seed=world, **PER_CLASS)
 
 
-def demonstrate(folder: Path, world: int, store: ArtifactStore, console: Console) -> Demonstration:
+def demonstrate(
+    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console
+) -> Demonstration:
     """Draw the world, do what is missing of the run, and write the page."""
-    experiment = world_experiment(folder, world)
+    experiment = world_experiment(folder, world, overrides)
     draw_world(experiment, world)
-    results, stages = run_plan(experiment, store, in_this_process(experiment, store, console))
+    with on_console(experiment, console) as show:
+        results, stages = run_plan(experiment, store, show)
     report = folder / f"report-{world}.html"
     refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
     write_report(report, f"Birds of world {world}", results, refs, store, next_commands(results))
