@@ -80,7 +80,7 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
     steps = _Steps(experiment)
     images = steps.add("ingest", INGEST, experiment.data, {})
     blends = synthetic or (_blends(steps, images) if experiment.synthetic_images == "blends" else None)
-    sets: dict[str, Source] = {"": images} | ({"-synthetic": blends} if blends else {})
+    sets: dict[str, Source] = {"": images, **({"-synthetic": blends} if blends else {})}
     teach = {"probed": _probed_teacher, "finetuned": _finetuned_teacher}[experiment.teacher_training]
     teacher, logits = teach(steps, sets)
     on_logits = {"images": images, "logits": logits[""]}

@@ -70,6 +70,7 @@ def _bar(shown: Progress, name: str) -> Iterator[OnProgress]:
     try:
         yield on_progress
     finally:
+        shown.refresh()
         shown.remove_task(task)
 
 

@@ -46,6 +46,8 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
     them.
     """
     needs = needs_of(steps)
+    # What takes longest must not begin last; where only one runs at a time the order is that of the plan.
+    ways = ways_to_go(steps, needs) if slots > 1 else dict.fromkeys(needs, 0)
     waiting = {step.name: step for step in steps}
     done: dict[str, Done] = {}
     failed: dict[str, BaseException] = {}
@@ -53,7 +55,7 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
     with _submitting(do, slots) as submit:
         while True:
             ready = [step for step in waiting.values() if needs[step.name] <= done.keys()]
-            for step in _first(ready, slots - len(running), slots):
+            for step in sorted(ready, key=lambda step: -ways[step.name])[: slots - len(running)]:
                 running[submit(waiting.pop(step.name), done)] = step.name
             if not running:
                 break
@@ -90,15 +92,17 @@ def widest(steps: Sequence[PlannedStep]) -> int:
     return max((levels.count(level) for level in set(levels)), default=0)
 
 
-def _first(ready: list[PlannedStep], free: int, slots: int) -> list[PlannedStep]:
-    """Choose what to begin.
+def ways_to_go(steps: Sequence[PlannedStep], needs: Mapping[str, set[str]]) -> dict[str, int]:
+    """Return how long the longest way is from the beginning of each step to the end of the run.
 
-    What takes longest should not begin last. A student that learns from more sources takes longer, so the step with
-    the most inputs comes first; among equals, and where only one runs at a time, the order is that of the plan.
+    How long steps take is not known. Each counts as the inputs it reads: a student that learns from more sources takes
+    longer than one that learns from fewer, and preparing takes less than training.
     """
-    if slots > 1:
-        ready = sorted(ready, key=lambda step: -len(step.inputs))
-    return ready[:free]
+    ways = {step.name: len(step.inputs) for step in steps}
+    for step in reversed(steps):
+        after = (ways[other] for other, needed in needs.items() if step.name in needed)
+        ways[step.name] += max(after, default=0)
+    return ways
 
 
 @contextmanager
