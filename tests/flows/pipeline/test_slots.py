@@ -37,7 +37,7 @@ def test_left_to_itself_it_takes_the_cores_divided_by_threads(steps: list[Planne
 def test_left_to_itself_it_never_takes_more_than_are_side_by_side_or_fit_in_the_memory(
     steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert number(steps) == 2  # two students, or teacher and student
+    assert number(steps) == 4  # evaluations of the teacher, the probe and one student, and a distillation
     monkeypatch.setattr(slots, "available_bytes", lambda: GIB + GIB // 2)
     assert number(steps) == 1
 
