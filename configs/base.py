@@ -174,8 +174,10 @@ class RuntimeConfig(Settings):
     fit alone.
     """
     image_cache_mb: int = Field(default=1024, ge=0)
-    """Memory for images kept decoded between epochs, in MiB."""
+    """Memory for images kept decoded between epochs, in MiB; each step at work has its own."""
     logits_cache_mb: int = Field(default=2048, ge=0)
-    """Memory for cached features or logits of several views, in MiB; the view in use is always held."""
+    """Memory for cached features or logits of several views, in MiB; the view in use is always held, and each step at
+    work has its own.
+    """
     checkpoint_seconds: float = Field(default=30.0, gt=0)
     """Longest time of training that a crash may cost."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.pipeline.chain import ModelResult
@@ -56,7 +57,15 @@ def draw_world(experiment: Experiment, world: int) -> None:
 def demonstrate(
     folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console
 ) -> Demonstration:
-    """Draw the world, do what is missing of the run, and write the page."""
+    """Draw the world, do what is missing of the run, and write the page.
+
+    Raises SettingsError where the settings name other images than the world's.
+    """
+    if any(override.partition("=")[0].strip() == "data.path" for override in overrides):
+        raise SettingsError(
+            "--set data.path has no place in a demonstration, whose images are drawn into --folder: run your own with "
+            "'taskdistill run small-cpu --set data.path=/path/to/your/images'"
+        )
     experiment = world_experiment(folder, world, overrides)
     draw_world(experiment, world)
     with on_console(experiment, console) as show:
