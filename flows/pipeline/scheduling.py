@@ -148,9 +148,11 @@ def _is_of_the_step(error: BaseException) -> BaseException:
 
 
 def _remark(name: str, error: BaseException, *, others_go_on: bool) -> None:
-    """Say at once what else would be heard of only in the end."""
+    """Say at once what else would be heard of only in the end: the first line for people, the last of a traceback."""
     if others_go_on:
-        log.error("%s failed; steps that do not need it go on. %s", name, _words(error).strip().splitlines()[-1])
+        lines = _words(error).splitlines()
+        line = lines[0] if isinstance(error, UserError | OSError) else lines[-1]
+        log.error("%s failed; steps that do not need it go on. %s", name, line)
 
 
 def _error_of(failed: Mapping[str, BaseException], not_begun: Sequence[str]) -> BaseException:

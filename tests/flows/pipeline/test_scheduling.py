@@ -113,7 +113,7 @@ def test_a_step_that_fails_holds_back_only_what_needs_it_and_its_own_error_is_ra
         "probe-student",
     }  # fmt: skip
     if slots == 2:  # the teacher's are still to be done
-        assert "probe-student failed; steps that do not need it go on. like its images" in caplog.text
+        assert "probe-student failed; steps that do not need it go on. probe-student does not" in caplog.text
 
 
 def test_several_failures_are_all_told_in_full(steps: list[PlannedStep], order: list[str]) -> None:
