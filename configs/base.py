@@ -155,6 +155,10 @@ class RuntimeConfig(Settings):
     """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change
     the last bits of a sum, as another device does.
     """
+    slots: int = Field(default=0, ge=0, le=256)
+    """Steps that run at the same time, each in a process of its own; 0: one for each GPU, or on a CPU as many as have
+    `threads` cores each. Never more than do not need each other.
+    """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
     generation_batch_size: int = Field(default=8, ge=1, le=1024)
@@ -170,8 +174,10 @@ class RuntimeConfig(Settings):
     fit alone.
     """
     image_cache_mb: int = Field(default=1024, ge=0)
-    """Memory for images kept decoded between epochs, in MiB."""
+    """Memory for images kept decoded between epochs, in MiB; each step at work has its own."""
     logits_cache_mb: int = Field(default=2048, ge=0)
-    """Memory for cached features or logits of several views, in MiB; the view in use is always held."""
+    """Memory for cached features or logits of several views, in MiB; the view in use is always held, and each step at
+    work has its own.
+    """
     checkpoint_seconds: float = Field(default=30.0, gt=0)
     """Longest time of training that a crash may cost."""

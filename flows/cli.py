@@ -27,7 +27,7 @@ from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
-from flows.pipeline.planning import Step, make_plan
+from flows.pipeline.planning import PlannedStep, make_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -98,13 +98,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, doing only what is missing, and print the scores."""
-    from flows.pipeline.running import in_this_process, run_plan
+    from flows.pipeline.console import on_console
+    from flows.pipeline.running import run_plan
     from flows.reports.remarks import print_scores, remarks
     from flows.reports.results import score_rows
 
     store, experiment = _asked(source, set_, rehash=rehash)
-    do = in_this_process(experiment, store, errors)
-    results, stages = run_plan(experiment, store, do, synthetic=_synthetic(store, synthetic))
+    extra = _synthetic(store, synthetic)
+    with on_console(experiment, errors) as show:
+        results, stages = run_plan(experiment, store, show, synthetic=extra)
     if as_json:
         print_json({"scores": score_rows(results, store), "remarks": remarks(results, store), "stages": stages})
         return
@@ -121,6 +123,7 @@ def run(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the dataset and the report are written.")] = Path("demo"),
     world: Annotated[int, typer.Option(min=0, help="A seed: other species, other pictures.")] = 0,
+    set_: Overrides = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
@@ -129,7 +132,7 @@ def demo(
     from flows.reports.results import score_rows
 
     store = ArtifactStore.from_env()
-    done = demonstrate(folder, world, store, errors)
+    done = demonstrate(folder, world, set_, store, errors)
     if as_json:
         rows, said = score_rows(done.results, store), remarks(done.results, store)
         print_json({"scores": rows, "remarks": said, "stages": done.stages, "report": str(done.report)})
@@ -152,12 +155,14 @@ def stage(
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
-    from flows.pipeline.running import in_this_process, run_steps
+    from flows.pipeline.console import on_console
+    from flows.pipeline.running import run_steps
 
     store, experiment = _asked(source, set_, rehash=rehash)
     given = dict(_input(store, text) for text in inputs)
-    do = in_this_process(experiment, store, errors)
-    made = run_steps(experiment, name, store, do, inputs=given, synthetic=_synthetic(store, synthetic))
+    extra = _synthetic(store, synthetic)
+    with on_console(experiment, errors) as show:
+        made = run_steps(experiment, name, store, show, inputs=given, synthetic=extra)
     if as_json:
         print_json({"made": [str(ref) for ref in made]})
         return
@@ -196,7 +201,7 @@ def _input(store: ArtifactStore, text: str) -> tuple[str, ArtifactRef]:
     return role, store.resolve(name)
 
 
-def _step_row(step: Step) -> dict[str, Any]:
+def _step_row(step: PlannedStep) -> dict[str, Any]:
     return {
         "name": step.name,
         "stage": step.stage.name,

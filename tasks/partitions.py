@@ -172,6 +172,11 @@ def span_name(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}-{numbers[-1]}"
 
 
+def is_of_partitions(stage: Stage[Any]) -> bool:
+    """Whether workers can make parts of what a stage makes."""
+    return isinstance(stage.load(), ByPartitions)
+
+
 def begin_partitions(stage: Stage[C], config: C, context: StageContext) -> Partitions[C]:
     function = stage.load()
     if not isinstance(function, ByPartitions):

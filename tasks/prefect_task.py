@@ -7,7 +7,7 @@ returning paths of deleted folders. A task hands back a reference and nothing el
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -17,39 +17,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from configs.base import RuntimeConfig, StageConfig
 from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import Dispatch, OnProgress, Stage, execute
+from tasks.stage import OnProgress, Stage
 
 PROGRESS_SECONDS = 2.0
 PROGRESS_SHARE = 0.05
 """Reports may take no more than this share of the time, however slow or far away the server is."""
 
 
-def as_task(stage: Stage[Any], dispatch: Callable[[ArtifactRef], Dispatch] | None = None) -> Task[..., ArtifactRef]:
-    """Return the stage as a task; its runs are named after the step of the pipeline they do."""
+def as_task(stage: Stage[Any]) -> Task[..., ArtifactRef]:
+    """Return the stage as a task, called with the name of a step and what makes its artifact; its runs are named after
+    the step.
+    """
 
     @task(name=stage.name, task_run_name="{step}", cache_policy=NO_CACHE, persist_result=False)
-    def run(
-        step: str,
-        config: StageConfig,
-        inputs: Mapping[str, ArtifactRef],
-        runtime: RuntimeConfig,
-        experiment_settings: Mapping[str, Any],
-    ) -> ArtifactRef:
-        store = ArtifactStore.from_env()
+    def run(step: str, make: Callable[[OnProgress], ArtifactRef]) -> ArtifactRef:
         with progress(step) as on_progress:
-            return execute(
-                stage,
-                config,
-                inputs,
-                store=store,
-                runtime=runtime,
-                on_progress=on_progress,
-                dispatch=dispatch,
-                experiment_settings=experiment_settings,
-            )
+            return make(on_progress)
 
     return run
 

@@ -30,7 +30,9 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("taskdistill", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("taskdistill")
 
-RUNTIME = RuntimeConfig(device="cpu", workers=2, inference_batch_size=16, image_cache_mb=64, logits_cache_mb=64)
+RUNTIME = RuntimeConfig(
+    device="cpu", workers=2, inference_batch_size=16, image_cache_mb=64, logits_cache_mb=64, slots=1
+)
 VIEWS = ViewSettings(num_views=2)
 TEACHER = Backbone(name="test_vit", weights="random", input_px=48)
 STUDENT = Backbone(name="test_resnet", weights="random", input_px=32)

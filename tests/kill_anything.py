@@ -2,12 +2,16 @@
 
     python -m tests.kill_anything --kills 25
     python -m tests.kill_anything --kills 8 --demo
+    python -m tests.kill_anything --kills 25 --slots 2
 
 The first runs a small experiment of its own, the second the demonstration, which takes some minutes each time. Every
 run is the real command line in a process of its own. A kill comes at a random moment after a stage has begun, so that
 stages and not imports are hit. When a run comes to its end, every file of every artifact (features, logits, weights,
 predictions, pictures) must have the digest it has in the undisturbed store; then the next round starts with an empty
 store, until all kills are spent.
+
+With more than one slot a kill hits all processes of the run, or the one that hands out steps, whose children must end
+by themselves, or one of these children, whom the others survive. The undisturbed run has one slot.
 """
 
 import argparse
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from storage.files import all_files, read_json, sha256_of
@@ -57,10 +62,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--slots", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tried = demonstration() if arguments.demo else small_experiment(Path(folder))
-        hit, different = rounds(Path(folder), tried, kills=arguments.kills, seed=arguments.seed)
+        hit, different = rounds(Path(folder), tried, kills=arguments.kills, seed=arguments.seed, slots=arguments.slots)
     for stage, count in hit.most_common():
         print(f"  killed {count:2d} times in {stage}")
     print(f"{sum(hit.values())} kills, {len(different)} files differ from the undisturbed run")
@@ -89,10 +95,12 @@ def demonstration() -> Tried:
     return Tried(lambda store: ["demo", "--folder", str(store.with_name(f"{store.name}-birds"))], DEMO_KINDS, 45.0)
 
 
-def rounds(folder: Path, tried: Tried, *, kills: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
+def rounds(
+    folder: Path, tried: Tried, *, kills: int, seed: int, slots: int = 1
+) -> tuple[collections.Counter[str], list[str]]:
     """Return how often each stage was hit, and the files that came out otherwise than undisturbed."""
     rng = random.Random(seed)
-    start(tried.command, folder / "undisturbed").wait()
+    start(tried.command, folder / "undisturbed", slots=1).wait()
     expected = digests(folder / "undisturbed")
     hit: collections.Counter[str] = collections.Counter()
     different: list[str] = []
@@ -101,29 +109,29 @@ def rounds(folder: Path, tried: Tried, *, kills: int, seed: int) -> tuple[collec
         number += 1
         store = folder / f"round{number}"
         while sum(hit.values()) < kills:
-            run = start(tried.command, store)
-            stage = kill_in_a_stage(run, store, rng.choice(tried.kinds), rng.uniform(0, tried.longest_seconds))
+            run, kind, later = start(tried.command, store, slots), rng.choice(tried.kinds), tried.longest_seconds
+            stage = kill_in_a_stage(run, store, kind, rng.uniform(0, later), rng)
             if not stage:
                 break
             hit[stage] += 1
             print(f"kill {sum(hit.values())}: {stage}", flush=True)
-        if start(tried.command, store).wait() != 0:
+        if start(tried.command, store, slots).wait() != 0:
             different.append(f"{store.name}: the last run failed")
         found = digests(store)
         different += sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     return hit, different
 
 
-def start(command: Command, store: Path) -> subprocess.Popen[bytes]:
-    """Start the command line; its output is kept beside the store for a look at failures."""
+def start(command: Command, store: Path, slots: int) -> subprocess.Popen[bytes]:
+    """Start the command line in a process group of its own; its output is kept beside the store for a look."""
     with (store.parent / f"{store.name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *command(store)],
-            env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=log, stderr=log,
+            [sys.executable, "-m", "flows.cli", *command(store), "--set", f"runtime.slots={slots}"],
+            env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 
-def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, kind: str, later: float) -> str:
+def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, kind: str, later: float, rng: random.Random) -> str:
     """Wait until this run makes an artifact of a kind, then so many seconds, then kill -9.
 
     Returns what was being made, or "" when the run ended before.
@@ -136,9 +144,20 @@ def kill_in_a_stage(run: subprocess.Popen[bytes], store: Path, kind: str, later:
         time.sleep(0.005)
     if run.poll() is not None:
         return ""
-    os.kill(run.pid, signal.SIGKILL)
+    kill_some(run.pid, rng)
     run.wait()
     return ", ".join(sorted(ref.kind for ref in ArtifactStore(store).drafts())) or "between stages"
+
+
+def kill_some(pid: int, rng: random.Random) -> None:
+    """Kill a run that has no other process; of one that has, all of them, or only itself, or one of the others."""
+    children = [child.pid for child in psutil.Process(pid).children()]
+    whom = rng.choice(["all", "itself", "a child"]) if children else "all"
+    with contextlib.suppress(ProcessLookupError):  # a child may be over by itself
+        if whom == "all":
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid if whom == "itself" else rng.choice(children), signal.SIGKILL)
 
 
 def being_made(drafts: Path, kind: str) -> bool:

@@ -30,6 +30,8 @@ TOO_LARGE_WITH_REASON: dict[str, str] = {}
 READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
     "configs/places.py": "${NAME} in presets",
+    "tasks/__init__.py": "threads that wait sleep",
+    "flows/pipeline/step_process.py": "the GPU of a slot",
     "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.pipeline.chain import ModelResult
-from flows.pipeline.running import in_this_process, run_plan
+from flows.pipeline.console import on_console
+from flows.pipeline.running import run_plan
 from flows.reports.page import write_report
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -52,11 +54,22 @@ def draw_world(experiment: Experiment, world: int) -> None:
         write_dataset(birds, seed=world, **PER_CLASS)
 
 
-def demonstrate(folder: Path, world: int, store: ArtifactStore, console: Console) -> Demonstration:
-    """Draw the world, do what is missing of the run, and write the page."""
-    experiment = world_experiment(folder, world)
+def demonstrate(
+    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console
+) -> Demonstration:
+    """Draw the world, do what is missing of the run, and write the page.
+
+    Raises SettingsError where the settings name other images than the world's.
+    """
+    if any(override.partition("=")[0].strip() == "data.path" for override in overrides):
+        raise SettingsError(
+            "--set data.path has no place in a demonstration, whose images are drawn into --folder: run your own with "
+            "'taskdistill run small-cpu --set data.path=/path/to/your/images'"
+        )
+    experiment = world_experiment(folder, world, overrides)
     draw_world(experiment, world)
-    results, stages = run_plan(experiment, store, in_this_process(experiment, store, console))
+    with on_console(experiment, console) as show:
+        results, stages = run_plan(experiment, store, show)
     report = folder / f"report-{world}.html"
     refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
     write_report(report, f"Birds of world {world}", results, refs, store, next_commands(results))

@@ -4,35 +4,44 @@ Safe to retry or to start again with the same parameters: finished artifacts are
 one is continued. Nothing here knows which is the case.
 """
 
+from typing import Any
+
 from prefect import flow
 
 from configs.experiment import Experiment
 from flows.deployed.fan_out import over_workers
 from flows.deployed.served_settings import SentExperiment, whole_experiment
-from flows.pipeline.planning import Step
-from flows.pipeline.running import DoStep, experiment_settings_of, run_plan
+from flows.pipeline.planning import PlannedStep
+from flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan
 from flows.reports.prefect_ui import report_pictures, report_scores
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.prefect_task import as_task, show_logs_in_ui
+from tasks.stage import OnProgress
+from tasks.stage import execute as execute_here
 
 
-def as_tasks(experiment: Experiment) -> DoStep:
-    """Return the way flows do a step: as a task run of its own, named after the step."""
+def as_tasks(experiment: Experiment) -> ShowStep:
+    """Return the way flows do a step: as a task run of its own, named after the step, with a report of its pictures."""
     show_logs_in_ui()
-    experiment_settings, store, runtime = (
-        experiment_settings_of(experiment),
-        ArtifactStore.from_env(),
-        experiment.runtime,
-    )
+    store, settings = ArtifactStore.from_env(), experiment_settings_of(experiment)
 
-    def do(step: Step) -> ArtifactRef:
-        task = as_task(step.stage, over_workers(step, store, runtime))
-        ref = task(step.name, step.config, step.inputs, runtime, experiment_settings)
+    def show(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+        dispatch = over_workers(step, store, experiment.runtime)
+
+        def make(on_progress: OnProgress) -> ArtifactRef:
+            if not dispatch:
+                return execute(step, on_progress)
+            # Who only waits for workers needs no process of its own.
+            named: dict[str, Any] = {"runtime": experiment.runtime, "experiment_settings": settings}
+            asked = (step.stage, step.config, step.inputs)
+            return execute_here(*asked, store=store, on_progress=on_progress, dispatch=dispatch, **named)
+
+        ref = as_task(step.stage)(step.name, make)
         report_pictures(step, ref, store)
         return ref
 
-    return do
+    return show
 
 
 @flow(name="distillation", persist_result=False)

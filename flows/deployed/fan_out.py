@@ -34,11 +34,11 @@ from prefect.states import Crashed
 from configs.base import RuntimeConfig
 from configs.places import portable
 from flows.deployed.server import DEPLOYMENT, SPAN_FLOW, are_workers_online, check_workers
-from flows.pipeline.planning import Step
+from flows.pipeline.planning import PlannedStep
 from storage.errors import StillNeededError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.partitions import cut, span_name
+from tasks.partitions import cut, is_of_partitions, span_name
 from tasks.stage import Dispatch
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,11 @@ PAGE = 200
 """Runs a server returns at most for one question."""
 
 
-def over_workers(step: Step, store: ArtifactStore, runtime: RuntimeConfig) -> Callable[[ArtifactRef], Dispatch] | None:
+def over_workers(
+    step: PlannedStep, store: ArtifactStore, runtime: RuntimeConfig
+) -> Callable[[ArtifactRef], Dispatch] | None:
     """Return how the units of a step are spread over `runtime.fan_out` workers; None where they are not to be."""
-    if runtime.fan_out == 1:
+    if runtime.fan_out == 1 or not is_of_partitions(step.stage):
         return None
     request = {
         "stage": step.stage.name,

@@ -1,1 +1,1 @@
-"""The pipeline: the chain of stages, what a plan says of it, and doing it with progress."""
+"""The pipeline: the graph of steps, what a plan says of it, and doing whatever is ready, with progress."""

@@ -1,11 +1,12 @@
-"""The pipeline, written once. The caller decides what "run a stage" means: do it, schedule it, or only name it.
+"""The pipeline, written once, as data: steps, each of which reads artifacts of the store or what other steps make.
 
-No import of Prefect or torch: `plan` runs this function with a `run` that computes fingerprints and nothing else.
+No import of Prefect or torch, and nothing is run here: `flows.pipeline.planning` names the artifacts,
+`flows.pipeline.scheduling` does whatever is ready.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from configs.base import StageConfig
 from configs.data import TrainViews
@@ -27,17 +28,37 @@ from tasks.catalog import (
 )
 from tasks.stage import Stage
 
-
-class RunStage(Protocol):
-    """What `chain` is given: it must return the reference of the artifact, however it sees to it."""
-
-    def __call__(
-        self, step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]
-    ) -> ArtifactRef: ...
-
-
 START = "student probed"
 """What every student starts from, in the final table: its pretrained backbone with a probe."""
+
+Source = ArtifactRef | str
+"""What a step reads: an artifact in the store, or what the step of this name makes."""
+
+
+class Step(NamedTuple):
+    """One node of the graph."""
+
+    name: str
+    stage: Stage[Any]
+    config: StageConfig
+    inputs: Mapping[str, Source]
+    """Role -> where it comes from; the steps named here stand before this one."""
+
+
+class ModelSteps(NamedTuple):
+    """The steps that make and evaluate one model of the final table."""
+
+    model: str
+    seed: int | None
+    evaluation: str
+    artifact: str
+
+
+class Chain(NamedTuple):
+    """All steps of an experiment, each after those it reads from, and what its final table shows."""
+
+    steps: list[Step]
+    models: list[ModelSteps]
 
 
 @dataclass(frozen=True)
@@ -50,128 +71,138 @@ class ModelResult:
     artifact: ArtifactRef
 
 
-class Taught(NamedTuple):
+class ShownSet(NamedTuple):
     """An image-set that a teacher is shown, and which views of its training images."""
 
-    images: ArtifactRef
+    images: Source
     train_views: TrainViews
 
 
-def chain(experiment: Experiment, run: RunStage, *, synthetic: ArtifactRef | None = None) -> list[ModelResult]:
-    """Run every stage of an experiment, in an order in which each finds its inputs; returns what was evaluated.
+def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Chain:
+    """Return every step of an experiment and the models it evaluates.
 
     The student's own probe is one of them: what training adds is the difference to it. Where there are synthetic
     images, one more student is distilled, on real and synthetic ones; the student without them is its control.
     `synthetic` is an image-set without labels that takes the place of generated ones.
     """
-    images = run("ingest", INGEST, experiment.data, {})
-    # Of images that were given, select wants the clean view; nothing says that they are training images alone, of which
-    # it is shown anyway.
-    views: TrainViews = "both" if synthetic else "augmented"
-    if synthetic is None and experiment.synthetic_images == "blends":
-        synthetic = _blends(experiment, run, images)
-    sets = {"": Taught(images, "augmented")} | ({"-synthetic": Taught(synthetic, views)} if synthetic else {})
+    steps = _Steps(experiment)
+    images = steps.add("ingest", INGEST, experiment.data, {})
+    blends = synthetic or (_blends(steps, images) if experiment.synthetic_images == "blends" else None)
+    sets = {"": ShownSet(images, "augmented")}
+    if blends:
+        # Select wants the clean view too. A set of training images alone, as blends are, is shown it anyway; nothing
+        # says that of images that were given.
+        sets["-synthetic"] = ShownSet(blends, "both" if synthetic else "augmented")
     teach = {"probed": _probed_teacher, "finetuned": _finetuned_teacher}[experiment.teacher_training]
-    teacher, logits = teach(experiment, run, sets)
+    teacher, logits = teach(steps, sets)
     on_logits = {"images": images, "logits": logits[""]}
-    evaluated = run("evaluate-teacher", EVALUATE_TEACHER, experiment.evaluate_config(), on_logits)
-    results = [ModelResult(f"teacher {experiment.teacher_training}", None, evaluated, teacher)]
+    evaluated = steps.add("evaluate-teacher", EVALUATE_TEACHER, experiment.evaluate_config(), on_logits)
+    models = [ModelSteps(f"teacher {experiment.teacher_training}", None, evaluated, teacher)]
 
-    extra: dict[str, ArtifactRef] = {}
-    if synthetic:
-        extra = {"synthetic": synthetic, "synthetic_logits": logits["-synthetic"]}
-        scored = {"synthetic": synthetic, "logits": logits["-synthetic"]}
-        extra["selection"] = run("select", SELECT, experiment.select_config(), scored)
-    student_probe, evaluated = _probed_student(experiment, run, images, logits[""])
-    results.append(ModelResult(START, None, evaluated, student_probe))
+    extra: dict[str, Source] = {}
+    if blends:
+        extra = {"synthetic": blends, "synthetic_logits": logits["-synthetic"]}
+        scored: dict[str, Source] = {"synthetic": blends, "logits": logits["-synthetic"]}
+        extra["selection"] = steps.add("select", SELECT, experiment.select_config(), scored)
+    student_probe, evaluated = _probed_student(steps, images, logits[""])
+    models.append(ModelSteps(START, None, evaluated, student_probe))
     for seed in experiment.seeds:
         start = {"images": images, "probe": student_probe}
-        for name, model in _students(experiment, run, seed, start, logits[""], extra).items():
+        for name, model in _students(steps, seed, start, logits[""], extra).items():
             inputs = {"images": images, "model": model, "teacher": logits[""]}
             step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
-            evaluated = run(step, EVALUATE, experiment.evaluate_config(), inputs)
-            results.append(ModelResult(f"student {name}", seed, evaluated, model))
-    return results
+            evaluated = steps.add(step, EVALUATE, experiment.evaluate_config(), inputs)
+            models.append(ModelSteps(f"student {name}", seed, evaluated, model))
+    return Chain(steps.all, models)
 
 
-def _blends(experiment: Experiment, run: RunStage, images: ArtifactRef) -> ArtifactRef:
+class _Steps:
+    """The steps so far of one experiment."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.all: list[Step] = []
+
+    def add(self, name: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, Source]) -> str:
+        """Note a step; returns its name, for others to read what it makes."""
+        self.all.append(Step(name, stage, config, inputs))
+        return name
+
+
+def _blends(steps: _Steps, images: str) -> str:
     """Paint synthetic images from pairs of training images."""
-    embeddings = run("embed", EMBED, experiment.embed_config(), {"images": images})
-    return run("generate", GENERATE, experiment.generate_config(), {"images": images, "embeddings": embeddings})
+    embeddings = steps.add("embed", EMBED, steps.experiment.embed_config(), {"images": images})
+    inputs = {"images": images, "embeddings": embeddings}
+    return steps.add("generate", GENERATE, steps.experiment.generate_config(), inputs)
 
 
 def _students(
-    experiment: Experiment,
-    run: RunStage,
-    seed: int,
-    start: Mapping[str, ArtifactRef],
-    logits: ArtifactRef,
-    extra: Mapping[str, ArtifactRef],
-) -> dict[str, ArtifactRef]:
+    steps: _Steps, seed: int, start: Mapping[str, Source], logits: str, extra: Mapping[str, Source]
+) -> dict[str, str]:
     """Train the students of one seed: without a teacher, with one, and with synthetic images where there are any."""
+    experiment = steps.experiment
     config, taught = experiment.distill_config(seed), {**start, "logits": logits}
     students = {
-        "finetuned": run(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), start),
-        "distilled": run(f"distill-seed{seed}", DISTILL, config, taught),
+        "finetuned": steps.add(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), start),
+        "distilled": steps.add(f"distill-seed{seed}", DISTILL, config, taught),
     }
     if extra:
-        students["+synthetic"] = run(f"distill-synthetic-seed{seed}", DISTILL, config, {**taught, **extra})
+        students["+synthetic"] = steps.add(f"distill-synthetic-seed{seed}", DISTILL, config, {**taught, **extra})
     return students
 
 
-def _probed(
-    experiment: Experiment, run: RunStage, role: Literal["teacher", "student"], images: ArtifactRef
-) -> tuple[ArtifactRef, ArtifactRef]:
+def _probed(steps: _Steps, role: Literal["teacher", "student"], images: Source) -> tuple[str, str]:
     """Extract features of teacher or student and train its head on them; returns both."""
+    experiment = steps.experiment
     backbone, settings = {
         "teacher": (experiment.teacher, experiment.probe),
         "student": (experiment.student, experiment.student_probe),
     }[role]
     config = experiment.extract_config(backbone, experiment.train_views(role))
-    features = run(f"extract-{role}", EXTRACT, config, {"images": images})
+    features = steps.add(f"extract-{role}", EXTRACT, config, {"images": images})
     inputs = {"images": images, "features": features}
-    return features, run(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs)
+    return features, steps.add(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs)
 
 
-def _probed_student(
-    experiment: Experiment, run: RunStage, images: ArtifactRef, teacher: ArtifactRef
-) -> tuple[ArtifactRef, ArtifactRef]:
+def _probed_student(steps: _Steps, images: str, teacher: str) -> tuple[str, str]:
     """Make the probe that students start from, and score it as they are scored; returns probe and evaluation."""
-    features, probe = _probed(experiment, run, "student", images)
+    experiment = steps.experiment
+    features, probe = _probed(steps, "student", images)
     config = experiment.precompute_config()
-    logits = run("precompute-student", PRECOMPUTE, config, {"features": features, "probe": probe})
+    logits = steps.add("precompute-student", PRECOMPUTE, config, {"features": features, "probe": probe})
     inputs = {"images": images, "logits": logits, "teacher": teacher}
-    return probe, run("evaluate-student-probed", EVALUATE_TEACHER, experiment.evaluate_config(), inputs)
+    return probe, steps.add("evaluate-student-probed", EVALUATE_TEACHER, experiment.evaluate_config(), inputs)
 
 
-def _probed_teacher(
-    experiment: Experiment, run: RunStage, sets: Mapping[str, Taught]
-) -> tuple[ArtifactRef, dict[str, ArtifactRef]]:
+def _probed_teacher(steps: _Steps, sets: Mapping[str, ShownSet]) -> tuple[str, dict[str, str]]:
     """Make the teacher and its logits for each image-set, real ("") and synthetic, from cached features."""
-    features, probe = _probed(experiment, run, "teacher", sets[""].images)
-    logits = {"": run("precompute", PRECOMPUTE, experiment.precompute_config(), {"features": features, "probe": probe})}
+    experiment = steps.experiment
+    features, probe = _probed(steps, "teacher", sets[""].images)
+    config, inputs = experiment.precompute_config(), {"features": features, "probe": probe}
+    logits = {"": steps.add("precompute", PRECOMPUTE, config, inputs)}
     if "-synthetic" in sets:
-        config = experiment.extract_config(experiment.teacher, sets["-synthetic"].train_views)
-        features = run("extract-teacher-synthetic", EXTRACT, config, {"images": sets["-synthetic"].images})
+        images, train_views = sets["-synthetic"]
+        extract = experiment.extract_config(experiment.teacher, train_views)
+        features = steps.add("extract-teacher-synthetic", EXTRACT, extract, {"images": images})
         inputs = {"features": features, "probe": probe}
-        logits["-synthetic"] = run("precompute-synthetic", PRECOMPUTE, experiment.precompute_config(), inputs)
+        logits["-synthetic"] = steps.add("precompute-synthetic", PRECOMPUTE, config, inputs)
     return probe, logits
 
 
-def _finetuned_teacher(
-    experiment: Experiment, run: RunStage, sets: Mapping[str, Taught]
-) -> tuple[ArtifactRef, dict[str, ArtifactRef]]:
+def _finetuned_teacher(steps: _Steps, sets: Mapping[str, ShownSet]) -> tuple[str, dict[str, str]]:
     """The same with the whole teacher trained on the labels, so that it must look at the images again."""
-    _, probe = _probed(experiment, run, "teacher", sets[""].images)
-    config = experiment.finetune_teacher_config()
-    model = run("finetune-teacher", FINETUNE, config, {"images": sets[""].images, "probe": probe})
+    experiment = steps.experiment
+    images = sets[""].images
+    _, probe = _probed(steps, "teacher", images)
+    inputs = {"images": images, "probe": probe}
+    model = steps.add("finetune-teacher", FINETUNE, experiment.finetune_teacher_config(), inputs)
     logits = {
-        name: run(
+        name: steps.add(
             f"precompute{name}",
             PRECOMPUTE_IMAGES,
-            experiment.precompute_images_config(taught.train_views),
-            {"images": taught.images, "model": model},
+            experiment.precompute_images_config(shown.train_views),
+            {"images": shown.images, "model": model},
         )
-        for name, taught in sets.items()
+        for name, shown in sets.items()
     }
     return model, logits

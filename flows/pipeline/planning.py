@@ -4,7 +4,7 @@ Every fingerprint follows from the settings and the digests of external files, s
 and no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.errors import SettingsError
 from configs.experiment import Experiment
-from flows.pipeline.chain import ModelResult, chain
+from flows.pipeline.chain import ModelResult, Step, chain
 from flows.pipeline.estimates import Sizes
 from flows.pipeline.given_images import check_given_images
 from flows.pipeline.staleness import OlderForms, Wanted
@@ -28,8 +28,8 @@ Action = Literal["have", "resume", "build", "stale"]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One stage of a run, as planned."""
+class PlannedStep:
+    """One step of a run, with the name of its artifact."""
 
     name: str
     stage: Stage[Any]
@@ -46,7 +46,7 @@ class Step:
 class Plan:
     """All steps in order, and the evaluations that the final table will show."""
 
-    steps: list[Step]
+    steps: list[PlannedStep]
     results: list[ModelResult]
     datasets: list[Mapping[str, Any]]
     """What is known of each dataset of images (`flows.pipeline.dataset_words` says it)."""
@@ -61,19 +61,29 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     _check_places(experiment)
     if synthetic:
         check_given_images(experiment, store, synthetic)
-    named: dict[str, tuple[Stage[Any], Wanted]] = {}
-
-    def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        recipe = stage.recipe(config, inputs, content_digests_of(config, store))
-        ref = ArtifactRef(stage.output, fingerprint(recipe))
-        named[step] = (stage, Wanted(ref, recipe, config, inputs))
-        return ref
-
-    results = chain(experiment, name_it, synthetic=synthetic)
-    older, sizes = OlderForms(store, [wanted for _, wanted in named.values()]), Sizes(experiment, store)
-    steps = [_step(name, stage, wanted, older, sizes, store) for name, (stage, wanted) in named.items()]
+    graph = chain(experiment, synthetic=synthetic)
+    named = _named(graph.steps, store)
+    older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
+    steps = [_planned(step, named[step.name], older, sizes, store) for step in graph.steps]
+    refs = {name: wanted.ref for name, wanted in named.items()}
+    results = [
+        ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
+    ]
     ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
     return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
+
+
+def _named(steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
+    """Name the artifact of each step: a fingerprint needs only those of the steps before it."""
+    named: dict[str, Wanted] = {}
+    for step in steps:
+        inputs = {
+            role: named[source].ref if isinstance(source, str) else source for role, source in step.inputs.items()
+        }
+        recipe = step.stage.recipe(step.config, inputs, content_digests_of(step.config, store))
+        ref = ArtifactRef(step.stage.output, fingerprint(recipe))
+        named[step.name] = Wanted(ref, recipe, step.config, inputs)
+    return named
 
 
 def _check_places(experiment: Experiment) -> None:
@@ -84,13 +94,14 @@ def _check_places(experiment: Experiment) -> None:
             raise SettingsError(f"{name} is {path!r}, which does not exist: set it to what is there")
 
 
-def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> Step:
+def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> PlannedStep:
     ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
+    known = (step.name, step.stage, config, inputs, ref)
     if ref in store:
-        return Step(name, stage, config, inputs, ref, "have", "", store.manifest(ref).num_bytes)
+        return PlannedStep(*known, "have", "", store.manifest(ref).num_bytes)
     check_content(config)
     action, because = _why(ref, older, store)
-    return Step(name, stage, config, inputs, ref, action, because, sizes.estimate(stage, config, inputs, ref))
+    return PlannedStep(*known, action, because, sizes.estimate(step.stage, config, inputs, ref))
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:

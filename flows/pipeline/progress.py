@@ -5,13 +5,15 @@ the speed, and neither does another kind of unit.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tasks.stage import OnProgress
+
+Bar = Callable[[str], AbstractContextManager[OnProgress]]
 
 PLAIN_SECONDS = 20.0
 MIN_SECONDS, MIN_UNITS = 2.0, 2
@@ -40,21 +42,36 @@ class Pace:
 
 @contextmanager
 def progress(console: Console, name: str) -> Iterator[OnProgress]:
-    """Yield what to report to: units done of how many."""
+    """Show one piece of work; yields what to report to: units done of how many."""
+    with bars(console) as bar, bar(name) as on_progress:
+        yield on_progress
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Bar]:
+    """Yield what shows a piece of work by its name, from any thread: several at once have a bar each."""
     if not console.is_terminal:
-        yield _plain(console, name)
+        yield lambda name: nullcontext(_plain(console, name))
         return
-    pace = Pace()
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None, left="")
+    with Progress(*columns, console=console, transient=True) as shown:
+        yield lambda name: _bar(shown, name)
 
-        def on_progress(unit: str, done: int, total: int) -> None:
-            left = words(pace.seconds_left(unit, done, total))
-            bar.update(task, description=f"{name} ({unit})", completed=done, total=total, left=left)
 
+@contextmanager
+def _bar(shown: Progress, name: str) -> Iterator[OnProgress]:
+    pace, task = Pace(), shown.add_task(name, total=None, left="")
+
+    def on_progress(unit: str, done: int, total: int) -> None:
+        left = words(pace.seconds_left(unit, done, total))
+        shown.update(task, description=f"{name} ({unit})", completed=done, total=total, left=left)
+
+    try:
         yield on_progress
+    finally:
+        shown.refresh()
+        shown.remove_task(task)
 
 
 def _plain(console: Console, name: str) -> OnProgress:

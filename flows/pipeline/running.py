@@ -1,42 +1,38 @@
-"""Doing what a plan says, and telling a person how it goes.
+"""Doing what a plan says.
 
-Command line and Prefect flows share this one path and differ only in `do`: how a single step is done.
+Command line and Prefect flows share this one path and differ only in `show`: what surrounds a single step.
 """
 
 import logging
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from configs.base import StageConfig
 from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.generation import EmbedConfig, GenerateConfig
 from configs.places import portable
-from flows.pipeline.chain import ModelResult, chain
-from flows.pipeline.planning import Plan, Step, make_plan
-from flows.pipeline.progress import progress
+from flows.pipeline.chain import ModelResult
+from flows.pipeline.planning import Plan, PlannedStep, make_plan
+from flows.pipeline.scheduling import Done, run_ready
+from flows.pipeline.slots import Slots, slots_of
+from flows.pipeline.step_processes import StepProcesses
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tasks.stage import OnProgress, Stage, content_digests_of, execute
+from tasks.stage import OnProgress, content_digests_of, execute
 
 log = logging.getLogger(__name__)
 
-INDENT = " " * 7
-"""The width of what is done with a step, and a blank."""
-
-DoStep = Callable[[Step], ArtifactRef]
-"""Sees to it that the artifact of a step is in the store, and returns its reference."""
+ExecuteStep = Callable[[PlannedStep, OnProgress], ArtifactRef]
+"""Makes the artifact of a step where the store has it not, in this process or another, and returns its reference."""
+ShowStep = Callable[[PlannedStep, ExecuteStep], ArtifactRef]
+"""Has a step done by calling what it is given, and shows it: on a console, or as a task run."""
 
 
 def experiment_settings_of(experiment: Experiment) -> dict[str, Any]:
@@ -44,59 +40,59 @@ def experiment_settings_of(experiment: Experiment) -> dict[str, Any]:
     return portable(experiment)
 
 
-def in_this_process(experiment: Experiment, store: ArtifactStore, console: Console) -> DoStep:
-    """Return the way the command line does a step: right here, showing it on the console."""
-    experiment_settings = experiment_settings_of(experiment)
-    if experiment.runtime.fan_out > 1:
-        log.warning(
-            "runtime.fan_out is %d, but the command line does everything in this process: start the flow from Prefect "
-            "('taskdistill serve', and 'taskdistill worker' on each GPU) to spread the work",
-            experiment.runtime.fan_out,
-        )
-
-    def do(step: Step) -> ArtifactRef:
-        with shown(console, step) as on_progress:
-            return execute(
-                step.stage,
-                step.config,
-                step.inputs,
-                store=store,
-                runtime=experiment.runtime,
-                on_progress=on_progress,
-                experiment_settings=experiment_settings,
-            )
-
-    return do
-
-
 def run_plan(
-    experiment: Experiment, store: ArtifactStore, do: DoStep, *, synthetic: ArtifactRef | None = None
+    experiment: Experiment, store: ArtifactStore, show: ShowStep, *, synthetic: ArtifactRef | None = None
 ) -> tuple[list[ModelResult], list[dict[str, Any]]]:
-    """Make whatever is missing; returns the evaluations and what was done for each stage."""
+    """Make whatever is missing; returns the evaluations and what was done for each stage.
+
+    Steps that do not need each other run at the same time, as many as `runtime.slots` says. Raises the error of a
+    step that failed, when the others are done; StepsFailedError where several did.
+    """
     plan = make_plan(experiment, store, synthetic=synthetic)
     if not plan.is_complete:
         store.check_writable()
     check_models(experiment, plan)
-    stages: list[dict[str, Any]] = []
-    planned = {step.name: step for step in plan.steps}
-
-    def run(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        began = time.monotonic()
-        ref = do(replace(planned[step], inputs=inputs))
-        action = {"have": "have", "resume": "resumed"}.get(planned[step].action, "built")
-        seconds = round(time.monotonic() - began, 2)
-        stages.append({"name": step, "action": action, "reference": str(ref), "seconds": seconds})
-        return ref
-
     with _held(plan.steps, store):
-        return chain(experiment, run, synthetic=synthetic), stages
+        done = _run(experiment, store, plan.steps, show)
+    refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
+    results = [
+        replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
+    ]
+    return results, [_row(one) for one in done]
+
+
+def _run(experiment: Experiment, store: ArtifactStore, steps: Sequence[PlannedStep], show: ShowStep) -> list[Done]:
+    slots = slots_of(experiment.runtime, steps)
+    with _executing(experiment, store, slots) as execute:
+        return run_ready(steps, lambda step: show(step, execute), slots.number)
+
+
+@contextmanager
+def _executing(experiment: Experiment, store: ArtifactStore, slots: Slots) -> Iterator[ExecuteStep]:
+    """Yield what makes artifacts: this process where one step runs at a time, else a process for each slot."""
+    runtime, settings = experiment.runtime, experiment_settings_of(experiment)
+    if slots.number > 1:
+        with StepProcesses(slots.number, store, runtime, settings, slots.gpus) as processes:
+            yield processes.execute
+        return
+
+    def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        named: dict[str, Any] = {"store": store, "runtime": runtime, "experiment_settings": settings}
+        return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
+
+    yield here
+
+
+def _row(done: Done) -> dict[str, Any]:
+    action = {"have": "have", "resume": "resumed"}.get(done.step.action, "built")
+    return {"name": done.step.name, "action": action, "reference": str(done.ref), "seconds": done.seconds}
 
 
 def run_steps(
     experiment: Experiment,
     name: str,
     store: ArtifactStore,
-    do: DoStep,
+    show: ShowStep,
     *,
     inputs: Mapping[str, ArtifactRef] | None = None,
     synthetic: ArtifactRef | None = None,
@@ -116,11 +112,11 @@ def run_steps(
     with _held(steps, store):
         for step in steps:
             _check_inputs(step, makers, store)
-        return [do(step) for step in steps]
+        return [done.ref for done in _run(experiment, store, steps, show)]
 
 
 @contextmanager
-def _held(steps: Sequence[Step], store: ArtifactStore) -> Iterator[None]:
+def _held(steps: Sequence[PlannedStep], store: ArtifactStore) -> Iterator[None]:
     """Keep `collect` and `discard` from what these steps make and read."""
     if all(step.action == "have" for step in steps) and not os.access(store.root, os.W_OK):
         yield  # nobody removes anything from a store that cannot be written to
@@ -138,7 +134,7 @@ def _no_step(name: str, steps: Sequence[str]) -> str:
     return f"there is no step or stage {name!r}{nearest(name, {*steps, *(stage.name for stage in STAGES)})}"
 
 
-def _given(step: Step, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) -> Step:
+def _given(step: PlannedStep, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) -> PlannedStep:
     """Plan a step anew with other inputs."""
     if not inputs:
         return step
@@ -150,7 +146,7 @@ def _given(step: Step, inputs: Mapping[str, ArtifactRef], store: ArtifactStore) 
     return replace(step, inputs=given, ref=ref, action="have" if ref in store else "build", because="")
 
 
-def _check_inputs(step: Step, makers: Mapping[ArtifactRef, Step], store: ArtifactStore) -> None:
+def _check_inputs(step: PlannedStep, makers: Mapping[ArtifactRef, PlannedStep], store: ArtifactStore) -> None:
     missing = [(role, ref) for role, ref in step.inputs.items() if ref not in store]
     if step.ref not in store and missing:
         role, ref = missing[0]
@@ -183,18 +179,3 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
             "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
             experiment.student.name, sizes["student"] / 1e6, experiment.teacher.name, sizes["teacher"] / 1e6,
         )  # fmt: skip
-
-
-@contextmanager
-def shown(console: Console, step: Step) -> Iterator[OnProgress]:
-    """Show one stage: a bar with the time left on a terminal, a line now and then elsewhere."""
-    name = step.name
-    if step.action == "have":
-        console.print(Text("have  ", "green"), f"{name}  {step.ref.short}")
-        yield lambda unit, done, total: None
-        return
-    began = time.monotonic()
-    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
-    with progress(console, INDENT + name) as on_progress:
-        yield on_progress
-    console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")

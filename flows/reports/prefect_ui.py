@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
-from flows.pipeline.planning import Step
+from flows.pipeline.planning import PlannedStep
 from flows.reports.pictures import picture_markdown
 from flows.reports.remarks import remarks
 from flows.reports.results import score_markdown
@@ -23,7 +23,7 @@ def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: st
     create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
 
 
-def report_pictures(step: Step, ref: ArtifactRef, store: ArtifactStore) -> None:
+def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:
     """Show the contact sheet of an artifact, where it has one."""
     sheet = store.path(ref) / CONTACT_SHEET
     if sheet.is_file():

@@ -29,7 +29,8 @@ from rich.table import Table
 
 from configs.experiment import Experiment
 from flows.commands.demo import PER_CLASS, draw_world, world_experiment
-from flows.pipeline.running import in_this_process, run_plan
+from flows.pipeline.console import on_console
+from flows.pipeline.running import run_plan
 from flows.reports.results import score_rows
 from storage.fingerprint import fingerprint
 from storage.image_set import ImageRow, write_index, write_shard
@@ -68,8 +69,8 @@ def scores_of(folder: Path, world: int, blends: str, overrides: list[str]) -> Sc
     draw_world(experiment, world)
     store = ArtifactStore(folder / "store")
     synthetic = oracle_set(store, experiment, world) if blends == "oracle" else None
-    do = in_this_process(experiment, store, Console(stderr=True))
-    results, _ = run_plan(experiment, store, do, synthetic=synthetic)
+    with on_console(experiment, Console(stderr=True)) as show:
+        results, _ = run_plan(experiment, store, show, synthetic=synthetic)
     return {
         (row["model"], row["split"], row["metric"]): row["value"]
         for row in score_rows(results, store)

@@ -17,10 +17,12 @@ from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import dump_preset
 from configs.stages import TrainingSettings
 from flows import cli
-from flows.pipeline.running import DoStep, experiment_settings_of, run_plan
+from flows.pipeline.planning import PlannedStep
+from flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.stage import execute
+from tasks.stage import execute as execute_here
+from tasks.stage import no_progress
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 from tests.flows.local_server import prefect_server
 
@@ -55,16 +57,16 @@ def call(store: ArtifactStore, *arguments: str) -> Done:
     return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
-def quietly(experiment: Experiment, store: ArtifactStore) -> DoStep:
-    """Do each step here, telling nobody."""
-    return lambda step: execute(
-        step.stage,
-        step.config,
-        step.inputs,
-        store=store,
-        runtime=experiment.runtime,
-        experiment_settings=experiment_settings_of(experiment),
-    )
+def quietly(experiment: Experiment, store: ArtifactStore) -> ShowStep:
+    """Have each step done, or do it here and now, telling nobody."""
+
+    def do(step: PlannedStep, execute: ExecuteStep | None = None) -> ArtifactRef:
+        if execute:
+            return execute(step, no_progress)
+        settings = {"runtime": experiment.runtime, "experiment_settings": experiment_settings_of(experiment)}
+        return execute_here(step.stage, step.config, step.inputs, store=store, **settings)
+
+    return do
 
 
 def when_made(store: ArtifactStore) -> dict[ArtifactRef, tuple[str, int]]:

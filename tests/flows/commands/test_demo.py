@@ -66,3 +66,15 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
 @pytest.mark.parametrize("world", ["-1", "bird"])
 def test_a_world_is_a_whole_number(store: ArtifactStore, world: str) -> None:
     assert call(store, "demo", "--world", world).code == 2
+
+
+def test_a_setting_of_the_demonstration_can_be_changed_like_that_of_any_run(store: ArtifactStore) -> None:
+    done = call(store, "demo", "--set", "training.epoch=3")
+    assert done.code == 1
+    assert "unknown setting 'training.epoch'; did you mean 'epochs'" in done.stderr
+
+
+def test_other_images_than_those_of_the_world_are_refused(store: ArtifactStore) -> None:
+    done = call(store, "demo", "--set", "data.path=/my/images")
+    assert done.code == 1
+    assert "--set data.path has no place in a demonstration" in done.stderr

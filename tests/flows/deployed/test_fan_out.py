@@ -15,7 +15,7 @@ import pytest
 from configs.experiment import Experiment
 from configs.models import Backbone
 from configs.stages import ExtractConfig
-from flows.pipeline.planning import Step, make_plan
+from flows.pipeline.planning import PlannedStep, make_plan
 from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -52,7 +52,7 @@ def spread(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"runtime": experiment.runtime.model_copy(update={"fan_out": 2})})
 
 
-def step_of(experiment: Experiment, store: ArtifactStore, name: str) -> Step:
+def step_of(experiment: Experiment, store: ArtifactStore, name: str) -> PlannedStep:
     return next(step for step in make_plan(experiment, store).steps if step.name == name)
 
 

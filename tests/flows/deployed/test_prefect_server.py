@@ -4,12 +4,14 @@ One server and one `taskdistill serve` for the whole file. The pipeline runs thr
 UI; the single stages run as flows of this process against the same server, which spares importing torch thirty times.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -22,7 +24,7 @@ from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 from tests.conftest import Bench
 from tests.flows.conftest import when_made
-from tests.flows.local_server import Served, serving
+from tests.flows.local_server import Served, serving, until
 from tests.storage.artifacts import flip_a_bit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -58,7 +60,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     assert (
         f"run 'taskdistill discard {broken.short} --with-dependents', then the same run again" in failed.state.message
     )
-    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | {"precompute-student": "Failed"}
+    assert served.tasks(run_id) == dict.fromkeys(BEFORE_THE_BIT, "Completed") | dict.fromkeys(AT_THE_BIT, "Failed")
     before = when_made(store)
     assert set(before) == {made[step] for step in BEFORE_THE_BIT}
 
@@ -82,6 +84,9 @@ BEFORE_THE_BIT = [
 ]  # fmt: skip
 
 
+AT_THE_BIT = ["precompute-student", "finetune-seed0", "distill-seed0"]
+
+
 def _check_report(served: Served, student: ArtifactRef) -> None:
     """The scores are a report of the run, under the experiment's name."""
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -94,6 +99,47 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
     assert "SE: standard error" in reports[0].data
     assert "    48 images of 3 classes: train 24, val 12, test 12" in reports[0].data
     assert reports[0].data == reports[1].data
+
+
+def test_with_two_slots_two_task_runs_are_in_progress_at_the_same_time(served: Served, experiment: Experiment) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    run_id = served.start("distillation/taskdistill", {"experiment": experiment_settings_of(_in_two_slots(experiment))})
+    run = served.finish(run_id)
+    assert run.state.name == "Completed", run.state.message
+    assert set(served.tasks(run_id).values()) == {"Completed"}
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+    runs = {task.name: task for task in served.client.read_task_runs(flow_run_filter=chosen)}
+    one, other = runs["finetune-seed5"], runs["distill-seed5"]
+    assert max(one.start_time, other.start_time) < min(one.end_time, other.end_time)
+
+
+def test_cancelling_a_run_ends_its_steps(served: Served, experiment: Experiment) -> None:
+    from prefect.client.schemas.objects import State, StateType
+
+    longer = _in_two_slots(experiment)
+    longer = longer.model_copy(update={"training": longer.training.model_copy(update={"epochs": 90_000})})
+    run_id = served.start("distillation/taskdistill", {"experiment": experiment_settings_of(longer)})
+    until(lambda: len(_step_processes(served.store)) == 2, seconds=90, log=served.log)
+    served.client.set_flow_run_state(run_id, State(type=StateType.CANCELLING))
+    assert served.finish(run_id).state.name == "Cancelled"
+    until(lambda: not _step_processes(served.store), seconds=15, log=served.log)
+
+
+def _in_two_slots(experiment: Experiment) -> Experiment:
+    runtime = experiment.runtime.model_copy(update={"slots": 2})
+    return experiment.model_copy(update={"seeds": (5,), "runtime": runtime})
+
+
+def _step_processes(store: ArtifactStore) -> list[psutil.Process]:
+    """The processes that do steps for runs on this store."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            is_one = "flows.pipeline.step_process" in process.cmdline()
+            if is_one and process.environ().get("TASKDISTILL_STORE") == str(store.root):
+                found.append(process)
+    return found
 
 
 def test_every_flow_is_offered_and_can_be_loaded_from_any_folder(

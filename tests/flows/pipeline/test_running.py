@@ -8,8 +8,9 @@ from rich.console import Console
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.models import Backbone
-from flows.pipeline.planning import Step, make_plan
-from flows.pipeline.running import in_this_process, run_plan, run_steps
+from flows.pipeline.console import on_console
+from flows.pipeline.planning import PlannedStep, make_plan
+from flows.pipeline.running import ExecuteStep, run_plan, run_steps
 from storage.collecting import collect
 from storage.errors import NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef
@@ -86,12 +87,12 @@ def test_nothing_that_a_run_has_or_still_needs_is_collected_or_discarded_beside_
     finished.remove(planned["evaluate-teacher"])
     do, seen = quietly(experiment, finished), []
 
-    def with_collecting_beside(step: Step) -> ArtifactRef:
+    def with_collecting_beside(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
         found = collect(finished)
         seen.append(found.goes)
         with pytest.raises(StillNeededError, match="a run needs"):
             discard(finished, planned["precompute"], with_dependents=True)
-        return do(step)
+        return do(step, execute)
 
     if way == "run":
         run_plan(experiment, finished, with_collecting_beside)
@@ -107,7 +108,7 @@ def test_nothing_that_a_run_has_or_still_needs_is_collected_or_discarded_beside_
 def test_a_run_that_fails_leaves_nothing_that_would_be_kept(experiment: Experiment, finished: ArtifactStore) -> None:
     finished.remove(steps_of(experiment, finished)["evaluate-teacher"])
 
-    def fail(step: Step) -> ArtifactRef:
+    def fail(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
@@ -126,9 +127,10 @@ def test_the_command_line_says_once_that_it_does_not_spread_its_work(
 ) -> None:
     runtime = experiment.runtime.model_copy(update={"fan_out": 4})
     spread = experiment.model_copy(update={"runtime": runtime})
-    run_plan(spread, finished, in_this_process(spread, finished, Console(quiet=True)))
+    with on_console(spread, Console(quiet=True)) as show:
+        run_plan(spread, finished, show)
     (remark,) = [record.getMessage() for record in caplog.records if "fan_out" in record.getMessage()]
-    assert remark.startswith("runtime.fan_out is 4, but the command line does everything in this process")
+    assert remark.startswith("runtime.fan_out is 4, but the command line does everything on this machine")
 
 
 def test_an_unknown_step_is_answered_with_the_nearest(experiment: Experiment, store: ArtifactStore) -> None:

@@ -1,0 +1,93 @@
+"""How many steps of a run work side by side: what the settings ask for, what the machine has, what the run can use."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.base import RuntimeConfig
+from flows.pipeline.planning import PlannedStep
+from flows.pipeline.scheduling import widest
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+STEP_BYTES = GIB
+"""A guess of what the process of a step takes: the program with torch 0.4 GiB, a small network, its batch and images.
+Caches (runtime.image_cache_mb, runtime.logits_cache_mb) and large networks come on top.
+"""
+
+
+class Slots(NamedTuple):
+    """Steps at the same time, and the GPUs they share; without a GPU 0."""
+
+    number: int
+    gpus: int
+
+
+def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> Slots:
+    """Return how many of these steps are to run at the same time; warns where more are asked for than fit.
+
+    One where no two of them could: then torch need not be imported by another process.
+    """
+    missing = [step for step in steps if step.action != "have"]
+    at_once = widest(missing)
+    if at_once <= 1 or runtime.slots == 1:
+        return Slots(1, 0)
+    gpus, in_memory = _num_gpus(runtime), _num_in_memory()
+    if runtime.slots:
+        _warn(runtime.slots, gpus, in_memory)
+        return Slots(min(runtime.slots, len(missing)), gpus)
+    on_cores = num_cores() // runtime.threads
+    return Slots(max(1, min(gpus or on_cores, in_memory, at_once)), gpus)
+
+
+def num_cores() -> int:
+    """Return the CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _num_gpus(runtime: RuntimeConfig) -> int:
+    if runtime.device == "cpu":
+        return 0
+    import torch  # where it computes on a GPU, there is work for it, and torch is imported already
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return 1 if runtime.device != "cuda" and torch.backends.mps.is_available() else 0
+
+
+def _num_in_memory() -> int:
+    free = available_bytes()
+    return sys.maxsize if free is None else max(1, free // STEP_BYTES)
+
+
+def available_bytes() -> int | None:
+    """Return the memory that programs may still take, also within a container; None where that cannot be known."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+    except FileNotFoundError:
+        return free
+    return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
+
+
+def _warn(slots: int, gpus: int, in_memory: int) -> None:
+    if gpus and slots > gpus:
+        log.warning(
+            "runtime.slots is %d, but there %s: steps share a GPU, and its memory may not suffice. %d or less fit",
+            slots, "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs", gpus,
+        )  # fmt: skip
+    if slots > in_memory:
+        log.warning(
+            "runtime.slots is %d, but the free memory is enough for about %d: a step is guessed to take %d GiB, more "
+            "with a large network or caches. The kernel may kill steps that find none; the others then go on",
+            slots, in_memory, STEP_BYTES // GIB,
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+"""A process that does steps for the one that started it, one after another: a line of JSON in, lines of JSON out.
+
+    in    {"stage", "config", "inputs", "runtime", "store", "settings"}
+    out   {"progress": [unit, done, total]}    {"log": [logger, level, text]}
+          and in the end one of   {"made": reference}    {"failed": text}    {"fault": traceback}
+
+It lives no longer than who started it: a thread waits at the pipe, which the kernel closes at any death. What was
+begun is a draft in the store then, which the next run continues.
+"""
+
+import json
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from configs.base import RuntimeConfig
+from configs.errors import UserError
+from flows.ending.os_errors import explained
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.catalog import STAGES
+from tasks.stage import Stage, execute
+
+PROGRESS_SECONDS = 0.1
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def main(gpu: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
+    """Do what is asked on stdin until it is closed; `gpu` is the number of the one to use, "" where there is none."""
+    _choose_gpu(gpu)
+    # A signal from the terminal is meant for who started this, and ends what that one wants ended.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    requests, report = _pipes()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_IntoThePipe(report)])
+    known = {stage.name: stage for stage in stages}
+    while True:
+        report(_answer(requests.get(), known, report))
+
+
+def _answer(request: dict[str, Any], stages: dict[str, Stage[Any]], report: Report) -> dict[str, Any]:
+    try:
+        return {"made": str(_execute(request, stages[request["stage"]], report))}
+    except UserError as error:
+        return {"failed": str(error)}
+    except BaseException as error:  # told to who asked, who raises it
+        words = explained(error) if isinstance(error, OSError) else ""
+        return {"failed": words} if words else {"fault": traceback.format_exc()}
+
+
+def _execute(request: dict[str, Any], stage: Stage[Any], report: Report) -> ArtifactRef:
+    return execute(
+        stage,
+        stage.config_type.model_validate(request["config"]),
+        {role: ArtifactRef.parse(source) for role, source in request["inputs"].items()},
+        store=ArtifactStore(Path(request["store"])),
+        runtime=RuntimeConfig.model_validate(request["runtime"]),
+        on_progress=_Progress(report),
+        experiment_settings=request["settings"],
+    )
+
+
+class _Progress:
+    """Reports how far it is, some times a second at most, and the first of each kind of unit."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._unit, self._last = report, "", 0.0
+
+    def __call__(self, unit: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if unit != self._unit or done == total or now - self._last >= PROGRESS_SECONDS:
+            self._unit, self._last = unit, now
+            self._report({"progress": [unit, done, total]})
+
+
+class _IntoThePipe(logging.Handler):
+    """Has what is logged here logged by the process that asked."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._report({"log": [record.name, record.levelno, self.format(record)]})
+
+
+def _pipes() -> tuple["queue.SimpleQueue[dict[str, Any]]", Report]:
+    """Take stdin and stdout for requests and reports; whatever a library prints goes to stderr."""
+    source, target = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_take_requests, args=(source, requests), daemon=True).start()
+    one_at_a_time = threading.Lock()
+
+    def report(message: dict[str, Any]) -> None:
+        with one_at_a_time:  # threads of a stage may log
+            target.write(json.dumps(message) + "\n")
+            target.flush()
+
+    return requests, report
+
+
+def _take_requests(source: IO[str], requests: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    for line in source:
+        requests.put(json.loads(line))
+    os._exit(1)  # who asked is gone, or wants nothing more
+
+
+def _choose_gpu(number: str) -> None:
+    """Let torch, which is not imported yet, see one GPU of those that this process may use."""
+    if number:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(number)] if visible else number

@@ -1,0 +1,165 @@
+"""Processes that do steps, one for each slot, started when a slot is first used, and ended with the run.
+
+Each does one step after another (`flows.pipeline.step_process`), so that torch is imported once a slot and not once a
+step. Nothing is pickled: a stage is asked for by its name, with settings and references as JSON.
+"""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from configs.base import RuntimeConfig
+from configs.errors import UserError
+from configs.places import portable
+from flows.pipeline.planning import PlannedStep
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import OnProgress, content_digests_of
+
+ENTRY = "flows.pipeline.step_process"
+_ROOT = str(Path(__file__).parents[2])
+_START = (
+    "import sys, importlib; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]).main(sys.argv[3])"
+)
+"""Finds the program where it is, whatever folder this is, and looks for nothing in that folder (-P)."""
+
+Process = subprocess.Popen[str]
+
+
+class StepError(UserError):
+    """A step could not be done; the message is what its process said."""
+
+
+class StepKilledError(UserError):
+    """The process of a step ended before the step; the message names the signal."""
+
+
+class StepFaultError(RuntimeError):
+    """A step met a fault of the program; the message is the traceback of its process."""
+
+
+@dataclass
+class _Slot:
+    gpu: str
+    process: Process | None = None
+
+
+class StepProcesses:
+    """So many slots; on GPUs each sees one, in turn. Used as a context, at whose end no process is left."""
+
+    def __init__(self, slots: int, store: ArtifactStore, runtime: RuntimeConfig, settings: Any, num_gpus: int) -> None:
+        self._store, self._runtime, self._settings = store, runtime, settings
+        self._free = [_Slot(str(number % num_gpus) if num_gpus else "") for number in reversed(range(slots))]
+        self._slots = tuple(self._free)
+        self._changing = threading.Lock()
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Kill what is left: a draft may be left at any moment, and an idle process has nothing to finish."""
+        with self._changing:
+            self._is_closed = True
+        for slot in self._slots:
+            if slot.process:
+                slot.process.kill()
+                slot.process.wait()
+        for slot in self._free:  # of the others a thread is still reading, to the end
+            if slot.process:
+                _close(slot.process)
+
+    def execute(self, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        """Do a step in a process that has none to do; called by as many threads at once as there are slots.
+
+        Raises StepError, StepKilledError or StepFaultError.
+        """
+        ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, self._store))
+        if ref in self._store:
+            return ref
+        slot = self._free.pop()
+        try:
+            return self._ask(self._process_of(slot), step, on_progress)
+        finally:
+            self._free.append(slot)  # the last used is the next: a slot that is never needed starts no process
+
+    def _process_of(self, slot: _Slot) -> Process:
+        with self._changing:
+            if self._is_closed:
+                raise StepKilledError("the run is over")
+            if slot.process is None or slot.process.poll() is not None:
+                command = [sys.executable, "-P", "-c", _START, _ROOT, ENTRY, slot.gpu]
+                slot.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            return slot.process
+
+    def _ask(self, process: Process, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        request = {
+            "stage": step.stage.name,
+            "config": portable(step.config),
+            "inputs": {role: str(ref) for role, ref in step.inputs.items()},
+            "runtime": self._runtime.model_dump(mode="json"),
+            "store": str(self._store.root),
+            "settings": self._settings,
+        }
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:  # it has just died: its exit code says of what
+            raise self._died(step, process) from None
+        for line in process.stdout:
+            match json.loads(line):
+                case {"progress": [unit, done, total]}:
+                    on_progress(unit, done, total)
+                case {"log": [name, level, text]}:
+                    _log(step, name, level, text)
+                case {"made": reference}:
+                    return ArtifactRef.parse(reference)
+                case {"failed": text}:
+                    raise StepError(text)
+                case {"fault": text}:
+                    raise StepFaultError(f"{step.name} met a fault of the program:\n{text}")
+        raise self._died(step, process)
+
+    def _died(self, step: PlannedStep, process: Process) -> StepKilledError:
+        _close(process)
+        return StepKilledError(f"{step.name} {how_it_ended(process.wait(), len(self._slots))}")
+
+
+def _close(process: Process) -> None:
+    for pipe in (process.stdin, process.stdout):
+        assert pipe
+        with suppress(BrokenPipeError):  # of a request that nobody will read
+            pipe.close()
+
+
+def how_it_ended(code: int, slots: int) -> str:
+    """Say why a process is gone before its step was done; `code` as subprocess has it, a negative signal."""
+    if code >= 0:
+        return f"ended with exit code {code} before it was done: see what its process printed; {_AGAIN}"
+    name = signal.Signals(-code).name
+    if -code == signal.SIGKILL:
+        return (
+            f"was killed ({name}): most often by the kernel, for want of memory. Lower runtime.slots ({slots} now), "
+            f"runtime.image_cache_mb or runtime.logits_cache_mb, and {_AGAIN}"
+        )
+    cause = "it was asked to end" if -code == signal.SIGTERM else "a fault in a library"
+    return f"was killed ({name}): {cause}; {_AGAIN}"
+
+
+_AGAIN = "run the same command again; it continues where it was"
+
+
+def _log(step: PlannedStep, name: str, level: int, text: str) -> None:
+    logger = logging.getLogger(name)
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s: %s", step.name, text)

@@ -1,0 +1,72 @@
+"""A process for steps that knows two stages more: each can only be done while the other is.
+
+`flows.pipeline.step_processes` starts it in the place of its own where a test says so.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from configs.base import StageConfig
+from flows.pipeline import step_process
+from flows.pipeline.planning import PlannedStep
+from storage.contents import Contents
+from tasks.catalog import STAGES
+from tasks.stage import Stage, StageContext, Summary
+
+SECONDS = 60.0
+
+
+class MeetingConfig(StageConfig):
+    """Where the two meet, what this one is called, and whom it waits for."""
+
+    folder: str
+    name: str
+    other: str
+
+
+def meet(config: MeetingConfig, context: StageContext) -> Summary:
+    """Say that this one is here, and wait for the other."""
+    folder = Path(config.folder)
+    (folder / config.name).touch()
+    deadline = time.monotonic() + SECONDS
+    while not (folder / config.other).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{config.other} never came")
+        time.sleep(0.02)
+    (context.draft / "met.txt").write_text(f"{config.name} met {config.other}")
+    context.on_progress("meetings", 1, 1)
+    return {"process": os.getpid(), "threads": os.environ.get("OMP_WAIT_POLICY")}
+
+
+def kill_itself(config: MeetingConfig, context: StageContext) -> Summary:
+    """End as a process does that the kernel takes the memory of."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def fail(config: MeetingConfig, context: StageContext) -> Summary:
+    """A fault of the program."""
+    raise ZeroDivisionError(config.name)
+
+
+def _stage(name: str) -> Stage[Any]:
+    contents = Contents(made=("met.txt",))
+    run = f"tests.flows.pipeline.meeting:{name.replace('-', '_')}"
+    return Stage(name, 1, MeetingConfig, {}, "meeting", run, contents, {"after": "meeting"})
+
+
+MEET, KILL_ITSELF, FAIL = _stage("meet"), _stage("kill-itself"), _stage("fail")
+
+
+def step(stage: Stage[MeetingConfig], place: Path, name: str, other: str = "", after: str = "") -> PlannedStep:
+    """A step of a name, which may wait for another at the same time, or be done after one."""
+    config = MeetingConfig(folder=str(place), name=name, other=other)
+    inputs = {"after": step(MEET, place, after, after).ref} if after else {}
+    return PlannedStep(name, stage, config, inputs, stage.reference(config, inputs, {}), "build", "", None)
+
+
+def main(gpu: str) -> None:
+    step_process.main(gpu, (*STAGES, MEET, KILL_ITSELF, FAIL))

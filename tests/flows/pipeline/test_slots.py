@@ -1,0 +1,80 @@
+"""How many steps work side by side: by the settings, the machine, and what the run can use."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from configs.base import RuntimeConfig
+from configs.experiment import Experiment
+from flows.pipeline import slots
+from flows.pipeline.planning import PlannedStep, make_plan
+from flows.pipeline.slots import GIB, available_bytes, slots_of
+from storage.store import ArtifactStore
+
+
+@pytest.fixture
+def steps(experiment: Experiment, store: ArtifactStore) -> list[PlannedStep]:
+    return make_plan(experiment, store).steps
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 cores, 64 GiB."""
+    monkeypatch.setattr(slots, "num_cores", lambda: 8)
+    monkeypatch.setattr(slots, "available_bytes", lambda: 64 * GIB)
+
+
+def number(steps: list[PlannedStep], **runtime: int) -> int:
+    return slots_of(RuntimeConfig(device="cpu", **runtime), steps).number
+
+
+def test_left_to_itself_it_takes_the_cores_divided_by_threads(steps: list[PlannedStep]) -> None:
+    assert number(steps, threads=4) == 2
+    assert number(steps, threads=8) == number(steps, threads=16) == 1
+
+
+def test_left_to_itself_it_never_takes_more_than_are_side_by_side_or_fit_in_the_memory(
+    steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert number(steps) == 4  # evaluations of the teacher, the probe and one student, and a distillation
+    monkeypatch.setattr(slots, "available_bytes", lambda: GIB + GIB // 2)
+    assert number(steps) == 1
+
+
+def test_what_the_settings_say_is_done_and_what_fits_is_said(
+    steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert number(steps, slots=3) == 3
+    assert caplog.text == ""
+    monkeypatch.setattr(slots, "available_bytes", lambda: 2 * GIB)
+    assert number(steps, slots=3) == 3
+    assert (
+        "runtime.slots is 3, but the free memory is enough for about 2: a step is guessed to take 1 GiB" in caplog.text
+    )
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(1, "there is 1 GPU:"), (2, "there are 2 GPUs:"), (4, "")])
+def test_more_slots_than_gpus_share_them_and_that_is_said(
+    steps: list[PlannedStep], gpus: int, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(slots, "_num_gpus", lambda runtime: gpus)
+    assert slots_of(RuntimeConfig(slots=3), steps) == (3, gpus)
+    assert said in caplog.text
+    assert ("runtime.slots is 3, but" in caplog.text) == bool(said)
+
+
+def test_left_to_itself_there_is_one_for_each_gpu(steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "_num_gpus", lambda runtime: 2)
+    assert slots_of(RuntimeConfig(threads=8), steps) == (2, 2)
+
+
+def test_a_line_of_steps_and_a_run_that_is_done_need_one(steps: list[PlannedStep]) -> None:
+    assert number(steps[:4], slots=4) == 1
+    assert number([], slots=4) == 1
+
+
+def test_the_memory_of_this_machine_is_known_on_linux() -> None:
+    if Path("/proc/meminfo").exists():
+        assert 2**20 < (available_bytes() or 0) < 2**50
