@@ -42,6 +42,11 @@ class ModelDescription(BaseModel):
     def read(cls, folder: Path) -> Self:
         return cls.model_validate_json(check_file(folder, MODEL).read_bytes())
 
+    @property
+    def side_px(self) -> int:
+        """Side of the square views that the network wants to see."""
+        return int(self.preprocessing["side_px"])
+
     def write(self, folder: Path) -> None:
         write_json(folder / MODEL, self.model_dump(mode="json"))
 

@@ -21,8 +21,9 @@ from storage.files import read_json_if_whole, write_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import Summary
 from tasks.memory import memory_advice
-from tasks.stage import OnProgress, Stage, StageContext, Summary, content_digests_of, forgetting_changed, no_progress
+from tasks.stage import OnProgress, Stage, StageContext, content_digests_of, forgetting_changed, no_progress
 
 C = TypeVar("C", bound=StageConfig)
 

@@ -20,13 +20,13 @@ from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
+from storage.summaries import Summary
 from tasks.prechecks.model_files import check_places
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=StageConfig)
 
-Summary = dict[str, Any]
 Inputs = Mapping[str, ArtifactRef]
 OnProgress = Callable[[str, int, int], None]
 """Called with a unit such as "images", how many are done, and how many there are."""
@@ -158,7 +158,7 @@ def execute(
         context = StageContext(
             folders, draft, runtime, content_digests, _noting(draft, on_progress), dispatch(ref) if dispatch else None
         )
-        summary = stage.load()(config, context) | {"seconds": round(time.monotonic() - began, 1)}
+        summary = stage.load()(config, context).as_json() | {"seconds": round(time.monotonic() - began, 1)}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
         store.commit(ref, **made, settings=dict(experiment_settings or {}))
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])

@@ -12,6 +12,7 @@ from configs.models import Backbone
 from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import ImageSetSummary, IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
 from tasks.stage import Stage
@@ -39,7 +40,7 @@ class Sizes:
 
     def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
         self._experiment, self._store = experiment, store
-        self._datasets: dict[ArtifactRef, dict[str, Any]] = {}
+        self._datasets: dict[ArtifactRef, IngestSummary] = {}
         """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
         self._num_images: dict[ArtifactRef, int] = {}
         """Of image-sets that are not there yet, and of what is made from them."""
@@ -74,12 +75,12 @@ class Sizes:
             }
         return sizes.get(stage.output)
 
-    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> Mapping[str, Any]:
+    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> IngestSummary:
         """Return what is known of an image-set, there or estimated."""
         if ref not in self._store:
             return self._datasets[ref]
         check_older_reading(config, ref, self._store)
-        return self._store.manifest(ref).summary
+        return IngestSummary.of(self._store.manifest(ref))
 
     def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
         """Check the dataset as ingest will before it decodes an image, and add up its files."""
@@ -99,10 +100,10 @@ class Sizes:
     def _count(self, ref: ArtifactRef) -> int:
         """Return how many images an artifact is of; a probe is of none in particular."""
         if ref in self._store:
-            summary = self._store.manifest(ref).summary
-            if ref.kind == "image-set" and summary["splits"].keys() - {"train"}:  # the real one
-                self._num_classes, self._num_train = int(summary["classes"]), int(summary["splits"]["train"])
-            return int(summary["images"]) if ref.kind in _OF_IMAGES else 0
+            summary = ImageSetSummary.of(self._store.manifest(ref))
+            if ref.kind == "image-set" and summary.splits.keys() - {"train"}:  # the real one
+                self._num_classes, self._num_train = summary.classes, summary.splits["train"]
+            return summary.images if ref.kind in _OF_IMAGES else 0
         return self._num_images.get(ref, 0) if ref.kind in _OF_IMAGES else 0
 
 

@@ -20,6 +20,7 @@ from flows.pipeline.staleness import OlderForms, Wanted
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from tasks.prechecks.model_files import check_content
 from tasks.stage import Stage, content_digests_of
 
@@ -47,7 +48,7 @@ class Plan:
 
     steps: list[Step]
     results: list[ModelResult]
-    datasets: list[Mapping[str, Any]]
+    datasets: list[IngestSummary]
     """What is known of each dataset of images (`flows.pipeline.dataset_words` says it)."""
 
     @property

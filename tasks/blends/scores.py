@@ -21,13 +21,13 @@ from torch import Tensor
 from storage.errors import CorruptArtifactError
 from storage.files import atomic
 from storage.image_set import ImageSet
+from storage.summaries import BlendsSummary
 from storage.tables import BLENDS, read_arrow
 from storage.view_outputs import ViewOutputs, rows_by_id
 from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels, clean_view, replay
 from tasks.generators.generator import Generator
 from tasks.models.preprocessing import normalise
-from tasks.stage import Summary
 
 Row = Mapping[str, Any]
 Embeddings = npt.NDArray[np.float32]
@@ -94,15 +94,14 @@ def scores_name(shard: int) -> str:
     return f"scores/{shard:05d}.parquet"
 
 
-def merge_scores(draft: Path, num_shards: int) -> Summary:
+def merge_scores(draft: Path, num_shards: int) -> BlendsSummary:
     """Join the scores of all shards into blends.parquet, and return what they come to."""
     table = pa.concat_tables([read_arrow(draft, scores_name(shard), BLENDS) for shard in range(num_shards)])
     with atomic(draft / "blends.parquet") as partial:
         pq.write_table(table, partial, write_page_checksum=True)
     nearest = pc.max(table["similarity_held_out"]).as_py()
-    return {
-        "similarity_to_parents": round(
-            (pc.mean(table["similarity_a"]).as_py() + pc.mean(table["similarity_b"]).as_py()) / 2, 4
-        ),
-        "largest_similarity_to_held_out": None if nearest is None else round(nearest, 4),
-    }
+    to_parents = (pc.mean(table["similarity_a"]).as_py() + pc.mean(table["similarity_b"]).as_py()) / 2
+    return BlendsSummary(
+        similarity_to_parents=round(to_parents, 4),
+        largest_similarity_to_held_out=None if nearest is None else round(nearest, 4),
+    )

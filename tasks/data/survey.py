@@ -7,10 +7,10 @@ import logging
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from configs.data import IngestConfig
 from storage.image_set import Levels
+from storage.summaries import IngestSummary
 from tasks.data.brightness import PixelStatistics
 from tasks.data.levels import least_white
 
@@ -25,7 +25,7 @@ NAMED = 10
 
 def survey(
     seen: Mapping[str, PixelStatistics], label_of: Mapping[str, str], config: IngestConfig
-) -> tuple[Levels | None, dict[str, Any]]:
+) -> tuple[Levels | None, IngestSummary]:
     """Decide the levels of a set from what was seen of each of its images, by id; None where none has more than 8 bits.
 
     Warns of what learning would trip over, and returns what the summary says of it.
@@ -44,8 +44,8 @@ def survey(
         log.warning("%d images are of a single colour, such as %s: they show nothing", len(constant), constant[:5])
     _warn_of_flat_classes(by_class, brightness, scale)
     _warn_of_little_range(list(seen.values()), scale)
-    summary = {"brightness": brightness, "constant_images": len(constant), "constant_first": constant[:NAMED]}
-    return levels, summary | ({"levels": levels._asdict()} if levels else {})
+    summary = IngestSummary(brightness=brightness, constant_images=len(constant), constant_first=constant[:NAMED])
+    return levels, summary.model_copy(update={"levels": levels._asdict()}) if levels else summary
 
 
 def _choose_levels(seen: Mapping[str, PixelStatistics], config: IngestConfig) -> Levels | None:

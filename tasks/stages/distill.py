@@ -18,6 +18,7 @@ from configs.stages import DistillConfig, DistillSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import Manifest
+from storage.summaries import ModelSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
@@ -27,7 +28,7 @@ from tasks.functional.order import visits
 from tasks.functional.views import thumbnail, thumbnail_distance
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import Problem, problem_named, targets_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.student import probed_model, train_and_write, validation_score
 from tasks.training.trainer import Batch, Part, Terms, Work
 
@@ -56,7 +57,7 @@ class Draw(NamedTuple):
     seen: CachedViews
 
 
-def run(config: DistillConfig, context: StageContext) -> Summary:
+def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, config.training, images, context)
@@ -79,7 +80,7 @@ def run(config: DistillConfig, context: StageContext) -> Summary:
         score_name=problem.score_name,
     )
     summary = train_and_write(model, config.training, work, config.problem, config.seed, images, context)
-    return summary | {"synthetic_images": len(synthetic.rows) if synthetic else 0}
+    return summary.model_copy(update={"synthetic_images": len(synthetic.rows) if synthetic else 0})
 
 
 def _distill_source(

@@ -10,13 +10,15 @@ import torch
 from configs.data import ViewSettings
 from configs.generation import EmbedConfig
 from storage.image_set import ImageSet
+from storage.summaries import EmbeddingsSummary
+from storage.view_attributes import EmbeddingsAttributes
 from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.task_model import device_of
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 CLEAN_ONLY = ViewSettings(num_views=0)
 
@@ -33,12 +35,12 @@ class Embedding(ChunkPartitions[EmbedConfig]):
             ids=self.images.ids,
             num_views=1,
             row_shape=(self.generator.width,),
-            attributes={
-                "images": self.images.fingerprint,
-                "generator": generator_fingerprint(config.model, context.content_digests),
-                "preprocessing": self.generator.preprocessing._asdict(),
-                "substitution": self.generator.substitution,
-            },
+            attributes=EmbeddingsAttributes(
+                images=self.images.fingerprint,
+                generator=generator_fingerprint(config.model, context.content_digests),
+                preprocessing=self.generator.preprocessing._asdict(),
+                substitution=self.generator.substitution,
+            ).as_json(),
         )
 
     @torch.inference_mode()
@@ -50,13 +52,13 @@ class Embedding(ChunkPartitions[EmbedConfig]):
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
         return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, throughput: Throughput) -> Summary:
-        return {
-            "images": len(self.images),
-            "width": self.generator.width,
-            "encoder_forwards": throughput.images,
-            "substitution": self.generator.substitution,
-        }
+    def finish(self, throughput: Throughput) -> EmbeddingsSummary:
+        return EmbeddingsSummary(
+            images=len(self.images),
+            width=self.generator.width,
+            encoder_forwards=throughput.images,
+            substitution=self.generator.substitution,
+        )
 
 
 run = ByPartitions(Embedding)

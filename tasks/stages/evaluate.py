@@ -13,7 +13,9 @@ from configs.data import ViewSettings
 from configs.stages import EvaluateConfig
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import EvaluationSummary, NetworkSummary
 from storage.tables import write_columns
+from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import ViewCache
@@ -22,7 +24,7 @@ from tasks.inference.predictor import Predicted, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.task_model import device_of, load_model, on_device
 from tasks.problems.problem import Problem, problem_named, targets_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class Scores(NamedTuple):
@@ -32,7 +34,7 @@ class Scores(NamedTuple):
     standard_errors: dict[str, float]
 
 
-def run(config: EvaluateConfig, context: StageContext) -> Summary:
+def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model, description = load_model(context.inputs["model"])
@@ -49,14 +51,14 @@ def run(config: EvaluateConfig, context: StageContext) -> Summary:
         scores[split] = _write(problem, context, images, split, found, teacher)
         context.on_progress("splits", len(scores), len(config.splits))
     rows = images.rows_of(config.splits[-1]).tolist()
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "speed": measured_speed(model, source, rows, context.runtime, device),
-        **_summary(problem, images, scores),
-    }
+    network = NetworkSummary(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        speed=measured_speed(model, source, rows, context.runtime, device),
+    )
+    return EvaluationSummary.joined(network, _summary(problem, images, scores))
 
 
-def run_on_logits(config: EvaluateConfig, context: StageContext) -> Summary:
+def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     """Score a model by its cached logits of the clean view: it need not run again."""
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
@@ -67,7 +69,7 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> Summary:
     for split in config.splits:
         rows = images.rows_of(split)
         views_N9 = logits.view_fields(0, logits.shape[0], 0)[rows]
-        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, logits.attributes["side_px"]))
+        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, LogitsAttributes.of(logits).side_px))
         found = Predicted(_clean_outputs(logits, images, rows), targets)
         scores[split] = _write(problem, context, images, split, found, teacher)
     return _summary(problem, images, scores)
@@ -111,13 +113,13 @@ def _write(
     return Scores(values, {name: standard_error(values_N.numpy()) for name, values_N in by_image.items()})
 
 
-def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> Summary:
-    return {
-        "score_name": problem.score_name,
-        "num_images": {split: len(images.rows_of(split)) for split in scores},
-        "scores": {split: _rounded(found.values) for split, found in scores.items()},
-        "standard_errors": {split: _rounded(found.standard_errors) for split, found in scores.items()},
-    }
+def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> EvaluationSummary:
+    return EvaluationSummary(
+        score_name=problem.score_name,
+        num_images={split: len(images.rows_of(split)) for split in scores},
+        scores={split: _rounded(found.values) for split, found in scores.items()},
+        standard_errors={split: _rounded(found.standard_errors) for split, found in scores.items()},
+    )
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

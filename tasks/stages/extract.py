@@ -6,6 +6,8 @@ import torch
 
 from configs.stages import ExtractConfig
 from storage.image_set import ImageSet
+from storage.summaries import FeaturesSummary, Speed
+from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import ChunkPartitions, run_frozen
@@ -13,7 +15,7 @@ from tasks.inference.speed import BATCH_SIZE, measured_speed
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.task_model import autocast, device_of, on_device
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class Extraction(ChunkPartitions[ExtractConfig]):
@@ -28,14 +30,14 @@ class Extraction(ChunkPartitions[ExtractConfig]):
             ids=self.images.ids,
             num_views=config.views.num_views + 1,
             row_shape=(len(self.encoder.blocks), self.encoder.width),
-            attributes={
-                "images": self.images.fingerprint,
-                "encoder": encoder_fingerprint(config.backbone, context.content_digests),
-                "views": config.views.identity(),
-                "backbone": config.backbone.identity(),
-                "preprocessing": self.encoder.preprocessing._asdict(),
-                "blocks": list(self.encoder.blocks),
-            },
+            attributes=FeaturesAttributes(
+                images=self.images.fingerprint,
+                encoder=encoder_fingerprint(config.backbone, context.content_digests),
+                views=config.views.identity(),
+                backbone=config.backbone.identity(),
+                preprocessing=self.encoder.preprocessing._asdict(),
+                blocks=list(self.encoder.blocks),
+            ).as_json(),
         )
 
     @torch.inference_mode()
@@ -48,17 +50,17 @@ class Extraction(ChunkPartitions[ExtractConfig]):
         with autocast(device, config.precision):
             return run_frozen(encoder.summarise, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, throughput: Throughput) -> Summary:
-        summary = {
-            "images": len(self.images),
-            "views": self.config.views.num_views + 1,
-            "encoder_forwards": throughput.images,
-            "parameters": sum(parameter.numel() for parameter in self.encoder.parameters()),
-        }
-        # Where others made the units, this process may have no device of the kind that they have.
-        return summary if self.context.dispatch else summary | {"speed": self._speed()}
+    def finish(self, throughput: Throughput) -> FeaturesSummary:
+        summary = FeaturesSummary(
+            images=len(self.images),
+            views=self.config.views.num_views + 1,
+            encoder_forwards=throughput.images,
+            parameters=sum(parameter.numel() for parameter in self.encoder.parameters()),
+        )
+        # Where others made the partitions, this process may have no device of the kind that they have.
+        return summary if self.context.dispatch else summary.model_copy(update={"speed": self._speed()})
 
-    def _speed(self) -> Summary:
+    def _speed(self) -> Speed:
         device = device_of(self.context.runtime)
         encoder = on_device(self.encoder, device)
         source = ViewSource(DecodedImages(self.images, cache_mb=0), self.config.views, encoder.preprocessing)

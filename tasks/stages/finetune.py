@@ -8,16 +8,17 @@ from torch import nn
 
 from configs.stages import FinetuneConfig, TrainingSettings
 from storage.image_set import ImageSet
+from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.mixup import cutmix, mixup
 from tasks.functional.order import visits
 from tasks.problems.problem import Problem, problem_named, targets_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.student import probed_model, train_and_write, validation_score
 from tasks.training.trainer import Batch, Part, Terms, Work
 
 
-def run(config: FinetuneConfig, context: StageContext) -> Summary:
+def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, config.training, images, context)

@@ -25,7 +25,9 @@ from configs.generation import GenerateConfig
 from storage import image_set
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet
+from storage.summaries import BlendsSummary, ImageSetSummary
 from storage.tables import BLENDS, PAIRS, read_arrow, write_table
+from storage.view_attributes import EmbeddingsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
@@ -36,7 +38,7 @@ from tasks.data.encode import encode
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
 from tasks.models.task_model import device_of
 from tasks.partitions import ByPartitions, Partitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 MIN_SHARD_ROWS, MAX_SHARD_ROWS, FEW_SHARDS = 32, 256, 512
 
@@ -107,21 +109,20 @@ class Blending(Partitions[GenerateConfig]):
                 write(shard, rows, encoded, scored)
         return Throughput(painted, sampler.images_per_second())
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> BlendsSummary:
         draft = self.context.draft
         scores = merge_scores(draft, self.num_shards)
         counts = image_set.write_index(draft, classes=self.images.classes, num_shards=self.num_shards)
         blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
         write_page(draft / "blends.html", blends, self.images, table)
-        return {
-            **counts,
-            **scores,
-            "pairs": self.config.blends.pairs,
-            "painted": throughput.images,
-            "blends_per_second": round(throughput.per_second, 3),
-            "substitution": self.embeddings.attributes["substitution"],
-        }
+        made = BlendsSummary(
+            pairs=self.config.blends.pairs,
+            painted=throughput.images,
+            blends_per_second=round(throughput.per_second, 3),
+            substitution=EmbeddingsAttributes.of(self.embeddings).substitution,
+        )
+        return BlendsSummary.joined(ImageSetSummary(**counts), scores, made)
 
     def _rows(self, shard: int) -> list[Row]:
         rows: list[Row] = self.pairs.slice(shard * self.shard_rows, self.shard_rows).to_pylist()

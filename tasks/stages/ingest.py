@@ -19,6 +19,7 @@ from storage.errors import SourceChangedError
 from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
 from storage.sources import content_digest, tree_digest, visible_files
+from storage.summaries import ImageSetSummary, IngestSummary
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
 from tasks.data.batches import prefetch
@@ -33,7 +34,7 @@ from tasks.data.left_out import by_reason
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Read(NamedTuple):
     seen: PixelStatistics | None = None
 
 
-def run(config: IngestConfig, context: StageContext) -> Summary:
+def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
     for reason, count in by_reason(dataset.left_out).items():
@@ -81,21 +82,20 @@ def run(config: IngestConfig, context: StageContext) -> Summary:
     levels, brightness = survey(seen, {candidate.id: candidate.label for candidate in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
-    return summary | counts | brightness
+    return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness)
 
 
-def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
+def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> IngestSummary:
     """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
     duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
     write_table(context.draft / "files.parquet", SOURCE_FILES, files)
     write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
     write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
-    return (
-        kept.summary()
-        | {"quarantined": len(quarantined), "quarantined_first": dict(itertools.islice(quarantined.items(), 10))}
-        | counts_of(duplicates)
+    unusable = IngestSummary(
+        quarantined=len(quarantined), quarantined_first=dict(itertools.islice(quarantined.items(), 10))
     )
+    return IngestSummary.joined(kept.summary(), unusable, counts_of(duplicates))
 
 
 def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:

@@ -5,11 +5,14 @@ teacher has other features than the cached ones, so it is shown the images once.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
 from storage.image_set import ImageSet
+from storage.summaries import LogitsSummary
+from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs, ViewOutputsWriter
 from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
@@ -17,7 +20,7 @@ from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.encoder import block_indices
 from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device, select_blocks
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
@@ -31,14 +34,15 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         self.features.require(encoder=description.encoder)
         num_views, _, width = self.features.shape[1:]
         self.head = load_head(context.inputs["probe"], description, width).eval()
-        self.indices = block_indices(self.features.attributes["blocks"], description.blocks)
+        extracted = FeaturesAttributes.of(self.features)
+        self.indices = block_indices(extracted.blocks, description.blocks)
         self.row_shape = self.head(torch.zeros(1, width * len(self.indices))).shape[1:]
         self.writer = ViewOutputsWriter(
             context.draft,
             ids=self.features.ids,
             num_views=num_views,
             row_shape=self.row_shape,
-            attributes=_attributes(self.features.attributes, description),
+            attributes=_attributes(extracted.images, extracted.views, description),
         )
 
     @torch.inference_mode()
@@ -58,7 +62,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
             self.context.on_progress("chunks", done, total)
         return Throughput(0, 0.0)
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> LogitsSummary:
         return _summary(self.writer, self.row_shape, throughput)
 
 
@@ -72,13 +76,12 @@ class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
         self.model, description = load_model(context.inputs["model"])
         side_px = self.model.preprocessing.side_px
         self.row_shape = self.model(torch.zeros(1, 3, side_px, side_px)).shape[1:]
-        shown = {"images": self.images.fingerprint, "views": config.views.identity()}
         self.writer = ViewOutputsWriter(
             context.draft,
             ids=self.images.ids,
             num_views=config.views.num_views + 1,
             row_shape=self.row_shape,
-            attributes=_attributes(shown, description),
+            attributes=_attributes(self.images.fingerprint, config.views.identity(), description),
         )
 
     @torch.inference_mode()
@@ -91,7 +94,7 @@ class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
         with autocast(device, config.precision):
             return run_frozen(model, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> LogitsSummary:
         return _summary(self.writer, self.row_shape, throughput)
 
 
@@ -99,22 +102,22 @@ run = ByPartitions(LogitsOfFeatures)
 run_on_images = ByPartitions(LogitsOfImages)
 
 
-def _summary(writer: ViewOutputsWriter, row_shape: Sequence[int], throughput: Throughput) -> Summary:
-    return {
-        "images": writer.num_rows,
-        "views": writer.num_views,
-        "outputs": list(row_shape),
-        "encoder_forwards": throughput.images,
-    }
+def _summary(writer: ViewOutputsWriter, row_shape: Sequence[int], throughput: Throughput) -> LogitsSummary:
+    return LogitsSummary(
+        images=writer.num_rows,
+        views=writer.num_views,
+        outputs=list(row_shape),
+        encoder_forwards=throughput.images,
+    )
 
 
-def _attributes(shown: Mapping[str, object], description: ModelDescription) -> dict[str, object]:
+def _attributes(images: str, views: Mapping[str, Any], description: ModelDescription) -> dict[str, Any]:
     """The proof that travels with logits: which images and views, whose encoder, which classes."""
-    return {
-        "images": shown["images"],
-        "views": shown["views"],
-        "encoder": description.encoder,
-        "side_px": description.preprocessing["side_px"],
-        "problem": description.problem,
-        "classes": description.classes,
-    }
+    return LogitsAttributes(
+        images=images,
+        views=dict(views),
+        encoder=description.encoder,
+        side_px=description.side_px,
+        problem=description.problem,
+        classes=description.classes,
+    ).as_json()

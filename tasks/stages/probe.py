@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import ProbeSummary, ValidationScore
 from storage.tables import PROBE_GRID, write_table
+from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
@@ -24,7 +26,7 @@ from tasks.functional.schedules import warmup_cosine
 from tasks.models.encoder import PROBE_INPUTS, block_indices
 from tasks.models.task_model import as_arrays, device_of, select_blocks
 from tasks.problems.problem import Problem, problem_named, score_of, targets_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 LEARNING_RATE_BATCH = 256
 
@@ -38,7 +40,7 @@ class Cell(NamedTuple):
     head: nn.Module
 
 
-def run(config: ProbeConfig, context: StageContext) -> Summary:
+def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     images = ImageSet.open(context.inputs["images"])
     features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
@@ -51,23 +53,23 @@ def run(config: ProbeConfig, context: StageContext) -> Summary:
     best = max(range(len(grid)), key=lambda cell: _rank(rows[cell]))
     write_table(context.draft / "grid.parquet", PROBE_GRID, rows)
     write_tensors(context.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
+    extracted = FeaturesAttributes.of(features)
     ModelDescription(
         problem=config.problem,
-        backbone=features.attributes["backbone"],
-        preprocessing=features.attributes["preprocessing"],
-        encoder=features.attributes["encoder"],
+        backbone=extracted.backbone,
+        preprocessing=extracted.preprocessing,
+        encoder=extracted.encoder,
         blocks=list(PROBE_INPUTS[grid[best].input]),
         classes=images.classes,
         weights="head.safetensors",
     ).write(context.draft)
-    return {
-        "input": grid[best].input,
-        "learning_rate": grid[best].learning_rate,
-        f"val_{problem.score_name}": rows[best]["val_score"],
-        f"val_{problem.score_name}_standard_error": _error(grid[best], *val, problem),
-        "grid": len(grid),
-        "images": len(images.rows_of("train")),
-    }
+    return ProbeSummary(
+        input=grid[best].input,
+        learning_rate=grid[best].learning_rate,
+        score=ValidationScore(problem.score_name, float(rows[best]["val_score"]), _error(grid[best], *val, problem)),
+        grid=len(grid),
+        images=len(images.rows_of("train")),
+    )
 
 
 def _grid(
@@ -78,7 +80,7 @@ def _grid(
         torch.manual_seed(settings.seed)
         grid = []
         for name in settings.inputs:
-            indices = block_indices(features.attributes["blocks"], PROBE_INPUTS[name])
+            indices = block_indices(FeaturesAttributes.of(features).blocks, PROBE_INPUTS[name])
             for learning_rate in settings.learning_rates:
                 head = problem.head(width * len(indices), num_classes).to(device)
                 grid.append(Cell(name, learning_rate, indices, head))
@@ -101,7 +103,7 @@ def _train(
         )
     rows = images.rows_of("train")
     cache = ViewCache(features, [images.ids[row] for row in rows], budget_mb=context.runtime.logits_cache_mb)
-    side_px = features.attributes["preprocessing"]["side_px"]
+    side_px = FeaturesAttributes.of(features).side_px
     device = next(grid[0].head.parameters()).device
     peaks = [candidate.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for candidate in grid]
     optimizer = torch.optim.SGD(
@@ -130,7 +132,7 @@ def _validation(
     seen = ViewCache(features, [images.ids[row] for row in rows], budget_mb=0).take(
         np.arange(len(rows)), np.zeros(len(rows), np.int64)
     )
-    side_px = features.attributes["preprocessing"]["side_px"]
+    side_px = FeaturesAttributes.of(features).side_px
     targets = targets_of(problem, images, rows, seen.views_N9, side_px)
     return torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(targets).to(device)
 

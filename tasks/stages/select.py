@@ -13,10 +13,11 @@ import torch
 from configs.errors import UserError
 from configs.generation import SelectConfig, SelectSettings
 from storage.image_set import ImageSet
+from storage.summaries import SelectionSummary
 from storage.tables import SELECTION, read_table, write_table
 from storage.view_outputs import ViewOutputs, rows_by_id
 from tasks.problems.problem import problem_named
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 CLEAN = 0
 """The view by which the teacher's certainty is judged."""
@@ -26,7 +27,7 @@ class NothingSelectedError(UserError, ValueError):
     """Every synthetic image was dropped."""
 
 
-def run(config: SelectConfig, context: StageContext) -> Summary:
+def run(config: SelectConfig, context: StageContext) -> SelectionSummary:
     images = ImageSet.open(context.inputs["synthetic"])
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
@@ -41,16 +42,15 @@ def run(config: SelectConfig, context: StageContext) -> Summary:
             f"{config.select.max_entropy:g}, median entropy {np.median(entropy_N):.2f}): drop less"
         )
     write_table(context.draft / "selection.parquet", SELECTION, rows)
-    return {
-        "images": len(rows),
-        "kept": len(kept),
-        "dropped": len(rows) - len(kept),
-        "flagged": dict(
-            sorted(Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag).items())
-        ),
-        "mean_teacher_entropy": round(float(entropy_N.mean()), 4),
-        "mean_teacher_entropy_of_kept": round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
-    }
+    flags = Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag)
+    return SelectionSummary(
+        images=len(rows),
+        kept=len(kept),
+        dropped=len(rows) - len(kept),
+        flagged=dict(sorted(flags.items())),
+        mean_teacher_entropy=round(float(entropy_N.mean()), 4),
+        mean_teacher_entropy_of_kept=round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
+    )
 
 
 def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from configs.models import Backbone
 from configs.stages import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import ModelSummary, ValidationScore
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
@@ -16,7 +17,7 @@ from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, load_head, on_device
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.trainer import Trainer, Work
 
 
@@ -61,7 +62,7 @@ def train_and_write(
     seed: int,
     images: ImageSet,
     context: StageContext,
-) -> Summary:
+) -> ModelSummary:
     """Run the training, write weights, description and learning curve; returns the summary."""
     trainer = Trainer(model, training, work, seed=seed, device=next(model.parameters()).device)
     trainer.fit(
@@ -74,12 +75,11 @@ def train_and_write(
     probe = ModelDescription.read(context.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
     draw_history(context.draft / "history.png", trainer.state.history, work.score_name)
-    return {
-        "steps": trainer.num_steps,
-        "best_step": trainer.state.best_step,
-        "kept_step": trainer.kept_step,
-        f"best_val_{work.score_name}": trainer.state.best_score,
-        f"best_val_{work.score_name}_standard_error": trainer.state.best_error,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "images": len(images.rows_of("train")),
-    }
+    return ModelSummary(
+        steps=trainer.num_steps,
+        best_step=trainer.state.best_step,
+        kept_step=trainer.kept_step,
+        score=ValidationScore(work.score_name, trainer.state.best_score, trainer.state.best_error),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        images=len(images.rows_of("train")),
+    )

@@ -1,0 +1,76 @@
+"""Records of what came out: the JSON they write, and what they read of older, newer and edited manifests."""
+
+import pytest
+
+from storage.errors import CorruptArtifactError
+from storage.manifest import Manifest
+from storage.summaries import (
+    BlendsSummary,
+    EvaluationSummary,
+    ImageSetSummary,
+    IngestSummary,
+    ModelSummary,
+    NetworkSummary,
+    ProbeSummary,
+    Speed,
+    ValidationScore,
+)
+
+
+def manifest(**summary: object) -> Manifest:
+    return Manifest(reference=f"model@{'a' * 64}", recipe={}, inputs={}, summary=summary, files={}, provenance={})
+
+
+def test_a_record_writes_the_fields_it_was_given_and_no_others() -> None:
+    assert ModelSummary(steps=3, kept_step=None).as_json() == {"steps": 3, "kept_step": None}
+
+
+def test_a_validation_score_stands_in_json_under_the_name_of_its_metric() -> None:
+    summary = ProbeSummary(input="last", score=ValidationScore("top1", 0.75, 0.125))
+    assert summary.as_json() == {"input": "last", "val_top1": 0.75, "val_top1_standard_error": 0.125}
+
+
+def test_a_validation_score_is_read_back_from_the_name_of_its_metric() -> None:
+    found = ModelSummary.of(manifest(best_val_minus_mae=-0.5, best_val_minus_mae_standard_error=0.25, steps=8))
+    assert found.score == ValidationScore("minus_mae", -0.5, 0.25)
+    assert found.steps == 8
+
+
+def test_a_score_that_an_older_version_wrote_without_its_error_has_the_error_zero() -> None:
+    assert ModelSummary.of(manifest(best_val_top1=0.5)).score == ValidationScore("top1", 0.5, 0.0)
+
+
+def test_what_an_older_version_did_not_write_is_neutral() -> None:
+    found = IngestSummary.of(manifest(images=3, splits={"train": 3}, classes=2))
+    assert (found.counts, found.brightness, found.said, found.quarantined) == (None, None, [], 0)
+    assert NetworkSummary.of(manifest(images=3)) == NetworkSummary()
+
+
+def test_a_field_that_this_version_does_not_know_is_passed_over() -> None:
+    found = EvaluationSummary.of(manifest(scores={"test": {"top1": 1.0}}, of_the_future=[1]))
+    assert found.scores == {"test": {"top1": 1.0}}
+
+
+def test_joined_parts_keep_what_each_was_given_and_the_last_word_on_what_several_have() -> None:
+    parts = ImageSetSummary(images=2, classes=1), BlendsSummary(painted=5), BlendsSummary(painted=6, pairs="nearest")
+    expected = {"images": 2, "classes": 1, "painted": 6, "pairs": "nearest"}
+    assert BlendsSummary.joined(*parts).as_json() == expected
+
+
+def test_a_speed_is_an_object_of_its_own_in_json() -> None:
+    speed = {"images_per_second": 20.5, "batch_size": 32, "threads": 1, "device": "cpu"}
+    assert NetworkSummary(speed=Speed(**speed)).as_json() == {"speed": speed}
+    assert NetworkSummary.of(manifest(speed=speed)).speed == Speed(**speed)
+
+
+def test_a_value_of_another_type_is_damage_that_names_the_field_and_what_to_do() -> None:
+    edited = manifest(steps="many")
+    with pytest.raises(
+        CorruptArtifactError, match=r"summary of model@aaaaaaaaaaaa .* \(steps\): run 'taskdistill disc"
+    ):
+        ModelSummary.of(edited)
+
+
+def test_a_number_that_json_does_not_have_is_not_made_another_value() -> None:
+    written = ModelSummary(score=ValidationScore("top1", float("nan"), 0.0)).as_json()
+    assert written["best_val_top1"] != written["best_val_top1"]
