@@ -14,7 +14,7 @@ from configs.stages import (
     ProbeConfig,
 )
 from storage.contents import Contents
-from tasks.stage import Stage
+from tasks.stage import Pictures, Stage
 
 OUTPUTS = Contents(
     made=(
@@ -31,7 +31,14 @@ MODEL = Contents(
     optional=("history.png",),
     working=("checkpoint.safetensors",),
 )
+CURVES = Pictures("history.png", heading="Learning curves")
 EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
+SCORED = Pictures(
+    "test-*.png",
+    heading="On the test split",
+    words="Rows of a confusion matrix are the true classes.",
+    legend="test-*.txt",
+)
 
 INGEST = Stage(
     name="ingest",
@@ -84,6 +91,13 @@ GENERATE = Stage(
         ),
         working=("scores/*.parquet", ".efforts/*"),
     ),
+    pictures=(
+        Pictures(
+            "contact-sheet.png",
+            heading="Blends",
+            words="Each between its two parents; all of them are in blends.html of the artifact.",
+        ),
+    ),
 )
 
 PROBE = Stage(
@@ -134,6 +148,7 @@ FINETUNE = Stage(
     output="model",
     run="tasks.stages.finetune:run",
     contents=MODEL,
+    pictures=(CURVES,),
 )
 
 DISTILL = Stage(
@@ -145,6 +160,7 @@ DISTILL = Stage(
     output="model",
     run="tasks.stages.distill:run",
     contents=MODEL,
+    pictures=(CURVES,),
 )
 
 EVALUATE = Stage(
@@ -156,6 +172,7 @@ EVALUATE = Stage(
     output="evaluation",
     run="tasks.stages.evaluate:run",
     contents=EVALUATION,
+    pictures=(SCORED,),
 )
 
 EVALUATE_TEACHER = Stage(
@@ -167,6 +184,7 @@ EVALUATE_TEACHER = Stage(
     output="evaluation",
     run="tasks.stages.evaluate:run_on_logits",
     contents=EVALUATION,
+    pictures=(SCORED,),
 )
 
 STAGES: tuple[Stage[Any], ...] = (
@@ -183,3 +201,8 @@ STAGES: tuple[Stage[Any], ...] = (
     EVALUATE,
     EVALUATE_TEACHER,
 )
+
+
+def stage_named(name: str) -> Stage[Any] | None:
+    """Return the stage of this name; None where a recipe names one that this version does not have."""
+    return next((stage for stage in STAGES if stage.name == name), None)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from storage.contents import Contents
@@ -56,9 +56,20 @@ class StageContext:
     """How units are handed to other workers, where they are; stages that are not made of units ignore it."""
 
 
+class Pictures(NamedTuple):
+    """Pictures that a stage draws into its artifact for people to look at: reports show them (flows.reports)."""
+
+    pattern: str
+    """Of their file names, such as test-*.png; an artifact need not have any."""
+    heading: str
+    words: str = ""
+    legend: str = ""
+    """Pattern of text files that say what stands in the pictures."""
+
+
 @dataclass(frozen=True)
 class Stage(Generic[C]):
-    """One step of the pipeline."""
+    """One kind of work, of which the pipeline has one step or several."""
 
     name: str
     version: int
@@ -75,6 +86,7 @@ class Stage(Generic[C]):
     contents: Contents
     """The files it writes: what else lies in a draft is not committed."""
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[Pictures, ...] = ()
 
     def recipe(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> dict[str, Any]:
         """Return all that decides the bytes of the artifact, as plain JSON values."""

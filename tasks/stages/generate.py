@@ -31,7 +31,7 @@ from storage.view_attributes import EmbeddingsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
-from tasks.blends.pictures import draw_contact_sheet, write_page
+from tasks.blends.pictures import draw_contact_sheet, write_blends_page
 from tasks.blends.scores import BlendScores, merge_scores, scores_name
 from tasks.data.batches import in_background
 from tasks.data.encode import encode
@@ -115,7 +115,7 @@ class Blending(Partitions[GenerateConfig]):
         counts = image_set.write_index(draft, classes=self.images.classes, num_shards=self.num_shards)
         blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
-        write_page(draft / "blends.html", blends, self.images, table)
+        write_blends_page(draft / "blends.html", blends, self.images, table)
         made = BlendsSummary(
             pairs=self.config.blends.pairs,
             painted=throughput.images,

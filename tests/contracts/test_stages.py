@@ -36,6 +36,12 @@ def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
 
 
 @every_stage
+def test_its_pictures_are_among_the_files_it_may_write(stage: Stage[Any]) -> None:
+    written = {*stage.contents.made, *stage.contents.optional}
+    assert {pattern for pictures in stage.pictures for pattern in pictures[::3] if pattern} <= written
+
+
+@every_stage
 def test_its_inputs_are_kinds_that_some_stage_makes(stage: Stage[Any]) -> None:
     made = {other.output for other in STAGES}
     assert {*stage.inputs.values(), *stage.optional_inputs.values()} <= made
