@@ -47,6 +47,7 @@ INGEST = Stage(
     inputs={},
     output="image-set",
     run="tasks.stages.ingest:run",
+    size="tasks.sizes:ingested",
     contents=Contents(
         made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
         working=("notes/*.json",),
@@ -60,6 +61,7 @@ EXTRACT = Stage(
     inputs={"images": "image-set"},
     output="features",
     run="tasks.stages.extract:run",
+    size="tasks.sizes:features",
     contents=OUTPUTS,
 )
 
@@ -70,6 +72,7 @@ EMBED = Stage(
     inputs={"images": "image-set"},
     output="embeddings",
     run="tasks.stages.embed:run",
+    size="tasks.sizes:embeddings",
     contents=OUTPUTS,
 )
 
@@ -80,6 +83,7 @@ GENERATE = Stage(
     inputs={"images": "image-set", "embeddings": "embeddings"},
     output="image-set",
     run="tasks.stages.generate:run",
+    size="tasks.sizes:blends",
     contents=Contents(
         made=(
             "image-set.json",
@@ -107,6 +111,7 @@ PROBE = Stage(
     inputs={"images": "image-set", "features": "features"},
     output="probe",
     run="tasks.stages.probe:run",
+    size="tasks.sizes:probe",
     contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
 )
 
@@ -117,6 +122,7 @@ PRECOMPUTE = Stage(
     inputs={"features": "features", "probe": "probe"},
     output="logits",
     run="tasks.stages.precompute:run",
+    size="tasks.sizes:logits",
     contents=OUTPUTS,
 )
 
@@ -127,6 +133,7 @@ PRECOMPUTE_IMAGES = Stage(
     inputs={"images": "image-set", "model": "model"},
     output="logits",
     run="tasks.stages.precompute:run_on_images",
+    size="tasks.sizes:logits",
     contents=OUTPUTS,
 )
 
@@ -137,6 +144,7 @@ SELECT = Stage(
     inputs={"synthetic": "image-set", "logits": "logits"},
     output="selection",
     run="tasks.stages.select:run",
+    size="tasks.sizes:selection",
     contents=Contents(made=("selection.parquet",)),
 )
 
@@ -147,6 +155,7 @@ FINETUNE = Stage(
     inputs={"images": "image-set", "probe": "probe"},
     output="model",
     run="tasks.stages.finetune:run",
+    size="tasks.sizes:model",
     contents=MODEL,
     pictures=(CURVES,),
 )
@@ -159,6 +168,7 @@ DISTILL = Stage(
     optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
     output="model",
     run="tasks.stages.distill:run",
+    size="tasks.sizes:model",
     contents=MODEL,
     pictures=(CURVES,),
 )
@@ -171,6 +181,7 @@ EVALUATE = Stage(
     optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.stages.evaluate:run",
+    size="tasks.sizes:evaluation",
     contents=EVALUATION,
     pictures=(SCORED,),
 )
@@ -183,6 +194,7 @@ EVALUATE_TEACHER = Stage(
     optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.stages.evaluate:run_on_logits",
+    size="tasks.sizes:evaluation",
     contents=EVALUATION,
     pictures=(SCORED,),
 )

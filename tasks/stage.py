@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from storage.contents import Contents
@@ -22,6 +22,9 @@ from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
 from storage.summaries import Summary
 from tasks.prechecks.model_files import check_places
+
+if TYPE_CHECKING:
+    from tasks.sizes import Estimate, Known  # reads datasets, which a stage that is run need not
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,10 @@ class Stage(Generic[C]):
     """The files it writes: what else lies in a draft is not committed."""
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
     pictures: tuple[Pictures, ...] = ()
+    size: str = ""
+    """`package.module:function`, called with (config, known) before anything is made, returning an Estimate
+    (tasks.sizes); imports no torch.
+    """
 
     def recipe(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> dict[str, Any]:
         """Return all that decides the bytes of the artifact, as plain JSON values."""
@@ -104,8 +111,12 @@ class Stage(Generic[C]):
 
     def load(self) -> Callable[[C, StageContext], Summary]:
         """Import the stage's function."""
-        module, _, name = self.run.partition(":")
-        function: Callable[[C, StageContext], Summary] = getattr(importlib.import_module(module), name)
+        function: Callable[[C, StageContext], Summary] = _imported(self.run)
+        return function
+
+    def load_size(self) -> "Callable[[C, Known], Estimate]":
+        """Import the function that says how large its artifact will be."""
+        function: Callable[[C, Known], Estimate] = _imported(self.size)
         return function
 
     def _check_inputs(self, inputs: Inputs) -> None:
@@ -119,6 +130,12 @@ class Stage(Generic[C]):
                 f"stage {self.name!r} needs the inputs {needed or 'none'}{f' and may have {extra}' if extra else ''}; "
                 f"given: {found or 'none'}"
             )
+
+
+def _imported(place: str) -> Any:
+    """Return what `package.module:name` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def content_digests_of(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
