@@ -1,4 +1,8 @@
-"""The record in every draft: what it is to become. One that cannot be read stops nothing but is named."""
+"""The record in every draft: what it is to become. One that cannot be read stops nothing but is named.
+
+A draft's folder is named by the fingerprint alone, so that the run that wants the artifact finds it without a record.
+The record tells everybody else: `list` what it will be, `collect` what it is made from.
+"""
 
 import re
 from pathlib import Path
@@ -28,7 +32,7 @@ class DraftRecord(BaseModel):
         """Return the record of a draft; None where there is none, or only what a power cut left of it."""
         try:
             return cls.model_validate_json((folder / DRAFT).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError):  # ValueError: pydantic's own is one, as is text that is no UTF-8
             return None
 
     def write(self, folder: Path) -> None:

@@ -26,6 +26,7 @@ class ArtifactRef(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Read `kind@fingerprint`; NotInStoreError where it is not of this form."""
         kind, at, fingerprint = text.partition("@")
         if not at or not kind or not fingerprint:
             raise NotInStoreError(f"{text!r} is not a reference such as logits@3f9c12ab")
@@ -104,7 +105,10 @@ class Manifest(BaseModel):
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """Return an artifact's recipe and check nothing else: for looking at thousands of them."""
+    """Return an artifact's recipe and check nothing else: for looking at thousands of them.
+
+    Raises NotInStoreError where there is no manifest, CorruptArtifactError where it has no recipe.
+    """
     data = _read(folder)
     try:
         recipe: dict[str, Any] = from_json(data)["recipe"]
@@ -142,7 +146,10 @@ def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:
 
 
 def check_file(folder: Path, name: str) -> Path:
-    """Return the path of an artifact's file after comparing its digest with the manifest; for files read whole."""
+    """Return the path of an artifact's file after comparing its digest with the manifest; for files read whole.
+
+    Raises CorruptArtifactError where it is missing or its bytes are others.
+    """
     record: Mapping[str, FileRecord] = Manifest.read(folder).files
     path = folder / name
     if name not in record or not path.is_file():
@@ -158,7 +165,7 @@ def check_layout(folder: Path, names: Iterable[str]) -> None:
     """Compare the small files that say how to read an artifact with its manifest; a draft, which has none, passes.
 
     Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the
-    rest.
+    rest. Raises CorruptArtifactError where one is missing or its bytes are others.
     """
     if not (folder / MANIFEST).is_file():
         return

@@ -193,7 +193,7 @@ class ArtifactStore:
         return find_drafts(self.root / "drafts")
 
     def progress(self, ref: ArtifactRef) -> dict[str, Any]:
-        """How far a draft has come, as its stage last said: unit, done, total; empty where that is not known."""
+        """How far a draft has come, as its stage last reported: unit, done, total; empty where that is not known."""
         return dict(read_json_if_whole(self.draft_path(ref) / PROGRESS) or {})
 
     def commit(
@@ -265,7 +265,7 @@ class ArtifactStore:
         sync_all([final.parent, draft.parent, final.parent.parent, self.root])
 
     def remove_draft(self, ref: ArtifactRef) -> None:
-        """Take a draft out of the store; `delete_removed` deletes its bytes. StillNeededError while somebody makes it."""
+        """Take a draft out of the store, whose bytes `delete_removed` deletes; StillNeededError while it is being made."""
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
             if self._is_worked_on(ref):
                 raise StillNeededError(f"a worker makes a part of {ref.short}: wait for it, or stop it")

@@ -40,6 +40,7 @@ class ModelDescription(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
+        """Read the description in a finished artifact; CorruptArtifactError where it is not as committed."""
         return cls.model_validate_json(check_file(folder, MODEL).read_bytes())
 
     @property
@@ -52,7 +53,10 @@ class ModelDescription(BaseModel):
 
 
 def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
-    """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order)."""
+    """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order).
+
+    Raises OSError where the system refuses, as for a full disk.
+    """
     with atomic(path) as partial, _system_errors():
         # Not np.ascontiguousarray, which gives a scalar such as a step count the shape (1,).
         save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, partial, {"note": note})
@@ -79,5 +83,7 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_committed_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Read a weight file of a finished artifact after comparing its digest with the manifest."""
+    """Read a weight file of a finished artifact after comparing its digest with the manifest; CorruptArtifactError
+    where it differs.
+    """
     return read_tensors(check_file(folder, name))

@@ -25,7 +25,7 @@ OUTPUTS = Contents(
     ),
     working=(".efforts/*",),
 )
-"""What a frozen network said (storage.view_outputs)."""
+"""Outputs of a frozen network (storage.view_outputs)."""
 MODEL = Contents(
     made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
     optional=("history.png",),

@@ -34,7 +34,7 @@ Inputs = Mapping[str, ArtifactRef]
 OnProgress = Callable[[str, int, int], None]
 """Called with a unit such as "images", how many are done, and how many there are."""
 Dispatch = Callable[[Sequence[int], Callable[[], list[int]]], None]
-"""Sees that units (shards, chunks) of a draft are made elsewhere: called with their numbers and a function that says
+"""Has partitions (shards, chunks) of a draft made elsewhere: called with their numbers, and a function that returns
 which of them are still missing.
 """
 
@@ -56,7 +56,7 @@ class StageContext:
     """Dotted name of each location in the config -> digest of the content it had when the recipe was written."""
     on_progress: OnProgress = no_progress
     dispatch: Dispatch | None = None
-    """How units are handed to other workers, where they are; stages that are not made of units ignore it."""
+    """How partitions are handed to other workers, where there are any; stages without partitions ignore it."""
 
 
 class Pictures(NamedTuple):
@@ -67,7 +67,7 @@ class Pictures(NamedTuple):
     heading: str
     words: str = ""
     legend: str = ""
-    """Pattern of text files that say what stands in the pictures."""
+    """Pattern of text files that explain the pictures."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def execute(
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
-    once. `spread` says, for an artifact, how its units are handed to other workers; without it this process makes
-    them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
+    once. `dispatch` returns, for an artifact, how its partitions are handed to other workers; without it this process
+    makes them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
     """
     content_digests = content_digests_of(config, store)
     recipe = stage.recipe(config, inputs, content_digests)

@@ -27,8 +27,8 @@ class Triple(NamedTuple):
 
 
 def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
-    """Draw some blends, spread over the whole set, each between its parents."""
-    rows = _spread(len(blends), SHEET_COLUMNS * SHEET_ROWS)
+    """Draw some blends, at even distances in the set, each between its parents."""
+    rows = _evenly_chosen(len(blends), SHEET_COLUMNS * SHEET_ROWS)
     width, height = SHEET_COLUMNS * (3 * CELL_PX + GAP_PX) + GAP_PX, SHEET_ROWS * (CELL_PX + GAP_PX) + 2 * GAP_PX
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -44,8 +44,8 @@ def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
 
 
 def write_blends_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table) -> None:
-    """Write one HTML file that shows blends spread over the set, to be sorted by what they resemble."""
-    rows = _spread(len(blends), PAGE_BLENDS)
+    """Write one HTML file that shows some blends, at even distances in the set, to be sorted by what they resemble."""
+    rows = _evenly_chosen(len(blends), PAGE_BLENDS)
     chosen = scores.take(rows).to_pylist()
     triples = _triples(rows, blends, parents, THUMBNAIL_PX)
     figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
@@ -53,7 +53,7 @@ def write_blends_page(path: Path, blends: ImageSet, parents: ImageSet, scores: p
     write_page(path, page("Blends", _STYLE, f"{words}\n<main>\n{figures}\n</main>\n{_SCRIPT}"))
 
 
-def _spread(total: int, wanted: int) -> list[int]:
+def _evenly_chosen(total: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(total, wanted)).round().astype(int).tolist()))
 
 
@@ -69,7 +69,7 @@ def _triples(rows: Sequence[int], blends: ImageSet, parents: ImageSet, side_px: 
 
 
 def _thumbnail(images: ImageSet, row: int, side_px: int) -> Image.Image:
-    """Return the central square of an image, as its generator saw it."""
+    """Return the central square of an image, as it is cropped for its generator."""
     picture = Image.fromarray(decoded_row(images, row))
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2

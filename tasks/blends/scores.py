@@ -1,7 +1,7 @@
 """How much a blend resembles its parents, and whether it copies one of them or an image it must not know.
 
-Similarity is the cosine of embeddings by the generator's own image encoder. A blend that is nearly a parent teaches
-little new; one that is nearly a validation or test image would leak it. Stage "select" flags both.
+Similarity is the cosine of embeddings by the generator's own image encoder. A blend that is nearly a parent adds
+little; one that is nearly a validation or test image would leak it. Stage "select" flags both.
 
 Shape letters: N blends, M val and test images, D embedding width, S side of a blend.
 """
@@ -83,10 +83,10 @@ class BlendScores:
             ) from error
 
     def _embedded(self, blends_NSS3: Pixels) -> Embeddings:
-        see = self._generator.preprocessing
-        view = clean_view(blends_NSS3.shape[1], blends_NSS3.shape[2], see.crop_share, see.crop_mode)
-        seen = np.stack([replay(blend_SS3, view, see.side_px, see.interpolation) for blend_SS3 in blends_NSS3])
-        return normalised(self._generator.embed(normalise(seen, see, self._device)).cpu().numpy())
+        wanted = self._generator.preprocessing
+        view = clean_view(blends_NSS3.shape[1], blends_NSS3.shape[2], wanted.crop_share, wanted.crop_mode)
+        cut = [replay(blend_SS3, view, wanted.side_px, wanted.interpolation) for blend_SS3 in blends_NSS3]
+        return normalised(self._generator.embed(normalise(np.stack(cut), wanted, self._device)).cpu().numpy())
 
 
 def scores_name(shard: int) -> str:

@@ -1,4 +1,4 @@
-"""Stage "embed": show every image to a generator's image encoder, once, however many pairs it will be part of.
+"""Stage "embed": compute the embedding of every image by a generator's image encoder, once for all its pairs.
 
 Validation and test images are embedded too: they are never parents, but blends that come close to one are flagged.
 """
@@ -47,7 +47,7 @@ class Embedding(ChunkPartitions[EmbedConfig]):
     def make(self, numbers: Sequence[int]) -> Throughput:
         device = device_of(self.context.runtime)
         embed = self.generator.ready_to_embed(device).embed
-        # Nothing is kept decoded: each image is seen once.
+        # Nothing is kept decoded: each image is read once.
         decoded = DecodedImages(self.images, cache_mb=0, decode_mb=self.context.runtime.decode_memory_mb)
         source = ViewSource(decoded, CLEAN_ONLY, self.generator.preprocessing)
         return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)

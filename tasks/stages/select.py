@@ -1,7 +1,8 @@
-"""Stage "select": score every synthetic image, choose those a student is shown, and say what the choice did.
+"""Stage "select": score every synthetic image and choose those that a student is trained on.
 
-Nothing is dropped by default. The choice is an artifact of its own, so that another one repaints nothing and asks the
-teacher nothing.
+Reads the similarities of blends.parquet and the teacher's logits of the clean view; writes selection.parquet, a row for
+each image. Nothing is dropped by default. The choice is an artifact of its own, so that another one needs no new images
+and no new logits.
 """
 
 from collections import Counter
