@@ -265,7 +265,7 @@ class ArtifactStore:
         sync_all([final.parent, draft.parent, final.parent.parent, self.root])
 
     def remove_draft(self, ref: ArtifactRef) -> None:
-        """Take a draft out of the store, whose bytes `delete_removed` deletes; StillNeededError while it is being made."""
+        """Take a draft out of the store, for `delete_removed` to delete; StillNeededError while it is being made."""
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
             if self._is_worked_on(ref):
                 raise StillNeededError(f"a worker makes a part of {ref.short}: wait for it, or stop it")
