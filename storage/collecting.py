@@ -9,7 +9,8 @@
    images or the same teacher as something labelled does not keep it.
 
 Where that cannot be known, because a label, a draft's record or the manifest of something to keep cannot be read,
-everything is kept.
+everything is kept. So it is where a newer version of this program has made something: what that needs is not for this
+one to say.
 """
 
 import logging
@@ -17,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from storage.drafts import DraftRecord
-from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
+from storage.drafts import UNKNOWN, DraftRecord
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
 from storage.manifest import ArtifactRef, Manifest, advice
 from storage.roots import Run
 from storage.store import ArtifactStore
@@ -36,6 +37,8 @@ class Collection(NamedTuple):
     goes: list[ArtifactRef]
     """Dependents before what they were made from."""
     doubts: list[str]
+    newer: list[str]
+    """What a newer version of this program made, each of which is a doubt too."""
 
 
 def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
@@ -58,13 +61,13 @@ def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Coll
                 in_use[ref] = str(error)
     # Removing is a rename; deleting the bytes may take minutes, for which nobody need wait.
     store.delete_removed()
-    return Collection(found.kept | in_use, [ref for ref in found.goes if ref not in in_use], found.doubts)
+    return found._replace(kept=found.kept | in_use, goes=[ref for ref in found.goes if ref not in in_use])
 
 
 def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | None) -> Collection:
-    manifests = {ref: manifest for ref in store.references() for manifest in read_manifests(store, ref)}
+    manifests, newer = _read_all(store)
     sources = {ref: inputs_of(manifest) for ref, manifest in manifests.items()}
-    kept: dict[ArtifactRef, str] = {}
+    kept: dict[ArtifactRef, str] = dict.fromkeys(newer, "made by a newer version of this program")
     for root, because in _roots(store, runs, manifests, newer_than):
         if root in manifests and root not in kept:
             kept[root] = because
@@ -73,19 +76,33 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
         for ref in leaves_first([root], sources):
             if ref in manifests:
                 kept.setdefault(ref, f"{root.short} was made from it ({because})")
-    doubts = store.unreadable() + [
+    doubts = store.unreadable() + [f"what it was made from is unknown: {error}" for error in newer.values()]
+    doubts += [
         f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
         f"{advice(store.path(ref))}"
-        for ref in kept if manifests[ref] is None
+        for ref in kept if manifests[ref] is None and ref not in newer
     ]  # fmt: skip
     # Dependents first: a death in between leaves no artifact whose inputs are gone.
     goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
     if doubts:
-        return Collection(kept | dict.fromkeys(goes, "nobody knows whether it is needed"), [], doubts)
-    return Collection(kept, goes, [])
+        kept |= dict.fromkeys(goes, "nobody knows whether it is needed")
+        return Collection(kept, [], doubts, list(newer.values()))
+    return Collection(kept, goes, [], [])
 
 
 Manifests = Mapping[ArtifactRef, Manifest | None]
+
+
+def _read_all(store: ArtifactStore) -> tuple[Manifests, dict[ArtifactRef, str]]:
+    """Return the manifests of a store, None for those that cannot be read, and which of these a newer version wrote."""
+    manifests: dict[ArtifactRef, Manifest | None] = {}
+    newer: dict[ArtifactRef, str] = {}
+    for ref in store.references():
+        try:
+            manifests.update((ref, manifest) for manifest in read_manifests(store, ref))
+        except NewerFormatError as error:
+            manifests[ref], newer[ref] = None, str(error)
+    return manifests, newer
 
 
 def _roots(
@@ -101,7 +118,9 @@ def _roots(
         for ref in run.refs:
             yield ref, f"a run needs it ({run.who})"
     # Drafts name their inputs by fingerprint alone: their recipe has no kinds.
-    records = {ref: DraftRecord.read(folder) for ref, folder in store.drafts().items()}
+    # A draft of a kind unknown here, such as one of a newer version, is a doubt for which everything is kept.
+    drafts = {ref: folder for ref, folder in store.drafts().items() if ref.kind != UNKNOWN}
+    records = {ref: DraftRecord.read(folder) for ref, folder in drafts.items()}
     wanted = {name: ref for ref, record in records.items() if record for name in record.inputs}
     for ref, manifest in manifests.items():
         if ref.fingerprint in wanted:
@@ -132,7 +151,10 @@ def _made(manifest: Manifest) -> datetime:
 
 
 def read_manifests(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest | None]:
-    """Yield an artifact's manifest, None where it cannot be read, and nothing where it has just been removed."""
+    """Yield an artifact's manifest, None where it cannot be read, and nothing where it has just been removed.
+
+    Raises NewerFormatError where a newer version wrote it.
+    """
     try:
         yield store.manifest(ref)
     except CorruptArtifactError as error:  # must not keep the very tool from removing it

@@ -19,6 +19,10 @@ class CorruptArtifactError(StoreError):
     """Bytes on disk are not the bytes that were committed."""
 
 
+class NewerFormatError(StoreError):
+    """Something in the store was made by a newer version of this program: whole, but not for this one to read."""
+
+
 class DraftError(StoreError):
     """A draft does not hold what the artifact is made of."""
 

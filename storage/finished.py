@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import CorruptArtifactError, NotInStoreError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, read_recipe
 
 
@@ -41,7 +41,7 @@ class FinishedArtifacts:
     def recipes(self, kind: str) -> Iterator[tuple[ArtifactRef, dict[str, Any]]]:
         """The recipes of all artifacts of a kind that can be read: to compare with, where damage is of no matter."""
         for ref in self.references(kind):
-            with contextlib.suppress(NotInStoreError, CorruptArtifactError):
+            with contextlib.suppress(NotInStoreError, CorruptArtifactError, NewerFormatError):
                 yield ref, read_recipe(self.place(ref))
 
     def by_prefix(self, text: str) -> ArtifactRef:

@@ -24,8 +24,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.columns import NOTHING_ADDED, Columns
+from storage.descriptions import Description
 from storage.errors import CorruptArtifactError
-from storage.files import atomic, read_json, write_json
+from storage.files import atomic, write_json
 from storage.manifest import advice, check_layout
 
 ROW_GROUP_BYTES = 512 * 1024
@@ -47,9 +49,12 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64()),
     ]
 )
+ADDED = NOTHING_ADDED
+"""Columns that came with a later format than the first: name -> which, and the value that older sets mean."""
 _READ_ERRORS = (OSError, pa.ArrowException, LookupError, UnicodeDecodeError)
 """What pyarrow raises on damaged files; headers and names in them have no checksum."""
-_INDEX_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "mask")]
+_CELLS = ("image", "mask")
+"""Columns that are read image by image, when they are asked for."""
 
 
 class ImageRow(NamedTuple):
@@ -72,6 +77,18 @@ class Levels(NamedTuple):
     black: float
     white: float
     white_of_floats: float
+
+
+class Index(Description):
+    """What lies in image-set.json."""
+
+    images: int
+    splits: dict[str, int]
+    """Split -> number of images."""
+    classes: list[str]
+    shards: list[int]
+    """Rows of each shard."""
+    levels: Levels | None = None
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -140,9 +157,13 @@ def write_index(
 
 def class_names_of(folder: Path) -> list[str]:
     """Return the classes of an image-set without opening its shards; CorruptArtifactError for a damaged index."""
-    check_layout(folder, [INDEX])
-    classes: list[str] = read_json(folder / INDEX)["classes"]
-    return classes
+    return _index(folder)[0].classes
+
+
+def _index(folder: Path) -> tuple[Index, int]:
+    """Return the index of a set, and its format."""
+    found = check_layout(folder, [INDEX])
+    return Index.of_format(folder / INDEX, found), found
 
 
 def _check_order(folder: Path, classes: Sequence[str]) -> None:
@@ -169,19 +190,17 @@ class ImageSet:
     """
 
     def __init__(self, folder: Path) -> None:
-        check_layout(folder, [INDEX])
-        index = read_json(folder / INDEX)
+        index, self._format = _index(folder)
         self.folder = folder
         self.fingerprint = folder.name
-        self.classes: list[str] = index["classes"]
+        self.classes = index.classes
         _check_order(folder, self.classes)
-        self.levels = Levels(**index["levels"]) if "levels" in index else None
-        self._first_rows = np.cumsum([0, *index["shards"]])
-        table = pa.concat_tables([self._index_of(shard) for shard in range(len(index["shards"]))])
-        if table.num_rows != index["images"]:
-            raise CorruptArtifactError(
-                f"{folder} holds {table.num_rows} of its {index['images']} rows: {advice(folder)}"
-            )
+        self.levels = index.levels
+        self._columns = Columns(SCHEMA, ADDED)
+        self._first_rows = np.cumsum([0, *index.shards])
+        table = pa.concat_tables([self._index_of(shard) for shard in range(len(index.shards))])
+        if table.num_rows != index.images:
+            raise CorruptArtifactError(f"{folder} holds {table.num_rows} of its {index.images} rows: {advice(folder)}")
         self.ids: list[str] = table["id"].to_pylist()
         self.splits: npt.NDArray[np.str_] = np.asarray(table["split"].to_pylist(), dtype=np.str_)
         self.labels: npt.NDArray[np.int64] = table["label"].fill_null(-1).to_numpy().astype(np.int64)
@@ -214,6 +233,9 @@ class ImageSet:
         return self._cell(row, "mask")
 
     def _cell(self, row: int, column: str) -> bytes | None:
+        if self._columns.is_later(column, self._format):
+            neutral: bytes | None = ADDED[column].neutral
+            return neutral
         shard = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         file, group_starts = self._shard(shard)
         local = row - int(self._first_rows[shard])
@@ -239,7 +261,9 @@ class ImageSet:
     def _index_of(self, shard: int) -> pa.Table:
         try:
             with self._opened(shard) as file:
-                return file.read(columns=_INDEX_COLUMNS, use_threads=False)
+                names = [name for name in SCHEMA.names if name not in _CELLS]
+                # Names that an older format does not have are passed over, and filled in here.
+                return self._columns.completed(file.read(columns=names, use_threads=False), self._format, names)
         except _READ_ERRORS as error:
             raise self._damaged(shard, error) from error
 
@@ -249,7 +273,7 @@ class ImageSet:
             found = file.schema_arrow
         except _READ_ERRORS as error:
             raise self._damaged(shard, error) from error
-        if found != SCHEMA:
+        if found != self._columns.in_format(self._format):
             raise self._damaged(shard, TypeError(f"its columns are {', '.join(map(str, found))}"))
         return file
 

@@ -1,4 +1,8 @@
-"""The record in every artifact, written last: an artifact is complete because its manifest is there."""
+"""The record in every artifact, written last: an artifact is complete because its manifest is there.
+
+In every format a manifest is a JSON object whose last field is the digest of all text before it, and which has
+`reference`, `format` and `provenance`: by these an earlier version tells a newer manifest from a damaged one.
+"""
 
 import hashlib
 import json
@@ -6,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from storage.errors import CorruptArtifactError, NotInStoreError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StoreError
 from storage.files import atomic, sha256_of
+from storage.formats import FIRST, UNFINISHED, check_number, newer, unknown_entries
 
 MANIFEST = "manifest.json"
 FINGERPRINT = r"[0-9a-f]{64}"
@@ -43,7 +48,7 @@ class ArtifactRef(NamedTuple):
 class FileRecord(BaseModel):
     """One file of an artifact."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     sha256: str
     num_bytes: int
 
@@ -51,8 +56,10 @@ class FileRecord(BaseModel):
 class Manifest(BaseModel):
     """What an artifact is, what it was made of, what came out, and by whom."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     reference: str
+    format: int = FIRST
+    """Of its kind (storage.formats); manifests from before formats had numbers have no such field."""
     recipe: dict[str, Any]
     """All that decides the bytes: stage, version, config, external digests, fingerprints of the inputs."""
     inputs: dict[str, str]
@@ -68,18 +75,21 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the manifest in a folder; CorruptArtifactError where it is torn or was changed after the commit."""
+        """Read the manifest in a folder; CorruptArtifactError where it is torn or was changed after the commit,
+        NewerFormatError where this version cannot read it, as a newer one wrote it.
+        """
         data = _read(folder)
-        try:
-            manifest = cls.model_validate_json(data)
-        except ValueError:
-            raise _unreadable(folder, data) from None
-        if manifest.digest and manifest.digest != _digest_of(data):
+        fields = _fields(folder, data)
+        if (digest := fields.get("digest")) and digest != _digest_of(data):
             raise CorruptArtifactError(
                 f"{folder / MANIFEST} was changed after it was committed, so its scores, dates and digests prove "
                 f"nothing: {advice(folder)}"
             )
-        return manifest
+        _check_format(folder, fields)
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise _misfit(folder, fields, error) from None
 
     def write(self, folder: Path) -> None:
         with atomic(folder / MANIFEST) as partial:
@@ -105,16 +115,30 @@ class Manifest(BaseModel):
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """Return an artifact's recipe and check nothing else: for looking at thousands of them.
+    """Return an artifact's recipe and check its format and nothing else: for looking at thousands of them.
 
-    Raises NotInStoreError where there is no manifest, CorruptArtifactError where it has no recipe.
+    Raises NotInStoreError where there is no manifest, CorruptArtifactError where it has no recipe, NewerFormatError.
     """
-    data = _read(folder)
-    try:
-        recipe: dict[str, Any] = from_json(data)["recipe"]
-    except (ValueError, KeyError, TypeError):
-        raise _unreadable(folder, data) from None
+    fields = _fields(folder, _read(folder))
+    _check_format(folder, fields)
+    if not isinstance(recipe := fields.get("recipe"), dict):
+        raise _unreadable(folder, "it lacks entries of a manifest")
     return recipe
+
+
+def named_inputs(folder: Path) -> list[ArtifactRef]:
+    """Return what the manifest of an artifact of any format names as its inputs, where it does so in the way of this
+    version: for telling what hangs on what, also where nothing else can be read.
+    """
+    inputs = _fields(folder, _read(folder)).get("inputs")
+    names = list(inputs.values()) if isinstance(inputs, dict) else []
+    return [ArtifactRef.parse(name) for name in names if isinstance(name, str) and "@" in name.strip("@")]
+
+
+def newer_artifact(folder: Path, finding: str) -> NewerFormatError:
+    """Return the error for an artifact, or a draft, that holds what only a newer version writes."""
+    fields = _fields(folder, _read(folder)) if (folder / MANIFEST).is_file() else {}
+    return _newer(folder, fields, finding)
 
 
 def _read(folder: Path) -> bytes:
@@ -128,14 +152,51 @@ def _digest_of(data: bytes) -> str:
     return hashlib.sha256(data[: data.rfind(_DIGEST)]).hexdigest()
 
 
-def _unreadable(folder: Path, data: bytes) -> CorruptArtifactError:
-    """Say what is wrong with a manifest's bytes; pydantic's own words are of no use to a user."""
+def _fields(folder: Path, data: bytes) -> dict[str, Any]:
     try:
-        whole = isinstance(from_json(data), dict)
+        fields = from_json(data)
     except ValueError:
-        whole = False
-    found = "it lacks entries of a manifest" if whole else "it is no whole JSON object" if data else "it is empty"
+        fields = None
+    if not isinstance(fields, dict):
+        raise _unreadable(folder, "it is no whole JSON object" if data else "it is empty")
+    return fields
+
+
+def _unreadable(folder: Path, found: str) -> CorruptArtifactError:
+    """Say what is wrong with a manifest; pydantic's own words are of no use to a user."""
     return CorruptArtifactError(f"{folder / MANIFEST} cannot be read ({found}): {advice(folder)}")
+
+
+def _check_format(folder: Path, fields: Mapping[str, Any]) -> None:
+    kind = str(fields.get("reference")).partition("@")[0]
+    check_number(kind, fields.get("format"), _what(folder, fields), _made_by(fields))
+
+
+def _misfit(folder: Path, fields: Mapping[str, Any], error: ValidationError) -> StoreError:
+    """Tell entries that a newer version wrote from a manifest that lacks some.
+
+    Without a digest that vouches for it, a manifest with entries too many and others too few is one with a flipped bit
+    in a name.
+    """
+    wrong = error.errors()
+    unknown = [".".join(map(str, one["loc"])) for one in wrong if one["type"] == "extra_forbidden"]
+    if unknown and (fields.get("digest") or len(unknown) == len(wrong)):
+        return _newer(folder, fields, unknown_entries("its manifest", unknown))
+    return _unreadable(folder, "it lacks entries of a manifest")
+
+
+def _newer(folder: Path, fields: Mapping[str, Any], finding: str) -> NewerFormatError:
+    return newer(_what(folder, fields), finding, _made_by(fields))
+
+
+def _what(folder: Path, fields: Mapping[str, Any]) -> str:
+    reference = fields.get("reference")
+    return ArtifactRef.parse(reference).short if isinstance(reference, str) and "@" in reference else str(folder)
+
+
+def _made_by(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    made_by = fields.get("provenance")
+    return made_by if isinstance(made_by, dict) else {}
 
 
 def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:
@@ -161,19 +222,22 @@ def check_file(folder: Path, name: str) -> Path:
     return path
 
 
-def check_layout(folder: Path, names: Iterable[str]) -> None:
-    """Compare the small files that say how to read an artifact with its manifest; a draft, which has none, passes.
+def check_layout(folder: Path, names: Iterable[str]) -> int:
+    """Compare the small files that say how to read an artifact with its manifest, and return its format; a draft,
+    which has no manifest, passes, and is UNFINISHED.
 
     Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the
     rest. Raises CorruptArtifactError where one is missing or its bytes are others.
     """
     if not (folder / MANIFEST).is_file():
-        return
-    records = Manifest.read(folder).files
+        return UNFINISHED
+    manifest = Manifest.read(folder)
+    records = manifest.files
     for name in names:
         path = folder / name
         if name not in records or not path.is_file() or sha256_of(path) != records[name].sha256:
             raise CorruptArtifactError(f"{path} is missing or not as it was committed: {advice(folder)}")
+    return manifest.format
 
 
 def advice(folder: Path) -> str:

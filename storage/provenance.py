@@ -58,7 +58,7 @@ def _is_own_checkout() -> bool:
 def provenance(**more: Any) -> dict[str, Any]:
     return {
         "commit": code_commit(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),
@@ -76,7 +76,8 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the installed version of a package, "" where there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

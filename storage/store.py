@@ -25,15 +25,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
-from storage.drafts import DRAFT, UNKNOWN, DraftRecord, find_drafts, unreadable_draft
+from storage.drafts import DRAFT, UNKNOWN, DraftRecord, check_draft, find_drafts, unreadable_draft
 from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
 from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
 from storage.finished import FinishedArtifacts
 from storage.folders import delete_hidden, hide, make_way, move
+from storage.formats import PROGRAM, format_of
 from storage.labels import Labels
 from storage.locks import is_any_locked, locked
 from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
-from storage.provenance import code_commit, provenance
+from storage.provenance import code_commit, provenance, version_of
 from storage.root import ROOT_VARIABLE, check_writable, root_from
 from storage.roots import Roots
 from storage.sources import SourceDigests
@@ -133,8 +134,8 @@ class ArtifactStore:
 
     def unreadable(self) -> list[str]:
         """What is wrong with each label and each record of a draft that cannot be read, and what to do."""
-        drafts = [ref for ref, folder in self.drafts().items() if (folder / DRAFT).exists() and ref.kind == UNKNOWN]
-        return [*self._labels.unreadable().values(), *map(unreadable_draft, drafts)]
+        drafts = [unreadable_draft(ref, folder) for ref, folder in self.drafts().items() if ref.kind == UNKNOWN]
+        return [*self._labels.unreadable().values(), *filter(None, drafts)]
 
     # --- making ----------------------------------------------------------------------------------------------------
 
@@ -152,8 +153,12 @@ class ArtifactStore:
         return self.root / "drafts" / ref.fingerprint
 
     def draft(self, ref: ArtifactRef, recipe: Mapping[str, Any]) -> Path:
-        """Return the folder an artifact is made in, as an earlier attempt left it or new. The caller holds the lock."""
+        """Return the folder an artifact is made in, as an earlier attempt left it or new. The caller holds the lock.
+
+        Raises NewerFormatError or DraftError where another version began it in another format.
+        """
         folder = self.draft_path(ref)
+        check_draft(ref, folder)
         # The caller's lock keeps other builders away, not the workers of an earlier run, which hold locks of their
         # parts: what those are writing looks just like what a killed writer left.
         if not self._is_worked_on(ref):
@@ -165,7 +170,8 @@ class ArtifactStore:
             else:
                 make_way(folder)  # a file or a dead link of this name
             make_folder(folder)
-            DraftRecord(reference=str(ref), recipe=dict(recipe), commit=code_commit()).write(folder)
+            made_by = {"commit": code_commit(), "version": version_of(PROGRAM)}
+            DraftRecord(reference=str(ref), recipe=dict(recipe), format=format_of(ref.kind), **made_by).write(folder)
         elif record.commit != code_commit():
             log.warning(
                 "continuing %s begun by commit %s with commit %s: safe as the stage's version is the same; "
@@ -182,6 +188,7 @@ class ArtifactStore:
                 f"{ref.short} is not being made in the store {self.root}: set {ROOT_VARIABLE} to the store of the run "
                 "that asks for it"
             )
+        check_draft(ref, folder)
         return folder
 
     def _is_worked_on(self, ref: ArtifactRef) -> bool:
@@ -221,6 +228,7 @@ class ArtifactStore:
         sync_tree(draft)
         manifest = Manifest(
             reference=str(ref),
+            format=format_of(ref.kind),
             recipe=dict(recipe),
             inputs={role: str(source) for role, source in inputs.items()},
             summary=dict(summary),

@@ -7,8 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.columns import NOTHING_ADDED, Columns
 from storage.errors import CorruptArtifactError
 from storage.files import atomic
+from storage.formats import Added, completed
 from storage.manifest import advice, check_layout
 
 SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
@@ -65,6 +67,9 @@ SELECTION = pa.schema(
     ]
 )
 
+ADDED: dict[str, Mapping[str, Added]] = {}
+"""Name of a file -> its columns that came with a later format of its artifact than the first."""
+
 
 def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of a schema to Parquet, all or nothing; missing columns are null."""
@@ -80,30 +85,43 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table that lies directly in an artifact; CorruptArtifactError where it is damaged."""
-    rows: list[dict[str, Any]] = _read(path.parent, path.name).to_pylist()
-    return rows
+    table, found = _read(path.parent, path.name)
+    return [completed(row, _added(path.name), found) for row in table.to_pylist()]
 
 
 def read_arrow(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
     """Return a table of an artifact or a draft as Arrow columns, which take a few bytes a row where dictionaries take
     hundreds; CorruptArtifactError where it is damaged or its columns are others.
     """
-    table = _read(folder, name)
-    if not table.schema.equals(schema):
+    table, found = _read(folder, name)
+    columns = Columns(schema, _added(name))
+    if not table.schema.equals(columns.in_format(found)):
         raise CorruptArtifactError(f"{folder / name} has the columns {', '.join(table.column_names)}: {advice(folder)}")
-    return table
+    return columns.completed(table, found)
 
 
 def read_column(path: Path, column: str) -> list[Any]:
     """Return one column of a table that lies directly in an artifact, and read no other; CorruptArtifactError where it
     is damaged.
     """
-    values: list[Any] = _read(path.parent, path.name, [column])[column].to_pylist()
+    found = check_layout(path.parent, [path.name])
+    if (one := _added(path.name).get(column)) and one.format > found:
+        return [one.neutral] * int(pq.read_metadata(path).num_rows)
+    values: list[Any] = _table(path.parent, path.name, [column])[column].to_pylist()
     return values
 
 
-def _read(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    check_layout(folder, [name])
+def _added(name: str) -> Mapping[str, Added]:
+    return ADDED.get(name, NOTHING_ADDED)
+
+
+def _read(folder: Path, name: str) -> tuple[pa.Table, int]:
+    """Return a table as it is, and the format of its artifact."""
+    found = check_layout(folder, [name])
+    return _table(folder, name), found
+
+
+def _table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(folder / name, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:

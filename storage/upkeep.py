@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from storage.collecting import inputs_of, leaves_first, read_manifests
 from storage.completeness import gaps
-from storage.errors import CorruptArtifactError, NotInStoreError, StillNeededError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
 from storage.files import all_files, sha256_of
 from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef, Manifest
+from storage.manifest import MANIFEST, ArtifactRef, Manifest, named_inputs
 from storage.proof import damage_of
 from storage.roots import Run
 from storage.store import ArtifactStore
@@ -34,11 +34,14 @@ class Verified(NamedTuple):
     damages: list[Damage]
     unreadable: list[str]
     """What is wrong with labels and records of drafts, and what to do."""
+    newer: list[str]
+    """What a newer version made, which this one can neither verify nor call damaged."""
 
 
 def verify_all(store: ArtifactStore) -> Verified:
     """Verify all there is in a store."""
     damages = [Damage(ref, "", problem) for ref, problem in store.broken().items()]
+    newer: list[str] = []
     num_verified = num_without_digest = 0
     for ref in store.references():
         try:
@@ -46,13 +49,16 @@ def verify_all(store: ArtifactStore) -> Verified:
             num_without_digest += not has_digest(store, ref)
         except NotInStoreError:  # removed since it was listed
             continue
+        except NewerFormatError as error:
+            newer.append(str(error))
+            continue
         num_verified += 1
-    return Verified(num_verified, num_without_digest, damages, store.unreadable())
+    return Verified(num_verified, num_without_digest, damages, store.unreadable(), newer)
 
 
 def verify_one(store: ArtifactStore, ref: ArtifactRef) -> Verified:
-    """Verify one artifact."""
-    return Verified(1, int(not has_digest(store, ref)), list(verify(store, ref)), [])
+    """Verify one artifact; NewerFormatError where a newer version made it."""
+    return Verified(1, int(not has_digest(store, ref)), list(verify(store, ref)), [], [])
 
 
 def has_digest(store: ArtifactStore, ref: ArtifactRef) -> bool:
@@ -64,7 +70,8 @@ def verify(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Damage]:
     """Recompute all that can be proven of an artifact and yield whatever differs: the digest of its manifest, its
     fingerprint, the digest of each file, and what the formats of the files prove by themselves.
 
-    Raises NotInStoreError where it is not there, or is removed meanwhile.
+    Raises NotInStoreError where it is not there, or is removed meanwhile, and NewerFormatError where a newer version
+    made it.
     """
     folder = store.path(ref)
     try:
@@ -107,10 +114,24 @@ def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[Art
     """Every artifact made, directly or not, from one of `roots`; the last made first."""
     users: dict[ArtifactRef, list[ArtifactRef]] = {}
     for ref in store.references():
-        for manifest in read_manifests(store, ref):
-            for source in set(inputs_of(manifest)):
-                users.setdefault(source, []).append(ref)
+        for source in _sources(store, ref):
+            users.setdefault(source, []).append(ref)
     return [ref for ref in leaves_first(roots, users) if ref not in roots]
+
+
+def _sources(store: ArtifactStore, ref: ArtifactRef) -> set[ArtifactRef]:
+    try:
+        return {source for manifest in read_manifests(store, ref) for source in inputs_of(manifest)}
+    except NewerFormatError:
+        return set(named_inputs(store.path(ref)))
+
+
+def _is_newer(store: ArtifactStore, ref: ArtifactRef) -> bool:
+    try:
+        list(read_manifests(store, ref))
+    except NewerFormatError:
+        return True
+    return False
 
 
 def to_discard(store: ArtifactStore, text: str) -> ArtifactRef:
@@ -136,7 +157,8 @@ def discard(
     """Remove an artifact, its draft, or what an interrupted copy left of it; returns what was removed.
 
     Refuses while a run needs it; while other artifacts were made from it, unless told to take them along; and where one
-    of those has a label, unless told to take that along too. Labels of what is removed go with it.
+    of those has a label, unless told to take that along too, or was made by a newer version: such go by their own names
+    alone. Labels of what is removed go with it.
     """
     if ref in store.drafts() and ref not in store:
         store.remove_draft(ref)
@@ -158,6 +180,11 @@ def _others(store: ArtifactStore, ref: ArtifactRef, with_dependents: bool, with_
     store.path(ref)
     others = dependents(store, [ref])
     labels = [f"{name} ({target.short})" for name, target in store.labels().items() if target in others]
+    if newer := [other.short for other in others if _is_newer(store, other)]:
+        raise StillNeededError(
+            f"{', '.join(newer[:4])} was made from {ref.short} by a newer version of this program: with that version, "
+            f"which can read what hangs on what, {ref.short} can be removed"
+        )
     if others and not with_dependents:
         labelled = f", and these have labels: {', '.join(labels)}" if labels else ""
         raise StillNeededError(

@@ -29,6 +29,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
 from storage.files import BatchedSync, atomic, read_json_if_whole
+from storage.formats import Added, completed
 from storage.manifest import advice, check_layout
 from storage.proof import is_chunk_whole
 
@@ -38,6 +39,8 @@ ROWS = "rows.parquet"
 CHUNK_BYTES = 4 * 1024 * 1024
 NUM_VIEW_FIELDS = 9
 THUMBNAIL_PIXELS = 64
+ADDED: dict[str, Mapping[str, Added]] = {}
+"""Kind -> its attributes that came with a later format than the first."""
 
 Half = npt.NDArray[np.float16]
 
@@ -156,10 +159,10 @@ class ViewOutputs:
     """A finished features or logits artifact."""
 
     def __init__(self, folder: Path) -> None:
-        check_layout(folder, [ROWS, f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
+        found = check_layout(folder, [ROWS, f"{GROUP}/zarr.json", *(f"{GROUP}/{name}/zarr.json" for name in ARRAYS)])
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
-        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.attributes: dict[str, Any] = completed(dict(group.attrs), ADDED.get(folder.parent.name, {}), found)
         self.ids: list[str] = _ids(folder)
         self._arrays = {name: cast(Any, group[name]) for name in ARRAYS}
         self.shape: tuple[int, ...] = self._arrays["outputs"].shape

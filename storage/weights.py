@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from storage.descriptions import Description
 from storage.files import atomic, open_as_others_are, write_json
-from storage.manifest import check_file
+from storage.manifest import Manifest, check_file
 from storage.weight_formats import readable, tensor_forms
 
 MODEL = "model.json"
@@ -21,10 +21,9 @@ MODEL = "model.json"
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 
-class ModelDescription(BaseModel):
+class ModelDescription(Description):
     """All that is needed, beside the tensors, to build the network again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     problem: str
     backbone: dict[str, Any]
     """Settings of the backbone (configs.models.Backbone), without the place of its weight file."""
@@ -40,8 +39,8 @@ class ModelDescription(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the description in a finished artifact; CorruptArtifactError where it is not as committed."""
-        return cls.model_validate_json(check_file(folder, MODEL).read_bytes())
+        """Read the description of a finished probe or model; CorruptArtifactError where it is damaged."""
+        return cls.of_format(check_file(folder, MODEL), Manifest.read(folder).format)
 
     @property
     def side_px(self) -> int:

@@ -177,6 +177,8 @@ def execute(
     ref = ArtifactRef(stage.output, fingerprint(recipe))
     if ref in store:
         return ref
+    for source in inputs.values():
+        store.manifest(source)  # one of a newer version is refused before anything is made
     folders = {role: store.path(source) for role, source in inputs.items()}
     with store.lock(ref), forgetting_changed(config, store):
         if ref in store or store.finish_commit(ref, stage.contents):  # while we waited, or by an earlier attempt

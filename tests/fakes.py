@@ -17,7 +17,7 @@ from configs.models import Backbone
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.views import Pixels, View
-from tasks.models.encoder import LAST, Encoder
+from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
@@ -61,9 +61,9 @@ class CountingEncoder(Encoder):
 
     def __init__(self, side_px: int, dies_after: int | None = None) -> None:
         super().__init__()
-        self.blocks, self.width = (LAST,), 12
+        self.blocks = (Block(LAST, 12),)
         self.preprocessing = Preprocessing(side_px, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear", 1.0, "center")
-        self.scale = nn.Parameter(torch.ones(self.width))
+        self.scale = nn.Parameter(torch.ones(12))
         self.batches: list[int] = []
         self.dies_after = dies_after
 
@@ -71,14 +71,14 @@ class CountingEncoder(Encoder):
     def shown(self) -> int:
         return sum(self.batches)
 
-    def summarise(self, images_NCHW: Tensor) -> Tensor:
+    def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
         if self.dies_after is not None and self.shown + len(images_NCHW) > self.dies_after:
             raise RuntimeError("power cut")
         self.batches.append(len(images_NCHW))
         levels_NCHW = (images_NCHW * 255).round().double()
         side = levels_NCHW.shape[-1] // 2
         quarters = levels_NCHW.unfold(2, side, side).unfold(3, side, side).sum(dim=(-2, -1)).flatten(1)
-        return (quarters / (255 * side * side)).float().unsqueeze(1) * self.scale
+        return ((quarters / (255 * side * side)).float() * self.scale,)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         return [{"params": [self.scale], "lr": learning_rate, "weight_decay": 0.0}]
@@ -100,8 +100,11 @@ class Ordinal:
 
     score_name = "minus_mae"
 
-    def head(self, width: int, num_classes: int) -> nn.Module:
-        return nn.Linear(width, 1)
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        return {"last": (LAST,)}
+
+    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+        return nn.Linear(blocks[0].width, 1)
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
@@ -139,11 +142,11 @@ class PoolingEncoder(Encoder):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(backbone.seed)
             self.mix = nn.Linear(48, 16)
-        self.blocks, self.width = (LAST,), 16
+        self.blocks = (Block(LAST, 16),)
         self.preprocessing = Preprocessing(backbone.input_px, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "center")
 
-    def summarise(self, images_NCHW: Tensor) -> Tensor:
-        return torch.tanh(self.mix(F.adaptive_avg_pool2d(images_NCHW, 4).flatten(1))).unsqueeze(1)
+    def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        return (torch.tanh(self.mix(F.adaptive_avg_pool2d(images_NCHW, 4).flatten(1))),)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": 0.0}]

@@ -15,12 +15,13 @@ from configs.errors import SettingsError
 from configs.loading import dump_preset, preset_names
 from flows.commands.printing import AsJson, Reference, output, print_json, print_table, size_of
 from flows.pipeline.planning import how_far
-from storage.errors import CorruptArtifactError, NotInStoreError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 
 if TYPE_CHECKING:
+    from storage.collecting import Collection
     from storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
 
 commands = typer.Typer()
@@ -58,15 +59,21 @@ def list_(
     kind: Annotated[str, typer.Argument(help="A kind such as model; all kinds when left out.")] = "*",
     as_json: AsJson = False,
 ) -> None:
-    """List the artifacts of the store and their labels."""
+    """List the artifacts of the store and their labels; exit code 1 where a newer version made some."""
     store = ArtifactStore.from_env()
     kinds = {stage.output for stage in STAGES}
     if kind != "*" and kind not in kinds:
         raise NotInStoreError(f"there is no kind {kind!r}{nearest(kind, kinds)}")
-    rows, damaged = _rows(store, kind)
+    rows, damaged, newer = _rows(store, kind)
     if as_json:
-        print_json({"artifacts": rows, "damaged": damaged, "unreadable": store.unreadable()})
-        return
+        print_json({"artifacts": rows, "damaged": damaged, "newer": newer, "unreadable": store.unreadable()})
+    else:
+        _print_list(store, rows, [*damaged, *newer, *store.unreadable()])
+    if newer:
+        raise typer.Exit(1)
+
+
+def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problems: Sequence[str]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("artifact", "stage", "made (UTC)", "size", "label"):
         table.add_column(column, no_wrap=column != "label")
@@ -79,24 +86,28 @@ def list_(
             row["label"],
         )
     print_table(str(store.root), table)
-    for problem in [*damaged, *store.unreadable()]:
+    for problem in problems:
         output.print(problem, style="red")
     for ref in store.drafts():
         output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
     output.print(f"Presets: {', '.join(preset_names())}")
 
 
-def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what is said of each artifact, and what is wrong with those whose manifest cannot be read."""
+def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Return what is said of each artifact, what is wrong with those whose manifest cannot be read, and what a newer
+    version made.
+    """
     labels: dict[ArtifactRef, list[str]] = {}
     for name, ref in store.labels().items():
         labels.setdefault(ref, []).append(name)
-    rows, damaged = [], list(store.broken().values())
+    rows, damaged, newer = [], list(store.broken().values()), []
     for ref in store.references(kind):
         try:
             manifest = store.manifest(ref)
         except CorruptArtifactError as error:
             damaged.append(str(error))
+        except NewerFormatError as error:
+            newer.append(str(error))
         except NotInStoreError:  # removed since it was listed
             continue
         else:
@@ -104,7 +115,7 @@ def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[s
                 {"reference": str(ref), "label": " ".join(labels.get(ref, [])), "stage": manifest.recipe["stage"],
                  "made": manifest.provenance["made"], "bytes": manifest.num_bytes}
             )  # fmt: skip
-    return rows, damaged
+    return rows, damaged, newer
 
 
 @commands.command()
@@ -131,10 +142,10 @@ def verify(
     if as_json:
         damage = [damage._asdict() | {"ref": str(damage.ref)} for damage in found.damages]
         counts = {"verified": found.num_verified, "without_digest": found.num_without_digest}
-        print_json(counts | {"damage": damage, "unreadable": found.unreadable})
+        print_json(counts | {"damage": damage, "newer": found.newer, "unreadable": found.unreadable})
     else:
         _print_verified(found)
-    if found.damages or found.unreadable:
+    if found.damages or found.unreadable or found.newer:
         raise typer.Exit(1)
 
 
@@ -142,9 +153,11 @@ def _print_verified(found: "Verified") -> None:
     for damage in found.damages:
         where = f"{damage.file}: " if damage.file else ""
         output.print(f"{damage.ref.short} {where}{damage.problem}")
-    for problem in found.unreadable:
+    for problem in [*found.unreadable, *found.newer]:
         output.print(problem, style="red")
-    output.print(f"{found.num_verified} artifacts verified, {len({damage.ref for damage in found.damages})} damaged")
+    not_verified = f", {len(found.newer)} of a newer version not looked at" if found.newer else ""
+    num_damaged = len({damage.ref for damage in found.damages})
+    output.print(f"{found.num_verified} artifacts verified, {num_damaged} damaged{not_verified}")
     if found.num_without_digest:
         output.print(
             f"{found.num_without_digest} were made before manifests had a digest: a changed score or date is not found "
@@ -189,7 +202,10 @@ def collect(
     yes: Annotated[bool, typer.Option("--yes", help="Really remove.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes."""
+    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes.
+
+    Nothing goes, and the exit code is 1, where a newer version has made something in the store.
+    """
     from storage import collecting
 
     store = ArtifactStore.from_env()
@@ -199,7 +215,13 @@ def collect(
         kept = [{"reference": str(ref), "because": because} for ref, because in found.kept.items()]
         goes = [str(ref) for ref in found.goes]
         print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
-        return
+    else:
+        _print_collection(found, verb)
+    if found.newer:
+        raise typer.Exit(1)
+
+
+def _print_collection(found: "Collection", verb: str) -> None:
     for ref, because in found.kept.items():
         output.print(f"kept  {ref.short}  {because}")
     for ref in found.goes:
@@ -236,5 +258,7 @@ def _inputs(store: ArtifactStore, ref: ArtifactRef) -> tuple[Mapping[str, Artifa
         return store.manifest(ref).input_refs, ""
     except NotInStoreError:
         return {}, "(not here)"
+    except NewerFormatError:
+        return {}, "(made by a newer version)"
     except CorruptArtifactError:
         return {}, "(damaged: see 'taskdistill verify')"

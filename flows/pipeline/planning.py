@@ -17,6 +17,7 @@ from flows.pipeline.chain import ModelResult, chain
 from flows.pipeline.estimates import Sizes
 from flows.pipeline.given_images import check_given_images
 from flows.pipeline.staleness import OlderForms, Wanted
+from storage.drafts import check_draft
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -95,6 +96,7 @@ def _step(name: str, stage: Stage[Any], wanted: Wanted, older: OlderForms, sizes
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
     if store.draft_path(ref).is_dir():
+        check_draft(ref, store.draft_path(ref))
         return "resume", how_far(store, ref)
     changes = older.changes(ref)
     return ("stale", changes) if changes else ("build", "")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from configs.base import StageConfig
 from configs.data import IngestConfig
-from storage.errors import CorruptArtifactError, NotInStoreError
+from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -77,7 +77,7 @@ class OlderForms:
         """Whether an image-set was made from this folder, as far as the run that made it has said."""
         try:
             settings = self._store.manifest(images).provenance.get("settings", {})
-        except (CorruptArtifactError, NotInStoreError):  # of no matter to what is to be made
+        except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
             return False
         made_from = settings.get("data", {}).get("path")
         return bool(made_from) and _absolute(made_from) == _absolute(path)

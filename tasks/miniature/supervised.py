@@ -17,7 +17,7 @@ from tasks.miniature.attributes import ATTRIBUTES, NUM_VALUES, random_attributes
 from tasks.miniature.networks import BACKBONES, EMBEDDING_WIDTH, PATCH_PX, new_image_encoder, new_image_processor
 from tasks.miniature.pretraining import Losses
 from tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
-from tasks.models.encoder import build_encoder
+from tasks.models.encoder import build_encoder, summary_blocks
 from tasks.models.task_model import as_arrays
 
 NUM_SCORED = 2000
@@ -122,7 +122,7 @@ class BackbonePart(SupervisedPart):
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.encoder = build_encoder(BACKBONES[name].model_copy(update={"seed": seed}))
-        width = self.encoder.width
+        width = summary_blocks(self.encoder)[0].width
         super().__init__(self.encoder.model, {"cls": width, "mean": width}, width, seed)
 
     def see(self, images_NCHW: Tensor) -> CachedViews:

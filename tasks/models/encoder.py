@@ -1,10 +1,14 @@
-"""What an encoder is: images in, a few summary vectors out. A new source of models implements this and nothing else."""
+"""What an encoder is: images in, named blocks out. A new source of models implements this and nothing else.
+
+Shape letters: N images, C channels, H W pixels, D width of a block, h w cells of a map, R blocks.
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from configs.choices import MODEL_SOURCES, load
@@ -15,14 +19,19 @@ from storage.files import sha256_of
 from storage.fingerprint import fingerprint
 from tasks.models.preprocessing import Preprocessing
 
-LAST, MEAN = "last", "mean"
-PROBE_INPUTS: dict[str, tuple[str, ...]] = {
-    "last": (LAST,),
-    "last4": ("layer-4", "layer-3", "layer-2", LAST),
-    "last+mean": (LAST, MEAN),
-    "last4+mean": ("layer-4", "layer-3", "layer-2", LAST, MEAN),
-}
-"""What a head may see -> the blocks it is made of."""
+LAST, MEAN, MAP = "last", "mean", "map"
+SUMMARY = ("layer-4", "layer-3", "layer-2", LAST, MEAN)
+"""The vectors that the cache of features holds, in this order, as far as an encoder has them."""
+
+
+class Block(NamedTuple):
+    """One thing an encoder can give: a vector [N, D] for an image, or a map [N, D, h, w] over it."""
+
+    name: str
+    width: int
+    """D."""
+    stride: int | None = None
+    """Pixels from one cell of a map to the next, so that h = H / stride where that divides; None: a vector."""
 
 
 class ModelError(UserError, ValueError):
@@ -30,19 +39,20 @@ class ModelError(UserError, ValueError):
 
 
 class Encoder(nn.Module):
-    """A network that summarises an image as R blocks of D numbers, named by `blocks`.
+    """A network that gives an image's blocks, those it is asked for by name.
 
-    Every encoder has the block "last" (final CLS token, or pooled map). Transformers add "layer-2" to "layer-4", the
-    CLS tokens of the layers before it (final norm applied), and "mean", the mean of the last patch tokens.
+    Every encoder has the vector "last" (final CLS token, or pooled map). Where its source can, there is also the map of
+    its last layer, "map", and of the layers before it, "map-2" and on, counted from the end. Transformers with a CLS
+    token have it of those layers too, "layer-2" and on (final norm applied), and "mean", the mean of the last patch
+    tokens.
     """
 
-    blocks: tuple[str, ...]
-    width: int
+    blocks: tuple[Block, ...]
     preprocessing: Preprocessing
 
     @abstractmethod
-    def summarise(self, images_NCHW: Tensor) -> Tensor:
-        """Return [N, R, D] for normalised images."""
+    def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return these blocks of normalised images, in the order of `names`; only layers that are asked for cost."""
 
     @abstractmethod
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
@@ -75,11 +85,26 @@ def encoder_fingerprint(backbone: Backbone, content_digests: Mapping[str, str]) 
     return fingerprint({"backbone": backbone.identity(), "external": contents})
 
 
-def block_indices(encoder_blocks: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return where the wanted blocks stand; ModelError where the encoder has no such block."""
-    if missing := [block for block in wanted if block not in encoder_blocks]:
+def blocks_named(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
+    """Return the blocks of these names in their order; ModelError where one is missing."""
+    known = {block.name: block for block in blocks}
+    if missing := [name for name in names if name not in known]:
         raise ModelError(
-            f"this encoder gives the blocks {list(encoder_blocks)}, not {missing}: set the probe's inputs to "
-            "['last'], which every encoder has"
+            f"this encoder gives the blocks {list(known)}, not {missing}: set the probe's inputs to ['last'], which "
+            "every encoder has"
         )
-    return [list(encoder_blocks).index(block) for block in wanted]
+    return [known[name] for name in names]
+
+
+def summary_blocks(encoder: Encoder) -> list[Block]:
+    """Return the blocks that features are made of; ModelError where their widths differ, as they share one array."""
+    known = {block.name for block in encoder.blocks}
+    blocks = blocks_named(encoder.blocks, [name for name in SUMMARY if name in known])
+    if len({block.width for block in blocks}) > 1:
+        raise ModelError(f"the vectors of this encoder have different widths and cannot be cached together: {blocks}")
+    return blocks
+
+
+def summarise(encoder: Encoder, images_NCHW: Tensor) -> Tensor:
+    """Return the vectors that features are made of, [N, R, D]."""
+    return torch.stack(encoder(images_NCHW, [block.name for block in summary_blocks(encoder)]), dim=1)

@@ -1,5 +1,6 @@
 """The network that solves the task: an encoder, the blocks its head sees, and the head."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,12 +11,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
-from configs.choices import PROBLEMS, load
 from configs.models import Backbone
 from storage.weights import ModelDescription, read_committed_tensors
 from tasks.models.cpu_memory import keep_freed_memory
-from tasks.models.encoder import Encoder, ModelError, block_indices, build_encoder
+from tasks.models.encoder import Block, Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.problem import problem_named
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -27,20 +28,15 @@ class TaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self._indices = block_indices(encoder.blocks, blocks)
+        self._names = [block.name for block in blocks_named(encoder.blocks, blocks)]
 
     @property
     def preprocessing(self) -> Preprocessing:
         return self.encoder.preprocessing
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        outputs: Tensor = self.head(select_blocks(self.encoder.summarise(images_NCHW), self._indices))
+        outputs: Tensor = self.head(*self.encoder(images_NCHW, self._names))
         return outputs
-
-
-def select_blocks(features_NRD: Tensor, indices: list[int]) -> Tensor:
-    """Concatenate blocks of the summary, [N, R, D] -> [N, len(indices) * D]."""
-    return features_NRD[:, indices].flatten(1)
 
 
 def device_of(runtime: RuntimeConfig) -> torch.device:
@@ -68,10 +64,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def load_head(folder: Path, description: ModelDescription, width: int) -> nn.Module:
-    """Load the head of a finished probe, for an encoder of this width."""
-    problem = load(PROBLEMS, description.problem)()
-    head: nn.Module = problem.head(width * len(description.blocks), len(description.classes))
+def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
+    """Load the head of a finished probe, for an encoder with these blocks; ModelError where one it sees is missing."""
+    seen = blocks_named(blocks, description.blocks)
+    head = problem_named(description.problem).head(seen, len(description.classes))
     head.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return head
 
@@ -81,8 +77,8 @@ def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
     description = ModelDescription.read(folder)
     encoder = build_encoder(_as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
-    problem = load(PROBLEMS, description.problem)()
-    head = problem.head(encoder.width * len(description.blocks), len(description.classes))
+    seen = blocks_named(encoder.blocks, description.blocks)
+    head = problem_named(description.problem).head(seen, len(description.classes))
     model = TaskModel(encoder, description.blocks, head)
     model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
     return model.eval(), description

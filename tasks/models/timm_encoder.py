@@ -1,8 +1,12 @@
-"""Model source "timm": any backbone timm knows, from the hub, from a safetensors file, or untrained."""
+"""Model source "timm": any backbone timm knows, from the hub, from a safetensors file, or untrained.
+
+Shape letters: N images, C channels, H W pixels, L patch tokens, P prefix tokens (the CLS token first), D width, h w map
+cells.
+"""
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from torch import Tensor, nn
 from configs.choices import nearest
 from configs.models import Backbone
 from tasks.memory import is_out_of_memory
-from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError
+from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError
 from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
 from tasks.models.fitting_names import fitting_name
 from tasks.models.hub import hub_weights
@@ -31,23 +35,53 @@ class TimmEncoder(Encoder):
         self.preprocessing = preprocessing
         has_tokens = getattr(model, "cls_token", None) is not None and _gives_prefix_tokens(model)
         # EVA-02 and BEiT pool the patches and normalise after: their CLS token was never read, and has no final norm.
-        has_tokens = has_tokens and not isinstance(getattr(model, "norm", None), nn.Identity)
-        self.blocks = PROBE_INPUTS["last4+mean"] if has_tokens else (LAST,)
-        width = getattr(model, "num_features" if has_tokens else "head_hidden_size", None)
+        self._has_tokens = has_tokens and not isinstance(getattr(model, "norm", None), nn.Identity)
+        width = getattr(model, "num_features" if self._has_tokens else "head_hidden_size", None)
         if not isinstance(width, int):
             raise ModelError(f"timm's {type(model).__name__} does not say how wide its summary is: choose another name")
-        self.width = width
+        maps = _maps(model)
+        tokens = [Block(f"layer-{depth}", width) for depth in range(len(maps), 1, -1)] if self._has_tokens else []
+        mean = [Block(MEAN, width)] if self._has_tokens else []
+        self.blocks = (*tokens, Block(LAST, width), *mean, *maps)
 
-    def summarise(self, images_NCHW: Tensor) -> Tensor:
-        if self.blocks == (LAST,):
-            pooled_ND: Tensor = self.model.forward_head(self.model.forward_features(images_NCHW), pre_logits=True)
-            return pooled_ND.unsqueeze(1)
+    def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        found = self._tokens(images_NCHW, names) if self._has_tokens else self._maps(images_NCHW, names)
+        return tuple(found[name] for name in names)
+
+    def _tokens(self, images_NCHW: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return the blocks of the layers that are asked for, and of those after them, from one pass."""
         layers = self.model.forward_intermediates(
-            images_NCHW, indices=4, norm=True, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
+            images_NCHW,
+            indices=max(map(_depth, names)),
+            norm=True,
+            return_prefix_tokens=True,
+            output_fmt="NLC",
+            intermediates_only=True,
         )
-        cls_tokens = [prefix_NLD[:, 0] for _, prefix_NLD in layers]
-        patches_NLD, _ = layers[-1]
-        return torch.stack([*cls_tokens, patches_NLD.mean(dim=1)], dim=1)
+        found: dict[str, Tensor] = {}
+        for depth, (patches_NLD, prefix_NPD) in enumerate(reversed(layers), start=1):
+            found[LAST if depth == 1 else f"layer-{depth}"] = prefix_NPD[:, 0]
+            if (name := _map_name(depth)) in names:
+                stride = next(block.stride for block in self.blocks if block.name == name) or 1
+                cells = (images_NCHW.shape[2] // stride, images_NCHW.shape[3] // stride)
+                found[name] = patches_NLD.transpose(1, 2).unflatten(2, cells)
+            if depth == 1 and MEAN in names:
+                found[MEAN] = patches_NLD.mean(dim=1)
+        return found
+
+    def _maps(self, images_NCHW: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return the pooled vector and maps; where both are asked for, the network runs twice, since timm gives maps
+        before what some models do after their last stage.
+        """
+        found: dict[str, Tensor] = {}
+        if LAST in names:
+            found[LAST] = self.model.forward_head(self.model.forward_features(images_NCHW), pre_logits=True)
+        if depths := [_depth(name) for name in names if name != LAST]:
+            maps = self.model.forward_intermediates(
+                images_NCHW, indices=max(depths), output_fmt="NCHW", intermediates_only=True
+            )
+            found |= {_map_name(depth): map_NDhw for depth, map_NDhw in enumerate(reversed(maps), start=1)}
+        return found
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         undecayed = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
@@ -63,6 +97,28 @@ class TimmEncoder(Encoder):
             {"params": group["params"], "weight_decay": group["weight_decay"], "lr": learning_rate * group["lr_scale"]}
             for group in groups
         ]
+
+
+def _maps(model: Any) -> list[Block]:
+    """Return the maps a model can give, the deepest last; none where timm does not say what they are."""
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
+        return []
+    stages = list(getattr(model.feature_info, "info", model.feature_info))
+    depths = range(len(stages), 0, -1)
+    return [
+        Block(_map_name(depth), stage["num_chs"], int(stage["reduction"]))
+        for depth, stage in zip(depths, stages, strict=True)
+    ]
+
+
+def _map_name(depth: int) -> str:
+    """Return the name of a map by the place of its layer, counted from the end; 1 is the last."""
+    return MAP if depth == 1 else f"{MAP}-{depth}"
+
+
+def _depth(name: str) -> int:
+    """Return the place of a block's layer, counted from the end."""
+    return int(name.rpartition("-")[2]) if "-" in name else 1
 
 
 def _gives_prefix_tokens(model: nn.Module) -> bool:

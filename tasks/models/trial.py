@@ -17,9 +17,10 @@ from configs.generation import GeneratorModel
 from configs.models import Backbone
 from configs.stages import ProbeSettings, TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
-from tasks.models.encoder import PROBE_INPUTS, Encoder, ModelError, build_encoder
+from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import autocast, on_device
+from tasks.problems.problem import problem_named
 
 _FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)
 
@@ -29,6 +30,7 @@ class Wanted(NamedTuple):
 
     role: str
     """teacher or student: the section of the backbone."""
+    problem: str
     backbone: Backbone
     precisions: Sequence[str]
     probe_section: str
@@ -40,14 +42,16 @@ class Wanted(NamedTuple):
 
 def wanted_of(experiment: Experiment) -> list[Wanted]:
     """Return what an experiment will ask of its teacher and of its student."""
-    teacher = Wanted("teacher", experiment.teacher, [experiment.precision], "probe", experiment.probe)
+    teacher = Wanted(
+        "teacher", experiment.problem, experiment.teacher, [experiment.precision], "probe", experiment.probe
+    )
     if experiment.teacher_training == "finetuned":
         training = experiment.teacher_finetuning
         precisions = [experiment.precision, training.precision]
         teacher = teacher._replace(training_section="teacher_finetuning", training=training, precisions=precisions)
     precisions = [experiment.precision, experiment.training.precision]
     student = Wanted(
-        "student", experiment.student, precisions, "student_probe", experiment.student_probe,
+        "student", experiment.problem, experiment.student, precisions, "student_probe", experiment.student_probe,
         training_section="training", training=experiment.training,
     )  # fmt: skip
     return [teacher, student]
@@ -69,7 +73,7 @@ def try_encoder(wanted: Wanted, device: torch.device) -> int:
             _check_groups(encoder, wanted.training, f"{wanted.training_section}.layer_decay", wanted.backbone.name)
         encoder = on_device(encoder.eval(), device)
         for precision in dict.fromkeys(wanted.precisions):
-            _check_summary(encoder, wanted.backbone, precision, device)
+            _check_blocks(encoder, wanted, precision, device)
     return sum(parameter.numel() for parameter in encoder.parameters())
 
 
@@ -84,7 +88,8 @@ def _check_side(wanted: Wanted) -> None:
 
 
 def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
-    known = [name for name, blocks in PROBE_INPUTS.items() if set(blocks) <= set(encoder.blocks)]
+    given = {block.name for block in encoder.blocks}
+    known = [name for name, blocks in problem_named(wanted.problem).inputs().items() if given.issuperset(blocks)]
     if missing := [name for name in wanted.probe.inputs if name not in known]:
         raise ModelError(
             f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
@@ -107,13 +112,16 @@ def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, na
 
 
 @torch.inference_mode()
-def _check_summary(encoder: Encoder, backbone: Backbone, precision: str, device: torch.device) -> None:
-    """Raise ModelError where a grey picture does not become finite blocks of the promised shape."""
+def _check_blocks(encoder: Encoder, wanted: Wanted, precision: str, device: torch.device) -> None:
+    """Raise ModelError where a grey picture does not become finite blocks of the promised shapes."""
+    backbone, inputs = wanted.backbone, problem_named(wanted.problem).inputs()
+    names = sorted({name for choice in wanted.probe.inputs for name in inputs[choice]})
+    blocks = blocks_named(encoder.blocks, names)
     pixels_1SS3 = np.full((1, backbone.input_px, backbone.input_px, 3), 128, np.uint8)
     images_1CHW = normalise(pixels_1SS3, encoder.preprocessing, device)
     try:
         with autocast(device, precision):
-            summary_1RD = encoder.summarise(images_1CHW)
+            found = encoder(images_1CHW, names)
     except _FORWARD_ERRORS as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
@@ -122,14 +130,14 @@ def _check_summary(encoder: Encoder, backbone: Backbone, precision: str, device:
             f"({type(error).__name__}: {error}): set its input_px and arguments to what it was made for, or pass "
             "img_size in its arguments where the model takes it"
         ) from error
-    promised = (1, len(encoder.blocks), encoder.width)
-    if tuple(summary_1RD.shape) != promised:
-        raise ModelError(
-            f"{backbone.name} summarises an image as {tuple(summary_1RD.shape)} numbers, where {promised} are needed: "
-            f"one vector for each of {list(encoder.blocks)}. Leave out the arguments that change its pooling or its "
-            f"head ({backbone.arguments})"
-        )
-    if not summary_1RD.isfinite().all():
+    for block, tensor in zip(blocks, found, strict=True):
+        if tensor.ndim != (2 if block.stride is None else 4) or tensor.shape[:2] != (1, block.width):
+            shape = f"(1, {block.width})" if block.stride is None else f"(1, {block.width}, h, w)"
+            raise ModelError(
+                f"{backbone.name} gives {block.name!r} of an image as {tuple(tensor.shape)} numbers, where {shape} are "
+                f"needed. Leave out the arguments that change its pooling or its head ({backbone.arguments})"
+            )
+    if not all(tensor.isfinite().all() for tensor in found):
         raise ModelError(
             f"what {backbone.name} says of a grey image is not finite in {precision}: its weights are broken, or set "
             "precision to fp32"

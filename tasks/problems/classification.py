@@ -22,9 +22,17 @@ from torchmetrics.functional.classification import (
 from storage.image_set import ImageSet
 from tasks.functional.losses import distillation_divergence
 from tasks.functional.views import View
+from tasks.models.encoder import LAST, MEAN, Block
 from tasks.problems.pictures import draw_confusion
 
 CALIBRATION_BINS = 15
+
+
+class LinearHead(nn.Linear):
+    """A linear layer on vectors [N, D], concatenated."""
+
+    def forward(self, *vectors_ND: Tensor) -> Tensor:
+        return super().forward(torch.cat(vectors_ND, dim=1))
 
 
 class Classification:
@@ -32,9 +40,13 @@ class Classification:
 
     score_name = "top1"
 
-    def head(self, width: int, num_classes: int) -> nn.Module:
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        last4 = ("layer-4", "layer-3", "layer-2", LAST)
+        return {"last": (LAST,), "last4": last4, "last+mean": (LAST, MEAN), "last4+mean": (*last4, MEAN)}
+
+    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
         """One linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2, arXiv 2304.07193)."""
-        head = nn.Linear(width, num_classes)
+        head = LinearHead(sum(block.width for block in blocks), num_classes)
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
         return head

@@ -15,6 +15,7 @@ from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
 from tasks.functional.views import View
+from tasks.models.encoder import Block
 
 
 class Problem(Protocol):
@@ -23,8 +24,12 @@ class Problem(Protocol):
     score_name: str
     """The metric a model is chosen by; higher is better."""
 
-    def head(self, width: int, num_classes: int) -> nn.Module:
-        """Return an untrained head on `width` features."""
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what a head may see, by the names that a probe's settings choose from: the blocks it is made of."""
+        ...
+
+    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+        """Return an untrained head, to be called with these blocks in their order."""
         ...
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:

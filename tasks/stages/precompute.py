@@ -17,8 +17,8 @@ from storage.view_outputs import ViewOutputs, ViewOutputsWriter
 from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.encoder import block_indices
-from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device, select_blocks
+from tasks.models.encoder import Block
+from tasks.models.task_model import autocast, device_of, load_head, load_model, on_device
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
 
@@ -33,10 +33,11 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         description = ModelDescription.read(context.inputs["probe"])
         self.features.require(encoder=description.encoder)
         num_views, _, width = self.features.shape[1:]
-        self.head = load_head(context.inputs["probe"], description, width).eval()
         extracted = FeaturesAttributes.of(self.features)
-        self.indices = block_indices(extracted.blocks, description.blocks)
-        self.row_shape = self.head(torch.zeros(1, width * len(self.indices))).shape[1:]
+        cached = [Block(name, width) for name in extracted.blocks]
+        self.head = load_head(context.inputs["probe"], description, cached).eval()
+        self.indices = [extracted.blocks.index(name) for name in description.blocks]
+        self.row_shape = self.head(*(torch.zeros(1, width) for _ in self.indices)).shape[1:]
         self.writer = ViewOutputsWriter(
             context.draft,
             ids=self.features.ids,
@@ -52,7 +53,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         total = len(self.writer.chunks())
         for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
             features_NRD = torch.from_numpy(features.rows(chunk.start, chunk.stop, chunk.view)).to(device).float()
-            logits_NK = head(select_blocks(features_NRD, self.indices)).to(torch.float16).cpu().numpy()
+            logits_NK = head(*(features_NRD[:, index] for index in self.indices)).to(torch.float16).cpu().numpy()
             self.writer.write(
                 chunk,
                 logits_NK,

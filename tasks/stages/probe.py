@@ -23,8 +23,8 @@ from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
-from tasks.models.encoder import PROBE_INPUTS, block_indices
-from tasks.models.task_model import as_arrays, device_of, select_blocks
+from tasks.models.encoder import Block, blocks_named
+from tasks.models.task_model import as_arrays, device_of
 from tasks.problems.problem import Problem, problem_named, score_of, targets_of
 from tasks.stage import StageContext
 
@@ -38,6 +38,11 @@ class Cell(NamedTuple):
     learning_rate: float
     indices: list[int]
     head: nn.Module
+
+    def outputs(self, features_NRD: Tensor) -> Tensor:
+        """Return what the head gives for cached features."""
+        outputs: Tensor = self.head(*(features_NRD[:, index] for index in self.indices))
+        return outputs
 
 
 def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
@@ -59,7 +64,7 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
         backbone=extracted.backbone,
         preprocessing=extracted.preprocessing,
         encoder=extracted.encoder,
-        blocks=list(PROBE_INPUTS[grid[best].input]),
+        blocks=list(problem.inputs()[grid[best].input]),
         classes=images.classes,
         weights="head.safetensors",
     ).write(context.draft)
@@ -75,14 +80,16 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
 def _grid(
     settings: ProbeSettings, features: ViewOutputs, problem: Problem, num_classes: int, device: torch.device
 ) -> list[Cell]:
-    width = features.shape[-1]
+    names = FeaturesAttributes.of(features).blocks
+    cached = [Block(name, features.shape[-1]) for name in names]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         grid = []
         for name in settings.inputs:
-            indices = block_indices(FeaturesAttributes.of(features).blocks, PROBE_INPUTS[name])
+            seen = blocks_named(cached, problem.inputs()[name])
+            indices = [names.index(block.name) for block in seen]
             for learning_rate in settings.learning_rates:
-                head = problem.head(width * len(indices), num_classes).to(device)
+                head = problem.head(seen, num_classes).to(device)
                 grid.append(Cell(name, learning_rate, indices, head))
     return grid
 
@@ -118,7 +125,7 @@ def _train(
         features_NRD = torch.from_numpy(seen.outputs).to(device).float()
         targets = torch.from_numpy(targets_of(problem, images, rows[items], seen.views_N9, side_px)).to(device)
         optimizer.zero_grad()
-        losses = [problem.task_loss(c.head(select_blocks(features_NRD, c.indices)), targets) for c in grid]
+        losses = [problem.task_loss(c.outputs(features_NRD), targets) for c in grid]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         context.on_progress("steps", step + 1, settings.steps)
@@ -139,7 +146,7 @@ def _validation(
 
 @torch.inference_mode()
 def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> dict[str, str | float]:
-    outputs = candidate.head.eval()(select_blocks(features_NRD, candidate.indices))
+    outputs = candidate.outputs(features_NRD)
     return {
         "input": candidate.input,
         "learning_rate": candidate.learning_rate,
@@ -150,7 +157,7 @@ def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Pro
 
 @torch.inference_mode()
 def _error(chosen: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> float:
-    outputs = chosen.head.eval()(select_blocks(features_NRD, chosen.indices))
+    outputs = chosen.outputs(features_NRD)
     return score_of(problem, outputs, targets).standard_error
 
 

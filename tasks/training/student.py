@@ -36,7 +36,7 @@ def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSe
         raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
     encoder = build_encoder_as_named(backbone, context.content_digests, drop_path=training.drop_path)
     encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
-    head = load_head(context.inputs["probe"], description, encoder.width)
+    head = load_head(context.inputs["probe"], description, encoder.blocks)
     return on_device(TaskModel(encoder, description.blocks, head), device_of(context.runtime))
 
 

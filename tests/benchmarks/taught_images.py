@@ -25,7 +25,7 @@ from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import run_frozen
-from tasks.models.encoder import build_encoder
+from tasks.models.encoder import blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, on_device
 from tasks.problems.problem import Score, problem_named
@@ -59,7 +59,10 @@ class TaughtImages:
 def network(name: str) -> TaskModel:
     """An untrained timm model with 1000 classes at 224 px, in the memory order the stages use."""
     encoder = build_encoder(Backbone(name=name, weights="random", input_px=SIDE_PX))
-    return on_device(TaskModel(encoder, ["last"], PROBLEM.head(encoder.width, NUM_CLASSES)), torch.device("cpu"))
+    return on_device(
+        TaskModel(encoder, ["last"], PROBLEM.head(blocks_named(encoder.blocks, ["last"]), NUM_CLASSES)),
+        torch.device("cpu"),
+    )
 
 
 def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtime: RuntimeConfig) -> TaughtImages:

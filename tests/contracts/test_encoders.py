@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from configs.models import Backbone
-from tasks.models.encoder import LAST, PROBE_INPUTS, Encoder, ModelError, build_encoder
+from tasks.models.encoder import LAST, SUMMARY, Encoder, ModelError, build_encoder, summarise, summary_blocks
 from tasks.models.preprocessing import normalise
 
 CPU = torch.device("cpu")
@@ -27,31 +28,56 @@ class EncoderContract:
         pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
         return normalise(pixels, encoder.preprocessing, CPU)
 
+    @pytest.fixture
+    def names(self, encoder: Encoder) -> list[str]:
+        return [block.name for block in encoder.blocks]
+
     @torch.inference_mode()
-    def test_it_summarises_each_image_as_named_blocks_of_one_width(
-        self, encoder: Encoder, images: torch.Tensor
+    def test_vectors_and_maps_have_the_width_and_the_stride_that_it_says(
+        self, encoder: Encoder, images: torch.Tensor, names: list[str]
     ) -> None:
-        features_NRD = encoder.summarise(images)
-        assert features_NRD.shape == (5, len(encoder.blocks), encoder.width)
-        assert torch.isfinite(features_NRD).all()
+        side = self.backbone.input_px
+        for block, values in zip(encoder.blocks, encoder(images, names), strict=True):
+            cells = () if block.stride is None else (side // block.stride,) * 2
+            assert values.shape == (5, block.width, *cells), block
+            assert torch.isfinite(values).all()
 
-    def test_every_encoder_has_the_last_block_and_only_known_ones(self, encoder: Encoder) -> None:
-        assert LAST in encoder.blocks
-        assert set(encoder.blocks) <= set(PROBE_INPUTS["last4+mean"])
-        assert len(set(encoder.blocks)) == len(encoder.blocks)
+    def test_every_encoder_has_the_last_block_and_each_name_once(self, names: list[str]) -> None:
+        assert LAST in names
+        assert len(set(names)) == len(names)
 
     @torch.inference_mode()
-    def test_what_it_says_of_an_image_does_not_depend_on_the_others(
-        self, encoder: Encoder, images: torch.Tensor
+    def test_a_block_is_the_same_whatever_else_is_asked_for(
+        self, encoder: Encoder, images: torch.Tensor, names: list[str]
     ) -> None:
-        together, alone = encoder.summarise(images), encoder.summarise(images[2:3])
-        torch.testing.assert_close(together[2:3], alone, rtol=1e-4, atol=1e-5)
+        for name, values in zip(names, encoder(images, names), strict=True):
+            torch.testing.assert_close(encoder(images, [name])[0], values, rtol=1e-5, atol=1e-6)
 
     @torch.inference_mode()
-    def test_different_images_get_different_summaries(self, encoder: Encoder, images: torch.Tensor) -> None:
-        features_NRD = encoder.summarise(images)
-        for block in range(len(encoder.blocks)):
-            assert not torch.allclose(features_NRD[0, block], features_NRD[1, block])
+    def test_blocks_come_in_the_order_asked_for(self, encoder: Encoder, images: torch.Tensor, names: list[str]) -> None:
+        forward, backward = encoder(images, names), encoder(images, names[::-1])
+        assert all(map(torch.equal, forward, backward[::-1]))
+
+    @torch.inference_mode()
+    def test_features_are_its_vectors_side_by_side(self, encoder: Encoder, images: torch.Tensor) -> None:
+        blocks = summary_blocks(encoder)
+        features_NRD = summarise(encoder, images)
+        assert features_NRD.shape == (5, len(blocks), blocks[0].width)
+        assert torch.equal(features_NRD[:, -1], encoder(images, [blocks[-1].name])[0])
+
+    @torch.inference_mode()
+    def test_what_it_gives_for_an_image_does_not_depend_on_the_others(
+        self, encoder: Encoder, images: torch.Tensor, names: list[str]
+    ) -> None:
+        for together, alone in zip(encoder(images, names), encoder(images[2:3], names), strict=True):
+            torch.testing.assert_close(together[2:3], alone, rtol=1e-4, atol=1e-5)
+
+    @torch.inference_mode()
+    def test_different_images_get_different_blocks(
+        self, encoder: Encoder, images: torch.Tensor, names: list[str]
+    ) -> None:
+        for values in encoder(images, names):
+            assert not torch.allclose(values[0], values[1])
 
     def test_the_same_settings_build_the_same_weights(self, encoder: Encoder) -> None:
         again = build_encoder(self.backbone).state_dict()
@@ -88,7 +114,7 @@ class EncoderContract:
         assert min(rate_of.values()) < max(rate_of.values())
 
     def test_gradients_reach_every_parameter_of_the_last_summary(self, encoder: Encoder, images: torch.Tensor) -> None:
-        encoder.train().summarise(images).square().sum().backward()
+        summarise(encoder.train(), images).square().sum().backward()
         reached = [parameter.grad is not None for parameter in encoder.parameters()]
         assert all(reached)
 
@@ -107,15 +133,45 @@ class EncoderContract:
 class TestTimmVisionTransformer(EncoderContract):
     backbone = Backbone(name="test_vit", weights="random", input_px=32)
 
-    def test_its_blocks_are_four_layers_and_the_mean_of_the_patches(self, encoder: Encoder) -> None:
-        assert encoder.blocks == ("layer-4", "layer-3", "layer-2", "last", "mean")
+    def test_its_features_are_four_layers_and_the_mean_of_the_patches(self, encoder: Encoder) -> None:
+        assert [block.name for block in summary_blocks(encoder)] == list(SUMMARY)
+
+    @torch.inference_mode()
+    def test_the_mean_is_that_of_its_last_map(self, encoder: Encoder, images: torch.Tensor) -> None:
+        mean_ND, map_NDhw = encoder(images, ["mean", "map"])
+        torch.testing.assert_close(mean_ND, map_NDhw.mean(dim=(2, 3)))
+
+    @torch.inference_mode()
+    def test_its_map_has_each_patch_where_it_is_in_the_image(self, encoder: Encoder, images: torch.Tensor) -> None:
+        tokens_NLD = encoder.model.forward_features(images)[:, encoder.model.num_prefix_tokens :]
+        map_NDhw = encoder(images, ["map"])[0]
+        torch.testing.assert_close(
+            map_NDhw[0, :, 1, 0], tokens_NLD[0, 2]
+        )  # two patches a row: the third is below the first
 
 
 class TestTimmConvolutionalNetwork(EncoderContract):
     backbone = Backbone(name="test_resnet", weights="random", input_px=32)
 
-    def test_its_only_block_is_the_pooled_map(self, encoder: Encoder) -> None:
-        assert encoder.blocks == ("last",)
+    def test_its_only_vector_is_the_pooled_map(self, encoder: Encoder) -> None:
+        assert [block.name for block in encoder.blocks if block.stride is None] == ["last"]
+
+    def test_its_maps_are_those_of_its_stages(self, encoder: Encoder) -> None:
+        strides = [block.stride for block in encoder.blocks if block.stride is not None]
+        assert strides[-1] == 32
+        assert strides == sorted(strides)
+
+
+def test_maps_are_those_that_timm_gives_for_features_only() -> None:
+    backbone = Backbone(name="test_resnet", weights="random", input_px=64)
+    encoder = build_encoder(backbone).eval()
+    reference = timm.create_model("test_resnet", features_only=True).eval()
+    reference.load_state_dict(encoder.model.state_dict(), strict=False)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours = encoder(images, ["map-5", "map-4", "map-3", "map-2", "map"])
+        for given, wanted in zip(ours, reference(images), strict=True):
+            torch.testing.assert_close(given, wanted)
 
 
 class TestTimmNetworkWithAWideHead(TestTimmConvolutionalNetwork):
@@ -127,7 +183,7 @@ class TestTimmNetworkWithAWideHead(TestTimmConvolutionalNetwork):
 def test_a_cls_token_without_a_final_norm_is_not_used() -> None:
     # EVA-02 pools its patches and normalises after pooling.
     encoder = build_encoder(Backbone(name="eva02_tiny_patch14_224", weights="random"))
-    assert encoder.blocks == ("last",)
+    assert [block.name for block in encoder.blocks if block.stride is None] == ["last"]
 
 
 def test_hub_weights_without_a_tag_are_refused() -> None:

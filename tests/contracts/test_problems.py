@@ -9,6 +9,7 @@ from PIL import Image
 
 from storage.image_set import ImageSet
 from tasks.functional.views import clean_view
+from tasks.models.encoder import Block
 from tasks.problems.problem import Problem, problem_named, targets_of
 from tests.conftest import Bench
 
@@ -39,7 +40,7 @@ class ProblemContract:
     def outputs(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> torch.Tensor:
         """What an untrained head says of twelve random features."""
         torch.manual_seed(0)
-        head = problem.head(WIDTH, len(images.classes))
+        head = problem.head([Block("last", WIDTH)], len(images.classes))
         return head(torch.randn(len(targets), WIDTH)).detach()
 
     def test_there_is_a_target_for_each_image(self, targets: torch.Tensor) -> None:
@@ -81,7 +82,7 @@ class ProblemContract:
     ) -> None:
         torch.manual_seed(0)
         features = torch.randn(len(targets), 32)
-        head = problem.head(32, len(images.classes))
+        head = problem.head([Block("last", 32)], len(images.classes))
         before = problem.metrics(head(features).detach(), targets)[problem.score_name]
         optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
         for _ in range(100):

@@ -1,5 +1,7 @@
 """Small real artifacts, and the two ways in which tests look at bytes: flip one, or note which files are opened."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +98,16 @@ def edit_manifest(store: ArtifactStore, ref: ArtifactRef, edit: Callable[[dict[s
     manifest = read_json(path)
     edit(manifest)
     write_json(path, manifest)
+
+
+def write_as_newer(folder: Path, **changes: Any) -> None:
+    """Change or add fields of a manifest as a newer version of the program writes them: its digest fits."""
+    fields = {**read_json(folder / MANIFEST), **changes}
+    fields.pop("digest", None)
+    fields["provenance"] |= {"packages": {"taskdistill": "7.0.0"}, "commit": "abcdef0123456789"}
+    text = json.dumps(fields, indent=2, ensure_ascii=False).removesuffix("\n}")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / MANIFEST).write_text(f'{text},\n  "digest": "{digest}"\n}}\n')
 
 
 def make_older(store: ArtifactStore, ref: ArtifactRef) -> None:

@@ -54,7 +54,7 @@ def test_a_label_is_as_good_as_a_reference_and_may_move(taskdistill: Command, ma
 def test_verify_finds_nothing_wrong_with_a_store_nobody_touched(taskdistill: Command) -> None:
     done = taskdistill("verify", "--json")
     assert done.code == 0
-    assert done.json == {"verified": 13, "without_digest": 0, "damage": [], "unreadable": []}
+    assert done.json == {"verified": 13, "without_digest": 0, "damage": [], "newer": [], "unreadable": []}
 
 
 def test_verify_names_the_file_whose_bit_flipped_and_ends_with_code_1(

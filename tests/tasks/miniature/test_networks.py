@@ -12,7 +12,7 @@ from tasks.miniature.mixer_pool import Eyes, build_pool, look_at
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
-from tasks.models.encoder import build_encoder
+from tasks.models.encoder import build_encoder, summarise
 from tasks.stage import no_progress
 
 
@@ -43,7 +43,7 @@ def test_saved_weights_are_those_a_backbone_loads_from_its_file(tmp_path: Path):
     images = torch.randn(2, 3, 64, 64, generator=seeded(1))
     part.encoder.eval()
     with torch.inference_mode():
-        assert torch.equal(loaded.summarise(images), part.encoder.summarise(images))
+        assert torch.equal(summarise(loaded, images), summarise(part.encoder, images))
 
 
 def test_slots_hold_one_to_three_looks_at_the_same_picture_or_nothing():

@@ -15,7 +15,16 @@ RESNET = Backbone(name="test_resnet", weights="random", input_px=32)
 
 
 def tried(backbone: Backbone, **asked: object) -> int:
-    wanted = Wanted("student", backbone, ["fp32"], "student_probe", ProbeSettings(), "training", TrainingSettings())
+    wanted = Wanted(
+        "student",
+        "classification",
+        backbone,
+        ["fp32"],
+        "student_probe",
+        ProbeSettings(),
+        "training",
+        TrainingSettings(),
+    )
     return try_encoder(wanted._replace(**asked), torch.device("cpu"))
 
 
@@ -46,7 +55,7 @@ def test_stochastic_depth_where_a_network_has_none_is_named_by_its_setting() -> 
 
 def test_a_pooling_that_gives_no_vector_is_an_error() -> None:
     unpooled = RESNET.model_copy(update={"arguments": {"global_pool": ""}})
-    with pytest.raises(ModelError, match=r"summarises an image as \(1, 1, \d+, 1, 1\) numbers, where \(1, 1, \d+\)"):
+    with pytest.raises(ModelError, match=r"gives 'last' of an image as \(1, \d+, 1, 1\) numbers, where \(1, \d+\)"):
         tried(unpooled)
 
 
@@ -55,9 +64,11 @@ def test_an_image_size_that_contradicts_the_side_shown_is_an_error() -> None:
         tried(VIT.model_copy(update={"arguments": {"img_size": 64}}))
 
 
-def test_a_depth_that_has_no_four_layers_to_give_is_an_error() -> None:
-    with pytest.raises(ModelError, match=r"cannot see an image of 32 px .* set its input_px and arguments"):
-        tried(VIT.model_copy(update={"arguments": {"depth": 2}}))
+def test_a_network_of_two_layers_gives_its_last_but_not_its_last_four() -> None:
+    shallow = VIT.model_copy(update={"arguments": {"depth": 2}})
+    tried(shallow)
+    with pytest.raises(ModelError, match=r"inputs asks for \['last4'\]"):
+        tried(shallow, probe=ProbeSettings(inputs=("last4",)))
 
 
 def test_a_teacher_is_asked_for_training_only_where_it_is_finetuned() -> None:
