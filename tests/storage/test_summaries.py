@@ -1,20 +1,30 @@
 """Records of what came out: the JSON they write, and what they read of older, newer and edited manifests."""
 
+from pathlib import Path
+
 import pytest
 
 from storage.errors import CorruptArtifactError
 from storage.manifest import Manifest
 from storage.summaries import (
     BlendsSummary,
+    EmbeddingsSummary,
     EvaluationSummary,
+    FeaturesSummary,
     ImageSetSummary,
     IngestSummary,
+    LogitsSummary,
     ModelSummary,
     NetworkSummary,
     ProbeSummary,
+    SelectionSummary,
     Speed,
     ValidationScore,
 )
+
+KEPT = Path(__file__).parents[1] / "formats"
+"""Artifacts of every kind, as earlier versions made them."""
+KEPT_FOLDERS = sorted(path.parent for path in KEPT.rglob("manifest.json"))
 
 
 def manifest(**summary: object) -> Manifest:
@@ -74,3 +84,18 @@ def test_a_value_of_another_type_is_damage_that_names_the_field_and_what_to_do()
 def test_a_number_that_json_does_not_have_is_not_made_another_value() -> None:
     written = ModelSummary(score=ValidationScore("top1", float("nan"), 0.0)).as_json()
     assert written["best_val_top1"] != written["best_val_top1"]
+
+
+OF_STAGE = {
+    "ingest": IngestSummary, "generate": BlendsSummary, "embed": EmbeddingsSummary, "extract": FeaturesSummary,
+    "probe": ProbeSummary, "precompute": LogitsSummary, "precompute-images": LogitsSummary, "select": SelectionSummary,
+    "finetune": ModelSummary, "distill": ModelSummary,
+    "evaluate": EvaluationSummary, "evaluate-teacher": EvaluationSummary,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", KEPT_FOLDERS, ids=lambda path: path.name)
+def test_every_field_of_a_kept_summary_is_read_and_written_as_it_was(folder: Path) -> None:
+    found = Manifest.read(folder)
+    expected = {name: value for name, value in found.summary.items() if name != "seconds"}
+    assert OF_STAGE[found.recipe["stage"]].of(found).as_json() == expected
