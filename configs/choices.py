@@ -1,8 +1,8 @@
 """What can be chosen by name, and which code answers: plain tables, one line an adapter.
 
 The values are import paths, so that settings can be validated and the form drawn without importing torch; `load`
-follows them when the work begins. A new problem, model source, generator or dataset form adds one line here and touches
-no stage.
+follows them when the work begins. A new problem, model source, generator or dataset form adds one line here (a problem
+one more, for how its metrics are shown) and touches no stage.
 """
 
 import difflib
@@ -15,6 +15,11 @@ from pydantic import AfterValidator, WithJsonSchema
 PROBLEMS: dict[str, str] = {
     "classification": "tasks.problems.classification:Classification",
 }
+
+METRICS: dict[str, str] = {
+    "classification": "tasks.problems.classification_metrics:METRICS",
+}
+"""How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",

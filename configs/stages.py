@@ -111,19 +111,22 @@ class TrainingSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _a_part_has_images_to_compare(self) -> Self:
-        if self.batch_size > self.accumulate:
-            return self
-        found = f"batch_size {self.batch_size} and accumulate {self.accumulate} leave one image in each part of a batch"
-        if self.batchnorm == "train":
+    def _batchnorm_has_images_to_compare(self) -> Self:
+        if self.batchnorm == "train" and self.batch_size <= self.accumulate:
             raise ValueError(
-                f"{found}, and batchnorm 'train' needs the statistics of at least two: set batchnorm to 'frozen', or "
+                f"batch_size {self.batch_size} and accumulate {self.accumulate} leave one image in each part of a "
+                "batch, and batchnorm 'train' needs the statistics of at least two: set batchnorm to 'frozen', or "
                 "batch_size to at least twice accumulate"
             )
-        if mixing := [name for name in ("mixup", "cutmix") if getattr(self, name)]:
+        return self
+
+    @model_validator(mode="after")
+    def _images_have_others_to_be_mixed_with(self) -> Self:
+        mixing = " and ".join(name for name in ("mixup", "cutmix") if getattr(self, name))
+        if mixing and self.batch_size == 1:
             raise ValueError(
-                f"{found}, and {' and '.join(mixing)} would mix it with itself: set {' and '.join(mixing)} to 0, or "
-                "batch_size to at least twice accumulate"
+                f"batch_size 1 leaves one image in a batch, and {mixing} would mix it with itself: set {mixing} to 0, "
+                "or batch_size to at least 2"
             )
         return self
 

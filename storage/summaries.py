@@ -7,7 +7,7 @@ fields that this version does not know are passed over: a summary describes an a
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -136,37 +136,24 @@ class LogitsSummary(Summary):
     encoder_forwards: int = 0
 
 
-class ValidationScore(NamedTuple):
-    """A score on the validation images, by the metric that chooses a model."""
-
-    metric: str
-    value: float
-    standard_error: float
-
-
 class ScoredSummary(Summary):
-    """A record with a validation score, which stands in JSON under the metric's name, such as `val_top1` and
-    `val_top1_standard_error`.
+    """A record with a score on the validation images, by the metric that chooses a model.
+
+    Older versions wrote the metric into the names of the fields: `val_top1`, `val_top1_standard_error`.
     """
 
     prefix: ClassVar[str]
-    score: ValidationScore | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        fields = super().as_json()
-        if self.score is None:
-            return fields
-        del fields["score"]
-        name = self.prefix + self.score.metric
-        return fields | {name: self.score.value, name + _ERROR: self.score.standard_error}
+    score_name: str = ""
 
     @model_validator(mode="before")
     @classmethod
-    def _score_by_its_name(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = next((name for name in fields if name.startswith(cls.prefix) and not name.endswith(_ERROR)), None)
-        if name is None:
+    def _older_names(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        older = next((name for name in fields if name.startswith(cls.prefix) and not name.endswith(_ERROR)), None)
+        if older is None or "score_name" in fields:
             return fields
-        return {**fields, "score": (name.removeprefix(cls.prefix), fields[name], fields.get(name + _ERROR, 0.0))}
+        rest = {name: value for name, value in fields.items() if name not in (older, older + _ERROR)}
+        score, error = cls.prefix + "score", fields.get(older + _ERROR, 0.0)
+        return {**rest, "score_name": older.removeprefix(cls.prefix), score: fields[older], score + _ERROR: error}
 
 
 _ERROR = "_standard_error"
@@ -178,6 +165,8 @@ class ProbeSummary(ScoredSummary):
     prefix = "val_"
     input: str = ""
     learning_rate: float = 0.0
+    val_score: float = 0.0
+    val_score_standard_error: float = 0.0
     grid: int = 0
     """Number of cells."""
     images: int = 0
@@ -187,6 +176,8 @@ class ModelSummary(NetworkSummary, ScoredSummary):
     """Of a model (stages finetune and distill)."""
 
     prefix = "best_val_"
+    best_val_score: float = 0.0
+    best_val_score_standard_error: float = 0.0
     steps: int = 0
     """Optimiser steps of the whole training."""
     best_step: int = 0

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -78,9 +79,16 @@ def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns whose names and types a problem decides, such as predictions."""
+    """Write columns whose names and types a problem decides, such as predictions; of an array [N, K] each row becomes
+    a list.
+    """
     with atomic(path) as partial:
-        pq.write_table(pa.table(dict(columns)), partial, write_page_checksum=True)
+        table = pa.table({name: _with_lists(column) for name, column in columns.items()})
+        pq.write_table(table, partial, write_page_checksum=True)
+
+
+def _with_lists(column: Any) -> Any:
+    return list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:

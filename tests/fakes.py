@@ -16,9 +16,14 @@ from configs.data import IngestConfig
 from configs.models import Backbone
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
+from tasks.functional.comparison import standard_error
+from tasks.functional.losses import num_answers
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.metrics import Metric
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
 """Class -> the colour it is drawn in, more or less."""
@@ -95,10 +100,16 @@ def build_counting_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Cou
 # --- extensions, as a user would write them ------------------------------------------------------------------------
 
 
+ORDINAL_METRICS = (Metric("minus_mae", "minus error"), Metric("as_teacher", "as teacher"))
+
+
 class Ordinal:
     """A toy problem: the label is a place on a scale, learnt by least squares with a single output."""
 
-    score_name = "minus_mae"
+    metrics = ORDINAL_METRICS
+
+    def classes(self, images: ImageSet) -> list[str]:
+        return images.classes
 
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
@@ -109,17 +120,20 @@ class Ordinal:
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(outputs.float(), targets)
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return torch.tensor(len(targets))
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        return F.mse_loss(outputs.float(), teacher_outputs.float())
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return Sum(F.mse_loss(outputs.float(), targets, reduction="sum"), self.num_targets(targets))
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        return {"minus_mae": -float(F.l1_loss(outputs.float(), targets))}
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        total = F.mse_loss(outputs.float(), teacher_outputs.float(), reduction="sum")
+        return Sum(total, num_answers(teacher_outputs))
 
-    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        return {"minus_mae": -(outputs.float() - targets).abs()[:, 0]}
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Places on a scale can be mixed themselves."""
+        mixed_NCHW, share = (mixup(images_NCHW, share), share) if kind == "mixup" else cutmix(images_NCHW, share, rng)
+        return Mixture(mixed_NCHW, (WeightedTargets(1.0, share * targets + (1 - share) * targets.flip(0)),))
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.round() == teacher_outputs.round()).float()[:, 0]
@@ -127,10 +141,40 @@ class Ordinal:
     def uncertainty(self, outputs: Tensor) -> Tensor:
         return torch.zeros(len(outputs))
 
-    def predictions(self, outputs: Tensor) -> Mapping[str, np.ndarray]:
-        return {"place": outputs[:, 0].numpy()}
+    def meter(self, classes: Sequence[str]) -> "OrdinalMeter":
+        return OrdinalMeter()
 
-    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
+
+class OrdinalMeter:
+    """Keeps a few numbers of each image and no outputs, as a dense problem would."""
+
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._places: list[float] = []
+        self._darkest: list[int] = []
+        self._as_teacher: list[float] = []
+
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
+    ) -> None:
+        self._scores += (-(outputs.float() - targets).abs()[:, 0]).tolist()
+        self._places += outputs[:, 0].tolist()
+        if teacher is not None:
+            self._as_teacher += (outputs.round() == teacher.round()).float()[:, 0].tolist()
+        self._darkest += [] if pixels is None else pixels.min(axis=(1, 2, 3)).tolist()
+
+    def compute(self) -> dict[str, float]:
+        values = {"minus_mae": self._scores, "as_teacher": self._as_teacher}
+        return {name: float(np.mean(of_images)) for name, of_images in values.items() if of_images}
+
+    def standard_errors(self) -> dict[str, float]:
+        return {"minus_mae": standard_error(self._scores)}
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        columns = {"place": np.asarray(self._places), "score": np.asarray(self._scores)}
+        return columns | ({"darkest": np.asarray(self._darkest)} if self._darkest else {})
+
+    def draw(self, folder: Path, name: str) -> None:
         Image.new("L", (8, 8)).save(folder / f"{name}-nothing.png")
 
 
@@ -160,6 +204,13 @@ def list_flat_images(config: IngestConfig) -> Listing:
     """A toy dataset form: all files in one folder, named class-number.png."""
     folder = Path(config.path)
     return Listing([Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())])
+
+
+def list_masked_images(config: IngestConfig) -> Listing:
+    """A toy dataset form without labels: 000.png beside 000.mask.png, whose values count through the classes."""
+    files = sorted(Path(config.path).glob("*[0-9].png"))
+    candidates = [Candidate(file.name, file, None, "", file.with_suffix(".mask.png")) for file in files]
+    return Listing(candidates, classes=("nothing", "shape"))
 
 
 def gradient_image(height: int, width: int) -> Pixels:

@@ -5,11 +5,16 @@ Each test collects every violation as `file:line` and what it is, so that one fa
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from configs.choices import METRICS
+from tasks.problems.metrics import metrics_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "storage", "tasks", "flows")
@@ -142,6 +147,40 @@ def test_pure_functions_know_no_files_and_no_stages():
     assert imports_of({"storage", "os", "pathlib", "shutil", "tempfile"}, "tasks/functional") == []
     above = [found for found in imports_of({"tasks"}, "tasks/functional") if "imports tasks.functional." not in found]
     assert above == []
+
+
+def test_tables_of_scores_are_printed_without_torch():
+    code = (
+        "import sys; import flows.reports.page; from tasks.problems.metrics import metrics_of; "
+        "from configs.choices import METRICS; assert all(map(metrics_of, METRICS)); print({'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- problems ----------------------------------------------------------------------------------------------------
+
+
+def places_of(pattern: str, modules: list[str]) -> list[str]:
+    """Return the lines, docstrings and comments too, in which a pattern is found."""
+    return [
+        f"{module}:{number}"
+        for module in modules
+        for number, line in enumerate((ROOT / module).read_text().splitlines(), start=1)
+        if re.search(pattern, line)
+    ]
+
+
+def test_no_module_outside_problems_names_a_metric():
+    names = [metric.name for problem in METRICS for metric in metrics_of(problem)]
+    assert {"top1", "ece", "teacher_agreement"} <= set(names)  # those it must find
+    outside = [module for module in MODULES if not module.startswith("tasks/problems/")]
+    assert places_of(rf"\b({'|'.join(names)})\b", outside) == []
+
+
+def test_no_stage_and_no_flow_asks_which_problem_it_is():
+    asking = r"\bif problem\b|\bproblem\w* ==|\bmatch problem\b"
+    assert places_of(asking, modules_in("tasks") + modules_in("flows")) == []
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------

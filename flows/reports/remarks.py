@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.measure import Measurement
 
 from flows.pipeline.chain import START, ModelResult
-from flows.reports.results import PERCENT, score_notes, score_table
+from flows.reports.results import score_metric, score_notes, score_table
 from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary, ModelSummary
+from storage.summaries import ModelSummary
 from storage.tables import read_column
 from tasks.functional.comparison import Difference, paired_difference
+from tasks.problems.metrics import PERCENT, Metric
 
 SPLIT = "test"
 """Where students are compared with their start: their weights were chosen on validation."""
@@ -58,7 +59,7 @@ def _below_start(results: Sequence[ModelResult], store: ArtifactStore) -> Iterat
         if result.seed is not None:
             students[result.model].append(_image_scores(result, store))
     reference_N = _image_scores(start, store)
-    metric = EvaluationSummary.of(store.manifest(start.evaluation)).score_name
+    metric = score_metric(start, store)
     for model, scores_MN in students.items():
         found = paired_difference(scores_MN, reference_N)
         if found.mean < 0:
@@ -71,9 +72,9 @@ def _image_scores(result: ModelResult, store: ArtifactStore) -> list[float]:
     return read_column(store.path(result.evaluation) / f"{SPLIT}-predictions.parquet", "score")
 
 
-def _below(found: Difference, metric: str) -> str:
-    scale, digits, unit = (100, 1, "points") if metric in PERCENT else (1, 3, f"in {metric}")
-    gap, error = (f"{value * scale:.{digits}f}" for value in (-found.mean, found.standard_error))
+def _below(found: Difference, metric: Metric) -> str:
+    unit = "points" if metric.unit == PERCENT else f"in {metric.name}"
+    gap, error = (f"{value * metric.scale:.{metric.digits}f}" for value in (-found.mean, found.standard_error))
     return f"{gap} {unit} (SE {error}) below the probe it started from"
 
 

@@ -12,14 +12,11 @@ from flows.pipeline.chain import ModelResult
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary, NetworkSummary, Speed
+from tasks.problems.metrics import Metric, metrics_of, undeclared
 
 T = TypeVar("T")
 
-TABLE_METRICS = {"top1": "top-1", "ece": "ECE", "teacher_agreement": "as teacher"}
-"""What the table shows of classification, with its headings; of other problems it shows every score."""
-PERCENT = {"top1", "top5", "mean_class_accuracy", "ece", "teacher_agreement"}
-ERROR_ELSEWHERE = {"teacher_agreement"}
-"""Metrics whose standard error stands in the rows alone, so that the table stays narrow."""
+Rows = Sequence[Mapping[str, Any]]
 NETWORK = ("model", "probe", "features")
 """Roles of inputs by which one comes from a model to the network it is made of."""
 
@@ -44,27 +41,47 @@ def score_rows(results: Sequence[ModelResult], store: ArtifactStore) -> list[dic
     ]
 
 
+def score_metric(result: ModelResult, store: ArtifactStore) -> Metric:
+    """Return the metric by which the models of an evaluation are chosen and compared."""
+    name = EvaluationSummary.of(store.manifest(result.evaluation)).score_name
+    return _declared([result], store).get(name, undeclared(name))
+
+
+def _declared(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Metric]:
+    """Return the metrics that the problems of these evaluations declare, by name, the most important first."""
+    configs = [store.manifest(result.evaluation).recipe["config"] for result in results]
+    problems = dict.fromkeys(config.get("problem", "") for config in configs)
+    return {metric.name: metric for problem in problems for metric in metrics_of(problem)}
+
+
+def _table_metrics(results: Sequence[ModelResult], rows: Rows, store: ArtifactStore) -> list[Metric]:
+    """Return the metrics that have a column: those that the problem wants shown, or all that were found."""
+    declared = _declared(results, store)
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    shown = [metric for metric in declared.values() if metric.is_shown and metric.name in known]
+    return shown or [declared.get(name, undeclared(name)) for name in known]
+
+
 def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> Table:
     """A line for each model and split: mean and, over several seeds, standard deviation of each metric, and the
-    standard error that one accuracy has on so many images.
+    standard error that one value of it has on so many images.
     """
     rows = score_rows(results, store)
     found = defaultdict(list)
     for row in rows:
         found[row["model"], row["split"], row["metric"]].append(row)
-    known = list(dict.fromkeys(row["metric"] for row in rows))
-    metrics = [metric for metric in TABLE_METRICS if metric in known] or known
+    metrics = _table_metrics(results, rows, store)
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("split", no_wrap=True)
     for metric in metrics:
-        table.add_column(TABLE_METRICS.get(metric, metric), justify="right", no_wrap=True)
+        table.add_column(metric.heading, justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     sizes, speeds = _sizes(results, store), _speeds(results, store)
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
-            cells = [_cell(metric, found[model, split, metric]) for metric in metrics]
+            cells = [_cell(metric, found[model, split, metric.name]) for metric in metrics]
             table.add_row(model, split, *cells, sizes.get(model, ""), speeds.get(model, ""))
         table.add_section()
     return table
@@ -74,7 +91,8 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
     """Say what the numbers of the table mean: how many images and seeds they come from, how speed was measured."""
     images = {row["split"]: row["images"] for row in score_rows(results, store)}
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
-    notes = [f"SE: standard error of one accuracy on so many images ({counts})."]
+    noun = score_metric(results[0], store).noun if results else "score"
+    notes = [f"SE: standard error of one {noun} on so many images ({counts})."]
     seeds = {result.seed for result in results if result.seed is not None}
     if len(seeds) > 1:
         notes.append(f"±: standard deviation over {len(seeds)} seeds.")
@@ -85,16 +103,16 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
     return notes
 
 
-def _cell(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _cell(metric: Metric, rows: Rows) -> str:
     if not rows:
         return ""
-    scale, digits = (100, 1) if metric in PERCENT else (1, 3)
-    values = [row["value"] * scale for row in rows]
-    errors = [row["standard_error"] * scale for row in rows if row["standard_error"] is not None]
+    digits = metric.digits
+    values = [row["value"] * metric.scale for row in rows]
+    errors = [row["standard_error"] * metric.scale for row in rows if row["standard_error"] is not None]
     parts = [f"{statistics.mean(values):.{digits}f}"]
     if len(values) > 1:
         parts.append(f"±{statistics.stdev(values):.{digits}f}")
-    if errors and metric not in ERROR_ELSEWHERE:
+    if errors and metric.shows_error:
         parts.append(f"(SE {statistics.mean(errors):.{digits}f})")
     return " ".join(parts)
 

@@ -32,7 +32,12 @@ WRITE_AHEAD = 2
 
 
 def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iterator[R]:
-    """Yield make(job) in order, computed by threads up to workers + 1 jobs ahead of the consumer."""
+    """Yield make(job) in order, computed by threads up to workers + 1 jobs ahead of the consumer.
+
+    Jobs are taken in the consumer's thread, so that what yields them may keep state. One more than there are threads
+    is waiting, or the thread that ends first would idle until the consumer asks again. No further ahead: what is made
+    and not yet used takes memory.
+    """
     with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
         pending: deque[Future[R]] = deque()
         try:
@@ -43,7 +48,7 @@ def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iter
             while pending:
                 yield pending.popleft().result()
         finally:
-            for future in pending:
+            for future in pending:  # an error, or a consumer that stopped: the pool would finish them all first
                 future.cancel()
 
 

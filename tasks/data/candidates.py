@@ -18,8 +18,10 @@ class Candidate(NamedTuple):
     id: str
     """Its path relative to the dataset's folder, with forward slashes; unique and stable."""
     path: Path
-    label: str
-    """Name of its class, in normal form (`tasks.data.names`)."""
+    label: str | None
+    """Name of its class, in normal form (`tasks.data.names`); None where it has none, as where a mask says what is to
+    be learnt. Either all images of a dataset have a label or none has.
+    """
     split: str
     """train, val or test; empty where the dataset does not say."""
     mask: Path | None = None
@@ -43,6 +45,10 @@ class Listing(NamedTuple):
     left_out: Sequence[LeftOut] = ()
     said: Sequence[str] = ()
     """A sentence for each decision that was taken for the user."""
+    classes: Sequence[str] = ()
+    """What is told apart, in order, where the dataset says so itself, as it must where images have no labels and their
+    masks hold numbers. Empty: the labels are the classes.
+    """
 
 
 def dataset_folder(config: IngestConfig) -> Path:

@@ -12,6 +12,8 @@ MAX_STANDARD_ERROR = 0.02
 differences that distillation makes are mostly of two to five points.
 """
 _ACCURACY = 0.8
+NO_LABEL = "no label"
+"""What stands in the place of a class for datasets whose images have none."""
 MAX_CLASSES = 1000
 """Classes whose counts stand in a manifest, which commands read often: the smallest ones."""
 
@@ -21,7 +23,13 @@ Counts = dict[str, dict[str, int]]
 
 def count(candidates: Iterable[Candidate], classes: Sequence[str]) -> Counts:
     found = Counter((candidate.label, candidate.split) for candidate in candidates)
+    if any(label is None for label, _ in found):  # then none of them has one
+        return {NO_LABEL: {split: found[None, split] for split in SPLITS}}
     return {name: {split: found[name, split] for split in SPLITS} for name in classes}
+
+
+def are_labelled(counts: Counts) -> bool:
+    return counts.keys() != {NO_LABEL}
 
 
 def totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -31,9 +39,11 @@ def totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 
 def described(counts: Counts) -> str:
     """Return the images of each split, and those of the smallest class and the largest."""
+    splits = ", ".join(f"{split} {num_images}" for split, num_images in totals(counts).items())
+    if not are_labelled(counts):
+        return f"images without labels: {splits}"
     of_train = {name: of_class["train"] for name, of_class in counts.items()}
     least, most = min(of_train, key=of_train.__getitem__), max(of_train, key=of_train.__getitem__)
-    splits = ", ".join(f"{split} {num_images}" for split, num_images in totals(counts).items())
     span = f"from {of_train[least]} of {least!r} to {of_train[most]} of {most!r}"
     each = f"{of_train[least]} of each class" if of_train[least] == of_train[most] else span
     return f"{len(counts)} classes, images: {splits}; for training {each}"

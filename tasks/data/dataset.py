@@ -13,7 +13,7 @@ from storage.sources import LFS_POINTER
 from storage.summaries import IngestSummary
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
-from tasks.data.counts import MAX_CLASSES, Counts, count, totals, warnings
+from tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, totals, warnings
 from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
 from tasks.data.splits import check_splits, class_names, with_splits
 
@@ -30,7 +30,7 @@ class Dataset(NamedTuple):
     candidates: list[Candidate]
     """Ordered by id."""
     classes: list[str]
-    """In the order of their labels."""
+    """In the order of the numbers that stand for them, in labels or in masks."""
     left_out: list[LeftOut]
     made_splits: list[str]
     """A sentence for each split that the dataset did not have."""
@@ -48,7 +48,7 @@ class Dataset(NamedTuple):
         return IngestSummary(
             splits=totals(counts),
             classes=len(self.classes),
-            counts={name: counts[name] for name in counts if name in smallest},
+            counts={name: counts[name] for name in counts if name in smallest} if are_labelled(counts) else {},
             left_out=by_reason(self.left_out),
             left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(self.left_out)[:10]],
             made_splits=self.made_splits,
@@ -63,7 +63,7 @@ def open_dataset(config: IngestConfig) -> Dataset:
     listing: Listing = load(DATASET_FORMS, config.form)(config)
     said = [*listing.said, *_checked_names(config, listing)]
     _refuse_lfs_pointers(listing)
-    classes = class_names(listing.candidates)
+    classes = class_names(listing.candidates, listing.classes)
     candidates, made_splits = with_splits(sorted(listing.candidates), config)
     check_splits(candidates, classes)
     return Dataset(candidates, classes, list(listing.left_out), made_splits, said)

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 
 from configs.data import IngestConfig
 from tasks.data.candidates import Candidate, DatasetError, some
+from tasks.data.counts import NO_LABEL
 from tasks.data.names import clashes, in_order
 
 MIN_TRAIN_IMAGES = 2
 
 
-def class_names(candidates: Iterable[Candidate]) -> list[str]:
-    """Return the classes in order: by number when all are numbers, else by name. DatasetError where they cannot be
-    right.
+def class_names(candidates: Iterable[Candidate], named: Sequence[str] = ()) -> list[str]:
+    """Return the classes in order: as the dataset names them, or else its labels, by number when all are numbers and by
+    name when not. DatasetError where they cannot be right.
     """
     candidates = list(candidates)
-    names = in_order(candidate.label for candidate in candidates)
+    labels = [candidate.label for candidate in candidates if candidate.label is not None]
+    _check_labels(candidates, labels, named)
+    names = list(named) or in_order(labels)
     if too_alike := clashes(names):
         same, difference = too_alike[0]
         shown = f"[{', '.join(map(ascii if 'Unicode' in difference else repr, same))}]"
@@ -32,6 +35,22 @@ def class_names(candidates: Iterable[Candidate]) -> list[str]:
             f"{some(folders)} of the dataset's folder: data.path should hold a folder for each class"
         )
     return names
+
+
+def _check_labels(candidates: Sequence[Candidate], labels: Sequence[str], named: Sequence[str]) -> None:
+    bare = [candidate.id for candidate in candidates if candidate.label is None]
+    if bare and labels:
+        raise DatasetError(
+            f"{len(bare)} of {len(candidates)} images have no label while others do, such as {some(bare)}: give all of "
+            "them a label, or none"
+        )
+    if bare and not named:
+        raise DatasetError(
+            f"none of the {len(bare)} images has a label, and the dataset does not name the classes in their masks: "
+            "give the images labels, or use a form (data.form) that names what is to be learnt"
+        )
+    if named and (unknown := sorted(set(labels) - set(named))):
+        raise DatasetError(f"the labels {unknown[:5]} are none of the classes that the dataset names, {some(named)}")
 
 
 def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[list[Candidate], list[str]]:
@@ -66,13 +85,13 @@ def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> Non
         found = ", ".join(sorted({candidate.split for candidate in candidates}))
         raise DatasetError(f"no image is in a train split, all are in {found}: name the one to learn from 'train'")
     elsewhere = Counter(candidate.label for candidate in candidates if candidate.split != "train")
-    if unknown := sorted(elsewhere.keys() - train.keys()):
+    if unknown := sorted(label for label in elsewhere.keys() - train.keys() if label is not None):
         raise DatasetError(
             f"the labels {unknown[:5]} appear in val or test but in no training image{_such_as(candidates, unknown)}; "
-            f"the classes of train are {sorted(train)[:20]}. Add training images of them, give them the names that "
-            "train has, or take them out"
+            f"the classes of train are {sorted(filter(None, train))[:20]}. Add training images of them, give them the "
+            "names that train has, or take them out"
         )
-    if rare := [name for name in classes if train[name] < MIN_TRAIN_IMAGES]:
+    if None not in train and (rare := [name for name in classes if train[name] < MIN_TRAIN_IMAGES]):
         counts = ", ".join(f"{name!r} has {train[name]}" for name in rare[:5])
         raise DatasetError(
             f"each class needs at least {MIN_TRAIN_IMAGES} training images (and one more for each split that is "
@@ -87,7 +106,7 @@ def _such_as(candidates: Iterable[Candidate], labels: Sequence[str]) -> str:
 def _refuse_too_small_to_share(candidates: Sequence[Candidate], to_make: Sequence[str]) -> None:
     """Raise DatasetError where holding images out for the splits to make would leave a class too few to learn from."""
     needed = MIN_TRAIN_IMAGES + len(to_make)
-    train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
+    train = Counter(candidate.label or NO_LABEL for candidate in candidates if candidate.split == "train")
     small = [f"{name!r} has {count}" for name, count in sorted(train.items()) if count < needed]
     if small and to_make:
         more = f" and {len(small) - 5} classes more" if len(small) > 5 else ""

@@ -5,9 +5,27 @@ For finetuning only. A teacher's cached logits describe the views it saw, not mi
 Shape letters: N images, C channels, H height, W width.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class WeightedTargets(NamedTuple):
+    """The targets of some images, and what the loss against them weighs."""
+
+    weight: float
+    targets: Tensor
+
+
+class Mixture(NamedTuple):
+    """Images mixed with others, [N, C, H, W], and what each is to be recognised as: the loss is the weighted sum over
+    the targets, whose weights add up to 1.
+    """
+
+    images_NCHW: Tensor
+    targets: tuple[WeightedTargets, ...]
 
 
 def mixup(images_NCHW: Tensor, share: float) -> Tensor:

@@ -1,7 +1,11 @@
-"""Running a finished model over the clean views of some images."""
+"""Running a finished model over the clean views of some images, or reading what it said from a cache: a stream of
+batches, for a meter to look at one after the other.
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+Shape letters: n images of a batch, S side in pixels.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,47 +13,54 @@ import torch
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
-from tasks.data.batches import ViewSource, prefetch
+from tasks.data.batches import prefetch
+from tasks.functional.views import Pixels
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import autocast
-from tasks.problems.problem import Problem, targets_of
+from tasks.problems.labelled import Labelled, LabelledCache, LabelledViews
+
+Numbers = npt.NDArray[np.int64]
 
 
 class Predicted(NamedTuple):
-    """Outputs and targets of N images, on the CPU."""
+    """What a model says of a batch of images, on the CPU."""
 
+    items: Numbers
+    """Positions among the images asked for, [n]."""
     outputs: Tensor
     targets: Tensor
-
-
-class _Batch(NamedTuple):
-    pixels: npt.NDArray[np.uint8]
-    targets: npt.NDArray[Any]
+    pixels_NSS3: Pixels | None = None
+    """What the model was shown, where it was shown it now."""
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    problem: Problem,
-    source: ViewSource,
-    rows: npt.NDArray[np.int64],
+    labelled: LabelledViews,
+    rows: Numbers,
     runtime: RuntimeConfig,
     device: torch.device,
     precision: str = "fp32",
-) -> Predicted:
-    """Return what the model says about the clean view of each row."""
-    size = runtime.inference_batch_size
-    parts = [rows[start : start + size].tolist() for start in range(0, len(rows), size)]
-    outputs, targets = [], []
-    for batch in prefetch(lambda part: _batch(problem, source, part), parts, workers=runtime.workers):
-        images_NCHW = normalise(batch.pixels, source.preprocessing, device)
+) -> Iterator[Predicted]:
+    """Yield what the model says about the clean view of each row, in their order."""
+
+    def load(items: Numbers) -> tuple[Numbers, Labelled]:
+        return items, labelled.batch(rows[items].tolist(), [0] * len(items))
+
+    parts = _parts(len(rows), runtime.inference_batch_size)
+    for items, batch in prefetch(load, parts, workers=runtime.workers):
+        images_NCHW = normalise(batch.pixels_NSS3, labelled.source.preprocessing, device)
         with autocast(device, precision):
-            outputs.append(model(images_NCHW).float().cpu())
-        targets.append(torch.from_numpy(batch.targets))
-    return Predicted(torch.cat(outputs), torch.cat(targets))
+            outputs = model(images_NCHW).float().cpu()
+        yield Predicted(items, outputs, torch.from_numpy(batch.targets), batch.pixels_NSS3)
 
 
-def _batch(problem: Problem, source: ViewSource, rows: Sequence[int]) -> _Batch:
-    views_N9 = source.views(rows, [0] * len(rows))
-    targets = targets_of(problem, source.images, rows, views_N9, source.preprocessing.side_px)
-    return _Batch(source.cut(rows, views_N9), targets)
+def cached(outputs: LabelledCache, num_images: int, *, batch_size: int) -> Iterator[Predicted]:
+    """Yield what a model said about the clean view of each image when its outputs were cached."""
+    for items in _parts(num_images, batch_size):
+        found = outputs.take(items, np.zeros_like(items))
+        yield Predicted(items, torch.from_numpy(found.outputs).float(), torch.from_numpy(found.targets))
+
+
+def _parts(count: int, size: int) -> list[Numbers]:
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]

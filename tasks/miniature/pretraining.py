@@ -1,5 +1,11 @@
 """The one loop that pretrains every network of the miniature.
 
+It shares schedule, running mean and checkpoints with `tasks.training`, and is a loop of its own because of what the
+Trainer is about: a TaskModel shown views of an image-set, epochs, the best weights on validation. Here pictures are
+drawn anew without end, a mixer has neither encoder nor head, and what is kept is the mean, which starts fast. Led
+through the Trainer the shipped weights could not be made again bit for bit: it takes other random numbers for a step,
+and AdamW with other betas.
+
 Step k of a run sees pictures that depend on the seed and k alone, and the whole state lies in one file that is
 replaced by a rename, at least every 20 seconds: a run that is killed continues to the same weights as one that is not.
 What is kept is the running mean of the weights, which is steadier than the last ones.
@@ -13,11 +19,14 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from configs.errors import UserError
 from storage.files import open_as_others_are, sync_tree, write_json
+from tasks.functional.schedules import warmup_cosine
 from tasks.stage import OnProgress
 from tasks.training import checkpoint
+from tasks.training.averaging import running_mean
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0
@@ -70,7 +79,7 @@ class _State(NamedTuple):
     """What a checkpoint holds."""
 
     optimizer: torch.optim.Optimizer
-    mean: dict[str, Tensor]
+    mean: AveragedModel
     facts: dict[str, Any]
     """step, cpu_seconds, and the curve: mean losses of each stretch of steps."""
 
@@ -89,7 +98,7 @@ def pretrain(part: Part, settings: Settings, folder: Path, on_progress: OnProgre
         step = state.facts["step"]
         on_progress("steps", step, settings.num_steps)
         if step % every == 0:
-            state.facts["curve"].append({"images": step * settings.batch_size} | _mean(stretch))
+            state.facts["curve"].append({"images": step * settings.batch_size} | _rounded_mean(stretch))
             stretch.clear()
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             state.facts["cpu_seconds"] = time.process_time() - begun
@@ -105,30 +114,17 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed + 1) * 100_000_007 + step)
 
 
-def learning_rate(settings: Settings, step: int) -> float:
-    """Linear warm-up, then half a cosine to 0."""
-    rising = max(settings.warmup * settings.num_steps, 1)
-    if step < rising:
-        return settings.learning_rate * (step + 1) / rising
-    done = (step - rising) / max(settings.num_steps - rising, 1)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def _step(part: Part, settings: Settings, state: _State) -> dict[str, float]:
-    step = state.facts["step"]
+    step, num_warmup = state.facts["step"], max(round(settings.warmup * settings.num_steps), 1)
+    factor = warmup_cosine(step, num_steps=settings.num_steps, num_warmup=num_warmup)
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(settings, step)
+        group["lr"] = settings.learning_rate * factor
     losses = part.losses(settings.batch_size, step_generator(settings.seed, step))
     state.optimizer.zero_grad()
     torch.autograd.backward(torch.stack(list(losses.values())).sum())
     nn.utils.clip_grad_norm_(part.trained.parameters(), 1.0)
     state.optimizer.step()
-    # The mean follows fast at first, or it would remember the random weights for long.
-    kept = min(settings.average, (1 + step) / (10 + step))
-    current = dict(part.trained.named_parameters())
-    with torch.no_grad():
-        for name, mean in state.mean.items():
-            mean.lerp_(current[name], 1 - kept)
+    state.mean.update_parameters(part.trained)
     told = {name: float(loss.detach()) for name, loss in losses.items()}
     if not all(map(math.isfinite, told.values())):
         raise PretrainingError(
@@ -138,7 +134,7 @@ def _step(part: Part, settings: Settings, state: _State) -> dict[str, float]:
     return told
 
 
-def _mean(stretch: list[dict[str, float]]) -> dict[str, float]:
+def _rounded_mean(stretch: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(sum(losses[name] for losses in stretch) / len(stretch), 5) for name in stretch[0]}
 
 
@@ -149,13 +145,20 @@ def _optimizer(trained: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
 
 
+def _running_mean(trained: nn.Module, settings: Settings, step: int) -> AveragedModel:
+    """The mean follows fast at first, or it would remember the random weights for long; these count as the first."""
+    mean = running_mean(trained, lambda updates: min(settings.average, updates / (9 + updates)))
+    mean.n_averaged.fill_(step + 1)
+    return mean
+
+
 def _resume(part: Part, settings: Settings, folder: Path) -> _State:
     optimizer = _optimizer(part.trained, settings)
-    mean = {name: parameter.detach().clone() for name, parameter in part.trained.named_parameters()}
     asked = list(settings)
     saved = checkpoint.load(folder)
     if saved is None:
-        return _State(optimizer, mean, {"step": 0, "cpu_seconds": 0.0, "curve": [], "settings": asked})
+        facts: dict[str, Any] = {"step": 0, "cpu_seconds": 0.0, "curve": [], "settings": asked}
+        return _State(optimizer, _running_mean(part.trained, settings, 0), facts)
     groups, facts = saved
     if facts["settings"] != asked:
         raise PretrainingError(
@@ -164,20 +167,22 @@ def _resume(part: Part, settings: Settings, folder: Path) -> _State:
         )
     part.trained.load_state_dict(groups["trained"])
     checkpoint.restore_optimizer(optimizer, groups["optimizer"])
-    return _State(optimizer, groups["mean"], facts)
+    mean = _running_mean(part.trained, settings, facts["step"])
+    mean.module.load_state_dict(groups["mean"], strict=False)  # parameters alone: other tensors do not move
+    return _State(optimizer, mean, facts)
 
 
 def _save(part: Part, state: _State, folder: Path) -> None:
     groups: Mapping[str, Mapping[str, Tensor]] = {
         "trained": part.trained.state_dict(),
-        "mean": state.mean,
+        "mean": dict(state.mean.module.named_parameters()),
         "optimizer": checkpoint.optimizer_tensors(state.optimizer),
     }
     checkpoint.save(folder, groups, state.facts)
 
 
 def _finish(part: Part, settings: Settings, state: _State, folder: Path) -> dict[str, Any]:
-    part.trained.load_state_dict(state.mean, strict=False)
+    part.trained.load_state_dict(state.mean.module.state_dict())
     part.trained.eval()
     scores = part.score()
     part.save(folder)

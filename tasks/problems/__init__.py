@@ -1,3 +1,3 @@
-"""Problems: what is learnt, behind one protocol. A new one is a module here and a line in configs.choices."""
-
-import tasks.models  # noqa: F401  # before torchmetrics, which imports torchvision where it finds it
+"""Problems: what is learnt, behind one protocol. A new one is a module here and a line in configs.choices; its metrics,
+as a table shows them, stand in a second module and line, which need no torch.
+"""

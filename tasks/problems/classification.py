@@ -5,27 +5,21 @@ Shape letters: N samples, K classes.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-)
 
 from storage.image_set import ImageSet
-from tasks.functional.losses import distillation_divergence
+from tasks.data.candidates import DatasetError
+from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.sums import Sum
 from tasks.functional.views import View
 from tasks.models.encoder import LAST, MEAN, Block
-from tasks.problems.pictures import draw_confusion
-
-CALIBRATION_BINS = 15
+from tasks.problems.classification_meter import ClassificationMeter
+from tasks.problems.classification_metrics import METRICS
 
 
 class LinearHead(nn.Linear):
@@ -38,7 +32,16 @@ class LinearHead(nn.Linear):
 class Classification:
     """Cross-entropy with the labels, temperature-scaled KL with the teacher, chosen by top-1 accuracy."""
 
-    score_name = "top1"
+    metrics = METRICS
+
+    def classes(self, images: ImageSet) -> list[str]:
+        """The names of the folders, or those in the table; DatasetError where no image has a label."""
+        if (images.labels < 0).all():
+            raise DatasetError(
+                f"image-set@{images.fingerprint[:12]} has no labels, and 'classification' learns from them: set "
+                "'problem' to one that learns from masks, or ingest the images with their labels"
+            )
+        return images.classes
 
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         last4 = ("layer-4", "layer-3", "layer-2", LAST)
@@ -54,38 +57,23 @@ class Classification:
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs.float(), targets)
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return num_labels(targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        return distillation_divergence(outputs, teacher_outputs, temperature).mean()
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return cross_entropy(outputs, targets)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Top-1, top-5, mean per-class accuracy and ECE (15 bins) in 0..1, NLL in nats."""
-        logits_NK = outputs.float()
-        num_classes = logits_NK.shape[1]
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
+        return Sum(divergence_N.sum(), num_answers(teacher_outputs))
 
-        def accuracy(average: str, top_k: int) -> float:
-            return float(multiclass_accuracy(logits_NK, targets, num_classes, average=average, top_k=top_k))
-
-        return {
-            "top1": accuracy("micro", 1),
-            "top5": accuracy("micro", min(5, num_classes)),
-            "mean_class_accuracy": accuracy("macro", 1),
-            "nll": float(F.cross_entropy(logits_NK, targets)),
-            "ece": float(multiclass_calibration_error(logits_NK.softmax(1), targets, num_classes, CALIBRATION_BINS)),
-        }
-
-    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        logits_NK = outputs.float()
-        best_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices == targets[:, None]
-        is_right_N = logits_NK.argmax(1) == targets
-        return {
-            "top1": is_right_N.float(),
-            "top5": best_NR.any(1).float(),
-            "mean_class_accuracy": _by_class(is_right_N.double(), logits_NK.argmax(1), targets),
-            "nll": F.cross_entropy(logits_NK, targets, reduction="none"),
-        }
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Each image belongs to its own class by the share of it that is left, and to its partner's by the rest."""
+        if kind == "mixup":
+            mixed_NCHW = mixup(images_NCHW, share)
+        else:
+            mixed_NCHW, share = cutmix(images_NCHW, share, rng)
+        return Mixture(mixed_NCHW, (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0))))
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.argmax(1) == teacher_outputs.argmax(1)).float()
@@ -96,22 +84,5 @@ class Classification:
         entropy_N: Tensor = -(logs_NK.exp() * logs_NK).sum(1)
         return entropy_N / math.log(max(outputs.shape[1], 2))
 
-    def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
-        confidence_N, predicted_N = outputs.float().softmax(1).max(1)
-        return {"predicted": predicted_N.numpy(), "confidence": confidence_N.numpy()}
-
-    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
-        counts_KK = multiclass_confusion_matrix(outputs.argmax(1), targets, len(classes))
-        draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK), classes)
-
-
-def _by_class(is_right_N: Tensor, predicted_N: Tensor, targets_N: Tensor) -> Tensor:
-    """Return the mean over classes of the share that is right, for each image moved by how far it is from the share of
-    its class, more where the class is rare: so the spread over images gives the mean's standard error.
-    """
-    counts_K = torch.bincount(targets_N)
-    shares_K = torch.bincount(targets_N, is_right_N) / counts_K.clamp(min=1)
-    num_classes = len(set(targets_N.tolist()) | set(predicted_N.tolist()))
-    weight_N = len(targets_N) / (num_classes * counts_K[targets_N])
-    values_N: Tensor = shares_K.sum() / num_classes + weight_N * (is_right_N - shares_K[targets_N])
-    return values_N
+    def meter(self, classes: Sequence[str]) -> ClassificationMeter:
+        return ClassificationMeter(classes, self.agreement)

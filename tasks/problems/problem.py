@@ -3,6 +3,7 @@
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,16 +14,56 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
-from tasks.functional.comparison import standard_error
-from tasks.functional.views import View
+from tasks.functional.mixup import Mixture, WeightedTargets
+from tasks.functional.sums import Sum
+from tasks.functional.views import Pixels, View
 from tasks.models.encoder import Block
+from tasks.problems.metrics import Metric
+
+
+class Meter(Protocol):
+    """Metrics over a stream of batches: nobody but the meter holds the outputs of all images, and it only where the
+    problem makes them small. A dense problem keeps a confusion matrix, and some numbers of each image.
+    """
+
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
+    ) -> None:
+        """Take one batch: what the model said of n samples, what is right, what the teacher said of the same samples
+        (for every batch or for none), and the pixels [n, S, S, 3] where they are at hand, for pictures.
+        """
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics of all batches so far by name, those declared; that of the teacher only after one was
+        given.
+        """
+        ...
+
+    def standard_errors(self) -> dict[str, float]:
+        """Return the standard error of each metric that has one, the first of the problem's metrics among them."""
+        ...
+
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return columns of the table of predictions, one entry a sample, in the order they were given. `score` is
+        among them: values [N] whose mean is the first metric; two models are compared by them image by image.
+        """
+        ...
+
+    def draw(self, folder: Path, name: str) -> None:
+        """Write the pictures a person looks at, each file beginning with `name`."""
+        ...
 
 
 class Problem(Protocol):
     """One kind of task."""
 
-    score_name: str
-    """The metric a model is chosen by; higher is better."""
+    metrics: tuple[Metric, ...]
+    """What it is judged by, declared in a module without torch. The first chooses a model; of it, higher is better."""
+
+    def classes(self, images: ImageSet) -> list[str]:
+        """Return the names of what is told apart, in the order of the head's outputs."""
+        ...
 
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         """Return what a head may see, by the names that a probe's settings choose from: the blocks it is made of."""
@@ -36,22 +77,26 @@ class Problem(Protocol):
         """Return what is to be learnt from one view of one image."""
         ...
 
-    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss against the labels, a scalar."""
-        ...
+    def num_targets(self, targets: Tensor) -> Tensor:
+        """Return what `task_loss` will count, a scalar: how many of the targets are not ignored.
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Tensor:
-        """Return the mean divergence from the teacher, a scalar, at this temperature."""
-        ...
-
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return every score of these outputs by name, `score_name` among them."""
-        ...
-
-    def image_scores(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """Return [N] for each metric that is a mean over images, `score_name` among them: values whose mean is the
-        metric and whose spread gives its standard error. Two models are compared by them image by image.
+        Asked of a whole batch before its first part goes through the network, as each part is divided by it.
         """
+        ...
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        """Return the loss against the labels, summed over the targets that are not ignored."""
+        ...
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        """Return the divergence from the teacher at this temperature, summed over its answers.
+
+        It counts one for each sample and place (`functional.losses.num_answers`), which is known beforehand too.
+        """
+        ...
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """Mix each image of a whole batch with another, keeping about `share` of itself; kind: mixup or cutmix."""
         ...
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
@@ -62,12 +107,8 @@ class Problem(Protocol):
         """Return [N], 0 (certain) .. 1 (knows nothing), of what the outputs say about each sample."""
         ...
 
-    def predictions(self, outputs: Tensor) -> Mapping[str, npt.NDArray[Any]]:
-        """Return columns of the table of predictions, one entry a sample."""
-        ...
-
-    def draw(self, folder: Path, name: str, outputs: Tensor, targets: Tensor, classes: Sequence[str]) -> None:
-        """Write the pictures a person looks at, each file beginning with `name`."""
+    def meter(self, classes: Sequence[str]) -> Meter:
+        """Return a meter that has seen nothing yet; `classes` are those of `classes(images)`."""
         ...
 
 
@@ -83,9 +124,9 @@ class Score(NamedTuple):
     standard_error: float
 
 
-def score_of(problem: Problem, outputs: Tensor, targets: Tensor) -> Score:
-    values_N = problem.image_scores(outputs, targets)[problem.score_name]
-    return Score(problem.metrics(outputs, targets)[problem.score_name], standard_error(values_N.cpu().numpy()))
+def score_of(problem: Problem, meter: Meter) -> Score:
+    name = problem.metrics[0].name
+    return Score(meter.compute()[name], meter.standard_errors()[name])
 
 
 def targets_of(
@@ -93,3 +134,15 @@ def targets_of(
 ) -> npt.NDArray[Any]:
     """Return the targets of a batch of views, stacked."""
     return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])
+
+
+def task_loss_of(problem: Problem, outputs: Tensor, targets: Sequence[WeightedTargets]) -> Sum:
+    """Return the loss against weighted targets; each counts as much as it weighs."""
+    return functools.reduce(
+        Sum.__add__, [problem.task_loss(outputs, some.targets).weighted(some.weight) for some in targets]
+    )
+
+
+def num_targets_of(problem: Problem, targets: Sequence[WeightedTargets]) -> Tensor:
+    """Return what `task_loss_of` will count."""
+    return functools.reduce(Tensor.add, [problem.num_targets(some.targets) * some.weight for some in targets])

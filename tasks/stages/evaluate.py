@@ -2,10 +2,11 @@
 logits: a teacher's, or those of a probe that a student starts from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,11 +20,11 @@ from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import ViewCache
-from tasks.functional.comparison import standard_error
-from tasks.inference.predictor import Predicted, predict
+from tasks.inference.predictor import Predicted, cached, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.task_model import device_of, load_model, on_device
-from tasks.problems.problem import Problem, problem_named, targets_of
+from tasks.problems.labelled import LabelledCache, LabelledViews
+from tasks.problems.problem import Meter, Problem, problem_named
 from tasks.stage import StageContext
 
 
@@ -37,23 +38,24 @@ class Scores(NamedTuple):
 def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
+    classes = problem.classes(images)
     model, description = load_model(context.inputs["model"])
-    if description.classes != images.classes:
-        raise CacheMismatchError(f"the model knows the classes {description.classes}, the images have {images.classes}")
+    if description.classes != classes:
+        raise CacheMismatchError(f"the model knows the classes {description.classes}, the images have {classes}")
     device = device_of(context.runtime)
     on_device(model, device)
-    teacher = _teacher(context, images)
+    teacher = _teacher(context, images, classes)
     decoded = DecodedImages(images, cache_mb=0, decode_mb=context.runtime.decode_memory_mb)
-    source = ViewSource(decoded, ViewSettings(), model.preprocessing)
+    labelled = LabelledViews(problem, ViewSource(decoded, ViewSettings(), model.preprocessing))
     scores: dict[str, Scores] = {}
     for split in config.splits:
-        found = predict(model, problem, source, images.rows_of(split), context.runtime, device)
-        scores[split] = _write(problem, context, images, split, found, teacher)
+        said = predict(model, labelled, images.rows_of(split), context.runtime, device)
+        scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
         context.on_progress("splits", len(scores), len(config.splits))
     rows = images.rows_of(config.splits[-1]).tolist()
     network = NetworkSummary(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        speed=measured_speed(model, source, rows, context.runtime, device),
+        speed=measured_speed(model, labelled.source, rows, context.runtime, device),
     )
     return EvaluationSummary.joined(network, _summary(problem, images, scores))
 
@@ -62,60 +64,55 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSu
     """Score a model by its cached logits of the clean view: it need not run again."""
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
+    classes = problem.classes(images)
     logits = ViewOutputs(context.inputs["logits"])
-    logits.require(images=images.fingerprint, classes=images.classes, problem=config.problem)
-    teacher = _teacher(context, images)
+    logits.require(images=images.fingerprint, classes=classes, problem=config.problem)
+    teacher = _teacher(context, images, classes)
     scores: dict[str, Scores] = {}
     for split in config.splits:
         rows = images.rows_of(split)
-        views_N9 = logits.view_fields(0, logits.shape[0], 0)[rows]
-        targets = torch.from_numpy(targets_of(problem, images, rows, views_N9, LogitsAttributes.of(logits).side_px))
-        found = Predicted(_clean_outputs(logits, images, rows), targets)
-        scores[split] = _write(problem, context, images, split, found, teacher)
+        cache = LabelledCache(problem, images, rows, logits, side_px=LogitsAttributes.of(logits).side_px, budget_mb=0)
+        said = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
+        scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
     return _summary(problem, images, scores)
 
 
-def _teacher(context: StageContext, images: ImageSet) -> ViewOutputs | None:
+def _teacher(context: StageContext, images: ImageSet, classes: Sequence[str]) -> ViewOutputs | None:
     if "teacher" not in context.inputs:
         return None
     teacher = ViewOutputs(context.inputs["teacher"])
-    teacher.require(images=images.fingerprint, classes=images.classes)
+    teacher.require(images=images.fingerprint, classes=list(classes))
     return teacher
 
 
-def _clean_outputs(logits: ViewOutputs, images: ImageSet, rows: np.ndarray) -> Tensor:
-    cache = ViewCache(logits, [images.ids[row] for row in rows], budget_mb=0)
-    seen = cache.take(np.arange(len(rows)), np.zeros(len(rows), np.int64))
-    return torch.from_numpy(seen.outputs).float()
-
-
 def _write(
-    problem: Problem, context: StageContext, images: ImageSet, split: str, found: Predicted, teacher: ViewOutputs | None
+    context: StageContext,
+    split: str,
+    said: Iterable[Predicted],
+    images: ImageSet,
+    meter: Meter,
+    teacher: ViewOutputs | None,
 ) -> Scores:
     """Write one split's predictions and, after them, its pictures; returns its scores."""
     rows = images.rows_of(split)
-    values = problem.metrics(found.outputs, found.targets)
-    by_image = dict(problem.image_scores(found.outputs, found.targets))
-    columns = {
-        "id": [images.ids[row] for row in rows],
-        "label": images.labels[rows],
-        **problem.predictions(found.outputs),
-        "score": by_image[problem.score_name].numpy(),
-        "outputs": list(found.outputs.numpy()),
-    }
-    if teacher is not None:
-        said = _clean_outputs(teacher, images, rows)
-        by_image["teacher_agreement"] = agreement_N = problem.agreement(found.outputs, said)
-        values["teacher_agreement"] = float(agreement_N.mean())
-        columns |= {f"teacher_{name}": column for name, column in problem.predictions(said).items()}
+    ids = [images.ids[row] for row in rows]
+    taught = ViewCache(teacher, ids, budget_mb=0) if teacher else None
+    for batch in said:
+        by_teacher = _clean_outputs(taught, batch.items) if taught else None
+        meter.update(batch.outputs, batch.targets, teacher=by_teacher, pixels=batch.pixels_NSS3)
+    columns = {"id": ids, "label": images.labels[rows], **meter.columns()}
     write_columns(context.draft / f"{split}-predictions.parquet", columns)
-    problem.draw(context.draft, split, found.outputs, found.targets, images.classes)
-    return Scores(values, {name: standard_error(values_N.numpy()) for name, values_N in by_image.items()})
+    meter.draw(context.draft, split)
+    return Scores(meter.compute(), meter.standard_errors())
+
+
+def _clean_outputs(cache: ViewCache, items: npt.NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(cache.take(items, np.zeros_like(items)).outputs).float()
 
 
 def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> EvaluationSummary:
     return EvaluationSummary(
-        score_name=problem.score_name,
+        score_name=problem.metrics[0].name,
         num_images={split: len(images.rows_of(split)) for split in scores},
         scores={split: _rounded(found.values) for split, found in scores.items()},
         standard_errors={split: _rounded(found.standard_errors) for split, found in scores.items()},

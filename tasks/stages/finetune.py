@@ -1,79 +1,101 @@
 """Stage "finetune": train the probed network on labels alone. The control of every claim, and a possible teacher."""
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from torch import nn
+import numpy.typing as npt
+from torch import Tensor, nn
 
 from configs.stages import FinetuneConfig, TrainingSettings
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.mixup import cutmix, mixup
 from tasks.functional.order import visits
-from tasks.problems.problem import Problem, problem_named, targets_of
+from tasks.problems.labelled import LabelledViews
+from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
 from tasks.stage import StageContext
+from tasks.training.lesson import Batch, Losses, MicroBatch
 from tasks.training.student import probed_model, train_and_write, validation_score
-from tasks.training.trainer import Batch, Part, Terms, Work
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, images, context)
+    model = probed_model(config.backbone, config.training, problem.classes(images), context)
     decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
     source = ViewSource(decoded, config.views, model.preprocessing)
-    work = Work(
-        num_images=len(images.rows_of("train")),
-        jobs=functools.partial(_batches, config, problem, source),
-        terms=functools.partial(_terms, problem, config.training, config.seed),
+    lesson = FinetuneLesson(
+        problem=problem,
+        source=source,
+        rows=images.rows_of("train"),
+        num_views=config.views.num_views,
+        training=config.training,
+        seed=config.seed,
         score=validation_score(problem, source, context, config.training.precision),
-        score_name=problem.score_name,
     )
-    return train_and_write(model, config.training, work, config.problem, config.seed, images, context)
+    return train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
 
 
-def _batches(
-    config: FinetuneConfig, problem: Problem, source: ViewSource, first_step: int
-) -> Iterator[Callable[[], Batch]]:
-    rows, size = source.images.rows_of("train"), config.training.batch_size
-    step = first_step
-    while True:
-        items, epochs = visits(step * size, size, size=len(rows), seed=config.seed)
-        yield functools.partial(_batch, problem, source, rows[items], _view_numbers(epochs, config.views.num_views))
-        step += 1
+class Draw(NamedTuple):
+    """Images chosen for one batch, and which view of each is shown."""
+
+    rows: npt.NDArray[np.int64]
+    views: npt.NDArray[np.int64]
 
 
-def _view_numbers(epochs: np.ndarray, num_views: int) -> np.ndarray:
-    """Epoch e shows augmented view 1 + e mod K; the clean view where there is no augmented one."""
-    return 1 + epochs % num_views if num_views else np.zeros_like(epochs)
+@dataclass(frozen=True)
+class FinetuneLesson:
+    """Labels alone teach, on mixtures of images where mixup or cutmix is on (either at random where both are)."""
 
+    problem: Problem
+    source: ViewSource
+    rows: npt.NDArray[np.int64]
+    """Of the training images."""
+    num_views: int
+    """Augmented ones of each image."""
+    training: TrainingSettings
+    seed: int
+    score: Callable[[nn.Module], Score]
 
-def _batch(problem: Problem, source: ViewSource, rows: np.ndarray, numbers: np.ndarray) -> Batch:
-    views_N9 = source.views(rows.tolist(), numbers.tolist())
-    return Batch(
-        ids=[source.images.ids[row] for row in rows],
-        pixels_NSS3=source.cut(rows.tolist(), views_N9),
-        targets=targets_of(problem, source.images, rows, views_N9, source.preprocessing.side_px),
-    )
+    @property
+    def num_images(self) -> int:
+        return len(self.rows)
 
+    @property
+    def score_name(self) -> str:
+        return self.problem.metrics[0].name
 
-def _terms(problem: Problem, training: TrainingSettings, seed: int, model: nn.Module, part: Part, step: int) -> Terms:
-    """Cross-entropy, on mixtures of images where mixup or cutmix is on (either at random where both are)."""
-    rng = np.random.default_rng([seed, step])
-    kinds = [kind for kind, beta in (("mixup", training.mixup), ("cutmix", training.cutmix)) if beta]
-    if not kinds:
-        task = problem.task_loss(model(part.images_NCHW), part.targets)
-        return Terms(task, task)
-    kind = kinds[int(rng.integers(len(kinds)))]
-    beta = training.mixup if kind == "mixup" else training.cutmix
-    share = float(rng.beta(beta, beta))
-    if kind == "mixup":
-        images_NCHW = mixup(part.images_NCHW, share)
-    else:
-        images_NCHW, share = cutmix(part.images_NCHW, share, rng)
-    outputs = model(images_NCHW)
-    own, other = problem.task_loss(outputs, part.targets), problem.task_loss(outputs, part.targets.flip(0))
-    task = share * own + (1 - share) * other
-    return Terms(task, task)
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"task": 1.0}
+
+    def draw(self, step: int) -> Draw:
+        """Epoch e shows augmented view 1 + e mod K; the clean view where there is no augmented one."""
+        size = self.training.batch_size
+        items, epochs = visits(step * size, size, size=len(self.rows), seed=self.seed)
+        return Draw(self.rows[items], 1 + epochs % self.num_views if self.num_views else np.zeros_like(epochs))
+
+    def load(self, drawn: Draw) -> Batch:
+        source, rows = self.source, drawn.rows.tolist()
+        pixels_NSS3, targets = LabelledViews(self.problem, source).batch(rows, drawn.views.tolist())
+        return Batch(ids=[source.images.ids[row] for row in rows], pixels_NSS3=pixels_NSS3, targets=targets)
+
+    def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
+        """Chosen by a generator of (seed, step), so that a continued run mixes alike; one share for the batch."""
+        rng = np.random.default_rng([self.seed, step])
+        betas = {"mixup": self.training.mixup, "cutmix": self.training.cutmix}
+        kinds = [kind for kind, beta in betas.items() if beta]
+        if not kinds:
+            return batch
+        kind = kinds[int(rng.integers(len(kinds)))]
+        share = float(rng.beta(betas[kind], betas[kind]))
+        mixture = self.problem.mix(batch.images_NCHW, batch.targets[0].targets, kind, share, rng)
+        return MicroBatch(mixture.images_NCHW, mixture.targets)
+
+    def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
+        return {"task": num_targets_of(self.problem, batch.targets)}
+
+    def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
+        return {"task": task_loss_of(self.problem, model(batch.images_NCHW), batch.targets)}

@@ -26,7 +26,7 @@ from tasks.data.batches import prefetch
 from tasks.data.brightness import PixelStatistics, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
-from tasks.data.counts import described, warnings
+from tasks.data.counts import NO_LABEL, described, warnings
 from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
 from tasks.data.decode import check_mask, header_size
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
@@ -79,7 +79,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
     statistics = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
-    levels, brightness = survey(statistics, {candidate.id: candidate.label for candidate in kept.candidates}, config)
+    levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
     return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness)
@@ -125,7 +125,7 @@ def _write_shard(
     config: IngestConfig, context: StageContext, number: int, shard: Sequence[Candidate], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
-    labels = {name: label for label, name in enumerate(classes)}
+    labels: dict[str | None, int | None] = {None: None} | {name: label for label, name in enumerate(classes)}
     memory = DecodeMemory(context.runtime.decode_memory_mb)
     files: list[dict[str, Any]] = []
 
@@ -144,7 +144,7 @@ def _write_shard(
     return files
 
 
-def _read(config: IngestConfig, candidate: Candidate, label: int, memory: DecodeMemory) -> Read:
+def _read(config: IngestConfig, candidate: Candidate, label: int | None, memory: DecodeMemory) -> Read:
     data = _bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:

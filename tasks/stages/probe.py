@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
-from storage.summaries import ProbeSummary, ValidationScore
+from storage.summaries import ProbeSummary
 from storage.tables import PROBE_GRID, write_table
 from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputs
@@ -25,7 +25,8 @@ from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
 from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import as_arrays, device_of
-from tasks.problems.problem import Problem, problem_named, score_of, targets_of
+from tasks.problems.labelled import LabelledCache
+from tasks.problems.problem import Meter, Problem, problem_named, score_of, targets_of
 from tasks.stage import StageContext
 
 LEARNING_RATE_BATCH = 256
@@ -45,16 +46,24 @@ class Cell(NamedTuple):
         return outputs
 
 
+class Validation(NamedTuple):
+    """Features [N, R, D] of the validation images, and their targets, on the device."""
+
+    features_NRD: Tensor
+    targets: Tensor
+
+
 def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     images = ImageSet.open(context.inputs["images"])
     features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
     problem = problem_named(config.problem)
     device = device_of(context.runtime)
-    grid = _grid(config.probe, features, problem, len(images.classes), device)
+    classes = problem.classes(images)
+    grid = _grid(config.probe, features, problem, len(classes), device)
     _train(grid, images, features, config.probe, problem, context)
     val = _validation(images, features, problem, device)
-    rows = [_scored(candidate, *val, problem) for candidate in grid]
+    rows = [_scored(candidate, val, problem, problem.meter(classes)) for candidate in grid]
     best = max(range(len(grid)), key=lambda cell: _rank(rows[cell]))
     write_table(context.draft / "grid.parquet", PROBE_GRID, rows)
     write_tensors(context.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
@@ -65,13 +74,15 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
         preprocessing=extracted.preprocessing,
         encoder=extracted.encoder,
         blocks=list(problem.inputs()[grid[best].input]),
-        classes=images.classes,
+        classes=classes,
         weights="head.safetensors",
     ).write(context.draft)
     return ProbeSummary(
         input=grid[best].input,
         learning_rate=grid[best].learning_rate,
-        score=ValidationScore(problem.score_name, float(rows[best]["val_score"]), _error(grid[best], *val, problem)),
+        score_name=problem.metrics[0].name,
+        val_score=float(rows[best]["val_score"]),
+        val_score_standard_error=_error(grid[best], val, problem, problem.meter(classes)),
         grid=len(grid),
         images=len(images.rows_of("train")),
     )
@@ -125,40 +136,39 @@ def _train(
         features_NRD = torch.from_numpy(seen.outputs).to(device).float()
         targets = torch.from_numpy(targets_of(problem, images, rows[items], seen.views_N9, side_px)).to(device)
         optimizer.zero_grad()
-        losses = [problem.task_loss(c.outputs(features_NRD), targets) for c in grid]
+        losses = [problem.task_loss(c.outputs(features_NRD), targets).mean() for c in grid]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         context.on_progress("steps", step + 1, settings.steps)
 
 
-def _validation(
-    images: ImageSet, features: ViewOutputs, problem: Problem, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _validation(images: ImageSet, features: ViewOutputs, problem: Problem, device: torch.device) -> Validation:
     """Return features [N, R, D] of the clean view of the validation images, with their targets."""
     rows = images.rows_of("val")
-    seen = ViewCache(features, [images.ids[row] for row in rows], budget_mb=0).take(
-        np.arange(len(rows)), np.zeros(len(rows), np.int64)
-    )
     side_px = FeaturesAttributes.of(features).side_px
-    targets = targets_of(problem, images, rows, seen.views_N9, side_px)
-    return torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(targets).to(device)
+    cache = LabelledCache(problem, images, rows, features, side_px=side_px, budget_mb=0)
+    seen = cache.take(np.arange(len(rows)), np.zeros(len(rows), np.int64))
+    return Validation(torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(seen.targets).to(device))
 
 
 @torch.inference_mode()
-def _scored(candidate: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> dict[str, str | float]:
-    outputs = candidate.outputs(features_NRD)
+def _scored(candidate: Cell, val: Validation, problem: Problem, meter: Meter) -> dict[str, str | float]:
+    candidate.head.eval()
+    outputs = candidate.outputs(val.features_NRD)
+    meter.update(outputs, val.targets)
     return {
         "input": candidate.input,
         "learning_rate": candidate.learning_rate,
-        "val_score": problem.metrics(outputs, targets)[problem.score_name],
-        "val_loss": float(problem.task_loss(outputs, targets)),
+        "val_score": meter.compute()[problem.metrics[0].name],
+        "val_loss": float(problem.task_loss(outputs, val.targets).mean()),
     }
 
 
 @torch.inference_mode()
-def _error(chosen: Cell, features_NRD: Tensor, targets: Tensor, problem: Problem) -> float:
-    outputs = chosen.outputs(features_NRD)
-    return score_of(problem, outputs, targets).standard_error
+def _error(chosen: Cell, val: Validation, problem: Problem, meter: Meter) -> float:
+    chosen.head.eval()
+    meter.update(chosen.outputs(val.features_NRD), val.targets)
+    return score_of(problem, meter).standard_error
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:

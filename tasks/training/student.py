@@ -1,6 +1,7 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -8,20 +9,24 @@ from configs.models import Backbone
 from configs.stages import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
-from storage.summaries import ModelSummary, ValidationScore
+from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
 from tasks.stage import StageContext
-from tasks.training.trainer import Trainer, Work
+from tasks.training.lesson import Lesson
+from tasks.training.trainer import Trainer
 
 
-def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSet, context: StageContext) -> TaskModel:
+def probed_model(
+    backbone: Backbone, training: TrainingSettings, classes: Sequence[str], context: StageContext
+) -> TaskModel:
     """Build the pretrained encoder with its own probed head, on the device.
 
     Raises CacheMismatchError where the probe belongs to another encoder or other classes.
@@ -32,8 +37,8 @@ def probed_model(backbone: Backbone, training: TrainingSettings, images: ImageSe
             f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
             "weights: run extract and probe for this backbone first"
         )
-    if description.classes != images.classes:
-        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {images.classes}")
+    if description.classes != list(classes):
+        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {list(classes)}")
     encoder = build_encoder_as_named(backbone, context.content_digests, drop_path=training.drop_path)
     encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
     head = load_head(context.inputs["probe"], description, encoder.blocks)
@@ -44,12 +49,15 @@ def validation_score(
     problem: Problem, source: ViewSource, context: StageContext, precision: str
 ) -> Callable[[nn.Module], Score]:
     """Return a function model -> score on the clean view of the validation images."""
-    rows = source.images.rows_of("val")
+    images, labelled = source.images, LabelledViews(problem, source)
+    rows, classes = images.rows_of("val"), problem.classes(images)
     device = device_of(context.runtime)
 
     def score(model: nn.Module) -> Score:
-        found = predict(model, problem, source, rows, context.runtime, device, precision)
-        return score_of(problem, found.outputs, found.targets)
+        meter = problem.meter(classes)
+        for batch in predict(model, labelled, rows, context.runtime, device, precision):
+            meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
+        return score_of(problem, meter)
 
     return score
 
@@ -57,14 +65,14 @@ def validation_score(
 def train_and_write(
     model: TaskModel,
     training: TrainingSettings,
-    work: Work,
+    lesson: Lesson[Any],
     problem: str,
     seed: int,
     images: ImageSet,
     context: StageContext,
 ) -> ModelSummary:
     """Run the training, write weights, description and learning curve; returns the summary."""
-    trainer = Trainer(model, training, work, seed=seed, device=next(model.parameters()).device)
+    trainer = Trainer(model, training, lesson, seed=seed, device=next(model.parameters()).device)
     trainer.fit(
         context.draft,
         workers=context.runtime.workers,
@@ -74,12 +82,14 @@ def train_and_write(
     weights = trainer.write(context.draft)
     probe = ModelDescription.read(context.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
-    draw_history(context.draft / "history.png", trainer.state.history, work.score_name)
+    draw_history(context.draft / "history.png", trainer.state.history, lesson.score_name)
     return ModelSummary(
         steps=trainer.num_steps,
         best_step=trainer.state.best_step,
         kept_step=trainer.kept_step,
-        score=ValidationScore(work.score_name, trainer.state.best_score, trainer.state.best_error),
+        score_name=lesson.score_name,
+        best_val_score=trainer.state.best_score,
+        best_val_score_standard_error=trainer.state.best_error,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         images=len(images.rows_of("train")),
     )

@@ -1,38 +1,37 @@
-"""The one optimisation loop: finetune and distill differ in the batch they make and the loss they compute, and in
-nothing else.
+"""The one optimisation loop: finetune and distill differ in their lesson (`tasks.training.lesson`), and in nothing
+else.
 
 Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the same
 weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the
 random numbers of stochastic depth from a generator seeded anew at each step.
 """
 
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from configs.errors import UserError
 from configs.stages import TrainingSettings
 from storage.tables import HISTORY, write_table
 from storage.weights import write_tensors
 from tasks.data.batches import prefetch
+from tasks.functional.mixup import WeightedTargets
 from tasks.functional.schedules import warmup_cosine
-from tasks.functional.views import Pixels
+from tasks.functional.sums import Sum, weighted_sum
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_arrays, autocast
-from tasks.problems.problem import Score
 from tasks.stage import OnProgress
 from tasks.training import checkpoint
+from tasks.training.averaging import running_mean
+from tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
 
 log = logging.getLogger(__name__)
 
@@ -43,48 +42,6 @@ BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 class TrainingDivergedError(UserError, RuntimeError):
     """The loss stopped being a number; the message names the images of that batch."""
-
-
-class Batch(NamedTuple):
-    """What one step trains on: real images first, then synthetic ones, which have no targets."""
-
-    ids: list[str]
-    pixels_NSS3: Pixels
-    targets: npt.NDArray[Any]
-    """One for each real image."""
-    teacher: npt.NDArray[np.float16] | None = None
-    """The teacher's outputs for all images, where there is a teacher."""
-
-
-class Part(NamedTuple):
-    """A batch, or a part of one when gradients are accumulated, on the device."""
-
-    images_NCHW: Tensor
-    targets: Tensor
-    teacher: Tensor | None
-
-
-class Terms(NamedTuple):
-    """The loss and what it is made of, as scalars."""
-
-    loss: Tensor
-    task: Tensor
-    distill: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one training run does: the batches, the loss, and the score on validation."""
-
-    num_images: int
-    """Labelled training images: an epoch."""
-    jobs: Callable[[int], Iterator[Callable[[], Batch]]]
-    """From a first step on, what makes each step's batch; called by several threads."""
-    terms: Callable[[nn.Module, Part, int], Terms]
-    """Model, part, step -> loss."""
-    score: Callable[[nn.Module], Score]
-    """The score on validation, higher is better."""
-    score_name: str
 
 
 @dataclass
@@ -105,16 +62,15 @@ class Trainer:
     """A model in training; `fit` runs it to the end, from wherever an earlier attempt in the same draft stopped."""
 
     def __init__(
-        self, model: TaskModel, settings: TrainingSettings, work: Work, *, seed: int, device: torch.device
+        self, model: TaskModel, settings: TrainingSettings, lesson: Lesson[Any], *, seed: int, device: torch.device
     ) -> None:
-        self.model, self._settings, self._work, self._seed, self._device = model, settings, work, seed, device
+        self.model, self._settings, self._lesson, self._seed, self._device = model, settings, lesson, seed, device
         self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings))
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
-        averaging = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-        self._ema = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True) if settings.ema else None
+        self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self.state = State()
-        self.num_steps = math.ceil(settings.epochs * work.num_images / settings.batch_size)
+        self.num_steps = math.ceil(settings.epochs * lesson.num_images / settings.batch_size)
 
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, on_progress: OnProgress) -> None:
         """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises
@@ -122,11 +78,13 @@ class Trainer:
         """
         self._restore(draft)
         saved, pause = time.monotonic(), checkpoint_seconds
-        jobs = itertools.islice(self._work.jobs(self.state.step), self.num_steps - self.state.step)
+        # `prefetch` takes from `draws` here, in the training thread and in the order of steps, as a lesson may keep
+        # state; its threads only load. None is drawn beyond the last step.
+        draws = map(self._lesson.draw, range(self.state.step, self.num_steps))
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             if self.state.step == 0:  # a checkpoint is of a later step, and holds this score
                 self._validate()
-            for batch in prefetch(lambda make: make(), jobs, workers=workers):
+            for batch in prefetch(self._lesson.load, draws, workers=workers):
                 self._step(batch)
                 if self._is_validated(self.state.step):
                     self._validate()
@@ -135,6 +93,7 @@ class Trainer:
                 if (began := time.monotonic()) - saved >= pause or is_last:
                     self._save(draft)
                     saved = time.monotonic()
+                    # A large model on a slow disk: the pause grows until saving takes 1 / RARER of the time.
                     pause = checkpoint_seconds * min(max(1.0, (saved - began) * RARER / checkpoint_seconds), RARER)
 
     @property
@@ -149,26 +108,47 @@ class Trainer:
         write_table(draft / "history.parquet", HISTORY, self.state.history)
         return f"{self._settings.keep}.safetensors"
 
+    def backward(self, batch: Batch) -> dict[str, float]:
+        """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns loss and terms.
+
+        Parts may count differently: ignored targets, synthetic images that do not divide. So each is divided by what
+        the whole batch counts, never by its own count, and their gradients add up to that of the whole batch. Only
+        what looks at several images at once, BatchNorm in training, and random depth see the parts.
+
+        Raises TrainingDivergedError.
+        """
+        settings, lesson, step = self._settings, self._lesson, self.state.step
+        # Mixed before it is cut: whom an image is mixed with does not depend on the number of parts.
+        whole = lesson.mixed(self._on_device(batch), step)
+        # Several ranks would add their counts up here, and their gradients after the last part.
+        counts = lesson.counts(whole)
+        noted: dict[str, float] = {}
+        for part in micro_batches(whole, settings.accumulate):
+            with autocast(self._device, settings.precision):
+                losses = lesson.losses(self.model, part, step)
+            terms = {name: Sum(loss.total, counts[name]).mean() for name, loss in losses.items()}
+            loss = weighted_sum(terms, lesson.weights)
+            if not torch.isfinite(loss):
+                raise TrainingDivergedError(
+                    f"the loss is {loss.item()} at step {step} of {self.num_steps}. Lower "
+                    f"training.learning_rate, or look at the images of this batch: {', '.join(batch.ids)}"
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            _add(noted, {"loss": loss.item()} | {f"{name}_loss": term.item() for name, term in terms.items()})
+        return noted
+
     def _step(self, batch: Batch) -> None:
         settings, step = self._settings, self.state.step
+        # Stochastic depth draws from the global generator: seeded by the step, a continued run draws the same.
         torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)[0]))
         self.model.train()
         if settings.batchnorm == "frozen":
-            freeze_batchnorm(self.model)
+            freeze_batchnorm(self.model)  # `train` has just woken them
         factor = warmup_cosine(step, num_steps=self.num_steps, num_warmup=round(settings.warmup * self.num_steps))
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._optimizer.zero_grad()
-        for part in self._parts(batch):
-            with autocast(self._device, settings.precision):
-                terms = self._work.terms(self.model, part, step)
-            if not torch.isfinite(terms.loss):
-                raise TrainingDivergedError(
-                    f"the loss is {terms.loss.item()} at step {step} of {self.num_steps}. Lower "
-                    f"training.learning_rate, or look at the images of this batch: {', '.join(batch.ids)}"
-                )
-            (terms.loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
-            self._note(terms)
+        _add(self.state.sums, {"count": 1, **self.backward(batch)})
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self._optimizer.step()
@@ -176,29 +156,20 @@ class Trainer:
             self._ema.update_parameters(self.model)
         self.state.step += 1
 
-    def _parts(self, batch: Batch) -> Iterator[Part]:
-        """Cut a batch into `accumulate` parts, each with its share of real and of synthetic images."""
-        num_parts, num_real = self._settings.accumulate, len(batch.targets)
-        for part in range(num_parts):
-            real = np.arange(part * num_real // num_parts, (part + 1) * num_real // num_parts)
-            synthetic = num_real + np.arange(len(batch.ids) - num_real)[part::num_parts]
-            chosen = np.concatenate([real, synthetic])
-            yield Part(
-                normalise(batch.pixels_NSS3[chosen], self.model.preprocessing, self._device),
-                torch.from_numpy(batch.targets[real]).to(self._device),
-                None if batch.teacher is None else torch.from_numpy(batch.teacher[chosen]).to(self._device),
-            )
+    def _on_device(self, batch: Batch) -> MicroBatch:
+        """Return a batch as the model wants it: bytes travel to the device, a quarter of what floats would be.
 
-    def _note(self, terms: Terms) -> None:
-        sums = self.state.sums
-        sums["count"] = sums.get("count", 0) + 1
-        for name, value in (("loss", terms.loss), ("task_loss", terms.task), ("distill_loss", terms.distill)):
-            if value is not None:
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        The whole batch lies there even when it is computed in parts: little beside what a forward pass keeps.
+        """
+        return MicroBatch(
+            normalise(batch.pixels_NSS3, self.model.preprocessing, self._device),
+            (WeightedTargets(1.0, torch.from_numpy(batch.targets).to(self._device)),),
+            None if batch.teacher is None else torch.from_numpy(batch.teacher).to(self._device),
+        )
 
     def _is_validated(self, step: int) -> bool:
         """Whether the step is the last, or ends one of the stretches of `validate_every` epochs."""
-        batch, stretch = self._settings.batch_size, self._work.num_images * self._settings.validate_every
+        batch, stretch = self._settings.batch_size, self._lesson.num_images * self._settings.validate_every
         return step == self.num_steps or step * batch // stretch > (step - 1) * batch // stretch
 
     def _evaluated(self) -> nn.Module:
@@ -207,11 +178,11 @@ class Trainer:
 
     def _validate(self) -> None:
         state, sums = self.state, self.state.sums
-        score, error = self._work.score(self._evaluated().eval())
+        score, error = self._lesson.score(self._evaluated().eval())
         state.history.append(
             {
                 "step": state.step,
-                "epoch": state.step * self._settings.batch_size / self._work.num_images,
+                "epoch": state.step * self._settings.batch_size / self._lesson.num_images,
                 "learning_rate": max(group["lr"] for group in self._optimizer.param_groups) if state.step else None,
                 "val_score": score,
                 **{name: total / sums["count"] for name, total in sums.items() if name != "count"},
@@ -220,7 +191,7 @@ class Trainer:
         state.sums = {}
         log.info(
             "step %d of %d: %s %.4f (SE %.4f) on validation",
-            state.step, self.num_steps, self._work.score_name, score, error,
+            state.step, self.num_steps, self._lesson.score_name, score, error,
         )  # fmt: skip
         if score > state.best_score:
             state.best_score, state.best_error, state.best_step = score, error, state.step
@@ -254,6 +225,11 @@ def freeze_batchnorm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BATCHNORMS):
             module.eval()
+
+
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0) + value
 
 
 def _parameter_groups(model: TaskModel, settings: TrainingSettings) -> list[dict[str, Any]]:

@@ -101,8 +101,8 @@ def step_seconds(arguments: argparse.Namespace) -> float:
         made = {"num_images": batch * num_steps, "preprocessing": model.preprocessing, "runtime": runtime}
         taught = taught_images.write(folder, **made)
         training = TrainingSettings(epochs=1, batch_size=batch)
-        work = taught_images.cached(taught, model, training)
-        epochs = [seconds_of(lambda: taught_images.train(model, work, training, folder, runtime)) for _ in range(4)]
+        lesson = taught_images.cached(taught, model, training)
+        epochs = [seconds_of(lambda: taught_images.train(model, lesson, training, folder, runtime)) for _ in range(4)]
     # The first epoch decodes the pictures and warms the device.
     return statistics.median(epochs[1:]) / num_steps * BATCH / batch
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.distillation_step [--quick] [--students vit_tiny_patch16_224 resnet18]
 
 One epoch is trained (1) on labels alone, (2) with cached teacher logits, (3) with the teacher, a ViT-S at the same
-224 px, answering in every step. All three run the project's own batch makers, losses and Trainer on the same JPEG
+224 px, answering in every step. All three run the project's own lessons and Trainer on the same JPEG
 pictures with 1000 classes; decoded pictures are kept between epochs, so decoding does not hide what differs.
 
 Seconds say more about the machine than about the code, so the budgets are ratios of CPU time (one torch thread) within
@@ -57,16 +57,16 @@ def cpu_seconds(student: str, folder: Path, num_images: int, rounds: int) -> dic
     runtime = RuntimeConfig(device="cpu", workers=1)
     model, teacher = taught_images.network(student), taught_images.network(TEACHER).eval()
     taught = taught_images.write(folder, num_images=num_images, preprocessing=model.preprocessing, runtime=runtime)
-    works = {
+    lessons = {
         "plain": taught_images.plain(taught, model, training),
         "cached": taught_images.cached(taught, model, training),
         "online": taught_images.online(taught, model, training, teacher),
     }
-    found: dict[str, list[float]] = {name: [] for name in works}
-    orders = itertools.cycle(itertools.permutations(works))
+    found: dict[str, list[float]] = {name: [] for name in lessons}
+    orders = itertools.cycle(itertools.permutations(lessons))
     for order in itertools.islice(orders, rounds + 1):
         for name in order:
-            epoch = lambda name=name: taught_images.train(model, works[name], training, folder, runtime)  # noqa: E731
+            epoch = lambda name=name: taught_images.train(model, lessons[name], training, folder, runtime)  # noqa: E731
             found[name].append(seconds_of(epoch))
     # The first round decodes the pictures, loads the view and warms the allocator.
     return {name: seconds[1:] for name, seconds in found.items()}

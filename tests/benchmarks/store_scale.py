@@ -154,7 +154,7 @@ def a_manifest(ref: ArtifactRef, recipe: dict[str, Any], num_files: int, provena
         reference=str(ref),
         recipe=recipe,
         inputs={},
-        summary={"steps": 225, "best_val_top1": 0.82, "parameters": 408938, "images": 360, "seconds": 36.9},
+        summary={"steps": 225, "best_val_score": 0.82, "parameters": 408938, "images": 360, "seconds": 36.9},
         files={name: FileRecord(sha256="6" * 64, num_bytes=1724264) for name in files},
         provenance=provenance,
     )

@@ -1,17 +1,15 @@
 """Images with a teacher's cached logits, written straight in the store's formats, and the runs that train on them.
 
-The step is the project's own: batch makers and losses of tasks.stages.finetune and tasks.stages.distill, in the
-Trainer.
+The step is the project's own: the lessons of tasks.stages.finetune and tasks.stages.distill, in the Trainer.
 Labels and logits are random: what a step costs does not depend on what is learnt.
 """
 
-import dataclasses
-import functools
-import itertools
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +18,21 @@ from torch import Tensor, nn
 from configs.base import RuntimeConfig
 from configs.data import ViewSettings
 from configs.models import Backbone
-from configs.stages import DistillConfig, FinetuneConfig, TrainingSettings
+from configs.stages import DistillSettings, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.view_outputs import ViewOutputsWriter
+from storage.view_outputs import ViewOutputs, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import run_frozen
 from tasks.models.encoder import blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel, device_of, on_device
-from tasks.problems.problem import Score, problem_named
+from tasks.problems.problem import Score, problem_named, task_loss_of
 from tasks.stage import StageContext, no_progress
-from tasks.stages import distill, finetune
-from tasks.training.trainer import Batch, Part, Terms, Trainer, Work
+from tasks.stages.distill import DistillLesson
+from tasks.stages.finetune import FinetuneLesson
+from tasks.training.distill_source import DistillSource
+from tasks.training.lesson import Lesson, Losses, MicroBatch
+from tasks.training.trainer import Trainer
 from tests.benchmarks.pictures import jpeg
 
 NUM_CLASSES = 1000
@@ -39,11 +40,8 @@ SIDE_PX = 224
 VIEWS = ViewSettings(num_views=2)
 PROBLEM = problem_named("classification")
 
-Batches = Callable[[int], Iterator[Callable[[], Batch]]]
-"""From a first step on, what makes each step's batch."""
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TaughtImages:
     """Folders of an image-set and of the logits that belong to it."""
 
@@ -92,52 +90,72 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
     return made
 
 
-def plain(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> Work:
-    """The work of finetune: the same views, labels alone."""
-    config = FinetuneConfig(views=VIEWS, training=training)
+def plain(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> FinetuneLesson:
+    """The lesson of finetune: the same views, labels alone."""
     images = ImageSet.open(taught.images)
     decoded = DecodedImages(images, cache_mb=taught.runtime.image_cache_mb)
-    batches = functools.partial(finetune._batches, config, PROBLEM, ViewSource(decoded, VIEWS, model.preprocessing))
-    terms = functools.partial(finetune._terms, PROBLEM, training, config.seed)
-    return _work(len(images), training, batches, terms)
+    return FinetuneLesson(
+        problem=PROBLEM,
+        source=ViewSource(decoded, VIEWS, model.preprocessing),
+        rows=images.rows_of("train"),
+        num_views=VIEWS.num_views,
+        training=training,
+        seed=0,
+        score=no_score,
+    )
 
 
-def cached(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> Work:
-    """The work of distill."""
-    config = DistillConfig(views=VIEWS, training=training)
-    images = ImageSet.open(taught.images)
-    real = distill._distill_source(config, images, "logits", model.preprocessing, taught.context)
-    batches = functools.partial(distill._batches, config, PROBLEM, real, None)
-    return _work(len(images), training, batches, functools.partial(distill._terms, PROBLEM, config.distill))
+def cached(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> DistillLesson:
+    """The lesson of distill."""
+    images, logits = ImageSet.open(taught.images), ViewOutputs(taught.logits)
+    return DistillLesson(
+        problem=PROBLEM,
+        real=DistillSource.open(images, logits, VIEWS, model.preprocessing, taught.runtime),
+        synthetic=None,
+        batch_size=training.batch_size,
+        distill=DistillSettings(),
+        seed=0,
+        score=no_score,
+    )
 
 
-def online(taught: TaughtImages, model: TaskModel, training: TrainingSettings, teacher: nn.Module) -> Work:
-    """The work of distill as it would be without a cache: the teacher answers within the step, to the same pixels."""
-    without = plain(taught, model, training)
-    settings = DistillConfig().distill
+@dataclass(frozen=True)
+class OnlineLesson(FinetuneLesson):
+    """Distillation as it would be without a cache: the teacher answers within the step, to the same pixels."""
 
-    def terms(student: nn.Module, part: Part, step: int) -> Terms:
+    teacher: nn.Module
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"task": 1 - DistillSettings().alpha, "distill": DistillSettings().alpha}
+
+    def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
+        return {**super().counts(batch), "distill": torch.tensor(len(batch.images_NCHW))}
+
+    def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
         with torch.no_grad():
-            answers = teacher(part.images_NCHW)
-        return distill._terms(PROBLEM, settings, student, part._replace(teacher=answers), step)
+            answers = self.teacher(batch.images_NCHW)
+        outputs = model(batch.images_NCHW)
+        return {
+            "task": task_loss_of(PROBLEM, outputs, batch.targets),
+            "distill": PROBLEM.distill_loss(outputs, answers, DistillSettings().temperature),
+        }
 
-    return dataclasses.replace(without, terms=terms)
+
+def online(taught: TaughtImages, model: TaskModel, training: TrainingSettings, teacher: nn.Module) -> OnlineLesson:
+    return OnlineLesson(**vars(plain(taught, model, training)), teacher=teacher)
 
 
-def train(model: TaskModel, work: Work, training: TrainingSettings, draft: Path, runtime: RuntimeConfig) -> None:
+def no_score(model: nn.Module) -> Score:
+    return Score(0.0, 0.0)
+
+
+def train(
+    model: TaskModel, lesson: Lesson[Any], training: TrainingSettings, draft: Path, runtime: RuntimeConfig
+) -> None:
     """Run all epochs of the settings through the Trainer, without validation, in a draft of its own: in one where
     another training has ended there would be nothing left to do.
     """
-    trainer = Trainer(model, training, work, seed=0, device=device_of(runtime))
+    trainer = Trainer(model, training, lesson, seed=0, device=device_of(runtime))
     with tempfile.TemporaryDirectory(dir=draft) as fresh:
         trainer.fit(Path(fresh), workers=runtime.workers, checkpoint_seconds=math.inf, on_progress=no_progress)
-
-
-def _work(num_images: int, training: TrainingSettings, batches: Batches, terms: Callable[..., Terms]) -> Work:
-    num_steps = math.ceil(training.epochs * num_images / training.batch_size)
-
-    def jobs(first_step: int) -> Iterator[Callable[[], Batch]]:
-        # The endless stream is cut at the last step, so that no batch is made that no step takes.
-        return itertools.islice(batches(first_step), num_steps - first_step)
-
-    return Work(num_images, jobs, terms, score=lambda model: Score(0.0, 0.0), score_name="none")

@@ -36,6 +36,7 @@ def test_statistics_of_batchnorm_need_two_images_in_each_part(section: str, size
 def test_one_image_cannot_be_mixed_with_another(kind: str):
     assert f"and {kind} would mix it with itself" in refusal({"teacher_finetuning": {"batch_size": 1, kind: 0.2}})
     assert TrainingSettings(batch_size=2, mixup=0.2).mixup == 0.2
+    assert TrainingSettings(batch_size=2, accumulate=2, mixup=0.2).mixup == 0.2  # mixed before it is cut
 
 
 def test_a_batch_smaller_than_its_parts_is_refused():

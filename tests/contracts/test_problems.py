@@ -1,5 +1,6 @@
 """What every problem must obey: stages call these methods and never ask which problem it is."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,26 @@ import pytest
 import torch
 from PIL import Image
 
+from configs import choices
 from storage.image_set import ImageSet
+from storage.tables import read_table, write_columns
+from tasks.functional.comparison import standard_error
+from tasks.functional.losses import num_answers
 from tasks.functional.views import clean_view
 from tasks.models.encoder import Block
-from tasks.problems.problem import Problem, problem_named, targets_of
+from tasks.problems.metrics import metrics_of
+from tasks.problems.problem import (
+    Meter,
+    Problem,
+    num_targets_of,
+    problem_named,
+    score_of,
+    targets_of,
+    task_loss_of,
+)
 from tests.conftest import Bench
+
+Judge = Callable[..., Meter]
 
 WIDTH = 6
 
@@ -43,10 +59,25 @@ class ProblemContract:
         head = problem.head([Block("last", WIDTH)], len(images.classes))
         return head(torch.randn(len(targets), WIDTH)).detach()
 
+    @pytest.fixture
+    def judge(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> Judge:
+        """Return a function outputs -> meter that has seen them, with pixels, in batches."""
+
+        def judged(outputs: torch.Tensor, *, teacher: torch.Tensor | None = None, batch_size: int = 12) -> Meter:
+            meter = problem.meter(problem.classes(images))
+            for start in range(0, len(outputs), batch_size):
+                batch = slice(start, start + batch_size)
+                said = None if teacher is None else teacher[batch]
+                pixels = np.zeros((len(outputs[batch]), 32, 32, 3), np.uint8)
+                meter.update(outputs[batch], targets[batch], teacher=said, pixels=pixels)
+            return meter
+
+        return judged
+
     def test_there_is_a_target_for_each_image(self, targets: torch.Tensor) -> None:
         assert len(targets) == 12
 
-    def test_both_losses_are_finite_scalars_with_a_gradient(
+    def test_both_losses_have_a_finite_mean_with_a_gradient(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
     ) -> None:
         for loss_of in (
@@ -54,7 +85,7 @@ class ProblemContract:
             lambda given: problem.distill_loss(given, torch.zeros_like(outputs), 2.0),
         ):
             given = outputs.clone().requires_grad_()
-            loss = loss_of(given)
+            loss = loss_of(given).mean()
             assert loss.shape == ()
             assert torch.isfinite(loss)
             loss.backward()
@@ -64,18 +95,74 @@ class ProblemContract:
     def test_a_student_that_says_what_its_teacher_says_has_no_distill_loss(
         self, problem: Problem, outputs: torch.Tensor
     ) -> None:
-        assert float(problem.distill_loss(outputs, outputs, 2.0)) == pytest.approx(0, abs=1e-6)
-        assert float(problem.distill_loss(outputs, outputs.flip(0), 2.0)) > 0
+        assert float(problem.distill_loss(outputs, outputs, 2.0).mean()) == pytest.approx(0, abs=1e-6)
+        assert float(problem.distill_loss(outputs, outputs.flip(0), 2.0).mean()) > 0
 
-    def test_teachers_in_half_precision_are_understood(self, problem: Problem, outputs: torch.Tensor) -> None:
-        assert torch.isfinite(problem.distill_loss(outputs, outputs.half(), 2.0))
-
-    def test_the_score_a_model_is_chosen_by_is_among_the_metrics(
+    def test_what_the_losses_count_is_known_before_there_are_outputs(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
     ) -> None:
-        metrics = problem.metrics(outputs, targets)
-        assert problem.score_name in metrics
-        assert all(isinstance(value, float) and np.isfinite(value) for value in metrics.values())
+        teacher = outputs.flip(0)
+        assert problem.task_loss(outputs, targets).count == problem.num_targets(targets) > 0
+        assert problem.distill_loss(outputs, teacher, 2.0).count == num_answers(teacher)
+
+    def test_the_losses_of_parts_add_up_to_those_of_the_whole(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        parts, teacher = (slice(0, 5), slice(5, 12)), outputs.flip(0)
+        for loss_of in (
+            lambda rows: problem.task_loss(outputs[rows], targets[rows]),
+            lambda rows: problem.distill_loss(outputs[rows], teacher[rows], 2.0),
+        ):
+            whole, added = loss_of(slice(None)), loss_of(parts[0]) + loss_of(parts[1])
+            assert added.count == whole.count
+            assert float(added.total) == pytest.approx(float(whole.total), rel=1e-5)
+
+    @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+    def test_images_are_mixed_with_others_of_the_batch_and_their_targets_alike(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, kind: str
+    ) -> None:
+        images_NCHW = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        mixture = problem.mix(images_NCHW, targets, kind, 0.75, np.random.default_rng(0))
+        assert mixture.images_NCHW.shape == images_NCHW.shape
+        assert not torch.equal(mixture.images_NCHW, images_NCHW)
+        assert sum(weight for weight, _ in mixture.targets) == pytest.approx(1)
+        loss = task_loss_of(problem, outputs, mixture.targets)
+        assert loss.count == num_targets_of(problem, mixture.targets)
+        assert torch.isfinite(loss.mean())
+        # A batch of one image alone, many times over, is what it was, and so is what it is to be recognised as.
+        same_NCHW, same = images_NCHW[:1].expand(12, -1, -1, -1), targets[:1].expand(12, *targets.shape[1:])
+        alone = problem.mix(same_NCHW, same, kind, 0.75, np.random.default_rng(0))
+        torch.testing.assert_close(alone.images_NCHW, same_NCHW)
+        expected = problem.task_loss(outputs, same).mean()
+        torch.testing.assert_close(task_loss_of(problem, outputs, alone.targets).mean(), expected)
+
+    def test_teachers_in_half_precision_are_understood(self, problem: Problem, outputs: torch.Tensor) -> None:
+        assert torch.isfinite(problem.distill_loss(outputs, outputs.half(), 2.0).mean())
+
+    def test_the_classes_are_those_that_the_head_tells_apart(self, problem: Problem, images: ImageSet) -> None:
+        assert problem.classes(images) == images.classes
+
+    def test_every_metric_it_computes_is_declared_and_the_first_is_always_there(
+        self, judge: Judge, problem: Problem, outputs: torch.Tensor
+    ) -> None:
+        declared = [metric.name for metric in problem.metrics]
+        assert len(set(declared)) == len(declared)
+        alone, taught = judge(outputs).compute(), judge(outputs, teacher=outputs.flip(0)).compute()
+        for values in (alone, taught):
+            assert declared[0] in values
+            assert all(isinstance(value, float) and np.isfinite(value) for value in values.values())
+        assert alone.keys() <= taught.keys() == set(declared)
+        assert {name: taught[name] for name in alone} == alone
+
+    def test_its_metrics_are_shown_as_declared_without_torch(self, problem: Problem) -> None:
+        assert metrics_of(self.name) == problem.metrics
+
+    def test_batches_of_any_size_give_what_all_images_at_once_give(self, judge: Judge, outputs: torch.Tensor) -> None:
+        whole, parts = (judge(outputs, teacher=outputs.flip(0), batch_size=size) for size in (12, 5))
+        assert parts.compute() == pytest.approx(whole.compute(), abs=1e-7)
+        assert parts.standard_errors() == pytest.approx(whole.standard_errors(), abs=1e-7)
+        for name, column in whole.columns().items():
+            np.testing.assert_array_equal(parts.columns()[name], column)
 
     def test_gradient_descent_on_the_task_loss_raises_the_score(
         self, problem: Problem, images: ImageSet, targets: torch.Tensor
@@ -83,35 +170,48 @@ class ProblemContract:
         torch.manual_seed(0)
         features = torch.randn(len(targets), 32)
         head = problem.head([Block("last", 32)], len(images.classes))
-        before = problem.metrics(head(features).detach(), targets)[problem.score_name]
+        before = _score(problem, head(features).detach(), targets)
         optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
         for _ in range(100):
             optimizer.zero_grad()
-            problem.task_loss(head(features), targets).backward()
+            problem.task_loss(head(features), targets).mean().backward()
             optimizer.step()
-        assert problem.metrics(head(features).detach(), targets)[problem.score_name] > before
+        assert _score(problem, head(features).detach(), targets) > before
 
     def test_two_models_that_say_the_same_agree_fully(self, problem: Problem, outputs: torch.Tensor) -> None:
         assert problem.agreement(outputs, outputs.clone()).tolist() == [1.0] * 12
 
-    def test_the_scores_of_single_images_have_the_metric_as_their_mean(
-        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
+    def test_the_metric_a_model_is_chosen_by_has_a_standard_error_and_others_may(
+        self, judge: Judge, problem: Problem, outputs: torch.Tensor
     ) -> None:
-        metrics, by_image = problem.metrics(outputs, targets), problem.image_scores(outputs, targets)
-        assert problem.score_name in by_image
-        for name, values_N in by_image.items():
-            assert values_N.shape == (12,)
-            assert float(values_N.double().mean()) == pytest.approx(metrics[name], abs=1e-5)
+        meter = judge(outputs, teacher=outputs.flip(0))
+        errors = meter.standard_errors()
+        assert problem.metrics[0].name in errors
+        assert errors.keys() <= meter.compute().keys()
+        assert all(error >= 0 for error in errors.values())
 
-    def test_the_table_of_predictions_has_a_row_for_each_image(self, problem: Problem, outputs: torch.Tensor) -> None:
-        columns = problem.predictions(outputs)
-        assert columns
+    def test_models_are_compared_by_a_score_of_each_image(
+        self, judge: Judge, problem: Problem, outputs: torch.Tensor
+    ) -> None:
+        meter, name = judge(outputs), problem.metrics[0].name
+        score_N = meter.columns()["score"]
+        assert score_N.shape == (12,)
+        assert score_N.astype(np.float64).mean() == pytest.approx(meter.compute()[name], abs=1e-5)
+        assert standard_error(score_N) == pytest.approx(meter.standard_errors()[name], abs=1e-7)
+
+    def test_the_table_of_predictions_has_a_row_for_each_image_and_can_be_written(
+        self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
+    ) -> None:
+        columns = judge(outputs, teacher=outputs.flip(0)).columns()
         assert all(len(column) == len(outputs) for column in columns.values())
+        assert not columns.keys() & {"id", "label"}  # the stage's
+        write_columns(tmp_path / "predictions.parquet", columns)
+        assert len(read_table(tmp_path / "predictions.parquet")) == 12
 
     def test_its_pictures_are_png_files_that_begin_with_the_name_asked_for(
-        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, images: ImageSet, tmp_path: Path
+        self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
     ) -> None:
-        problem.draw(tmp_path, "val", outputs, targets, images.classes)
+        judge(outputs).draw(tmp_path, "val")
         pictures = list(tmp_path.iterdir())
         assert pictures
         for picture in pictures:
@@ -122,10 +222,18 @@ class ProblemContract:
     def test_its_pictures_are_drawn_whatever_the_classes_are_called(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, tmp_path: Path
     ) -> None:
-        problem.draw(tmp_path, "val", outputs, targets, ["猫", "$x_{", "{0}\n\udce9"])
+        meter = problem.meter(["猫", "$x_{", "{0}\n\udce9"])
+        meter.update(outputs, targets)
+        meter.draw(tmp_path, "val")
         names = [path.name for path in tmp_path.iterdir()]
         assert any(name.endswith(".png") for name in names)
         assert all(name.startswith("val") for name in names)
+
+
+def _score(problem: Problem, outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    meter = problem.meter(["disc", "frame", "wedge"])
+    meter.update(outputs, targets)
+    return score_of(problem, meter).value
 
 
 class TestClassification(ProblemContract):
@@ -133,3 +241,16 @@ class TestClassification(ProblemContract):
 
     def test_its_head_gives_one_logit_for_each_class(self, outputs: torch.Tensor) -> None:
         assert outputs.shape == (12, 3)
+
+
+class TestToyProblem(ProblemContract):
+    name = "ordinal"
+
+    @pytest.fixture(autouse=True)
+    def known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(choices.PROBLEMS, "ordinal", "tests.fakes:Ordinal")
+        monkeypatch.setitem(choices.METRICS, "ordinal", "tests.fakes:ORDINAL_METRICS")
+
+
+def test_metrics_of_a_problem_that_declares_none_are_none() -> None:
+    assert metrics_of("tarot") == ()

@@ -18,8 +18,10 @@ from configs.stages import (
     ProbeSettings,
     TrainingSettings,
 )
+from flows.pipeline.dataset_words import dataset_words
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import (
@@ -33,6 +35,8 @@ from tasks.catalog import (
     PRECOMPUTE_IMAGES,
     PROBE,
 )
+from tasks.data.candidates import DatasetError
+from tasks.problems.problem import problem_named
 from tests.conftest import STUDENT, VIEWS, Bench, Run
 from tests.fakes import SHAPES, draw_shape
 
@@ -106,3 +110,25 @@ def test_a_toy_dataset_form_is_ingested(
     assert images.classes == ["disc", "frame", "wedge"]
     assert images.ids[0] == "disc-0.png"
     assert len(images) == 18
+
+
+def test_images_without_labels_are_ingested_with_their_masks_and_the_classes_of_these(
+    tmp_path: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.DATASET_FORMS, "masked", "tests.fakes:list_masked_images")
+    folder = tmp_path / "masked"
+    folder.mkdir()
+    for number in range(20):
+        picture = draw_shape("disc", number)
+        picture.save(folder / f"{number:03d}.png")
+        picture.convert("L").point(lambda value: int(value > 128)).save(folder / f"{number:03d}.mask.png")
+    ref = run(INGEST, IngestConfig(path=str(folder), form="masked"))
+    images, summary = ImageSet.open(store.path(ref)), IngestSummary.of(store.manifest(ref))
+    assert images.classes == ["nothing", "shape"]
+    assert (images.labels == -1).all()
+    assert images.mask(3) == (folder / "003.mask.png").read_bytes()
+    assert sum(summary.splits.values()) == 20
+    assert dataset_words(summary)[0].startswith("20 images of 2 classes: train ")
+    assert not any("no label" in line for line in dataset_words(summary))
+    with pytest.raises(DatasetError, match=r"has no labels, and 'classification' learns from them"):
+        problem_named("classification").classes(images)

@@ -32,12 +32,14 @@ def evaluated(
     score_name: str = "top1",
     more: Mapping[str, float] | None = None,
     artifact: ArtifactRef | None = None,
+    problem: str = "classification",
     **summary: Any,
 ) -> ModelResult:
     """Commit the evaluation of a model whose test images have these scores; `more` are other metrics of the split."""
     mean = sum(test) / len(test)
     error = (sum((score - mean) ** 2 for score in test) / len(test) / len(test)) ** 0.5
-    recipe = {"stage": "evaluate", "config": {"number": next(_number)}, "inputs": {}}
+    config = {"number": next(_number), "problem": problem}
+    recipe = {"stage": "evaluate", "config": config, "inputs": {}}
     ref = ArtifactRef("evaluation", fingerprint(recipe))
     with store.lock(ref):
         draft = store.draft(ref, recipe)

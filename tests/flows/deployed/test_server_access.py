@@ -71,9 +71,9 @@ def test_nobody_adds_a_deployment_without_the_password(
 
 @pytest.mark.parametrize("origin", [FOREIGN, "null", "http://127.0.0.1.attacker.example", "http://127.0.0.1:1"])
 def test_no_page_but_its_own_may_read_its_answers_or_send_it_more_than_a_form(
-    server: dict[str, str], password: str, experiment_settings: str
+    server: dict[str, str], password: str, origin: str
 ) -> None:
-    url, asked = server["PREFECT_API_URL"], {"Origin": experiment_settings, "Access-Control-Request-Method": "POST"}
+    url, asked = server["PREFECT_API_URL"], {"Origin": origin, "Access-Control-Request-Method": "POST"}
     preflight = httpx.options(f"{url}/deployments/", headers=asked)
     read = httpx.get(f"{url}/csrf-token?client=page", headers=asked, auth=tuple(password.split(":")))
     assert "access-control-allow-origin" not in preflight.headers
@@ -91,12 +91,12 @@ def test_its_own_page_may(server: dict[str, str]) -> None:
 @pytest.mark.parametrize("place", ["events/in", "events/out", "logs/out"])
 def test_a_page_cannot_get_round_it_by_a_websocket(server: dict[str, str], place: str) -> None:
     url = f"{server['PREFECT_API_URL'].replace('http', 'ws')}/{place}"
-    with connect(url, experiment_settings=Origin(FOREIGN), subprotocols=[Subprotocol("prefect")]) as socket:
+    with connect(url, origin=Origin(FOREIGN), subprotocols=[Subprotocol("prefect")]) as socket:
         socket.send(json.dumps({"type": "auth", "token": "wrong"}))
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=10)
     with pytest.raises(InvalidHandshake):
-        connect(url, experiment_settings=Origin(FOREIGN))
+        connect(url, origin=Origin(FOREIGN))
 
 
 def test_the_password_is_readable_by_its_owner_alone_and_lies_beside_the_database(server: dict[str, str]) -> None:
@@ -170,9 +170,9 @@ def answering(status: int, headers: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("origin", ["*", ""], ids=["any origin", "whichever origin asks"])
-def test_a_server_with_a_password_that_answers_any_page_is_refused(tmp_path: Path, experiment_settings: str) -> None:
+def test_a_server_with_a_password_that_answers_any_page_is_refused(tmp_path: Path, origin: str) -> None:
     known = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_AUTH_STRING": "user:some-password"}
-    with answering(401, {"Access-Control-Allow-Origin": experiment_settings}) as url:
+    with answering(401, {"Access-Control-Allow-Origin": origin}) as url:
         done = command(["worker"], {**known, "PREFECT_API_URL": url})
     assert done.code == 1
     assert "answers web pages from anywhere" in done.stderr

@@ -2,14 +2,23 @@
 
 import pytest
 
+from configs import choices
 from flows.pipeline.chain import ModelResult
 from flows.reports.results import score_markdown, score_notes, score_rows, score_table
 from storage.store import ArtifactStore
+from tasks.problems.metrics import Metric
 from tests.flows.scored import commit, evaluated, speed
 
 EIGHT, NINE = [1.0] * 8 + [0.0] * 2, [1.0] * 9 + [0.0]
 """Ten images, of which eight and nine are right: standard errors sqrt(0.16 / 10) = 0.126 and sqrt(0.09 / 10) = 0.095.
 """
+
+TOY_METRICS = (
+    Metric("loss", "minus loss", noun="mean loss"),
+    Metric("unsaid", "unsaid", is_shown=False),
+    Metric("share", "a share", "%"),
+)
+NARROW_METRICS = (Metric("loss", "minus loss", shows_error=False),)
 
 
 @pytest.fixture
@@ -103,3 +112,33 @@ def test_a_metric_with_any_name_stays_within_its_cell(store: ArtifactStore) -> N
     result = evaluated(store, "student distilled", 0, EIGHT, score_name="a|b\nc")
     text = score_markdown([result], store, "shapes")
     assert "| model | split | a\\|b c | size | images/s |" in text
+
+
+def test_what_stands_in_the_table_and_how_is_the_problems_to_say(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.METRICS, "toy", "tests.flows.reports.test_results:TOY_METRICS")
+    more = {"unsaid": 0.5, "share": 0.25}
+    result = evaluated(store, "student", 0, [-1.0, -2.0], score_name="loss", more=more, problem="toy")
+    (found, _, row) = cells(score_markdown([result], store, "toys"))
+    # Mean of -1 and -2, deviation 0.5, error 0.5 / sqrt(2) = 0.354.
+    assert found == ["model", "split", "minus loss", "a share", "size", "images/s"]
+    assert row[2:4] == ["-1.500 (SE 0.354)", "25.0"]
+    assert score_notes([result], store) == ["SE: standard error of one mean loss on so many images (2 test)."]
+    assert {row["metric"] for row in score_rows([result], store)} == {"loss", "share", "unsaid"}
+
+
+def test_a_metric_may_keep_its_standard_error_out_of_the_table(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.METRICS, "toy", "tests.flows.reports.test_results:NARROW_METRICS")
+    result = evaluated(store, "student", 0, [-1.0, -2.0], score_name="loss", problem="toy")
+    assert cells(score_markdown([result], store, "toys"))[2][2] == "-1.500"
+    assert score_rows([result], store)[0]["standard_error"] == pytest.approx(0.5 / 2**0.5)
+
+
+def test_metrics_of_a_problem_that_is_not_known_here_are_all_shown_by_name(store: ArtifactStore) -> None:
+    result = evaluated(store, "student", 0, [1.0, 0.5], score_name="luck", more={"fate": 0.5}, problem="tarot")
+    (found, _, row) = cells(score_markdown([result], store, "cards"))
+    assert found[2:4] == ["luck", "fate"]
+    assert row[2:4] == ["0.750 (SE 0.177)", "0.500"]

@@ -8,7 +8,7 @@ import pytest
 
 from configs.data import IngestConfig
 from tasks.data.candidates import DatasetError
-from tasks.data.counts import described, standard_error, warnings
+from tasks.data.counts import NO_LABEL, described, standard_error, warnings
 from tasks.data.dataset import open_dataset
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 51234\n"
@@ -102,3 +102,5 @@ def test_a_dataset_is_described_in_a_line() -> None:
     )
     counts["dog"]["train"] = 90
     assert described(counts).endswith("test 3; for training 90 of each class")
+    bare = {NO_LABEL: {"train": 9, "val": 5, "test": 2}}
+    assert described(bare) == "images without labels: train 9, val 5, test 2"

@@ -52,6 +52,47 @@ def test_a_single_class_is_refused() -> None:
         class_names(images("cat", 5))
 
 
+def without_labels(count: int) -> list[Candidate]:
+    return [candidate._replace(label=None) for candidate in images("street", count)]
+
+
+def test_the_classes_that_a_dataset_names_are_taken_in_its_order() -> None:
+    assert class_names(without_labels(3), ["sky", "road"]) == ["sky", "road"]
+    assert class_names(images("dog", 1) + images("cat", 1), ["dog", "eel", "cat"]) == ["dog", "eel", "cat"]
+
+
+def test_labels_that_are_none_of_the_classes_a_dataset_names_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"the labels \['cat'\] are none of the classes .* 'dog', 'eel'"):
+        class_names(images("dog", 1) + images("cat", 1), ["dog", "eel"])
+
+
+def test_labels_for_some_of_the_images_are_refused() -> None:
+    with pytest.raises(
+        DatasetError, match=r"1 of 3 images have no label while others do, such as .*: give all of them"
+    ):
+        class_names(images("cat", 2) + without_labels(1), ["cat", "dog"])
+
+
+def test_without_labels_and_without_classes_there_is_nothing_to_learn() -> None:
+    with pytest.raises(DatasetError, match=r"none of the 3 images has a label, and the dataset does not name the cl"):
+        class_names(without_labels(3))
+
+
+def test_images_without_labels_are_split_together() -> None:
+    found, made = with_splits(without_labels(200), CONFIG)
+    assert {candidate.label for candidate in found} == {None}
+    assert len(made) == 2
+    count = Counter(candidate.split for candidate in found)
+    assert count.total() == 200
+    assert all(10 <= count[split] <= 30 for split in ("val", "test"))  # a tenth, give or take half of it
+    check_splits(found, ["sky", "road"])
+
+
+def test_too_few_images_without_labels_to_share_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"'no label' has 3"):
+        with_splits(without_labels(3), CONFIG)
+
+
 # --- splits that are made ------------------------------------------------------------------------------------------
 
 

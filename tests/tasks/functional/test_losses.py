@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tasks.functional.losses import combined, distillation_divergence
+from tasks.functional.losses import distillation_divergence
 
 logits = arrays(np.float32, (3, 4), elements=st.floats(-20, 20, width=32))
 temperatures = st.floats(0.5, 20)
@@ -93,7 +93,3 @@ def test_half_precision_logits_are_compared_in_single_precision() -> None:
 def test_very_different_logits_give_a_large_number_and_not_an_infinite_one() -> None:
     found = distillation_divergence(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1000.0, 0.0]]), 1.0)
     assert found.tolist() == [1000.0]
-
-
-def test_alpha_is_the_weight_of_the_teacher() -> None:
-    assert float(combined(torch.tensor(2.0), torch.tensor(10.0), 0.25)) == 0.75 * 2 + 0.25 * 10

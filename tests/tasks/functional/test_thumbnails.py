@@ -8,7 +8,7 @@ import pytest
 from configs.data import ViewSettings
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay, thumbnail, thumbnail_distance
-from tasks.stages.distill import CHECK_TOLERANCE
+from tasks.training.distill_source import CHECK_TOLERANCE
 
 
 def test_it_is_the_mean_grey_of_each_of_64_fields() -> None:

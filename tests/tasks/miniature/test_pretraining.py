@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from storage.files import read_json
 from storage.weights import read_tensors
 from tasks.miniature import pretraining
-from tasks.miniature.pretraining import HISTORY, PretrainingError, Settings, learning_rate, pretrain
+from tasks.miniature.pretraining import HISTORY, PretrainingError, Settings, pretrain
 from tasks.models.task_model import as_arrays
 from tasks.stage import no_progress
+from tasks.training import checkpoint
 
 SETTINGS = Settings(num_images=40, batch_size=4, learning_rate=0.1)
 
@@ -88,10 +89,36 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
         pretrain(part, SETTINGS, tmp_path, no_progress)
 
 
-def test_the_learning_rate_rises_and_falls_to_nothing():
+def test_the_learning_rate_rises_and_falls_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rates = []
+
+    class NotingAdamW(torch.optim.AdamW):
+        def step(self, closure: None = None) -> None:
+            rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", NotingAdamW)
     settings = Settings(num_images=100, batch_size=1, learning_rate=1.0, warmup=0.1)
-    rates = [learning_rate(settings, step) for step in range(100)]
+    pretrain(Line(), settings, tmp_path, no_progress)
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] < 0.001
+
+
+def test_the_mean_of_the_weights_follows_fast_at_first_and_then_as_set(tmp_path: Path):
+    """By hand: after step k, counted from 0, it keeps min(average, (1 + k) / (10 + k)) of itself."""
+    whole = []
+
+    class Noting(Line):
+        def losses(self, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
+            whole.append(self.trained.weight.item())
+            return super().losses(batch_size, generator)
+
+    pretrain(Noting(), SETTINGS._replace(average=0.3), tmp_path, no_progress)
+    last = checkpoint.load(tmp_path)[0]["trained"]["weight"].item()
+    mean = whole[0]
+    for step, weight in enumerate([*whole[1:], last]):
+        kept = min(0.3, (1 + step) / (10 + step))
+        mean = kept * mean + (1 - kept) * weight
+    assert slope(tmp_path) == pytest.approx(mean, rel=1e-6)

@@ -9,18 +9,28 @@ import sklearn.metrics
 import torch
 from PIL import Image
 
+from configs import choices
 from configs.data import IngestConfig
-from configs.stages import EvaluateConfig, FinetuneConfig, PrecomputeConfig, TrainingSettings
+from configs.stages import (
+    EvaluateConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    ProbeConfig,
+    TrainingSettings,
+)
 from storage.errors import CacheMismatchError
+from storage.fingerprint import fingerprint
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE
-from tasks.functional.comparison import standard_error
+from storage.view_outputs import ViewOutputs, ViewOutputsWriter
+from tasks.catalog import EVALUATE, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
+from tasks.functional.views import View
 from tasks.problems.classification import Classification
-from tests.conftest import STUDENT, VIEWS, Bench
-from tests.fakes import write_shapes
+from tasks.problems.classification_meter import by_class
+from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
+from tests.fakes import Ordinal, write_shapes
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +80,9 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     labels_N = np.concatenate([np.arange(7), rng.integers(0, 7, 93)])
     logits_NK = rng.normal(size=(100, 7)).astype(np.float32)
     logits_NK[np.arange(100), labels_N] += 1.0
-    found = Classification().metrics(torch.from_numpy(logits_NK), torch.from_numpy(labels_N))
+    meter = Classification().meter(list("abcdefg"))
+    meter.update(torch.from_numpy(logits_NK), torch.from_numpy(labels_N))
+    found = meter.compute()
     expected = expected_scores(logits_NK, labels_N)
     assert 0.2 < expected["top1"] < expected["top5"] < 1  # neither is trivial
     assert found == pytest.approx(expected, abs=1e-5)
@@ -132,12 +144,14 @@ def test_the_standard_error_of_a_mean_over_classes_is_that_of_its_classes() -> N
     # Class 0: 3 of 4 right, class 1: 1 of 2, class 2 never seen, once answered: (3/4 + 1/2 + 0) / 3.
     labels_N = torch.tensor([0, 0, 0, 0, 1, 1])
     logits_NK = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 1, 1, 2]), 3).float()
-    problem = Classification()
-    values_N = problem.image_scores(logits_NK, labels_N)["mean_class_accuracy"].numpy()
-    assert values_N.mean() == pytest.approx(1.25 / 3)
-    assert values_N.mean() == pytest.approx(problem.metrics(logits_NK, labels_N)["mean_class_accuracy"])
+    meter = Classification().meter(["seen", "seldom seen", "never seen"])
+    meter.update(logits_NK, labels_N)
+    assert meter.compute()["mean_class_accuracy"] == pytest.approx(1.25 / 3)
+    predicted_N = logits_NK.argmax(1)
+    values_N = by_class((predicted_N == labels_N).double(), predicted_N, labels_N)
+    assert float(values_N.mean()) == pytest.approx(1.25 / 3)
     variance = (0.75 * 0.25 / 4 + 0.5 * 0.5 / 2) / 3**2
-    assert standard_error(values_N) == pytest.approx(variance**0.5)
+    assert meter.standard_errors()["mean_class_accuracy"] == pytest.approx(variance**0.5)
 
 
 def test_the_score_of_each_image_is_whether_it_is_right(workshop: Bench, evaluation: ArtifactRef) -> None:
@@ -209,3 +223,102 @@ def test_logits_of_other_images_are_refused(workshop: Bench, model: ArtifactRef,
         workshop.run(EVALUATE, EvaluateConfig(), images=images, model=model, teacher=workshop.logits)
     with pytest.raises(CacheMismatchError, match=r"do not fit\. images: these are of"):
         workshop.run(EVALUATE_TEACHER, EvaluateConfig(), images=images, logits=workshop.logits)
+
+
+# --- joins by id ---------------------------------------------------------------------------------------------------
+
+
+class WhereItLies(Ordinal):
+    """What is to be learnt is how far from the left a view was cut: the view of another image is another target."""
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+        return np.asarray([view[1] / 100], np.float32)
+
+
+@pytest.fixture
+def uneven(bench: Bench, tmp_path: Path) -> ArtifactRef:
+    """The shapes in many sizes, so that no two clean views are cut alike."""
+    folder = write_shapes(tmp_path / "uneven", {"train": 2, "val": 2, "test": 2})
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        with Image.open(path) as picture:
+            picture.resize((40 + 4 * number, 40 + 2 * number)).save(path)
+    return bench.run(INGEST, IngestConfig(path=str(folder)))
+
+
+def commit_in_other_order(bench: Bench, ref: ArtifactRef) -> ArtifactRef:
+    """Commit what a cache holds once more, its rows the other way round; returns the artifact."""
+    found, recipe = ViewOutputs(bench.path(ref)), bench.store.manifest(ref).recipe | {"stage": "turned round"}
+    turned = ArtifactRef(ref.kind, fingerprint(recipe))
+    with bench.store.lock(turned):
+        writer = ViewOutputsWriter(
+            bench.store.draft(turned, recipe),
+            ids=found.ids[::-1],
+            num_views=found.num_views,
+            row_shape=found.shape[2:],
+            attributes=found.attributes,
+        )
+        for chunk in writer.chunks():
+            start, stop = found.shape[0] - chunk.stop, found.shape[0] - chunk.start
+            kinds = (found.rows, found.view_fields, found.thumbnails)
+            writer.write(chunk, *(read(start, stop, chunk.view)[::-1] for read in kinds))  # type: ignore[arg-type]
+        bench.store.commit(turned, recipe=recipe, inputs={}, summary={})
+    return turned
+
+
+def test_cached_logits_are_joined_by_image_not_by_position(workshop: Bench) -> None:
+    inputs = {"features": workshop.student_features, "probe": workshop.student_probe}
+    own = workshop.run(PRECOMPUTE, PrecomputeConfig(), **inputs)
+    turned, teacher = (commit_in_other_order(workshop, logits) for logits in (own, workshop.logits))
+    assert ViewOutputs(workshop.path(turned)).ids != ViewOutputs(workshop.path(own)).ids
+    straight, other = (
+        workshop.run(EVALUATE_TEACHER, EvaluateConfig(), images=workshop.images, logits=logits, teacher=taught)
+        for logits, taught in ((own, workshop.logits), (turned, teacher))
+    )
+    assert workshop.summary(straight)["scores"] == workshop.summary(other)["scores"]
+    for split in ("val", "test"):
+        tables = [read_table(workshop.path(ref) / f"{split}-predictions.parquet") for ref in (straight, other)]
+        assert tables[0] == tables[1]
+
+
+def test_views_are_joined_by_image_not_by_position(
+    bench: Bench, uneven: ArtifactRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.PROBLEMS, "where", "tests.tasks.stages.test_evaluate:WhereItLies")
+    features = bench.run(EXTRACT, ExtractConfig(backbone=STUDENT, views=VIEWS), images=uneven)
+    settings = ProbeConfig(problem="where", probe=PROBE_SETTINGS)
+    probe = bench.run(PROBE, settings, images=uneven, features=features)
+    logits = bench.run(PRECOMPUTE, PrecomputeConfig(), features=features, probe=probe)
+    config = EvaluateConfig(problem="where")
+    straight, other = (
+        bench.run(EVALUATE_TEACHER, config, images=uneven, logits=cache)
+        for cache in (logits, commit_in_other_order(bench, logits))
+    )
+    assert bench.summary(straight)["scores"] == bench.summary(other)["scores"]
+    table = read_table(bench.path(other) / "test-predictions.parquet")
+    cache = ViewOutputs(bench.path(logits))
+    left = dict(zip(cache.ids, cache.view_fields(0, 18, 0)[:, 1].tolist(), strict=True))
+    for row in table:
+        assert abs(row["place"] - left[row["id"]] / 100) == pytest.approx(-row["score"], abs=1e-6)
+
+
+def test_a_model_is_shown_to_the_meter_with_what_it_saw(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(choices.PROBLEMS, "ordinal", "tests.fakes:Ordinal")
+    probe = bench.run(
+        PROBE,
+        ProbeConfig(problem="ordinal", probe=PROBE_SETTINGS),
+        images=bench.images,
+        features=bench.student_features,
+    )
+    training = TrainingSettings(epochs=1, batch_size=8)
+    config = FinetuneConfig(problem="ordinal", backbone=STUDENT, views=VIEWS, training=training)
+    model = bench.run(FINETUNE, config, images=bench.images, probe=probe)
+    ref = bench.run(EVALUATE, EvaluateConfig(problem="ordinal"), images=bench.images, model=model)
+    table = read_table(bench.path(ref) / "test-predictions.parquet")
+    assert len({row["darkest"] for row in table}) > 1
+    small = bench.run(  # in batches of five, other parts of the same twelve
+        EVALUATE, EvaluateConfig(problem="ordinal", splits=("test",)), images=bench.images, model=model,
+        runtime={"inference_batch_size": 5},
+    )  # fmt: skip
+    again = read_table(bench.path(small) / "test-predictions.parquet")
+    assert [(row["id"], row["darkest"]) for row in again] == [(row["id"], row["darkest"]) for row in table]
+    assert [row["place"] for row in again] == pytest.approx([row["place"] for row in table], abs=1e-5)

@@ -32,15 +32,15 @@ def probe(bench: Bench, **settings: object) -> tuple[dict[str, object], list[dic
 
 def test_it_learns_features_that_are_separable(workshop: Bench) -> None:
     summary, _ = probe(workshop)
-    assert summary["val_top1"] == 1.0
+    assert summary["val_score"] == 1.0
     assert summary["images"] == 24
 
 
 def test_its_accuracy_on_validation_has_the_standard_error_of_a_share_of_twelve_images(workshop: Bench) -> None:
     summary, _ = probe(workshop, steps=1, learning_rates=(1e-4,))
-    share = float(str(summary["val_top1"]))
+    share = float(str(summary["val_score"]))
     assert 0 < share < 1
-    error = summary["val_top1_standard_error"]
+    error = summary["val_score_standard_error"]
     assert error == pytest.approx((share * (1 - share) / 12) ** 0.5, abs=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_a_learning_rate_that_diverges_does_not_win_and_does_not_disturb_the_oth
     summary, grid = probe(workshop, inputs=("last",), learning_rates=(1.0, 1e38))
     assert not math.isfinite(grid[1]["val_loss"])
     assert summary["learning_rate"] == 1.0
-    assert summary["val_top1"] == alone["val_top1"] == 1.0
+    assert summary["val_score"] == alone["val_score"] == 1.0
 
 
 def test_a_diverged_head_loses_even_to_one_that_has_learnt_nothing_and_scores_less(workshop: Bench) -> None:
@@ -132,7 +132,7 @@ def test_augmented_views_that_were_not_extracted_are_asked_for(workshop: Bench) 
     )
     with pytest.raises(CacheMismatchError, match=r"hold the clean view only.*views.num_views to at least 1"):
         workshop.run(PROBE, augmented, images=workshop.images, features=features)
-    assert workshop.summary(workshop.run(PROBE, clean, images=workshop.images, features=features))["val_top1"] > 0.6
+    assert workshop.summary(workshop.run(PROBE, clean, images=workshop.images, features=features))["val_score"] > 0.6
 
 
 def test_features_of_other_images_are_refused(workshop: Bench, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,0 +1,15 @@
+"""The metrics of classification, as tables and sentences show them."""
+
+from tasks.problems.metrics import PERCENT, Metric
+
+METRICS = (
+    Metric("top1", "top-1", PERCENT, noun="accuracy"),
+    Metric("top5", "top-5", PERCENT, is_shown=False, noun="accuracy"),
+    Metric("mean_class_accuracy", "mean class accuracy", PERCENT, is_shown=False, noun="accuracy"),
+    Metric("nll", "NLL", is_shown=False),
+    Metric("ece", "ECE", PERCENT),
+    Metric("teacher_agreement", "as teacher", PERCENT, shows_error=False),
+)
+"""Top-1, top-5 and the mean accuracy of the classes; negative log-likelihood in nats; expected calibration error (Guo
+et al., arXiv 1706.04599); the share of images on which student and teacher say the same.
+"""

@@ -1,0 +1,68 @@
+"""Views of images together with what is to be learnt from them: the one place where targets are joined to what a
+network is shown, or was shown when its outputs were cached.
+
+Shape letters: n views of a batch, S side in pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.image_set import ImageSet
+from storage.view_outputs import Half, ViewOutputs
+from tasks.data.batches import ViewSource
+from tasks.data.view_cache import ViewCache
+from tasks.functional.views import Pixels
+from tasks.problems.problem import Problem, targets_of
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Labelled(NamedTuple):
+    """Views as pixels [n, S, S, 3], and the target of each."""
+
+    pixels_NSS3: Pixels
+    targets: npt.NDArray[Any]
+
+
+class LabelledViews:
+    """Views of an image-set, cut for one network, with their targets. For any number of threads."""
+
+    def __init__(self, problem: Problem, source: ViewSource) -> None:
+        self.source = source
+        self._problem = problem
+
+    def batch(self, rows: Sequence[int], numbers: Sequence[int]) -> Labelled:
+        """Return one view of each row; number 0 is the clean view, the augmented ones count from 1."""
+        views_N9 = self.source.views(rows, numbers)
+        side_px = self.source.preprocessing.side_px
+        targets = targets_of(self._problem, self.source.images, rows, views_N9, side_px)
+        return Labelled(self.source.cut(rows, views_N9), targets)
+
+
+class LabelledOutputs(NamedTuple):
+    """Cached outputs [n, ...] and the target of the view that each is of."""
+
+    outputs: Half
+    targets: npt.NDArray[Any]
+
+
+class LabelledCache:
+    """Cached outputs for some images of a set, joined by image id, with their targets.
+
+    Raises CacheMismatchError where an image has no cached outputs.
+    """
+
+    def __init__(
+        self, problem: Problem, images: ImageSet, rows: Numbers, outputs: ViewOutputs, *, side_px: int, budget_mb: int
+    ) -> None:
+        self._problem, self._images, self._rows, self._side_px = problem, images, rows, side_px
+        self._cache = ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=budget_mb)
+
+    def take(self, items: Numbers, numbers: Numbers) -> LabelledOutputs:
+        """Return one view of each item, a position among the rows; `numbers` are the views."""
+        seen = self._cache.take(items, numbers)
+        targets = targets_of(self._problem, self._images, self._rows[items], seen.views_N9, self._side_px)
+        return LabelledOutputs(seen.outputs, targets)

@@ -1,0 +1,51 @@
+"""What a metric is to those who show it: plain data, so that a table of scores is printed without torch.
+
+A problem declares its metrics in a module that imports nothing else (`configs.choices.METRICS`). They are looked up by
+the name of the problem and do not stand in evaluations: so those made by earlier versions are shown as today's are, and
+a heading is changed in one place.
+"""
+
+from typing import NamedTuple
+
+from configs.choices import METRICS, load
+
+PERCENT = "%"
+
+
+class Metric(NamedTuple):
+    """One metric of a problem, and how it is written."""
+
+    name: str
+    """Its key in artifacts and in JSON."""
+    heading: str
+    """What stands above its column."""
+    unit: str = ""
+    """'%': a share, 0..1, that is shown times 100; '': shown as it is."""
+    is_shown: bool = True
+    """Whether it has a column in the table of scores; the rows for programs hold every metric."""
+    shows_error: bool = True
+    """Whether the table shows its standard error too, where it has one."""
+    noun: str = "score"
+    """What one value of it is called in a sentence."""
+
+    @property
+    def scale(self) -> float:
+        return 100 if self.unit == PERCENT else 1
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point."""
+        return 1 if self.unit == PERCENT else 3
+
+
+def metrics_of(name: str) -> tuple[Metric, ...]:
+    """Return the declared metrics of a problem, the one that chooses a model first; none where it declares none, or is
+    not known here.
+    """
+    declared: tuple[Metric, ...] = load(METRICS, name) if name in METRICS else ()
+    return declared
+
+
+def undeclared(name: str) -> Metric:
+    """Return how a metric is shown of which nothing but its name is known."""
+    return Metric(name, name)

@@ -1,0 +1,109 @@
+"""Images with a teacher's cached outputs, as distillation draws and shows them.
+
+The views are those stored with the outputs, cut again at the student's size; a sample of them is compared with the
+thumbnails of what the teacher saw.
+
+Shape letters: N images, S side in pixels, K values of an output.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.base import RuntimeConfig
+from configs.data import ViewSettings
+from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
+from storage.view_outputs import ViewOutputs
+from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.view_cache import CachedViews, ViewCache
+from tasks.functional.order import visits
+from tasks.functional.views import Pixels, thumbnail, thumbnail_distance
+from tasks.models.preprocessing import Preprocessing
+
+CHECK_EVERY = 64
+"""One in this many images is compared with what the teacher saw."""
+CHECK_TOLERANCE = 8.0
+"""Mean grey levels (0-255) by which two sizes of one view may differ; other views of the same image differ by tens.
+"""
+
+
+class Draw(NamedTuple):
+    """Images of one source, chosen for one batch."""
+
+    items: npt.NDArray[np.int64]
+    """Positions among the images that can be drawn."""
+    rows: npt.NDArray[np.int64]
+    seen: CachedViews
+
+
+@dataclass(frozen=True)
+class DistillSource:
+    """The real training images, or the synthetic ones."""
+
+    source: ViewSource
+    cache: ViewCache
+    rows: npt.NDArray[np.int64]
+    num_views: int
+
+    @classmethod
+    def open(
+        cls,
+        images: ImageSet,
+        outputs: ViewOutputs,
+        views: ViewSettings,
+        preprocessing: Preprocessing,
+        runtime: RuntimeConfig,
+        *,
+        kept: AbstractSet[str] | None = None,
+    ) -> Self:
+        """Join the training images, or those of them whose ids are `kept`, with what the teacher said of them.
+
+        Raises CacheMismatchError where the outputs are of other images or views.
+        """
+        outputs.require(images=images.fingerprint, views=views.identity())
+        rows = images.rows_of("train")
+        if kept is not None:
+            rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
+        decoded = DecodedImages(images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
+        return cls(
+            source=ViewSource(decoded, views, preprocessing),
+            cache=ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=runtime.logits_cache_mb),
+            rows=rows,
+            num_views=views.num_views,
+        )
+
+    def draw(self, step: int, count: int, seed: int) -> Draw:
+        """Choose the images of a step, in order: epoch e shows augmented view 1 + e mod K.
+
+        For the training thread alone: the cache keeps one view and reads the next when the epoch ends.
+        """
+        items, epochs = visits(step * count, count, size=len(self.rows), seed=seed)
+        return Draw(items, self.rows[items], self.cache.take(items, 1 + epochs % self.num_views))
+
+    def cut(self, drawn: Draw) -> Pixels:
+        """Return the views as uint8 [N, S, S, 3], by any thread; raises CacheMismatchError where one is another than
+        the teacher saw.
+        """
+        pixels_NSS3 = self.source.cut(drawn.rows.tolist(), drawn.seen.views_N9)
+        self._check_seen(drawn, pixels_NSS3)
+        return pixels_NSS3
+
+    def ids_of(self, drawn: Draw) -> list[str]:
+        return [self.source.images.ids[row] for row in drawn.rows]
+
+    def _check_seen(self, drawn: Draw, pixels_NSS3: Pixels) -> None:
+        for index, row in enumerate(drawn.rows):
+            if drawn.items[index] % CHECK_EVERY:
+                continue
+            distance = thumbnail_distance(thumbnail(pixels_NSS3[index]), drawn.seen.thumbnails_N64[index])
+            if distance > CHECK_TOLERANCE:
+                raise CacheMismatchError(
+                    f"image {self.source.images.ids[row]!r}: the view cut now differs from the one the teacher saw by "
+                    f"{distance:.0f} grey levels on average (at most {CHECK_TOLERANCE:.0f} for the same view): Pillow "
+                    "decodes or resizes differently than when the logits were made. Install the versions named in the "
+                    "manifest of the logits, or extract again"
+                )

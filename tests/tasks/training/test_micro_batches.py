@@ -1,0 +1,196 @@
+"""A batch in parts has the gradient of the whole one, also where the parts count differently."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from configs.data import IngestConfig
+from configs.stages import (
+    DistillSettings,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    TrainingSettings,
+)
+from storage.image_set import ImageSet
+from storage.view_outputs import ViewOutputs
+from tasks.catalog import EXTRACT, FINETUNE, INGEST, PRECOMPUTE
+from tasks.data.batches import DecodedImages, ViewSource
+from tasks.functional.losses import IGNORED
+from tasks.functional.mixup import WeightedTargets
+from tasks.models.task_model import TaskModel, load_model
+from tasks.problems.problem import Score, problem_named
+from tasks.stages.distill import DistillLesson
+from tasks.stages.finetune import FinetuneLesson
+from tasks.training.distill_source import DistillSource
+from tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
+from tasks.training.trainer import Trainer
+from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
+from tests.fakes import write_shapes
+
+PROBLEM = problem_named("classification")
+BATCH_SIZE, NUM_PARTS = 12, 4
+
+
+def no_score(model: object) -> Score:
+    return Score(0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def model(workshop: Bench) -> TaskModel:
+    """A student as finetune leaves it."""
+    config = FinetuneConfig(backbone=STUDENT, views=VIEWS, training=TrainingSettings(epochs=1, batch_size=8))
+    found, _ = load_model(
+        workshop.path(workshop.run(FINETUNE, config, images=workshop.images, probe=workshop.student_probe))
+    )
+    return found
+
+
+@pytest.fixture
+def finetuning(workshop: Bench, model: TaskModel) -> Callable[..., FinetuneLesson]:
+    def lesson(**training: Any) -> FinetuneLesson:
+        images = ImageSet.open(workshop.path(workshop.images))
+        return FinetuneLesson(
+            problem=PROBLEM,
+            source=ViewSource(DecodedImages(images, cache_mb=64), VIEWS, model.preprocessing),
+            rows=images.rows_of("train"),
+            num_views=VIEWS.num_views,
+            training=TrainingSettings(batch_size=BATCH_SIZE, **training),
+            seed=0,
+            score=no_score,
+        )
+
+    return lesson
+
+
+@pytest.fixture(scope="module")
+def sources(workshop: Bench, model: TaskModel, tmp_path_factory: pytest.TempPathFactory) -> list[DistillSource]:
+    """The real images and some that stand for synthetic ones."""
+    folder = write_shapes(tmp_path_factory.mktemp("more") / "shapes", {"train": 3, "val": 1, "test": 1}, seed=7)
+    more = workshop.run(INGEST, IngestConfig(path=str(folder)))
+    features = workshop.run(EXTRACT, ExtractConfig(backbone=TEACHER, views=VIEWS), images=more)
+    logits = workshop.run(PRECOMPUTE, PrecomputeConfig(), features=features, probe=workshop.probe)
+    return [
+        DistillSource.open(
+            ImageSet.open(workshop.path(images)),
+            ViewOutputs(workshop.path(outputs)),
+            VIEWS,
+            model.preprocessing,
+            RUNTIME,
+        )
+        for images, outputs in ((workshop.images, workshop.logits), (more, logits))
+    ]
+
+
+def distilling(sources: list[DistillSource], synthetic_ratio: float) -> DistillLesson:
+    return DistillLesson(
+        problem=PROBLEM,
+        real=sources[0],
+        synthetic=sources[1],
+        batch_size=BATCH_SIZE,
+        distill=DistillSettings(synthetic_ratio=synthetic_ratio, alpha=0.4),
+        seed=0,
+        score=no_score,
+    )
+
+
+def first_batch(lesson: Lesson[Any], ignored: slice = slice(0)) -> Batch:
+    batch = lesson.load(lesson.draw(0))
+    targets = batch.targets.copy()
+    targets[ignored] = IGNORED
+    return batch._replace(targets=targets)
+
+
+def gradient(
+    model: TaskModel, lesson: Lesson[Any], batch: Batch, accumulate: int
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the gradient of all parameters in one row, and the losses."""
+    settings = TrainingSettings(batch_size=BATCH_SIZE, accumulate=accumulate)
+    model.zero_grad()
+    losses = Trainer(model, settings, lesson, seed=0, device=torch.device("cpu")).backward(batch)
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]), (
+        losses
+    )
+
+
+def assert_parts_make_the_whole(model: TaskModel, lesson: Lesson[Any], batch: Batch) -> None:
+    whole, its_losses = gradient(model, lesson, batch, 1)
+    parts, their_losses = gradient(model, lesson, batch, NUM_PARTS)
+    assert whole.norm() > 0.01
+    assert (parts - whole).norm() < 1e-6 * whole.norm()
+    assert their_losses == pytest.approx(its_losses, rel=1e-6)
+
+
+# The parts have three images each: the first has no label that counts, the second two, the others all.
+UNEVEN = slice(0, 4)
+
+
+def test_where_labels_are_ignored(model: TaskModel, finetuning: Callable[..., FinetuneLesson]) -> None:
+    lesson = finetuning()
+    assert_parts_make_the_whole(model, lesson, first_batch(lesson, UNEVEN))
+
+
+@pytest.mark.parametrize("training", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}])
+@pytest.mark.parametrize("ignored", [slice(0), UNEVEN])
+def test_where_images_are_mixed(
+    model: TaskModel, finetuning: Callable[..., FinetuneLesson], training: dict[str, Any], ignored: slice
+) -> None:
+    lesson = finetuning(**training)
+    assert_parts_make_the_whole(model, lesson, first_batch(lesson, ignored))
+
+
+@pytest.mark.parametrize("ignored", [slice(0), UNEVEN])
+@pytest.mark.parametrize("synthetic_ratio", [0.0, 0.1, 0.4, 0.75])
+def test_where_synthetic_images_do_not_divide(
+    model: TaskModel, sources: list[DistillSource], synthetic_ratio: float, ignored: slice
+) -> None:
+    lesson = distilling(sources, synthetic_ratio)  # 0, 1, 5 and 9 of them for 4 parts
+    batch = first_batch(lesson, ignored)
+    assert len(batch.ids) == BATCH_SIZE + round(BATCH_SIZE * synthetic_ratio)
+    assert_parts_make_the_whole(model, lesson, batch)
+
+
+def test_a_batch_without_a_label_teaches_nothing_and_is_no_error(
+    model: TaskModel, finetuning: Callable[..., FinetuneLesson]
+) -> None:
+    lesson = finetuning()
+    for accumulate in (1, NUM_PARTS):
+        found, losses = gradient(model, lesson, first_batch(lesson, slice(None)), accumulate)
+        assert losses == {"loss": 0.0, "task_loss": 0.0}
+        assert found.eq(0).all()
+
+
+def test_the_loss_of_a_batch_is_the_mean_over_its_labels(
+    model: TaskModel, finetuning: Callable[..., FinetuneLesson]
+) -> None:
+    """Each label that counts weighs the same, in whatever part it stands."""
+    lesson = finetuning()
+    single = []
+    for number in range(4, BATCH_SIZE):
+        batch = first_batch(lesson)
+        batch.targets[np.arange(BATCH_SIZE) != number] = IGNORED
+        single.append(gradient(model, lesson, batch, 1)[1]["loss"])
+    assert gradient(model, lesson, first_batch(lesson, UNEVEN), NUM_PARTS)[1]["loss"] == pytest.approx(
+        np.mean(single), rel=1e-5
+    )
+
+
+def test_every_image_is_in_one_part_and_labelled_ones_come_first_in_each() -> None:
+    images_NCHW = torch.arange(11.0).view(11, 1, 1, 1)
+    whole = MicroBatch(images_NCHW, (WeightedTargets(1.0, torch.arange(6)),), teacher=torch.arange(11.0)[:, None])
+    parts = list(micro_batches(whole, 3))
+    assert [part.images_NCHW.flatten().tolist() for part in parts] == [[0, 1, 6, 9], [2, 3, 7, 10], [4, 5, 8]]
+    for part in parts:
+        assert part.teacher is not None
+        assert torch.equal(part.teacher.flatten(), part.images_NCHW.flatten())
+        assert torch.equal(part.targets[0].targets, part.images_NCHW.flatten()[: part.num_labelled])
+
+
+@pytest.mark.parametrize("num_others", [0, 1, 6])
+def test_images_keep_the_order_in_memory_that_convolutions_are_fast_in(num_others: int) -> None:
+    images_NCHW = torch.zeros(4 + num_others, 3, 5, 5).to(memory_format=torch.channels_last)
+    for part in micro_batches(MicroBatch(images_NCHW, (WeightedTargets(1.0, torch.arange(4)),)), 2):
+        assert part.images_NCHW.is_contiguous(memory_format=torch.channels_last)
