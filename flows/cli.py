@@ -76,7 +76,13 @@ def plan(
     steps = planned.steps
     if as_json:
         stages = [_step_row(step) for step in steps]
-        print_json({"store": str(store.root), "datasets": planned.datasets, "stages": stages})
+        print_json(
+            {
+                "store": str(store.root),
+                "datasets": [dataset.as_json() for dataset in planned.datasets],
+                "stages": stages,
+            }
+        )
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)

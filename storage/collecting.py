@@ -49,14 +49,17 @@ def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> 
 
 def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
     """Remove what nothing needs, and delete what earlier removals left behind; returns what was done."""
+    # From looking to removing under one lock, for which new runs and labels wait: what is judged to be of no use does
+    # not come into use meanwhile.
     with store.roots.removing() as runs:
         found = _judge(store, runs, newer_than)
         in_use = {}
         for ref in found.goes:
             try:
                 store.remove(ref)
-            except StillNeededError as error:
+            except StillNeededError as error:  # a process that named no roots, such as a worker, has its lock
                 in_use[ref] = str(error)
+    # Removing is a rename; deleting the bytes may take minutes, for which nobody need wait.
     store.delete_removed()
     return found._replace(kept=found.kept | in_use, goes=[ref for ref in found.goes if ref not in in_use])
 
@@ -68,6 +71,7 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
     for root, because in _roots(store, runs, manifests, newer_than):
         if root in manifests and root not in kept:
             kept[root] = because
+    # What a kept artifact was made from stays too, so that it can be verified, explained and made again.
     for root, because in list(kept.items()):
         for ref in leaves_first([root], sources):
             if ref in manifests:
@@ -78,6 +82,7 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
         f"{advice(store.path(ref))}"
         for ref in kept if manifests[ref] is None and ref not in newer
     ]  # fmt: skip
+    # Dependents first: a death in between leaves no artifact whose inputs are gone.
     goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
     if doubts:
         kept |= dict.fromkeys(goes, "nobody knows whether it is needed")
@@ -112,6 +117,7 @@ def _roots(
     for run in runs:
         for ref in run.refs:
             yield ref, f"a run needs it ({run.who})"
+    # Drafts name their inputs by fingerprint alone: their recipe has no kinds.
     # A draft of a kind unknown here, such as one of a newer version, is a doubt for which everything is kept.
     drafts = {ref: folder for ref, folder in store.drafts().items() if ref.kind != UNKNOWN}
     records = {ref: DraftRecord.read(folder) for ref, folder in drafts.items()}
@@ -159,11 +165,14 @@ def read_manifests(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest 
 
 
 def inputs_of(manifest: Manifest | None) -> list[ArtifactRef]:
+    """Return what an artifact was made from; nothing where its manifest cannot be read."""
     return list(manifest.input_refs.values()) if manifest else []
 
 
 def leaves_first(roots: Iterable[ArtifactRef], edges: Mapping[ArtifactRef, Sequence[ArtifactRef]]) -> list[ArtifactRef]:
-    """Everything reachable from the roots, each node after all the nodes it leads to."""
+    """Everything reachable from the roots, each node after all the nodes it leads to; depth first, as there is no
+    circle in what things were made from.
+    """
     seen: dict[ArtifactRef, None] = {}
 
     def visit(ref: ArtifactRef) -> None:

@@ -1,4 +1,8 @@
-"""The record in every draft: what it is to become. One that cannot be read stops nothing but is named."""
+"""The record in every draft: what it is to become. One that cannot be read stops nothing but is named.
+
+A draft's folder is named by the fingerprint alone, so that the run that wants the artifact finds it without a record.
+The record tells everybody else: `list` what it will be, `collect` what it is made from.
+"""
 
 import re
 from pathlib import Path

@@ -52,6 +52,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value, all of it or nothing; ValueError for NaN and infinities, which JSON does not have."""
     with atomic(path) as partial:
         partial.write_text(_as_json(value), encoding="utf-8")
 
@@ -67,6 +68,7 @@ def _as_json(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
+    """Read a JSON file; FileNotFoundError, JSONDecodeError or UnicodeDecodeError where it is missing or torn."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -145,6 +147,7 @@ def make_folder(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -156,7 +156,7 @@ def write_index(
 
 
 def class_names_of(folder: Path) -> list[str]:
-    """Return the classes of an image-set without opening its shards."""
+    """Return the classes of an image-set without opening its shards; CorruptArtifactError for a damaged index."""
     return _index(folder)[0].classes
 
 
@@ -222,14 +222,14 @@ class ImageSet:
         return np.flatnonzero(np.isin(self.splits, splits))
 
     def image(self, row: int) -> bytes:
-        """Return the encoded image of a row; reads its row group and nothing else."""
+        """Return the encoded image of a row; reads its row group and nothing else. CorruptArtifactError for damage."""
         cell = self._cell(row, "image")
         if cell is None:
             raise CorruptArtifactError(f"image {self.ids[row]!r} has no bytes: {advice(self.folder)}")
         return cell
 
     def mask(self, row: int) -> bytes | None:
-        """Return the encoded mask of a row, where it has one."""
+        """Return the encoded mask of a row, where it has one. CorruptArtifactError for damage."""
         return self._cell(row, "mask")
 
     def _cell(self, row: int, column: str) -> bytes | None:

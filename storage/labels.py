@@ -25,7 +25,8 @@ class Labels:
         write_json(self._folder / name, str(ref))
 
     def remove(self, name: str) -> None:
-        if (self._folder / name).exists():
+        """Forget a name; nothing happens where it is no label."""
+        if (self._folder / name).exists():  # the folder need not exist either, and then cannot be synced
             (self._folder / name).unlink(missing_ok=True)
             sync(self._folder)
 

@@ -26,6 +26,8 @@ def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
                 raise StillNeededError(f"{busy}: wait for it")
             log.info("%s; waiting for it", busy)
             _flock(file, fcntl.LOCK_EX)
+        # The file stays when the lock is freed: who removed it could remove one that another has just locked, and a
+        # third would lock a new file of the same name.
         yield
 
 
@@ -38,7 +40,9 @@ def _opened(path: Path) -> IO[str]:
 
 
 def take(file: IO[str]) -> bool:
-    """Take the lock of an open file until it is closed; False where another process has it."""
+    """Take the lock of an open file until it is closed; False where another process has it, StoreError where the file
+    system knows no locks.
+    """
     return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -31,6 +31,7 @@ class ArtifactRef(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Read `kind@fingerprint`; NotInStoreError where it is not of this form."""
         kind, at, fingerprint = text.partition("@")
         if not at or not kind or not fingerprint:
             raise NotInStoreError(f"{text!r} is not a reference such as logits@3f9c12ab")
@@ -114,7 +115,10 @@ class Manifest(BaseModel):
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """Return an artifact's recipe and check its format and nothing else: for looking at thousands of them."""
+    """Return an artifact's recipe and check its format and nothing else: for looking at thousands of them.
+
+    Raises NotInStoreError where there is no manifest, CorruptArtifactError where it has no recipe, NewerFormatError.
+    """
     fields = _fields(folder, _read(folder))
     _check_format(folder, fields)
     if not isinstance(recipe := fields.get("recipe"), dict):
@@ -203,7 +207,10 @@ def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:
 
 
 def check_file(folder: Path, name: str) -> Path:
-    """Return the path of an artifact's file after comparing its digest with the manifest; for files read whole."""
+    """Return the path of an artifact's file after comparing its digest with the manifest; for files read whole.
+
+    Raises CorruptArtifactError where it is missing or its bytes are others.
+    """
     record: Mapping[str, FileRecord] = Manifest.read(folder).files
     path = folder / name
     if name not in record or not path.is_file():
@@ -220,7 +227,7 @@ def check_layout(folder: Path, names: Iterable[str]) -> int:
     which has no manifest, passes, and is UNFINISHED.
 
     Chunks and pages carry checksums of their own; these files do not, and a flipped bit in them would misread the
-    rest.
+    rest. Raises CorruptArtifactError where one is missing or its bytes are others.
     """
     if not (folder / MANIFEST).is_file():
         return UNFINISHED

@@ -36,7 +36,7 @@ class Roots:
 
     @contextmanager
     def removing(self) -> Iterator[list[Run]]:
-        """Keep new runs and other removers waiting; yields the runs that are going on."""
+        """Keep new runs, new labels and other removers waiting; yields the runs that are going on."""
         with locked(self._removal, "another process removes artifacts from this store"):
             yield list(self._running())
 
@@ -46,6 +46,7 @@ class Roots:
         host, process = platform.node(), os.getpid()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{host}-{process}-{secrets.token_hex(8)}.json"
+        # Under the lock of removal: a remover sees the file locked and with all of its text, or not at all.
         with locked(self._removal, "another process removes artifacts from this store"):
             file = path.open("x")
             take(file)
@@ -53,7 +54,7 @@ class Roots:
             who = f"process {process} on {host}, since {began}"
             json.dump({"who": who, "references": sorted(map(str, refs))}, file)
             file.flush()
-        with file:
+        with file:  # closing it, or dying, frees its lock, by which others know that the run has ended
             try:
                 yield
             finally:
@@ -67,7 +68,7 @@ class Roots:
             except FileNotFoundError:  # this run has just ended
                 continue
             with file:
-                if is_free(file):
+                if is_free(file):  # its run died; a new one never takes an old file, as names are random
                     path.unlink(missing_ok=True)
                 else:
                     held = json.load(file)

@@ -1,6 +1,6 @@
 """The artifact store: a folder of finished artifacts that never change, and of drafts that become them.
 
-    artifacts/<kind>/<fingerprint>/   finished: the manifest is there, nothing in it ever changes
+    artifacts/<kind>/<fingerprint>/   finished: the manifest is there, nothing in it ever changes (storage.finished)
     drafts/<fingerprint>/             being made; survives any death and is continued by the next run
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
@@ -18,7 +18,6 @@ fact could disagree with the first, and listing 10,000 artifacts takes under two
 import contextlib
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,13 +26,14 @@ from typing import Any, Self
 
 from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
 from storage.drafts import DRAFT, UNKNOWN, DraftRecord, check_draft, find_drafts, unreadable_draft
-from storage.errors import CorruptArtifactError, DraftError, NewerFormatError, NotInStoreError, StillNeededError
+from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
 from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
+from storage.finished import FinishedArtifacts
 from storage.folders import delete_hidden, hide, make_way, move
 from storage.formats import PROGRAM, format_of
 from storage.labels import Labels
 from storage.locks import is_any_locked, locked
-from storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, Manifest, read_recipe, records_of
+from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
 from storage.provenance import code_commit, provenance, version_of
 from storage.root import ROOT_VARIABLE, check_writable, root_from
 from storage.roots import Roots
@@ -52,6 +52,7 @@ class ArtifactStore:
         self.sources = SourceDigests(self.root / "sources")
         self.roots = Roots(self.root)
         self._labels = Labels(self.root / "labels")
+        self._finished = FinishedArtifacts(self.root / "artifacts")
 
     @classmethod
     def from_env(cls) -> Self:
@@ -72,81 +73,63 @@ class ArtifactStore:
     # --- finding ---------------------------------------------------------------------------------------------------
 
     def __contains__(self, ref: ArtifactRef) -> bool:
-        return (self._folder(ref) / MANIFEST).is_file()
+        return ref in self._finished
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the folder of a finished artifact; NotInStoreError when there is none."""
         if ref not in self:
             raise NotInStoreError(f"{ref.short} is not in the store {self.root}: run its stage, or check the reference")
-        return self._folder(ref)
+        return self._finished.place(ref)
 
     def manifest(self, ref: ArtifactRef) -> Manifest:
+        """Return an artifact's manifest; NotInStoreError where it is not there, CorruptArtifactError where it is
+        damaged.
+        """
         return Manifest.read(self.path(ref))
 
     def references(self, kind: str = "*") -> list[ArtifactRef]:
         """Every finished artifact, of one kind or all, ordered by name."""
-        return [ref for ref in self._named(kind) if ref in self]
+        return self._finished.references(kind)
 
     def broken(self) -> dict[ArtifactRef, str]:
         """Whatever stands in the place of an artifact and is none: what is wrong with it, and what to do."""
-        problem = (
-            "has no manifest: an interrupted copy, or a link to nothing. Copy it again, or run 'taskdistill discard"
-        )
-        return {ref: f"{self._folder(ref)} {problem} {ref.short}'" for ref in self._named() if ref not in self}
+        return self._finished.broken()
 
     def recipes(self, kind: str) -> Iterator[tuple[ArtifactRef, dict[str, Any]]]:
         """The recipes of all artifacts of a kind that can be read: to compare with, where damage is of no matter."""
-        for ref in self.references(kind):
-            with contextlib.suppress(NotInStoreError, CorruptArtifactError, NewerFormatError):
-                yield ref, read_recipe(self._folder(ref))
-
-    def _named(self, kind: str = "*", prefix: str = "") -> list[ArtifactRef]:
-        """All there is under the name of an artifact."""
-        found = (self.root / "artifacts").glob(f"{kind}/{prefix}*")
-        refs = (ArtifactRef(path.parent.name, path.name) for path in found)
-        return sorted(
-            ref for ref in refs if re.fullmatch(FINGERPRINT, ref.fingerprint) and re.fullmatch("[a-z-]+", ref.kind)
-        )
+        return self._finished.recipes(kind)
 
     def resolve(self, text: str, kind: str = "") -> ArtifactRef:
-        """Turn a label, a reference or the unique beginning of a fingerprint into the reference of an artifact here."""
+        """Turn a label, a reference or the unique beginning of a fingerprint into the reference of an artifact here.
+
+        Raises NotInStoreError where it names none, several, or one of another kind than the one that is needed.
+        """
         if text in (unreadable := self._labels.unreadable()):
             raise NotInStoreError(unreadable[text])
-        ref = self.labels().get(text) or self._by_prefix(text)
+        ref = self.labels().get(text) or self._finished.by_prefix(text)
         if kind and ref.kind != kind:
             raise NotInStoreError(f"{text!r} is a {ref.kind}, but a {kind} is needed here")
         return ref
-
-    def _by_prefix(self, text: str) -> ArtifactRef:
-        kind, _, prefix = text.rpartition("@")
-        matches = []
-        if re.fullmatch(r"[0-9a-f]{4,64}", prefix) and re.fullmatch(r"[a-z-]*", kind):
-            matches = [ref for ref in self._named(kind or "*", prefix) if ref in self]
-        if len(matches) > 1:
-            raise NotInStoreError(
-                f"{text!r} fits {len(matches)} artifacts: {', '.join(m.short for m in matches[:5])} ..."
-            )
-        if not matches:
-            raise NotInStoreError(
-                f"{text!r} is neither a label nor a reference in the store {self.root}: 'taskdistill list' shows both"
-            )
-        return matches[0]
 
     # --- labels ----------------------------------------------------------------------------------------------------
 
     def label(self, name: str, ref: ArtifactRef) -> None:
         """Point `name` at an artifact, away from whatever it pointed at before; on the disk when this returns.
 
-        Never between the moment when `collect` looks for labels and the moment when it removes what has none.
+        Raises NotInStoreError where the artifact is not here, StoreError where this cannot be a name.
         """
+        # `collect` holds the same lock from when it reads the labels until it has removed what has none: in between, a
+        # new label would come too late for its artifact.
         with self.roots.removing():
             self.path(ref)
             self._labels.point(name, ref)
 
     def remove_label(self, name: str) -> None:
+        """Forget a name; what it names stays, until `collect`."""
         self._labels.remove(name)
 
     def labels(self) -> dict[str, ArtifactRef]:
+        """Return what each label names; `unreadable` says which cannot be read."""
         return self._labels.read()
 
     def unreadable(self) -> list[str]:
@@ -166,6 +149,7 @@ class ArtifactStore:
             yield
 
     def draft_path(self, ref: ArtifactRef) -> Path:
+        """Return where an artifact is made, whether anybody has begun it or not."""
         return self.root / "drafts" / ref.fingerprint
 
     def draft(self, ref: ArtifactRef, recipe: Mapping[str, Any]) -> Path:
@@ -175,6 +159,8 @@ class ArtifactStore:
         """
         folder = self.draft_path(ref)
         check_draft(ref, folder)
+        # The caller's lock keeps other builders away, not the workers of an earlier run, which hold locks of their
+        # parts: what those are writing looks just like what a killed writer left.
         if not self._is_worked_on(ref):
             remove_partials(folder)
         record = DraftRecord.read(folder)
@@ -182,7 +168,7 @@ class ArtifactStore:
             if folder.is_dir():
                 log.warning("%s: the record of its draft is lost, as in a power cut; continuing", ref.short)
             else:
-                make_way(folder)
+                make_way(folder)  # a file or a dead link of this name
             make_folder(folder)
             made_by = {"commit": code_commit(), "version": version_of(PROGRAM)}
             DraftRecord(reference=str(ref), recipe=dict(recipe), format=format_of(ref.kind), **made_by).write(folder)
@@ -206,7 +192,7 @@ class ArtifactStore:
         return folder
 
     def _is_worked_on(self, ref: ArtifactRef) -> bool:
-        """Whether some process makes a part of this artifact: what it has half written is its own."""
+        """Whether some process makes a part of this artifact: what it has half written is still being written."""
         return is_any_locked((self.root / "locks").glob(f"{ref.fingerprint}.*"))
 
     def drafts(self) -> dict[ArtifactRef, Path]:
@@ -214,7 +200,7 @@ class ArtifactStore:
         return find_drafts(self.root / "drafts")
 
     def progress(self, ref: ArtifactRef) -> dict[str, Any]:
-        """How far a draft has come, as its stage last said: unit, done, total; empty where that is not known."""
+        """How far a draft has come, as its stage last reported: unit, done, total; empty where that is not known."""
         return dict(read_json_if_whole(self.draft_path(ref) / PROGRESS) or {})
 
     def commit(
@@ -235,7 +221,10 @@ class ArtifactStore:
         record = DraftRecord.read(draft)
         remove_partials(draft)
         files = contents.files_of(draft)
+        # A power cut during the making may have torn files that were written hours ago. Their digests would prove no
+        # more than that they were torn, so their formats are asked before any digest is taken.
         remove_damaged(ref, files)
+        # All bytes before the manifest: it says that they are there, and the disk keeps no order by itself.
         sync_tree(draft)
         manifest = Manifest(
             reference=str(ref),
@@ -246,7 +235,7 @@ class ArtifactStore:
             files=records_of(draft, files),
             provenance=provenance(begun_by_commit=record.commit if record else "unknown", **more_provenance),
         )
-        manifest.write(draft)
+        manifest.write(draft)  # on the disk when this returns; from here on `finish_commit` can do the rest
         self._publish(ref, manifest, contents)
 
     def finish_commit(self, ref: ArtifactRef, contents: Contents) -> bool:
@@ -257,6 +246,8 @@ class ArtifactStore:
         draft = self.draft_path(ref)
         if not (draft / MANIFEST).is_file():
             return False
+        # The manifest may be torn, or be older than what a later attempt wrote into the draft: it is believed only
+        # where the digest of every file is the one it names.
         try:
             manifest = Manifest.read(draft)
             files = contents.files_of(draft)
@@ -271,30 +262,32 @@ class ArtifactStore:
 
     def _publish(self, ref: ArtifactRef, manifest: Manifest, contents: Contents) -> None:
         """Give a draft that is whole and on the disk its place among the artifacts."""
-        draft, final = self.draft_path(ref), self._folder(ref)
+        draft, final = self.draft_path(ref), self._finished.place(ref)
+        # Before the rename, as nothing in an artifact ever changes; a death in between leaves a draft with a manifest
+        # and fewer working files, which `finish_commit` takes as it is.
         remove_all_but(draft, {MANIFEST, *manifest.files}, (DRAFT, PROGRESS, *contents.working))
         make_folder(final.parent)
-        make_way(final)
+        make_way(final)  # what an interrupted copy left there: a rename onto a folder that is not empty fails
         move(draft, final)
+        # Both folders lost or won a name; the ones above may be as new as the store.
         sync_all([final.parent, draft.parent, final.parent.parent, self.root])
 
     def remove_draft(self, ref: ArtifactRef) -> None:
-        """Take a draft out of the store; `delete_removed` deletes its bytes."""
+        """Take a draft out of the store, for `delete_removed` to delete; StillNeededError while it is being made."""
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
             if self._is_worked_on(ref):
                 raise StillNeededError(f"a worker makes a part of {ref.short}: wait for it, or stop it")
             hide(self.draft_path(ref))
 
     def remove(self, ref: ArtifactRef) -> None:
-        """Take one artifact out of the store; see storage.upkeep for the safe ways."""
+        """Take one artifact out of the store; StillNeededError while somebody holds its lock. Whether something else
+        needs it is not asked here: storage.upkeep and storage.collecting do.
+        """
         with self.lock(ref, wait=False), contextlib.suppress(FileNotFoundError):
-            hide(self._folder(ref))
+            hide(self._finished.place(ref))
 
     def delete_removed(self) -> None:
         """Delete the bytes of what was removed, also by processes that died over it."""
         with locked(self.root / "locks" / "deletion", "another process deletes what was removed from this store"):
             delete_hidden([self.root / "drafts", *(self.root / "artifacts").glob("*/")])
             shutil.rmtree(self.root / "trash", ignore_errors=True)  # where versions before this one put it
-
-    def _folder(self, ref: ArtifactRef) -> Path:
-        return self.root / "artifacts" / ref.kind / ref.fingerprint

@@ -42,12 +42,20 @@ class ModelDescription(Description):
         """Read the description of a finished probe or model; CorruptArtifactError where it is damaged."""
         return cls.of_format(check_file(folder, MODEL), Manifest.read(folder).format)
 
+    @property
+    def side_px(self) -> int:
+        """Side of the square views that the network wants to see."""
+        return int(self.preprocessing["side_px"])
+
     def write(self, folder: Path) -> None:
         write_json(folder / MODEL, self.model_dump(mode="json"))
 
 
 def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:
-    """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order)."""
+    """Write tensors, all of them or nothing; one text may go along (several would be stored in a random order).
+
+    Raises OSError where the system refuses, as for a full disk.
+    """
     with atomic(path) as partial, _system_errors():
         # Not np.ascontiguousarray, which gives a scalar such as a step count the shape (1,).
         save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, partial, {"note": note})
@@ -74,5 +82,7 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_committed_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Read a weight file of a finished artifact after comparing its digest with the manifest."""
+    """Read a weight file of a finished artifact after comparing its digest with the manifest; CorruptArtifactError
+    where it differs.
+    """
     return read_tensors(check_file(folder, name))

@@ -14,7 +14,7 @@ from configs.stages import (
     ProbeConfig,
 )
 from storage.contents import Contents
-from tasks.stage import Stage
+from tasks.stage import Pictures, Stage
 
 OUTPUTS = Contents(
     made=(
@@ -27,13 +27,20 @@ OUTPUTS = Contents(
     optional=tuple(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
     working=(".efforts/*",),
 )
-"""What a frozen network said (storage.view_outputs)."""
+"""Outputs of a frozen network (storage.view_outputs)."""
 MODEL = Contents(
     made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
     optional=("history.png",),
     working=("checkpoint.safetensors",),
 )
+CURVES = Pictures("history.png", heading="Learning curves")
 EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
+SCORED = Pictures(
+    "test-*.png",
+    heading="On the test split",
+    words="Rows of a confusion matrix are the true classes.",
+    legend="test-*.txt",
+)
 
 INGEST = Stage(
     name="ingest",
@@ -42,6 +49,7 @@ INGEST = Stage(
     inputs={},
     output="image-set",
     run="tasks.stages.ingest:run",
+    size="tasks.sizes:ingested",
     contents=Contents(
         made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
         working=("notes/*.json",),
@@ -55,6 +63,7 @@ EXTRACT = Stage(
     inputs={"images": "image-set"},
     output="features",
     run="tasks.stages.extract:run",
+    size="tasks.sizes:features",
     contents=OUTPUTS,
 )
 
@@ -65,6 +74,7 @@ EMBED = Stage(
     inputs={"images": "image-set"},
     output="embeddings",
     run="tasks.stages.embed:run",
+    size="tasks.sizes:embeddings",
     contents=OUTPUTS,
 )
 
@@ -75,6 +85,7 @@ GENERATE = Stage(
     inputs={"images": "image-set", "embeddings": "embeddings"},
     output="image-set",
     run="tasks.stages.generate:run",
+    size="tasks.sizes:blends",
     contents=Contents(
         made=(
             "image-set.json",
@@ -86,6 +97,13 @@ GENERATE = Stage(
         ),
         working=("scores/*.parquet", ".efforts/*"),
     ),
+    pictures=(
+        Pictures(
+            "contact-sheet.png",
+            heading="Blends",
+            words="Each between its two parents; all of them are in blends.html of the artifact.",
+        ),
+    ),
 )
 
 PROBE = Stage(
@@ -95,6 +113,7 @@ PROBE = Stage(
     inputs={"images": "image-set", "features": "features"},
     output="probe",
     run="tasks.stages.probe:run",
+    size="tasks.sizes:probe",
     contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
 )
 
@@ -105,6 +124,7 @@ PRECOMPUTE = Stage(
     inputs={"features": "features", "probe": "probe"},
     output="logits",
     run="tasks.stages.precompute:run",
+    size="tasks.sizes:logits",
     contents=OUTPUTS,
 )
 
@@ -115,6 +135,7 @@ PRECOMPUTE_IMAGES = Stage(
     inputs={"images": "image-set", "model": "model"},
     output="logits",
     run="tasks.stages.precompute:run_on_images",
+    size="tasks.sizes:logits_of_images",
     contents=OUTPUTS,
 )
 
@@ -125,6 +146,7 @@ SELECT = Stage(
     inputs={"synthetic": "image-set", "logits": "logits"},
     output="selection",
     run="tasks.stages.select:run",
+    size="tasks.sizes:selection",
     contents=Contents(made=("selection.parquet",)),
 )
 
@@ -135,7 +157,9 @@ FINETUNE = Stage(
     inputs={"images": "image-set", "probe": "probe"},
     output="model",
     run="tasks.stages.finetune:run",
+    size="tasks.sizes:model",
     contents=MODEL,
+    pictures=(CURVES,),
 )
 
 DISTILL = Stage(
@@ -146,7 +170,9 @@ DISTILL = Stage(
     optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
     output="model",
     run="tasks.stages.distill:run",
+    size="tasks.sizes:model",
     contents=MODEL,
+    pictures=(CURVES,),
 )
 
 EVALUATE = Stage(
@@ -157,7 +183,9 @@ EVALUATE = Stage(
     optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.stages.evaluate:run",
+    size="tasks.sizes:evaluation",
     contents=EVALUATION,
+    pictures=(SCORED,),
 )
 
 EVALUATE_TEACHER = Stage(
@@ -168,7 +196,9 @@ EVALUATE_TEACHER = Stage(
     optional_inputs={"teacher": "logits"},
     output="evaluation",
     run="tasks.stages.evaluate:run_on_logits",
+    size="tasks.sizes:evaluation",
     contents=EVALUATION,
+    pictures=(SCORED,),
 )
 
 STAGES: tuple[Stage[Any], ...] = (
@@ -185,3 +215,8 @@ STAGES: tuple[Stage[Any], ...] = (
     EVALUATE,
     EVALUATE_TEACHER,
 )
+
+
+def stage_named(name: str) -> Stage[Any] | None:
+    """Return the stage of this name; None where a recipe names one that this version does not have."""
+    return next((stage for stage in STAGES if stage.name == name), None)

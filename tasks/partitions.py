@@ -1,8 +1,8 @@
-"""Stages made of units, such as shards or chunks, each of which any worker can make alone.
+"""Stages made of partitions, such as shards or chunks, each of which any worker can make alone.
 
-One process makes all of them, or a `spread` hands spans of them to workers elsewhere (flows.deployed.fan_out). Either
-way the draft says what is there: what workers claim is not believed, their units are looked for. A unit that is there
-is whole unless the power was cut: whoever continues a draft reads its units back once.
+One process makes all of them, or a `dispatch` hands spans of them to workers elsewhere (flows.deployed.fan_out). Either
+way the draft shows what is there: what workers report is not believed, the files of their partitions are looked for. A
+partition that is there is whole unless the power was cut: whoever continues a draft reads its partitions back once.
 """
 
 import itertools
@@ -21,8 +21,9 @@ from storage.files import read_json_if_whole, write_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import Summary
 from tasks.memory import memory_advice
-from tasks.stage import OnProgress, Stage, StageContext, Summary, content_digests_of, forgetting_changed, no_progress
+from tasks.stage import OnProgress, Stage, StageContext, content_digests_of, forgetting_changed, no_progress
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -32,51 +33,54 @@ THROUGHPUTS = ".efforts"
 
 
 class UnfinishedError(UserError, RuntimeError):
-    """Workers ended and not all units are there; the message names those that are missing."""
+    """Workers ended and not all partitions are there; the message names those that are missing."""
 
 
 class Throughput(NamedTuple):
-    """What was done for some units: images shown to a network or painted by one, and how many a second."""
+    """What was done for some partitions: images that went through a network or came out of one, and how many a
+    second."""
 
     images: int
     per_second: float
 
 
 class Partitions(ABC, Generic[C]):
-    """The units of one artifact in the making.
+    """The partitions of one artifact in the making.
 
-    Building it writes what all units share, such as shapes and ids, where it is not there yet, and loads no network:
-    who only hands units out to others needs none. `make` loads it.
+    Building it writes what they share, such as shapes and ids, where it is not there yet, and loads no network: who
+    only hands partitions out to others needs none. `make` loads it.
     """
 
     name: str
-    """What a unit is called, in the plural."""
+    """What a partition of this stage is, in the plural, such as shards."""
 
     @abstractmethod
     def __init__(self, config: C, context: StageContext) -> None: ...
 
     @abstractmethod
     def missing(self) -> list[int]:
-        """Return the numbers of the units that are not there yet, ascending."""
+        """Return the numbers of the partitions that are not there yet, ascending."""
 
     @abstractmethod
     def remove_damaged(self) -> list[int]:
-        """Read back the units that are there, and remove and return those that are not whole, as power cuts leave
-        them. Called once, before anybody makes any.
+        """Read back the partitions that are there, and remove and return those that are not whole, as power cuts
+        leave them. Called once, before anybody makes any.
         """
 
     @abstractmethod
     def make(self, numbers: Sequence[int]) -> Throughput:
-        """Make these units, one at least. A unit appears whole or not at all; its bytes do not depend on the others."""
+        """Make these partitions, one at least. A partition appears whole or not at all, and its bytes do not depend on
+        the others.
+        """
 
     @abstractmethod
     def finish(self, throughput: Throughput) -> Summary:
-        """Write what is made from all units together, and return the summary."""
+        """Write what is made from all partitions together, and return the summary."""
 
 
 @dataclass(frozen=True)
 class ByPartitions(Generic[C]):
-    """The function of a stage that is made of units."""
+    """The function of a stage that is made of partitions."""
 
     begin: Callable[[C, StageContext], Partitions[C]]
 
@@ -131,7 +135,7 @@ def make_partitions(
     runtime: RuntimeConfig,
     on_progress: OnProgress = no_progress,
 ) -> int:
-    """Make some units of an artifact whose draft another process has begun and holds; returns how many were missing.
+    """Make some partitions of an artifact whose draft another process has begun; returns how many were missing.
 
     Raises NotInStoreError where this machine's store or files are not those of the one that asks.
     """
@@ -147,7 +151,7 @@ def make_partitions(
     with (
         store.lock(wanted, part=name),
         forgetting_changed(config, store),
-    ):  # an earlier worker may still be at it: wait, then find its units
+    ):  # an earlier worker may still be at it: wait, then find what it made
         draft = store.draft_of(wanted)
         context = StageContext(folders, draft, runtime, content_digests, on_progress)
         partitions = begin_partitions(stage, config, context)
@@ -180,5 +184,5 @@ def is_of_partitions(stage: Stage[Any]) -> bool:
 def begin_partitions(stage: Stage[C], config: C, context: StageContext) -> Partitions[C]:
     function = stage.load()
     if not isinstance(function, ByPartitions):
-        raise TypeError(f"stage {stage.name!r} is not made of units")
+        raise TypeError(f"stage {stage.name!r} is not made of partitions")
     return function.begin(config, context)

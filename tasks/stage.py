@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from storage.contents import Contents
@@ -20,18 +20,21 @@ from storage.files import write_passing_json
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import PROGRESS, ArtifactStore
+from storage.summaries import Summary
 from tasks.prechecks.model_files import check_places
+
+if TYPE_CHECKING:
+    from tasks.sizes import Estimate, Known  # reads datasets, which a stage that is run need not
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=StageConfig)
 
-Summary = dict[str, Any]
 Inputs = Mapping[str, ArtifactRef]
 OnProgress = Callable[[str, int, int], None]
 """Called with a unit such as "images", how many are done, and how many there are."""
 Dispatch = Callable[[Sequence[int], Callable[[], list[int]]], None]
-"""Sees that units (shards, chunks) of a draft are made elsewhere: called with their numbers and a function that says
+"""Has partitions (shards, chunks) of a draft made elsewhere: called with their numbers, and a function that returns
 which of them are still missing.
 """
 
@@ -53,12 +56,23 @@ class StageContext:
     """Dotted name of each location in the config -> digest of the content it had when the recipe was written."""
     on_progress: OnProgress = no_progress
     dispatch: Dispatch | None = None
-    """How units are handed to other workers, where they are; stages that are not made of units ignore it."""
+    """How partitions are handed to other workers, where there are any; stages without partitions ignore it."""
+
+
+class Pictures(NamedTuple):
+    """Pictures that a stage draws into its artifact for people to look at: reports show them (flows.reports)."""
+
+    pattern: str
+    """Of their file names, such as test-*.png; an artifact need not have any."""
+    heading: str
+    words: str = ""
+    legend: str = ""
+    """Pattern of text files that explain the pictures."""
 
 
 @dataclass(frozen=True)
 class Stage(Generic[C]):
-    """One step of the pipeline."""
+    """One kind of work, of which the pipeline has one step or several."""
 
     name: str
     version: int
@@ -75,6 +89,11 @@ class Stage(Generic[C]):
     contents: Contents
     """The files it writes: what else lies in a draft is not committed."""
     optional_inputs: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[Pictures, ...] = ()
+    size: str = ""
+    """`package.module:function`, called with (config, known) before anything is made, returning an Estimate
+    (tasks.sizes); imports no torch.
+    """
 
     def recipe(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> dict[str, Any]:
         """Return all that decides the bytes of the artifact, as plain JSON values."""
@@ -92,8 +111,12 @@ class Stage(Generic[C]):
 
     def load(self) -> Callable[[C, StageContext], Summary]:
         """Import the stage's function."""
-        module, _, name = self.run.partition(":")
-        function: Callable[[C, StageContext], Summary] = getattr(importlib.import_module(module), name)
+        function: Callable[[C, StageContext], Summary] = _imported(self.run)
+        return function
+
+    def load_size(self) -> "Callable[[C, Known], Estimate]":
+        """Import the function that says how large its artifact will be."""
+        function: Callable[[C, Known], Estimate] = _imported(self.size)
         return function
 
     def _check_inputs(self, inputs: Inputs) -> None:
@@ -107,6 +130,12 @@ class Stage(Generic[C]):
                 f"stage {self.name!r} needs the inputs {needed or 'none'}{f' and may have {extra}' if extra else ''}; "
                 f"given: {found or 'none'}"
             )
+
+
+def _imported(place: str) -> Any:
+    """Return what `package.module:name` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def content_digests_of(config: StageConfig, store: ArtifactStore) -> dict[str, str]:
@@ -140,8 +169,8 @@ def execute(
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
-    once. `spread` says, for an artifact, how its units are handed to other workers; without it this process makes
-    them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
+    once. `dispatch` returns, for an artifact, how its partitions are handed to other workers; without it this process
+    makes them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
     """
     content_digests = content_digests_of(config, store)
     recipe = stage.recipe(config, inputs, content_digests)
@@ -160,7 +189,7 @@ def execute(
         context = StageContext(
             folders, draft, runtime, content_digests, _noting(draft, on_progress), dispatch(ref) if dispatch else None
         )
-        summary = stage.load()(config, context) | {"seconds": round(time.monotonic() - began, 1)}
+        summary = stage.load()(config, context).as_json() | {"seconds": round(time.monotonic() - began, 1)}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
         store.commit(ref, **made, settings=dict(experiment_settings or {}))
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])

@@ -1,10 +1,10 @@
 """What is said of a dataset before and after work on it: classes, counts, what was left out, and what was decided."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from flows.pipeline.chain import ModelResult
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from tasks.data.counts import SPLITS
 
 MAX_CLASSES = 12
@@ -13,21 +13,21 @@ MAX_SAID = 12
 _MAX_NAME = 40
 
 
-def dataset_words(summary: Mapping[str, Any]) -> list[str]:
+def dataset_words(dataset: IngestSummary) -> list[str]:
     """Return the lines that describe a dataset, from `tasks.data.dataset.Dataset.summary` or the summary of an
     image-set, of which older ones know less.
     """
-    sizes = summary["splits"]
+    sizes = dataset.splits
     splits = ", ".join(f"{split} {sizes[split]}" for split in SPLITS if sizes.get(split))
-    lines = [f"{sum(sizes.values())} images of {summary['classes']} classes: {splits}"]
-    lines += _classes(summary.get("counts", {}), summary["classes"])
-    if left_out := summary.get("left_out"):
-        reasons = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
-        examples = "; ".join(map(_plain, summary["left_out_first"][:3]))
+    lines = [f"{sum(sizes.values())} images of {dataset.classes} classes: {splits}"]
+    lines += _classes(dataset.counts or {}, dataset.classes)
+    if dataset.left_out:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in dataset.left_out.items())
+        examples = "; ".join(map(_plain, dataset.left_out_first[:3]))
         lines.append(f"left out: {reasons} (such as {examples})")
-    if quarantined := summary.get("quarantined"):
-        lines.append(f"set aside: {quarantined} images that cannot be used")
-    said: Sequence[str] = [*summary.get("made_splits", ()), *summary.get("said", ())]
+    if dataset.quarantined:
+        lines.append(f"set aside: {dataset.quarantined} images that cannot be used")
+    said: Sequence[str] = [*dataset.made_splits, *dataset.said]
     lines += [_plain(sentence) for sentence in said[:MAX_SAID]]
     return [*lines, f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else lines
 
@@ -35,7 +35,7 @@ def dataset_words(summary: Mapping[str, Any]) -> list[str]:
 def words_of_results(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return the lines that describe what the models were scored on, for reports."""
     images = dict.fromkeys(store.manifest(result.evaluation).input_refs.get("images") for result in results)
-    return [line for ref in images if ref for line in dataset_words(store.manifest(ref).summary)]
+    return [line for ref in images if ref for line in dataset_words(IngestSummary.of(store.manifest(ref)))]
 
 
 def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[str]:

@@ -1,144 +1,88 @@
-"""About how large an artifact will be, before it is there and without importing torch."""
+"""About how large the artifacts of a run will be: hands each stage what is known of its inputs, and asks it."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from configs.base import StageConfig
-from configs.data import IngestConfig, views_of_train
+from configs.data import IngestConfig, ViewSettings
 from configs.experiment import Experiment
-from configs.generation import GenerateConfig
-from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeConfig, PrecomputeImagesConfig
 from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-from tasks.data.contradictions import settle
-from tasks.data.dataset import open_dataset, size_of
+from storage.summaries import ImageSetSummary, IngestSummary
+from tasks.sizes import Estimate, Known, num_shown
 from tasks.stage import Stage
 
-_BACKBONES = (
-    (r"(vit|eva02?)_giant", 1536, 1140), (r"(vit|eva02?)_large", 1024, 304), (r"(vit|eva02?|deit|beit)_base", 768, 86),
-    (r"(vit|eva02?|deit)_small", 384, 22), (r"(vit|eva02?|deit)_tiny", 192, 6), (r"resnet(18|34)", 512, 16),
-    (r"resne[xt]*", 2048, 25), (r"mobilenet", 1280, 3), (r"efficientnet", 1280, 6), (r"convnext", 768, 28),
-)  # fmt: skip
-"""Names, widths and millions of parameters of common backbones."""
-_WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
-_VIEW_BYTES = 100
-"""View fields and thumbnail."""
-_PICTURE_BYTES = 60_000
-_EMBEDDING_WIDTH = 768
-_BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
-_MAX_COMPARED = 20_000
-"""Images among which contradicting labels are looked for at once; of more, ingest does it, as files must be read."""
 _OF_IMAGES = ("image-set", "features", "logits", "embeddings")
 """Kinds that hold a row for each image of a set."""
+_NOTHING = Estimate(None, {})
 
 
 class Sizes:
-    """Sizes of artifacts from the counts of the dataset and what is known of common backbones."""
+    """Sizes of artifacts from the counts of the dataset and what their stages say."""
 
     def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
         self._experiment, self._store = experiment, store
-        self._datasets: dict[ArtifactRef, dict[str, Any]] = {}
+        self._datasets: dict[ArtifactRef, IngestSummary] = {}
         """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
-        self._splits: dict[ArtifactRef, Mapping[str, int]] = {}
-        """Images of each split, of image-sets and of what is made from them."""
-        self._num_shown: dict[ArtifactRef, int] = {}
-        """How many images, in how many views each, features and logits hold."""
+        self._found: dict[ArtifactRef, Estimate] = {}
         self._num_train, self._num_classes = 0, 0
 
     def estimate(
         self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef
     ) -> int | None:
-        """Return bytes, or None where they cannot be said. Called for the stages in order, inputs before users."""
-        if isinstance(config, IngestConfig):
-            return self._dataset(config, ref)
-        source = next((source for source in inputs.values() if self._splits_of(source)), None)
-        if isinstance(config, GenerateConfig):
-            return self._blends(config, ref)
-        known = _about(getattr(config, "backbone", self._experiment.teacher))
-        if source is None:
-            return None
-        self._splits[ref] = self._splits_of(source)
-        num_images = sum(self._splits[ref].values())
-        num_views = self._num_shown[ref] = self._shown(config, source)
-        sizes = {
-            "logits": num_views * (2 * self._num_classes + _VIEW_BYTES),
-            "evaluation": num_images * (4 * self._num_classes + 50) + 2 * _PICTURE_BYTES,
-            "embeddings": num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES),
-            "selection": num_images * _VIEW_BYTES,
-        }
-        if known is not None:
-            width, parameters, blocks = known
-            sizes |= {
-                "features": num_views * (2 * blocks * width + _VIEW_BYTES),
-                "probe": 4 * blocks * width * self._num_classes,
-                "model": 2 * 4 * parameters + _PICTURE_BYTES,
-            }
-        return sizes.get(stage.output)
+        """Return bytes, or None where they cannot be said. Called for the stages in order, inputs before users.
 
-    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> Mapping[str, Any]:
-        """Return what is known of an image-set, there or estimated."""
+        Raises what the stage's estimate raises: ingest looks at its folder.
+        """
+        source = self._of_first(inputs)
+        known = Known(
+            splits=source.splits,
+            num_shown=source.num_shown,
+            num_train=self._num_train,
+            num_classes=self._num_classes,
+            backbone=getattr(config, "backbone", self._experiment.teacher),
+        )
+        found = self._found[ref] = stage.load_size()(config, known)
+        if found.dataset:
+            self._datasets[ref] = found.dataset
+            self._note_real_images(found.dataset)
+        return found.num_bytes
+
+    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> IngestSummary:
+        """Return what is known of an image-set, there or estimated; raises what `check_older_reading` raises."""
         if ref not in self._store:
             return self._datasets[ref]
         check_older_reading(config, ref, self._store)
-        return self._store.manifest(ref).summary
+        return IngestSummary.of(self._store.manifest(ref))
 
-    def _dataset(self, config: IngestConfig, ref: ArtifactRef) -> int:
-        """Check the dataset as ingest will before it decodes an image, and add up its files."""
-        dataset = open_dataset(config)
-        if len(dataset.candidates) <= _MAX_COMPARED:
-            dataset = settle(dataset, config.contradictions)
-        self._datasets[ref] = dataset.summary()
-        self._splits[ref] = Counter(candidate.split for candidate in dataset.candidates)
-        self._num_train, self._num_classes = self._splits[ref]["train"], len(dataset.classes)
-        return sum(size_of(candidate.path) for candidate in dataset.candidates)
+    def _of_first(self, inputs: Mapping[str, ArtifactRef]) -> Estimate:
+        """Return what is known of the first input that is of images."""
+        return next((found for source in inputs.values() if (found := self._of(source)).splits), _NOTHING)
 
-    def _blends(self, config: GenerateConfig, ref: ArtifactRef) -> int:
-        blends = config.blends
-        self._splits[ref] = {"train": max(1, round(blends.per_image * self._num_train))}
-        return round(self._splits[ref]["train"] * blends.side_px**2 * _BYTES_PER_PIXEL[blends.encoding])
-
-    def _shown(self, config: StageConfig, source: ArtifactRef) -> int:
-        """Return how many images a frozen network is shown, each view counted, or is of in the features it is given."""
-        if isinstance(config, PrecomputeConfig):
-            return self._num_shown[source]
-        splits = self._splits[source]
-        num_train, num_images = splits.get("train", 0), sum(splits.values())
-        if not isinstance(config, ExtractConfig | PrecomputeImagesConfig):
-            return num_images
-        views = views_of_train(config.views, config.train_views, is_train_alone=num_train == num_images)
-        return num_train * len(views) + num_images - num_train
-
-    def _splits_of(self, ref: ArtifactRef) -> Mapping[str, int]:
-        """Return how many images of each split an artifact is of; a probe is of none in particular."""
+    def _of(self, ref: ArtifactRef) -> Estimate:
+        """Return what is known of an artifact, there or estimated; a probe is of no images in particular."""
         if ref.kind not in _OF_IMAGES:
-            return {}
-        if ref not in self._splits and ref in self._store:
-            self._look_up(ref)
-        return self._splits.get(ref, {})
+            return _NOTHING
+        if ref not in self._found and ref in self._store:
+            self._found[ref] = self._look_up(ref)
+        return self._found.get(ref, _NOTHING)
 
-    def _look_up(self, ref: ArtifactRef) -> None:
+    def _look_up(self, ref: ArtifactRef) -> Estimate:
         manifest = self._store.manifest(ref)
-        if ref.kind != "image-set":
-            source = next(source for source in manifest.input_refs.values() if self._splits_of(source))
-            self._splits[ref] = self._splits_of(source)
-            if ref.kind == "features":
-                self._num_shown[ref] = self._shown(ExtractConfig.model_validate(manifest.recipe["config"]), source)
-            return
-        self._splits[ref] = splits = manifest.summary["splits"]
-        if splits.keys() - {"train"}:  # the real one
-            self._num_classes, self._num_train = int(manifest.summary["classes"]), int(splits["train"])
+        if ref.kind == "image-set":
+            images = ImageSetSummary.of(manifest)
+            if images.splits.keys() - {"train"}:  # blends and the like have no other split
+                self._note_real_images(images)
+            return Estimate(None, images.splits)
+        source = next(
+            (found for source in manifest.input_refs.values() if (found := self._of(source)).splits), _NOTHING
+        )
+        config = manifest.recipe["config"]
+        if "views" not in config:
+            return source
+        # The whole config cannot be read back: a recipe leaves out where files lay.
+        views = ViewSettings.model_validate(config["views"])
+        return Estimate(None, source.splits, num_shown(views, config.get("train_views", "augmented"), source.splits))
 
-
-def _about(backbone: Backbone) -> tuple[int, int, int] | None:
-    """Return width, parameters and summary blocks of a backbone."""
-    found = next((known for known in _BACKBONES if re.search(known[0], backbone.name)), None)
-    if found is None:
-        return None
-    _, width, millions = found
-    in_file = Path(backbone.file).expanduser().stat().st_size // 4 if backbone.file else 0
-    return width, in_file or millions * 1_000_000, 5 if _WITH_TOKENS.search(backbone.name) else 1
+    def _note_real_images(self, images: ImageSetSummary) -> None:
+        self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)

@@ -7,6 +7,7 @@ import logging
 from configs.data import IngestConfig
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from tasks.data.candidates import DatasetError, some
 from tasks.data.dataset import open_dataset
 
@@ -18,13 +19,13 @@ def check_older_reading(config: IngestConfig, ref: ArtifactRef, store: ArtifactS
 
     Raises CorruptArtifactError where its pixels are read wrongly, and warns where its classes would be others today.
     """
-    summary = store.manifest(ref).summary
-    if "brightness" not in summary:
+    summary = IngestSummary.of(store.manifest(ref))
+    if summary.brightness is None:
         from storage.image_set import ImageSet  # pyarrow, numpy and Pillow take their time, and few sets are that old
         from tasks.data.batches import check_levels
 
         check_levels(ImageSet.open(store.path(ref)))
-    if "counts" not in summary:
+    if summary.counts is None:
         _warn_of_other_classes(config, ref, store)
 
 

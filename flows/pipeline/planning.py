@@ -21,6 +21,7 @@ from storage.drafts import check_draft
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from tasks.prechecks.model_files import check_content
 from tasks.stage import Stage, content_digests_of
 
@@ -48,7 +49,7 @@ class Plan:
 
     steps: list[PlannedStep]
     results: list[ModelResult]
-    datasets: list[Mapping[str, Any]]
+    datasets: list[IngestSummary]
     """What is known of each dataset of images (`flows.pipeline.dataset_words` says it)."""
 
     @property

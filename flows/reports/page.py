@@ -1,24 +1,26 @@
-"""A run as one HTML page: scores, blends between their parents, learning curves, confusion matrices, what to do next.
+"""A run as one HTML page: scores, the pictures that its stages drew, what to do next.
 
 The pictures are those that lie in the artifacts, embedded, so that the page can be sent to somebody.
 """
 
-import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
+from flows.reports.pictures import pictures_of
 from flows.reports.remarks import remarks
 from flows.reports.results import score_notes, score_table
-from storage.files import atomic
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from tasks.catalog import STAGES
+from tasks.pages import image_tag, page, write_page
+from tasks.stage import Pictures
 
-CONTACT_SHEET, CURVE, CONFUSION = "contact-sheet.png", "history.png", "test-confusion.png"
-CLASSES = "test-confusion-classes.txt"
-"""Which classes the numbers in a confusion matrix stand for, where names could not be drawn."""
+KINDS = list(dict.fromkeys(pictures for stage in STAGES for pictures in stage.pictures))
+"""Of pictures: the order of their sections."""
 
 
 def write_report(
@@ -30,23 +32,15 @@ def write_report(
     next_commands: Sequence[str],
 ) -> None:
     """Write the page of a finished run; `made` are all its artifacts."""
-    blends = [picture for ref in made for picture in _pictures(store, ref, CONTACT_SHEET)]
-    curves = [figure for result in results for figure in _of_model(store, result, result.artifact, CURVE)]
-    confusions = [figure for result in results for figure in _of_model(store, result, result.evaluation, CONFUSION)]
-    classes = [f"<pre>{html.escape(text)}</pre>" for text in _numbered_classes(results, store)]
     dataset = "\n".join(words_of_results(results, store))
     sections = [
         _score_html(results, store, title),
-        _section("Images", "", [f"<pre>{html.escape(dataset)}</pre>"] if dataset else []),
-        _section("Blends", "Each between its two parents; all of them are in blends.html of the artifact.", blends),
-        _section("Learning curves", "", curves),
-        _section("Confusion on the test split", "Rows are the true classes.", confusions + classes),
-        _section("Next", "", [f"<pre>{html.escape(command)}</pre>" for command in next_commands]),
+        _section("Images", "", [_text(dataset)] if dataset else []),
+        *_picture_sections(results, made, store),
+        _section("Next", "", [_text(command) for command in next_commands]),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        page = _PAGE.format(title=html.escape(title), sections="\n".join(filter(None, sections)))
-        partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+    write_page(path, page(title, _STYLE, "\n".join(filter(None, sections))))
 
 
 def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
@@ -58,26 +52,37 @@ def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str
     return f"<table><tr>{head}</tr>{rows}</table>" + "".join(f"<p>{html.escape(text)}</p>" for text in words)
 
 
-def _of_model(store: ArtifactStore, result: ModelResult, ref: ArtifactRef, name: str) -> list[str]:
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    return [
-        f"<figure>{picture}<figcaption>{html.escape(result.model + seed)}</figcaption></figure>"
-        for picture in _pictures(store, ref, name)
-    ]
+def _picture_sections(
+    results: Sequence[ModelResult], made: Iterable[ArtifactRef], store: ArtifactStore
+) -> Iterator[str]:
+    """One section for each kind of picture, in the order in which the catalog names them."""
+    captions = {ref: _caption(result) for result in results for ref in (result.artifact, result.evaluation)}
+    figures, legends = defaultdict[Pictures, list[str]](list), defaultdict[Pictures, list[str]](list)
+    for ref in dict.fromkeys([*made, *captions]):
+        for pictures, paths in pictures_of(ref, store):
+            figures[pictures] += [_figure(path, ref, captions.get(ref, "")) for path in paths]
+            legends[pictures] += _legends(pictures, store.path(ref))
+    for pictures in sorted(figures, key=KINDS.index):
+        parts = figures[pictures] + list(dict.fromkeys(legends[pictures]))  # once, for all models have the same
+        yield _section(pictures.heading, pictures.words, parts)
 
 
-def _pictures(store: ArtifactStore, ref: ArtifactRef, name: str) -> list[str]:
-    path = store.path(ref) / name
-    if not path.is_file():
-        return []
-    data = base64.b64encode(path.read_bytes()).decode()
-    return [f'<img src="data:image/png;base64,{data}" alt="{html.escape(f"{name} of {ref.short}")}">']
+def _caption(result: ModelResult) -> str:
+    return result.model if result.seed is None else f"{result.model}, seed {result.seed}"
 
 
-def _numbered_classes(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
-    """Return the list of numbered classes once, for all models have the same."""
-    paths = [store.path(result.evaluation) / CLASSES for result in results]
-    return list(dict.fromkeys(path.read_text(encoding="utf-8") for path in paths if path.is_file()))
+def _figure(path: Path, ref: ArtifactRef, caption: str) -> str:
+    picture = image_tag(path.read_bytes(), "image/png", alt=f"{path.name} of {ref.short}")
+    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>" if caption else picture
+
+
+def _legends(pictures: Pictures, folder: Path) -> list[str]:
+    paths = sorted(folder.glob(pictures.legend)) if pictures.legend else []
+    return [_text(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _text(words: str) -> str:
+    return f"<pre>{html.escape(words)}</pre>"
 
 
 def _section(heading: str, words: str, parts: Sequence[str]) -> str:
@@ -86,17 +91,10 @@ def _section(heading: str, words: str, parts: Sequence[str]) -> str:
     return f"<h2>{heading}</h2>" + (f"<p>{words}</p>" if words else "") + f"<div>{''.join(parts)}</div>"
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>
-body {{ font: 16px system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .3em .9em; border-bottom: 1px solid #ddd; text-align: right; }}
-td:nth-child(-n+2), th:nth-child(-n+2) {{ text-align: left; }}
-div {{ display: flex; flex-wrap: wrap; gap: 20px; }} figure {{ margin: 0; }} figcaption {{ text-align: center; }}
-img {{ max-width: 100%; }} figure img {{ max-width: 560px; }} pre {{ background: #f4f4f4; padding: .6em 1em; }}
-</style>
-<h1>{title}</h1>
-{sections}
-</html>
-"""
+_STYLE = """\
+body { font: 16px system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; }
+td, th { padding: .3em .9em; border-bottom: 1px solid #ddd; text-align: right; }
+td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left; }
+div { display: flex; flex-wrap: wrap; gap: 20px; } figure { margin: 0; } figcaption { text-align: center; }
+img { max-width: 100%; } figure img { max-width: 560px; } pre { background: #f4f4f4; padding: .6em 1em; }"""

@@ -1,10 +1,18 @@
-"""Pictures within Markdown: Prefect shows one only where its bytes are in the text, so they must be few."""
+"""The pictures in artifacts: which there are, by what their stages say, and one of them within Markdown.
 
-import base64
-import io
+Prefect shows a picture only where its bytes are in the text, so they must be few.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.catalog import stage_named
+from tasks.pages import as_jpeg, data_uri
+from tasks.stage import Pictures
 
 MAX_TEXT_BYTES = 300_000
 """Prefect's UI is slow with more."""
@@ -12,10 +20,17 @@ _MAX_PICTURE_BYTES = (MAX_TEXT_BYTES - 2000) * 3 // 4
 """Base64 makes four bytes of three; the rest is for the words around it."""
 
 
+def pictures_of(ref: ArtifactRef, store: ArtifactStore) -> Iterator[tuple[Pictures, list[Path]]]:
+    """Yield each kind of picture that the artifact's stage may have drawn, with the files that are there."""
+    stage = stage_named(store.manifest(ref).recipe["stage"])
+    for pictures in stage.pictures if stage else ():
+        yield pictures, sorted(store.path(ref).glob(pictures.pattern))
+
+
 def picture_markdown(path: Path, title: str) -> str:
     """Return Markdown that holds the picture itself, made smaller where it must be."""
     media_type, data = _small_enough(path)
-    return f"# {title}\n\n![{path.name}](data:{media_type};base64,{base64.b64encode(data).decode()})\n"
+    return f"# {title}\n\n![{path.name}]({data_uri(data, media_type)})\n"
 
 
 def _small_enough(path: Path) -> tuple[str, bytes]:
@@ -23,14 +38,8 @@ def _small_enough(path: Path) -> tuple[str, bytes]:
         return "image/png", path.read_bytes()
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
-    while len(data := _jpeg(picture)) > _MAX_PICTURE_BYTES:
+    while len(data := as_jpeg(picture, quality=85)) > _MAX_PICTURE_BYTES:
         scale = 0.9 * (_MAX_PICTURE_BYTES / len(data)) ** 0.5
         width, height = (max(1, round(side * scale)) for side in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return "image/jpeg", data
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=85)
-    return data.getvalue()

@@ -8,13 +8,11 @@ from prefect.artifacts import create_markdown_artifact
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.pipeline.planning import PlannedStep
-from flows.reports.pictures import picture_markdown
+from flows.reports.pictures import picture_markdown, pictures_of
 from flows.reports.remarks import remarks
 from flows.reports.results import score_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-
-CONTACT_SHEET = "contact-sheet.png"
 
 
 def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:
@@ -24,11 +22,11 @@ def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: st
 
 
 def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:
-    """Show the contact sheet of an artifact, where it has one."""
-    sheet = store.path(ref) / CONTACT_SHEET
-    if sheet.is_file():
-        text = picture_markdown(sheet, f"{step.name}: {ref}")
-        create_markdown_artifact(text, key=_key(f"pictures-{step.name}"), description=f"Pictures of {ref.short}")
+    """Show the pictures that the step's stage drew, each under a key of its own."""
+    for path in (path for _, paths in pictures_of(ref, store) for path in paths):
+        text = picture_markdown(path, f"{step.name}: {ref}")
+        key = _key(f"pictures-{step.name}-{path.stem}")
+        create_markdown_artifact(text, key=key, description=f"Pictures of {ref.short}")
 
 
 def _key(text: str) -> str:

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from flows.pipeline.chain import START, ModelResult
 from flows.reports.results import score_metric, score_notes, score_table
 from storage.store import ArtifactStore
+from storage.summaries import ModelSummary
 from storage.tables import read_column
 from tasks.functional.comparison import Difference, paired_difference
 from tasks.problems.metrics import PERCENT, Metric
@@ -39,11 +40,11 @@ def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
 
 def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
     for result in results:
-        summary = store.manifest(result.artifact).summary
-        if summary.get("kept_step") == 0:
+        model = ModelSummary.of(store.manifest(result.artifact))
+        if model.kept_step == 0:
             seed = "" if result.seed is None else f" of seed {result.seed}"
             yield (
-                f"{result.model}{seed} is the probe it started from: in {summary['steps']} steps of training it never "
+                f"{result.model}{seed} is the probe it started from: in {model.steps} steps of training it never "
                 "scored higher on validation."
             )
 

@@ -2,8 +2,8 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rich import box
 from rich.table import Table
@@ -11,7 +11,10 @@ from rich.table import Table
 from flows.pipeline.chain import ModelResult
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.summaries import EvaluationSummary, NetworkSummary, Speed
 from tasks.problems.metrics import Metric, metrics_of, undeclared
+
+T = TypeVar("T")
 
 Rows = Sequence[Mapping[str, Any]]
 NETWORK = ("model", "probe", "features")
@@ -27,20 +30,20 @@ def score_rows(results: Sequence[ModelResult], store: ArtifactStore) -> list[dic
             "split": split,
             "metric": metric,
             "value": value,
-            "standard_error": summary["standard_errors"][split].get(metric),
-            "images": summary["num_images"][split],
+            "standard_error": summary.standard_errors.get(split, {}).get(metric),
+            "images": summary.num_images[split],
             "reference": str(result.evaluation),
         }
         for result in results
-        for summary in [store.manifest(result.evaluation).summary]
-        for split, scores in summary["scores"].items()
+        for summary in [EvaluationSummary.of(store.manifest(result.evaluation))]
+        for split, scores in summary.scores.items()
         for metric, value in scores.items()
     ]
 
 
 def score_metric(result: ModelResult, store: ArtifactStore) -> Metric:
     """Return the metric by which the models of an evaluation are chosen and compared."""
-    name = store.manifest(result.evaluation).summary["score_name"]
+    name = EvaluationSummary.of(store.manifest(result.evaluation)).score_name
     return _declared([result], store).get(name, undeclared(name))
 
 
@@ -116,7 +119,7 @@ def _cell(metric: Metric, rows: Rows) -> str:
 
 def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
     """Return the parameters of each model, as noted by the nearest artifact that knows them."""
-    found = {result.model: _noted(store, result, "parameters") for result in results}
+    found = {result.model: _noted(store, result, _parameters) for result in results}
     return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
 
 
@@ -127,26 +130,34 @@ def _speeds(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, s
     conditions = _conditions(results, store)
     found = defaultdict(list)
     for result in results:
-        speed = _noted(store, result, "speed")
+        speed = _noted(store, result, _speed)
         if speed and _conditions_of(speed) == conditions:
-            found[result.model].append(speed["images_per_second"])
+            found[result.model].append(speed.images_per_second)
     return {model: f"{statistics.mean(speeds):.0f}" for model, speeds in found.items()}
 
 
 def _conditions(results: Sequence[ModelResult], store: ArtifactStore) -> tuple[int, int, str] | None:
-    noted = [speed for result in results if (speed := _noted(store, result, "speed"))]
+    noted = [speed for result in results if (speed := _noted(store, result, _speed))]
     return _conditions_of(noted[-1]) if noted else None
 
 
-def _conditions_of(speed: Mapping[str, Any]) -> tuple[int, int, str]:
-    return speed["batch_size"], speed["threads"], speed["device"]
+def _conditions_of(speed: Speed) -> tuple[int, int, str]:
+    return speed.batch_size, speed.threads, speed.device
 
 
-def _noted(store: ArtifactStore, result: ModelResult, name: str) -> Any:
-    """Return what the summary nearest to a model says under this name; None where no summary does."""
+def _parameters(network: NetworkSummary) -> int | None:
+    return network.parameters
+
+
+def _speed(network: NetworkSummary) -> Speed | None:
+    return network.speed
+
+
+def _noted(store: ArtifactStore, result: ModelResult, field: Callable[[NetworkSummary], T | None]) -> T | None:
+    """Return what the summary nearest to a model says of its network; None where no summary does."""
     refs = [result.evaluation, *_lineage(store, result.artifact)]
-    summaries = [store.manifest(ref).summary for ref in refs]
-    return next((summary[name] for summary in summaries if name in summary), None)
+    found = (field(NetworkSummary.of(store.manifest(ref))) for ref in refs)
+    return next((value for value in found if value is not None), None)
 
 
 def _lineage(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ArtifactRef]:

@@ -1,8 +1,6 @@
 """Blends to look at, each between its parents: a contact sheet, and a page for the browser."""
 
-import base64
 import html
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ from PIL import Image, ImageDraw
 from storage.files import atomic
 from storage.image_set import ImageSet
 from tasks.data.batches import decoded_row
+from tasks.pages import as_jpeg, image_tag, page, write_page
 
 SHEET_COLUMNS, SHEET_ROWS, CELL_PX, GAP_PX = 3, 6, 96, 12
 PAGE_BLENDS, THUMBNAIL_PX = 400, 112
@@ -28,8 +27,8 @@ class Triple(NamedTuple):
 
 
 def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
-    """Draw some blends, spread over the whole set, each between its parents."""
-    rows = _spread(len(blends), SHEET_COLUMNS * SHEET_ROWS)
+    """Draw some blends, at even distances in the set, each between its parents."""
+    rows = _evenly_chosen(len(blends), SHEET_COLUMNS * SHEET_ROWS)
     width, height = SHEET_COLUMNS * (3 * CELL_PX + GAP_PX) + GAP_PX, SHEET_ROWS * (CELL_PX + GAP_PX) + 2 * GAP_PX
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -44,18 +43,17 @@ def draw_contact_sheet(path: Path, blends: ImageSet, parents: ImageSet) -> None:
         sheet.save(partial, "PNG")
 
 
-def write_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table) -> None:
-    """Write one HTML file that shows blends spread over the set, to be sorted by what they resemble."""
-    rows = _spread(len(blends), PAGE_BLENDS)
+def write_blends_page(path: Path, blends: ImageSet, parents: ImageSet, scores: pa.Table) -> None:
+    """Write one HTML file that shows some blends, at even distances in the set, to be sorted by what they resemble."""
+    rows = _evenly_chosen(len(blends), PAGE_BLENDS)
     chosen = scores.take(rows).to_pylist()
     triples = _triples(rows, blends, parents, THUMBNAIL_PX)
     figures = "\n".join(_figure(score, triple) for score, triple in zip(chosen, triples, strict=True))
-    with atomic(path) as partial:
-        page = _PAGE.format(shown=len(rows), total=len(blends), figures=figures)
-        partial.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+    words = _WORDS.format(shown=len(rows), total=len(blends))
+    write_page(path, page("Blends", _STYLE, f"{words}\n<main>\n{figures}\n</main>\n{_SCRIPT}"))
 
 
-def _spread(total: int, wanted: int) -> list[int]:
+def _evenly_chosen(total: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(total, wanted)).round().astype(int).tolist()))
 
 
@@ -71,7 +69,7 @@ def _triples(rows: Sequence[int], blends: ImageSet, parents: ImageSet, side_px: 
 
 
 def _thumbnail(images: ImageSet, row: int, side_px: int) -> Image.Image:
-    """Return the central square of an image, as its generator saw it."""
+    """Return the central square of an image, as it is cropped for its generator."""
     picture = Image.fromarray(decoded_row(images, row))
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -81,7 +79,7 @@ def _thumbnail(images: ImageSet, row: int, side_px: int) -> Image.Image:
 def _figure(score: dict[str, Any], triple: Triple) -> str:
     names = (score["parent_a"], score["id"], score["parent_b"])
     pictures = "".join(
-        f'<img src="{_data_uri(picture)}" alt="{html.escape(name)}" title="{html.escape(name)}">'
+        image_tag(as_jpeg(picture, quality=80), "image/jpeg", alt=name, title=name)
         for name, picture in zip(names, triple, strict=True)
     )
     likeness = (score["similarity_a"] + score["similarity_b"]) / 2
@@ -90,36 +88,25 @@ def _figure(score: dict[str, Any], triple: Triple) -> str:
     return f"<figure {data}>{pictures}<figcaption>{words}</figcaption></figure>"
 
 
-def _data_uri(picture: Image.Image) -> str:
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+_STYLE = """\
+body { font: 15px system-ui, sans-serif; margin: 2em; color: #222; }
+main { display: flex; flex-wrap: wrap; gap: 18px; }
+figure { margin: 0; }
+figcaption { text-align: center; color: #555; font-size: 12px; }
+img { display: inline-block; width: 112px; height: 112px; }"""
 
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Blends</title>
-<style>
-body {{ font: 15px system-ui, sans-serif; margin: 2em; color: #222; }}
-main {{ display: flex; flex-wrap: wrap; gap: 18px; }}
-figure {{ margin: 0; }}
-figcaption {{ text-align: center; color: #555; font-size: 12px; }}
-img {{ display: inline-block; width: 112px; height: 112px; }}
-</style>
-<h1>Blends</h1>
+_WORDS = """\
 <p>{shown} of {total} blends, each between its parents; the numbers are its cosine similarity to either.
 Order: <select onchange="order(this.value)">
 <option value="set">as in the set</option><option value="likeness">most like their parents first</option>
 <option value="unlike">least like their parents first</option>
 <option value="held">most like a validation or test image first</option>
-</select></p>
-<main>
-{figures}
-</main>
+</select></p>"""
+
+_SCRIPT = """\
 <script>
 const main = document.querySelector("main"), figures = [...main.children];
-const keys = {{ set: () => 0, likeness: f => -f.dataset.likeness, unlike: f => f.dataset.likeness,
-               held: f => -f.dataset.held }};
-function order(name) {{ main.append(...[...figures].sort((a, b) => keys[name](a) - keys[name](b))); }}
-</script>
-</html>
-"""
+const keys = { set: () => 0, likeness: f => -f.dataset.likeness, unlike: f => f.dataset.likeness,
+               held: f => -f.dataset.held };
+function order(name) { main.append(...[...figures].sort((a, b) => keys[name](a) - keys[name](b))); }
+</script>"""

@@ -1,7 +1,7 @@
 """How much a blend resembles its parents, and whether it copies one of them or an image it must not know.
 
-Similarity is the cosine of embeddings by the generator's own image encoder. A blend that is nearly a parent teaches
-little new; one that is nearly a validation or test image would leak it. Stage "select" flags both.
+Similarity is the cosine of embeddings by the generator's own image encoder. A blend that is nearly a parent adds
+little; one that is nearly a validation or test image would leak it. Stage "select" flags both.
 
 Shape letters: N blends, M val and test images, D embedding width, S side of a blend.
 """
@@ -21,13 +21,13 @@ from torch import Tensor
 from storage.errors import CorruptArtifactError
 from storage.files import atomic
 from storage.image_set import ImageSet
+from storage.summaries import BlendsSummary
 from storage.tables import BLENDS, read_arrow
 from storage.view_outputs import ViewOutputs
 from tasks.functional.pairs import normalised
 from tasks.functional.views import CLEAN_VIEW, Pixels, clean_view, replay
 from tasks.generators.generator import Generator
 from tasks.models.preprocessing import normalise
-from tasks.stage import Summary
 
 Row = Mapping[str, Any]
 Embeddings = npt.NDArray[np.float32]
@@ -83,10 +83,10 @@ class BlendScores:
             ) from error
 
     def _embedded(self, blends_NSS3: Pixels) -> Embeddings:
-        see = self._generator.preprocessing
-        view = clean_view(blends_NSS3.shape[1], blends_NSS3.shape[2], see.crop_share, see.crop_mode)
-        seen = np.stack([replay(blend_SS3, view, see.side_px, see.interpolation) for blend_SS3 in blends_NSS3])
-        return normalised(self._generator.embed(normalise(seen, see, self._device)).cpu().numpy())
+        wanted = self._generator.preprocessing
+        view = clean_view(blends_NSS3.shape[1], blends_NSS3.shape[2], wanted.crop_share, wanted.crop_mode)
+        cut = [replay(blend_SS3, view, wanted.side_px, wanted.interpolation) for blend_SS3 in blends_NSS3]
+        return normalised(self._generator.embed(normalise(np.stack(cut), wanted, self._device)).cpu().numpy())
 
 
 def scores_name(shard: int) -> str:
@@ -94,15 +94,14 @@ def scores_name(shard: int) -> str:
     return f"scores/{shard:05d}.parquet"
 
 
-def merge_scores(draft: Path, num_shards: int) -> Summary:
+def merge_scores(draft: Path, num_shards: int) -> BlendsSummary:
     """Join the scores of all shards into blends.parquet, and return what they come to."""
     table = pa.concat_tables([read_arrow(draft, scores_name(shard), BLENDS) for shard in range(num_shards)])
     with atomic(draft / "blends.parquet") as partial:
         pq.write_table(table, partial, write_page_checksum=True)
     nearest = pc.max(table["similarity_held_out"]).as_py()
-    return {
-        "similarity_to_parents": round(
-            (pc.mean(table["similarity_a"]).as_py() + pc.mean(table["similarity_b"]).as_py()) / 2, 4
-        ),
-        "largest_similarity_to_held_out": None if nearest is None else round(nearest, 4),
-    }
+    to_parents = (pc.mean(table["similarity_a"]).as_py() + pc.mean(table["similarity_b"]).as_py()) / 2
+    return BlendsSummary(
+        similarity_to_parents=round(to_parents, 4),
+        largest_similarity_to_held_out=None if nearest is None else round(nearest, 4),
+    )

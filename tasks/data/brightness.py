@@ -1,8 +1,8 @@
-"""What ingest sees of an image's pixels while it decodes it: the smallest and the largest value, mean and spread.
+"""Statistics of an image's pixels, taken while ingest decodes it: the smallest and the largest value, mean and spread.
 
 Values are in the units of the file, since the scale of what has more than 8 bits is known for the whole set only
 (survey). Mean and spread, and all of an 8-bit image, are taken of a grid of pixels, which costs nothing beside
-decoding; only an image that is said to be of a single colour was looked at whole.
+decoding; only an image that is noted as of a single colour was read whole.
 """
 
 from typing import Literal, NamedTuple

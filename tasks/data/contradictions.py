@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from storage.sources import content_digest
+from storage.summaries import IngestSummary
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, some
 from tasks.data.dataset import Dataset, size_of
@@ -82,7 +83,7 @@ def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dic
     ]
 
 
-def counts_of(duplicates: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def counts_of(duplicates: Sequence[Mapping[str, Any]]) -> IngestSummary:
     """Return how many groups of identical images lie in several splits, carry several labels, or neither; the first two
     are warned of. A group may be both.
     """
@@ -95,11 +96,11 @@ def counts_of(duplicates: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         if groups:
             log.warning(f"%d images {fault}", len(groups), some(groups[0]["ids"]))
     harmless = sum(len(set(group["splits"])) == len(set(group["labels"])) == 1 for group in duplicates)
-    return {
-        "duplicates_across_splits": len(across),
-        "contradicting_labels": len(contradicting),
-        "duplicates_within_splits": harmless,
-    }
+    return IngestSummary(
+        duplicates_across_splits=len(across),
+        contradicting_labels=len(contradicting),
+        duplicates_within_splits=harmless,
+    )
 
 
 def _several_labels(candidates: Iterable[Candidate], key: Callable[[Candidate], Key]) -> list[Group]:

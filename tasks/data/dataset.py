@@ -4,12 +4,13 @@ import hashlib
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from configs.choices import DATASET_FORMS, load
 from configs.data import IngestConfig
 from storage.files import read_json_if_whole, write_json
 from storage.sources import LFS_POINTER
+from storage.summaries import IngestSummary
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
 from tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, totals, warnings
@@ -40,19 +41,19 @@ class Dataset(NamedTuple):
     def counts(self) -> Counts:
         return count(self.candidates, self.classes)
 
-    def summary(self) -> dict[str, Any]:
-        """Return what people want to know, as plain JSON values."""
+    def summary(self) -> IngestSummary:
+        """Return what people want to know of it, before its images are read."""
         counts = self.counts
         smallest = set(sorted(counts, key=lambda name: counts[name]["train"])[:MAX_CLASSES])
-        return {
-            "splits": totals(counts),
-            "classes": len(self.classes),
-            "counts": {name: counts[name] for name in counts if name in smallest} if are_labelled(counts) else {},
-            "left_out": by_reason(self.left_out),
-            "left_out_first": [f"{one.path}: {one.reason}" for one in most_telling(self.left_out)[:10]],
-            "made_splits": self.made_splits,
-            "said": [*self.said, *warnings(counts)],
-        }
+        return IngestSummary(
+            splits=totals(counts),
+            classes=len(self.classes),
+            counts={name: counts[name] for name in counts if name in smallest} if are_labelled(counts) else {},
+            left_out=by_reason(self.left_out),
+            left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(self.left_out)[:10]],
+            made_splits=self.made_splits,
+            said=[*self.said, *warnings(counts)],
+        )
 
 
 def open_dataset(config: IngestConfig) -> Dataset:

@@ -1,16 +1,16 @@
 """What all images of a set together say: how values of more than 8 bits are scaled, and which images show nothing.
 
-A set in which something is odd is taken as it is; the warnings say what was seen and which setting changes it.
+A set in which something is odd is taken as it is; the warnings name what was found and the setting that changes it.
 """
 
 import logging
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from configs.data import IngestConfig
 from storage.image_set import Levels
+from storage.summaries import IngestSummary
 from tasks.data.brightness import PixelStatistics
 from tasks.data.levels import least_white
 
@@ -24,17 +24,17 @@ NAMED = 10
 
 
 def survey(
-    seen: Mapping[str, PixelStatistics], label_of: Mapping[str, str], config: IngestConfig
-) -> tuple[Levels | None, dict[str, Any]]:
-    """Decide the levels of a set from what was seen of each of its images, by id; None where none has more than 8 bits.
+    statistics_of: Mapping[str, PixelStatistics], label_of: Mapping[str, str], config: IngestConfig
+) -> tuple[Levels | None, IngestSummary]:
+    """Decide the levels of a set from the statistics of its images, by id; None where none has more than 8 bits.
 
-    Warns of what learning would trip over, and returns what the summary says of it.
+    Warns of what would disturb training, and returns its part of the summary.
     """
-    levels = _choose_levels(seen, config)
+    levels = _choose_levels(statistics_of, config)
     scale = levels or Levels(0, 255, 1)
-    constant = [image_id for image_id, image in seen.items() if image.is_constant]
+    constant = [image_id for image_id, image in statistics_of.items() if image.is_constant]
     by_class = defaultdict[str, list[PixelStatistics]](list)
-    for image_id, image in seen.items():
+    for image_id, image in statistics_of.items():
         by_class[label_of[image_id]].append(image)
     brightness = {
         label: round(statistics.fmean(image.grey(image.mean, scale) for image in images), 1)
@@ -43,13 +43,13 @@ def survey(
     if constant:
         log.warning("%d images are of a single colour, such as %s: they show nothing", len(constant), constant[:5])
     _warn_of_flat_classes(by_class, brightness, scale)
-    _warn_of_little_range(list(seen.values()), scale)
-    summary = {"brightness": brightness, "constant_images": len(constant), "constant_first": constant[:NAMED]}
-    return levels, summary | ({"levels": levels._asdict()} if levels else {})
+    _warn_of_little_range(list(statistics_of.values()), scale)
+    summary = IngestSummary(brightness=brightness, constant_images=len(constant), constant_first=constant[:NAMED])
+    return levels, summary.model_copy(update={"levels": levels._asdict()}) if levels else summary
 
 
-def _choose_levels(seen: Mapping[str, PixelStatistics], config: IngestConfig) -> Levels | None:
-    deep = {image_id: image for image_id, image in seen.items() if image.kind != "bytes"}
+def _choose_levels(statistics_of: Mapping[str, PixelStatistics], config: IngestConfig) -> Levels | None:
+    deep = {image_id: image for image_id, image in statistics_of.items() if image.kind != "bytes"}
     if not deep:
         return None
     whites = {}

@@ -8,12 +8,12 @@ little (shared caches and clock rates remain); otherwise the time on the wall, o
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from configs.base import RuntimeConfig
+from storage.summaries import Speed
 from tasks.data.batches import ViewSource
 from tasks.functional.views import CLEAN_VIEW
 from tasks.models.preprocessing import normalise
@@ -30,7 +30,7 @@ def measured_speed(
     rows: list[int],
     runtime: RuntimeConfig,
     device: torch.device,
-) -> dict[str, Any]:
+) -> Speed:
     """Return the median number of images a second, in fp32, and under which conditions it was measured.
 
     `network` is on the device; it is shown the clean view of the first of `rows` several times.
@@ -48,9 +48,9 @@ def measured_speed(
         began = clock()
         network(images_NCHW).cpu()  # copying the answer waits for it
         seconds.append(clock() - began)
-    return {
-        "images_per_second": round(len(rows) / statistics.median(seconds), 1),
-        "batch_size": len(rows),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-    }
+    return Speed(
+        images_per_second=round(len(rows) / statistics.median(seconds), 1),
+        batch_size=len(rows),
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    )

@@ -15,18 +15,19 @@ from configs.stages import DistillConfig, DistillSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import Manifest
+from storage.summaries import ModelSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.losses import num_answers
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.distill_source import DistillSource, Draw
 from tasks.training.lesson import Batch, Losses, MicroBatch
 from tasks.training.student import probed_model, train_and_write, validation_score
 
 
-def run(config: DistillConfig, context: StageContext) -> Summary:
+def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, config.training, problem.classes(images), context)
@@ -45,7 +46,7 @@ def run(config: DistillConfig, context: StageContext) -> Summary:
         score=validation_score(problem, real.source, context, config.training.precision),
     )
     summary = train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
-    return summary | {"synthetic_images": len(synthetic.rows) if synthetic else 0}
+    return summary.model_copy(update={"synthetic_images": len(synthetic.rows) if synthetic else 0})
 
 
 @dataclass(frozen=True)

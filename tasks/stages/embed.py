@@ -1,4 +1,4 @@
-"""Stage "embed": show every image to a generator's image encoder, once, however many pairs it will be part of.
+"""Stage "embed": compute the embedding of every image by a generator's image encoder, once for all its pairs.
 
 Validation and test images are embedded too: they are never parents, but blends that come close to one are flagged.
 """
@@ -10,6 +10,8 @@ import torch
 
 from configs.generation import EmbedConfig
 from storage.image_set import ImageSet
+from storage.summaries import EmbeddingsSummary
+from storage.view_attributes import EmbeddingsAttributes
 from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import CLEAN_ONLY, shown_parts
@@ -22,7 +24,7 @@ from tasks.generators.generator import (
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.task_model import device_of
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class Embedding(ChunkPartitions[EmbedConfig]):
@@ -44,28 +46,28 @@ class Embedding(ChunkPartitions[EmbedConfig]):
         runtime, device = self.context.runtime, device_of(self.context.runtime)
         generator = build_generator_as_named(self.config.model, self.context.content_digests, runtime)
         embed = generator.ready_to_embed(device).embed
-        # Nothing is kept decoded: each image is seen once.
+        # Nothing is kept decoded: each image is read once.
         decoded = DecodedImages(self.images, cache_mb=0, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, CLEAN_ONLY, generator.preprocessing)
         return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, throughput: Throughput) -> Summary:
-        return {
-            "images": len(self.images),
-            "width": self.writer.row_shape[0],
-            "encoder_forwards": throughput.images,
-            "substitution": self.generator.substitution,
-        }
+    def finish(self, throughput: Throughput) -> EmbeddingsSummary:
+        return EmbeddingsSummary(
+            images=len(self.images),
+            width=self.writer.row_shape[0],
+            encoder_forwards=throughput.images,
+            substitution=self.generator.substitution,
+        )
 
     def _layout(self) -> Layout:
         return Layout(
             row_shape=(self.generator.width,),
-            attributes={
-                "images": self.images.fingerprint,
-                "generator": generator_fingerprint(self.config.model, self.context.content_digests),
-                "preprocessing": self.generator.preprocessing._asdict(),
-                "substitution": self.generator.substitution,
-            },
+            attributes=EmbeddingsAttributes(
+                images=self.images.fingerprint,
+                generator=generator_fingerprint(self.config.model, self.context.content_digests),
+                preprocessing=self.generator.preprocessing._asdict(),
+                substitution=self.generator.substitution,
+            ).as_json(),
         )
 
 

@@ -14,7 +14,9 @@ from configs.data import ViewSettings
 from configs.stages import EvaluateConfig
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import EvaluationSummary, NetworkSummary
 from storage.tables import write_columns
+from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import ViewCache
@@ -24,7 +26,7 @@ from tasks.inference.speed import measured_speed
 from tasks.models.task_model import device_of, load_model, on_device
 from tasks.problems.labelled import LabelledCache, LabelledViews
 from tasks.problems.problem import Meter, Problem, problem_named
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class Scores(NamedTuple):
@@ -34,7 +36,7 @@ class Scores(NamedTuple):
     standard_errors: dict[str, float]
 
 
-def run(config: EvaluateConfig, context: StageContext) -> Summary:
+def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     classes = problem.classes(images)
@@ -52,14 +54,14 @@ def run(config: EvaluateConfig, context: StageContext) -> Summary:
         scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
         context.on_progress("splits", len(scores), len(config.splits))
     rows = images.rows_of(config.splits[-1]).tolist()
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "speed": measured_speed(model, labelled.source, rows, context.runtime, device),
-        **_summary(problem, images, scores),
-    }
+    network = NetworkSummary(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        speed=measured_speed(model, labelled.source, rows, context.runtime, device),
+    )
+    return EvaluationSummary.joined(network, _summary(problem, images, scores))
 
 
-def run_on_logits(config: EvaluateConfig, context: StageContext) -> Summary:
+def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     """Score a model by its cached logits of the clean view: it need not run again."""
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
@@ -70,7 +72,7 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> Summary:
     scores: dict[str, Scores] = {}
     for split in config.splits:
         rows = images.rows_of(split)
-        cache = LabelledCache(problem, images, rows, logits, side_px=logits.attributes["side_px"], budget_mb=0)
+        cache = LabelledCache(problem, images, rows, logits, side_px=LogitsAttributes.of(logits).side_px, budget_mb=0)
         said = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
         scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
     return _summary(problem, images, scores)
@@ -109,13 +111,13 @@ def _clean_outputs(cache: ViewCache, items: npt.NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(cache.take(items, np.full_like(items, CLEAN_VIEW)).outputs).float()
 
 
-def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> Summary:
-    return {
-        "score_name": problem.metrics[0].name,
-        "num_images": {split: len(images.rows_of(split)) for split in scores},
-        "scores": {split: _rounded(found.values) for split, found in scores.items()},
-        "standard_errors": {split: _rounded(found.standard_errors) for split, found in scores.items()},
-    }
+def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> EvaluationSummary:
+    return EvaluationSummary(
+        score_name=problem.metrics[0].name,
+        num_images={split: len(images.rows_of(split)) for split in scores},
+        scores={split: _rounded(found.values) for split, found in scores.items()},
+        standard_errors={split: _rounded(found.standard_errors) for split, found in scores.items()},
+    )
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

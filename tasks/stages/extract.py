@@ -8,6 +8,8 @@ import torch
 
 from configs.stages import ExtractConfig
 from storage.image_set import ImageSet
+from storage.summaries import FeaturesSummary, Speed
+from storage.view_attributes import FeaturesAttributes
 from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
@@ -17,7 +19,7 @@ from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_finger
 from tasks.models.task_model import autocast, device_of, on_device
 from tasks.models.weightless import encoder_outline
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class Extraction(ChunkPartitions[ExtractConfig]):
@@ -55,33 +57,34 @@ class Extraction(ChunkPartitions[ExtractConfig]):
                 functools.partial(summarise, encoder), source, self.writer, self.chunks(numbers), device, self.context
             )
 
-    def finish(self, throughput: Throughput) -> Summary:
-        # Where others made the units, this process may have no device of the kind that they have, and needs no weights.
+    def finish(self, throughput: Throughput) -> FeaturesSummary:
+        # Where others made the partitions, this process may have no device of the kind that they have, and needs no
+        # weights.
         encoder = self.outline if self.context.dispatch else self.encoder
-        summary = {
-            "images": len(self.images),
-            "views": self.config.views.num_views + 1,
-            "encoder_forwards": throughput.images,
-            "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
-        }
-        return summary if self.context.dispatch else summary | {"speed": self._speed()}
+        summary = FeaturesSummary(
+            images=len(self.images),
+            views=self.config.views.num_views + 1,
+            encoder_forwards=throughput.images,
+            parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        )
+        return summary if self.context.dispatch else summary.model_copy(update={"speed": self._speed()})
 
     def _layout(self) -> Layout:
         config, outline = self.config, self.outline
         blocks = summary_blocks(outline)
         return Layout(
             row_shape=(len(blocks), blocks[0].width),
-            attributes={
-                "images": self.images.fingerprint,
-                "encoder": encoder_fingerprint(config.backbone, self.context.content_digests),
-                "views": config.views.identity(),
-                "backbone": config.backbone.identity(),
-                "preprocessing": outline.preprocessing._asdict(),
-                "blocks": [block.name for block in blocks],
-            },
+            attributes=FeaturesAttributes(
+                images=self.images.fingerprint,
+                encoder=encoder_fingerprint(config.backbone, self.context.content_digests),
+                views=config.views.identity(),
+                backbone=config.backbone.identity(),
+                preprocessing=outline.preprocessing._asdict(),
+                blocks=[block.name for block in blocks],
+            ).as_json(),
         )
 
-    def _speed(self) -> Summary:
+    def _speed(self) -> Speed:
         device = device_of(self.context.runtime)
         encoder = on_device(self.encoder, device)
         source = ViewSource(DecodedImages(self.images, cache_mb=0), self.config.views, encoder.preprocessing)

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from configs.stages import FinetuneConfig, TrainingSettings
 from storage.image_set import ImageSet
+from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.order import visits
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.lesson import Batch, Losses, MicroBatch
 from tasks.training.student import probed_model, train_and_write, validation_score
 
 
-def run(config: FinetuneConfig, context: StageContext) -> Summary:
+def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, config.training, problem.classes(images), context)

@@ -1,4 +1,4 @@
-"""Stage "generate": paint blends of pairs of training images; a synthetic image-set without labels.
+"""Stage "generate": make blends of pairs of training images; a synthetic image-set without labels.
 
 The table of pairs comes first: id, parents and seed of every blend. Then shards are made in any order, by any worker:
 an image depends on its row of the table, its noise being drawn from a seed that is a digest of the artifact's
@@ -9,7 +9,7 @@ fingerprint and the row's number; on a CPU the size of its batch may move it by 
     blends.parquet         similarity of each blend to its parents and to the nearest val or test image
     contact-sheet.png, blends.html   to look at
 
-While the device paints a batch, threads encode the one before it and write finished shards. Batches are cut within a
+While the device computes a batch, threads encode the one before it and write finished shards. Batches are cut within a
 shard, so that it makes no difference which worker makes which shard.
 """
 
@@ -25,18 +25,20 @@ from configs.generation import GenerateConfig
 from storage import image_set
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet
+from storage.summaries import BlendsSummary, ImageSetSummary
 from storage.tables import BLENDS, PAIRS, read_arrow, write_table
+from storage.view_attributes import EmbeddingsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
-from tasks.blends.pictures import draw_contact_sheet, write_page
+from tasks.blends.pictures import draw_contact_sheet, write_blends_page
 from tasks.blends.scores import BlendScores, merge_scores, scores_name
 from tasks.data.batches import in_background
 from tasks.data.encode import encode
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
 from tasks.models.task_model import device_of
 from tasks.partitions import ByPartitions, Partitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 MIN_SHARD_ROWS, MAX_SHARD_ROWS, FEW_SHARDS = 32, 256, 512
 
@@ -49,7 +51,7 @@ def rows_per_shard(count: int) -> int:
 
 
 class Blending(Partitions[GenerateConfig]):
-    """Blends in the making: a unit is a shard."""
+    """Blends in the making: a partition is a shard."""
 
     name = "shards"
 
@@ -95,40 +97,39 @@ class Blending(Partitions[GenerateConfig]):
         scores = BlendScores(generator, self.images, self.embeddings, self.context.draft, device)
         sampler = BatchedSampler(generator, self.config.blends, runtime.generation_batch_size)
         left = sum(len(self._rows(shard)) for shard in self.missing())
-        painted = 0
+        num_made = 0
         with ThreadPoolExecutor(runtime.workers, "encode") as encoders, in_background(self._write) as write:
             for shard in numbers:
                 rows, encoded, scored = self._rows(shard), list[Future[bytes]](), list[Row]()
                 for part, blends_NSS3 in sampler.paint(scores.embeddings_of(rows), [row["seed"] for row in rows]):
                     encoded += [encoders.submit(encode, blend_SS3, self.config.blends) for blend_SS3 in blends_NSS3]
                     scored += scores.score(rows[part], blends_NSS3)
-                    painted += len(blends_NSS3)
-                    self.context.on_progress("blends", self.pairs.num_rows - left + painted, self.pairs.num_rows)
+                    num_made += len(blends_NSS3)
+                    self.context.on_progress("blends", self.pairs.num_rows - left + num_made, self.pairs.num_rows)
                 write(shard, rows, encoded, scored)
-        return Throughput(painted, sampler.images_per_second())
+        return Throughput(num_made, sampler.images_per_second())
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> BlendsSummary:
         draft = self.context.draft
         scores = merge_scores(draft, self.num_shards)
         counts = image_set.write_index(draft, classes=self.images.classes, num_shards=self.num_shards)
         blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
-        write_page(draft / "blends.html", blends, self.images, table)
-        return {
-            **counts,
-            **scores,
-            "pairs": self.config.blends.pairs,
-            "painted": throughput.images,
-            "blends_per_second": round(throughput.per_second, 3),
-            "substitution": self.embeddings.attributes["substitution"],
-        }
+        write_blends_page(draft / "blends.html", blends, self.images, table)
+        made = BlendsSummary(
+            pairs=self.config.blends.pairs,
+            painted=throughput.images,
+            blends_per_second=round(throughput.per_second, 3),
+            substitution=EmbeddingsAttributes.of(self.embeddings).substitution,
+        )
+        return BlendsSummary.joined(ImageSetSummary(**counts), scores, made)
 
     def _rows(self, shard: int) -> list[Row]:
         rows: list[Row] = self.pairs.slice(shard * self.shard_rows, self.shard_rows).to_pylist()
         return rows
 
     def _write(self, shard: int, rows: Sequence[Row], encoded: Sequence[Future[bytes]], scored: Sequence[Row]) -> None:
-        """Write the scores first, then the shard, whose presence says that both are there."""
+        """Write the scores first, then the shard, whose presence means that both are there."""
         path = self.context.draft / scores_name(shard)
         path.parent.mkdir(exist_ok=True)
         write_table(path, BLENDS, scored)

@@ -2,7 +2,7 @@
 
 Everything that can be known from names is checked before any image is opened. Each shard is written whole, with a
 note of its files' digests and of what was set aside; a killed ingest continues with the shards that have no note, or
-are not what their note says (a power cut may tear either). At the end the digest of all files is compared with the
+differ from it (a power cut may tear either). At the end the digest of all files is compared with the
 one in the recipe: a folder that changed meanwhile is not what was asked for.
 """
 
@@ -19,6 +19,7 @@ from storage.errors import SourceChangedError
 from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
 from storage.sources import content_digest, tree_digest, visible_files
+from storage.summaries import ImageSetSummary, IngestSummary
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
 from tasks.data.batches import prefetch
@@ -33,7 +34,7 @@ from tasks.data.left_out import by_reason
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,10 @@ class Read(NamedTuple):
     sha256: str
     row: ImageRow | None
     reason: str = ""
-    seen: PixelStatistics | None = None
+    statistics: PixelStatistics | None = None
 
 
-def run(config: IngestConfig, context: StageContext) -> Summary:
+def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
     for reason, count in by_reason(dataset.left_out).items():
@@ -68,7 +69,7 @@ def run(config: IngestConfig, context: StageContext) -> Summary:
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
-        if found is None or not _has_seen(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
+        if found is None or not _has_statistics(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
             found = _write_shard(config, context, number, shard, dataset.classes)
             write_json(note, found)
         files += found
@@ -77,33 +78,32 @@ def run(config: IngestConfig, context: StageContext) -> Summary:
 
     _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
-    seen = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
-    levels, brightness = survey(seen, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
+    statistics = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
+    levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
-    return summary | counts | brightness
+    return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness)
 
 
-def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> Summary:
-    """Write what became of each file, what is there twice, and what was left out; returns what the manifest says."""
+def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> IngestSummary:
+    """Write what became of each file, what is there twice, and what was left out; returns its part of the summary."""
     duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
     write_table(context.draft / "files.parquet", SOURCE_FILES, files)
     write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
     write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
     quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
-    return (
-        kept.summary()
-        | {"quarantined": len(quarantined), "quarantined_first": dict(itertools.islice(quarantined.items(), 10))}
-        | counts_of(duplicates)
+    unusable = IngestSummary(
+        quarantined=len(quarantined), quarantined_first=dict(itertools.islice(quarantined.items(), 10))
     )
+    return IngestSummary.joined(kept.summary(), unusable, counts_of(duplicates))
 
 
 def _kept_ids(files: Sequence[dict[str, Any]]) -> list[str]:
     return [file["id"] for file in files if not file["quarantined"]]
 
 
-def _has_seen(files: Sequence[dict[str, Any]]) -> bool:
-    """Whether a shard's note says what was seen of its images: those of older versions do not."""
+def _has_statistics(files: Sequence[dict[str, Any]]) -> bool:
+    """Whether a shard's note holds the statistics of its images' pixels: those of older versions do not."""
     return all("seen" in file for file in files)
 
 
@@ -133,8 +133,10 @@ def _write_shard(
         for found in prefetch(
             lambda c: _read(config, c, labels[c.label], memory), shard, workers=context.runtime.workers
         ):
-            seen = found.seen._asdict() if found.seen else None
-            files.append({"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": seen})
+            statistics = found.statistics._asdict() if found.statistics else None
+            files.append(
+                {"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": statistics}
+            )
             if found.row:
                 yield found.row
 
@@ -152,14 +154,14 @@ def _read(config: IngestConfig, candidate: Candidate, label: int | None, memory:
                 f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
-        (height, width), seen = look_at(data, memory)
+        (height, width), statistics = look_at(data, memory)
         mask = _read_mask(candidate, (width, height), memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
     except DecodeMemoryError as error:
         raise DecodeMemoryError(f"{candidate.id}: {error}") from None
     row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
-    return Read(candidate.id, sha256, row, seen=seen)
+    return Read(candidate.id, sha256, row, statistics=statistics)
 
 
 def _bytes_of(path: Path) -> bytes:

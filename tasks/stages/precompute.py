@@ -6,11 +6,14 @@ is shown the images once.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
 from storage.image_set import ImageSet
+from storage.summaries import LogitsSummary
+from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
 from storage.weights import ModelDescription
@@ -21,7 +24,7 @@ from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import autocast, device_of, empty_head, load_head, load_model, on_device
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
@@ -30,6 +33,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     def __init__(self, config: PrecomputeConfig, context: StageContext) -> None:
         self.context = context
         self.features = ViewOutputs(context.inputs["features"])
+        self.extracted = FeaturesAttributes.of(self.features)
         self.description = ModelDescription.read(context.inputs["probe"])
         self.features.require(encoder=self.description.encoder)
         self.writer = ViewOutputsWriter(
@@ -39,13 +43,13 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     @property
     def cached(self) -> list[Block]:
         """What the features hold."""
-        return [Block(name, self.features.row_shape[-1]) for name in self.features.attributes["blocks"]]
+        return [Block(name, self.features.row_shape[-1]) for name in self.extracted.blocks]
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
         device, features = device_of(self.context.runtime), self.features
         head = load_head(self.context.inputs["probe"], self.description, self.cached).eval().to(device)
-        indices = [features.attributes["blocks"].index(name) for name in self.description.blocks]
+        indices = [self.extracted.blocks.index(name) for name in self.description.blocks]
         total = len(self.writer.chunks())
         for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
             # Rows that follow each other here do so in the features, as both keep the order of the images.
@@ -57,7 +61,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
             self.context.on_progress("chunks", done, total)
         return Throughput(0, 0.0)
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> LogitsSummary:
         return _summary(self.writer, self.features.num_views, throughput)
 
     def _layout(self) -> Layout:
@@ -65,7 +69,8 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
             seen = [torch.zeros(1, block.width) for block in blocks_named(self.cached, self.description.blocks)]
             return tuple(empty_head(self.description, self.cached)(*seen).shape[1:])
 
-        return Layout(without_weights(shape), _attributes(self.features.attributes, self.description))
+        attributes = _attributes(self.extracted.images, self.extracted.views, self.description)
+        return Layout(without_weights(shape), attributes)
 
 
 class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
@@ -91,36 +96,36 @@ class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
         with autocast(device, config.precision):
             return run_frozen(model, source, self.writer, self.chunks(numbers), device, self.context)
 
-    def finish(self, throughput: Throughput) -> Summary:
+    def finish(self, throughput: Throughput) -> LogitsSummary:
         return _summary(self.writer, self.config.views.num_views + 1, throughput)
 
     def _layout(self) -> Layout:
         folder = self.context.inputs["model"]
         description = ModelDescription.read(folder)
-        shown = {"images": self.images.fingerprint, "views": self.config.views.identity()}
-        return Layout(model_output_shape(folder, description), _attributes(shown, description))
+        attributes = _attributes(self.images.fingerprint, self.config.views.identity(), description)
+        return Layout(model_output_shape(folder, description), attributes)
 
 
 run = ByPartitions(LogitsOfFeatures)
 run_on_images = ByPartitions(LogitsOfImages)
 
 
-def _summary(writer: ViewOutputsWriter, num_views: int, throughput: Throughput) -> Summary:
-    return {
-        "images": writer.num_rows,
-        "views": num_views,
-        "outputs": list(writer.row_shape),
-        "encoder_forwards": throughput.images,
-    }
+def _summary(writer: ViewOutputsWriter, num_views: int, throughput: Throughput) -> LogitsSummary:
+    return LogitsSummary(
+        images=writer.num_rows,
+        views=num_views,
+        outputs=list(writer.row_shape),
+        encoder_forwards=throughput.images,
+    )
 
 
-def _attributes(shown: Mapping[str, object], description: ModelDescription) -> dict[str, object]:
+def _attributes(images: str, views: Mapping[str, Any], description: ModelDescription) -> dict[str, Any]:
     """The proof that travels with logits: which images and views, whose encoder, which classes."""
-    return {
-        "images": shown["images"],
-        "views": shown["views"],
-        "encoder": description.encoder,
-        "side_px": description.preprocessing["side_px"],
-        "problem": description.problem,
-        "classes": description.classes,
-    }
+    return LogitsAttributes(
+        images=images,
+        views=dict(views),
+        encoder=description.encoder,
+        side_px=description.side_px,
+        problem=description.problem,
+        classes=description.classes,
+    ).as_json()

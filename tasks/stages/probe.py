@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import ProbeSummary
 from storage.tables import PROBE_GRID, write_table
+from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, write_tensors
 from tasks.data.view_cache import ViewCache
@@ -26,7 +28,7 @@ from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import as_arrays, device_of
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import Meter, Problem, problem_named, score_of, targets_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 LEARNING_RATE_BATCH = 256
 
@@ -52,7 +54,7 @@ class Validation(NamedTuple):
     targets: Tensor
 
 
-def run(config: ProbeConfig, context: StageContext) -> Summary:
+def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     images = ImageSet.open(context.inputs["images"])
     features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
@@ -66,30 +68,31 @@ def run(config: ProbeConfig, context: StageContext) -> Summary:
     best = max(range(len(grid)), key=lambda cell: _rank(rows[cell]))
     write_table(context.draft / "grid.parquet", PROBE_GRID, rows)
     write_tensors(context.draft / "head.safetensors", as_arrays(grid[best].head.state_dict()))
+    extracted = FeaturesAttributes.of(features)
     ModelDescription(
         problem=config.problem,
-        backbone=features.attributes["backbone"],
-        preprocessing=features.attributes["preprocessing"],
-        encoder=features.attributes["encoder"],
+        backbone=extracted.backbone,
+        preprocessing=extracted.preprocessing,
+        encoder=extracted.encoder,
         blocks=list(problem.inputs()[grid[best].input]),
         classes=classes,
         weights="head.safetensors",
     ).write(context.draft)
-    return {
-        "input": grid[best].input,
-        "learning_rate": grid[best].learning_rate,
-        "score_name": problem.metrics[0].name,
-        "val_score": rows[best]["val_score"],
-        "val_score_standard_error": _error(grid[best], val, problem, problem.meter(classes)),
-        "grid": len(grid),
-        "images": len(images.rows_of("train")),
-    }
+    return ProbeSummary(
+        input=grid[best].input,
+        learning_rate=grid[best].learning_rate,
+        score_name=problem.metrics[0].name,
+        val_score=float(rows[best]["val_score"]),
+        val_score_standard_error=_error(grid[best], val, problem, problem.meter(classes)),
+        grid=len(grid),
+        images=len(images.rows_of("train")),
+    )
 
 
 def _grid(
     settings: ProbeSettings, features: ViewOutputs, problem: Problem, num_classes: int, device: torch.device
 ) -> list[Cell]:
-    names: list[str] = features.attributes["blocks"]
+    names = FeaturesAttributes.of(features).blocks
     cached = [Block(name, features.row_shape[-1]) for name in names]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -119,7 +122,7 @@ def _train(
         )
     rows = images.rows_of("train")
     cache = ViewCache(features, [images.ids[row] for row in rows], budget_mb=context.runtime.logits_cache_mb)
-    side_px = features.attributes["preprocessing"]["side_px"]
+    side_px = FeaturesAttributes.of(features).side_px
     device = next(grid[0].head.parameters()).device
     peaks = [candidate.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for candidate in grid]
     optimizer = torch.optim.SGD(
@@ -143,7 +146,7 @@ def _train(
 def _validation(images: ImageSet, features: ViewOutputs, problem: Problem, device: torch.device) -> Validation:
     """Return features [N, R, D] of the clean view of the validation images, with their targets."""
     rows = images.rows_of("val")
-    side_px = features.attributes["preprocessing"]["side_px"]
+    side_px = FeaturesAttributes.of(features).side_px
     cache = LabelledCache(problem, images, rows, features, side_px=side_px, budget_mb=0)
     seen = cache.take(np.arange(len(rows)), np.full(len(rows), CLEAN_VIEW))
     return Validation(torch.from_numpy(seen.outputs).to(device).float(), torch.from_numpy(seen.targets).to(device))

@@ -1,7 +1,8 @@
-"""Stage "select": score every synthetic image, choose those a student is shown, and say what the choice did.
+"""Stage "select": score every synthetic image and choose those that a student is trained on.
 
-Nothing is dropped by default. The choice is an artifact of its own, so that another one repaints nothing and asks the
-teacher nothing.
+Reads the similarities of blends.parquet and the teacher's logits of the clean view; writes selection.parquet, a row for
+each image. Nothing is dropped by default. The choice is an artifact of its own, so that another one needs no new images
+and no new logits.
 """
 
 from collections import Counter
@@ -13,18 +14,19 @@ import torch
 from configs.errors import UserError
 from configs.generation import SelectConfig, SelectSettings
 from storage.image_set import ImageSet
+from storage.summaries import SelectionSummary
 from storage.tables import SELECTION, read_table, write_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.views import CLEAN_VIEW
 from tasks.problems.problem import problem_named
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 
 
 class NothingSelectedError(UserError, ValueError):
     """Every synthetic image was dropped."""
 
 
-def run(config: SelectConfig, context: StageContext) -> Summary:
+def run(config: SelectConfig, context: StageContext) -> SelectionSummary:
     images = ImageSet.open(context.inputs["synthetic"])
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
@@ -40,16 +42,15 @@ def run(config: SelectConfig, context: StageContext) -> Summary:
             f"{config.select.max_entropy:g}, median entropy {np.median(entropy_N):.2f}): drop less"
         )
     write_table(context.draft / "selection.parquet", SELECTION, rows)
-    return {
-        "images": len(rows),
-        "kept": len(kept),
-        "dropped": len(rows) - len(kept),
-        "flagged": dict(
-            sorted(Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag).items())
-        ),
-        "mean_teacher_entropy": round(float(entropy_N.mean()), 4),
-        "mean_teacher_entropy_of_kept": round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
-    }
+    flags = Counter(flag for row in rows for flag in (row["flags"] or "").split(", ") if flag)
+    return SelectionSummary(
+        images=len(rows),
+        kept=len(kept),
+        dropped=len(rows) - len(kept),
+        flagged=dict(sorted(flags.items())),
+        mean_teacher_entropy=round(float(entropy_N.mean()), 4),
+        mean_teacher_entropy_of_kept=round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
+    )
 
 
 def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict[str, Any]:

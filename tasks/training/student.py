@@ -9,6 +9,7 @@ from configs.models import Backbone
 from configs.stages import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
+from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
@@ -18,7 +19,7 @@ from tasks.models.task_model import TaskModel, device_of, load_head, on_device
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
-from tasks.stage import StageContext, Summary
+from tasks.stage import StageContext
 from tasks.training.lesson import Lesson
 from tasks.training.trainer import Trainer
 
@@ -69,7 +70,7 @@ def train_and_write(
     seed: int,
     images: ImageSet,
     context: StageContext,
-) -> Summary:
+) -> ModelSummary:
     """Run the training, write weights, description and learning curve; returns the summary."""
     trainer = Trainer(model, training, lesson, seed=seed, device=next(model.parameters()).device)
     trainer.fit(
@@ -82,13 +83,13 @@ def train_and_write(
     probe = ModelDescription.read(context.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
     draw_history(context.draft / "history.png", trainer.state.history, lesson.score_name)
-    return {
-        "steps": trainer.num_steps,
-        "best_step": trainer.state.best_step,
-        "kept_step": trainer.kept_step,
-        "score_name": lesson.score_name,
-        "best_val_score": trainer.state.best_score,
-        "best_val_score_standard_error": trainer.state.best_error,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "images": len(images.rows_of("train")),
-    }
+    return ModelSummary(
+        steps=trainer.num_steps,
+        best_step=trainer.state.best_step,
+        kept_step=trainer.kept_step,
+        score_name=lesson.score_name,
+        best_val_score=trainer.state.best_score,
+        best_val_score_standard_error=trainer.state.best_error,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        images=len(images.rows_of("train")),
+    )

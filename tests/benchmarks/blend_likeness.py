@@ -24,10 +24,11 @@ from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels
 from tasks.generators.mixer_generator import MixerGenerator, build_generator
 from tasks.miniature.attributes import draw_species, random_attributes
-from tasks.miniature.dataset import draw_pairs, draw_split, oracle_blends
+from tasks.miniature.dataset import draw_split
 from tasks.miniature.world import draw
 from tasks.models.preprocessing import normalise
 from tests.benchmarks.report import Row, finish, parser
+from tests.oracle_blends import draw_pairs, oracle_blends
 
 NUM_BLENDS = 128
 NUM_RANDOM = 64

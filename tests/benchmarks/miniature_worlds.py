@@ -37,7 +37,8 @@ from storage.image_set import ImageRow, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.miniature.attributes import draw_species
-from tasks.miniature.dataset import draw_pairs, draw_split, oracle_blends
+from tasks.miniature.dataset import draw_split
+from tests.oracle_blends import draw_pairs, oracle_blends
 
 METRICS = ("top1", "ece")
 Scores = dict[tuple[str, str, str], float]

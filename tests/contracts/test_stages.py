@@ -9,10 +9,12 @@ import pytest
 
 from configs.base import RuntimeConfig, Settings, StageConfig
 from configs.data import IngestConfig
+from configs.models import Backbone
 from storage.errors import NotInStoreError
 from storage.fingerprint import canonical_json
 from storage.manifest import ArtifactRef
 from tasks.catalog import STAGES
+from tasks.sizes import Known
 from tasks.stage import Stage
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -33,6 +35,23 @@ def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
     function = getattr(importlib.import_module(module), name)
     assert stage.load() is function
     assert list(inspect.signature(function).parameters) == ["config", "context"]
+
+
+@every_stage
+def test_it_says_nothing_of_its_size_before_its_images_are_counted_and_a_number_after(stage: Stage[Any]) -> None:
+    if stage.inputs:  # ingest looks at a folder
+        splits = {"train": 60, "val": 20, "test": 20}
+        known = Known(splits, num_shown=280, num_train=60, num_classes=5, backbone=Backbone(name="vit_tiny"))
+        estimate = stage.load_size()(stage.config_type(), known)
+        assert estimate.num_bytes
+        if stage.output != "image-set":
+            assert stage.load_size()(stage.config_type(), known._replace(splits={}, num_shown=0)) == (None, {}, 0, None)
+
+
+@every_stage
+def test_its_pictures_are_among_the_files_it_may_write(stage: Stage[Any]) -> None:
+    written = {*stage.contents.made, *stage.contents.optional}
+    assert {pattern for pictures in stage.pictures for pattern in pictures[::3] if pattern} <= written
 
 
 @every_stage

@@ -21,6 +21,7 @@ from configs.stages import (
 from flows.pipeline.dataset_words import dataset_words
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore
+from storage.summaries import IngestSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import (
@@ -122,11 +123,11 @@ def test_images_without_labels_are_ingested_with_their_masks_and_the_classes_of_
         picture.save(folder / f"{number:03d}.png")
         picture.convert("L").point(lambda value: int(value > 128)).save(folder / f"{number:03d}.mask.png")
     ref = run(INGEST, IngestConfig(path=str(folder), form="masked"))
-    images, summary = ImageSet.open(store.path(ref)), store.manifest(ref).summary
+    images, summary = ImageSet.open(store.path(ref)), IngestSummary.of(store.manifest(ref))
     assert images.classes == ["nothing", "shape"]
     assert (images.labels == -1).all()
     assert images.mask(3) == (folder / "003.mask.png").read_bytes()
-    assert summary["splits"]["train"] + summary["splits"]["val"] + summary["splits"]["test"] == 20
+    assert sum(summary.splits.values()) == 20
     assert dataset_words(summary)[0].startswith("20 images of 2 classes: train ")
     assert not any("no label" in line for line in dataset_words(summary))
     with pytest.raises(DatasetError, match=r"has no labels, and 'classification' learns from them"):

@@ -4,20 +4,17 @@
 and the digest of each was made anew.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from configs.base import StageConfig
 from flows.commands.demo import world_experiment
 from flows.pipeline.chain import chain
 from storage.fingerprint import fingerprint
 from storage.formats import FIRST
 from storage.manifest import ArtifactRef, Manifest
 from storage.store import ArtifactStore
-from tasks.stage import Stage, content_digests_of
+from tasks.stage import content_digests_of
 
 FOLDER = Path(__file__).with_name("1-demo")
 MANIFESTS = [Manifest.read(path.parent) for path in sorted(FOLDER.glob("*/*/manifest.json"))]
@@ -33,12 +30,9 @@ def test_a_plan_of_the_demonstration_names_the_very_same_artifacts(tmp_path: Pat
     # Its pictures are not drawn here: which they were, the manifest says.
     [birds] = [manifest.recipe["external"] for manifest in MANIFESTS if manifest.recipe["stage"] == "ingest"]
     named: dict[str, ArtifactRef] = {}
-
-    def name_it(step: str, stage: Stage[Any], config: StageConfig, inputs: Mapping[str, ArtifactRef]) -> ArtifactRef:
-        digests = birds if stage.name == "ingest" else content_digests_of(config, store)
-        named[step] = stage.reference(config, inputs, digests)
-        return named[step]
-
-    chain(world_experiment(tmp_path, 0), name_it)
+    for step in chain(world_experiment(tmp_path, 0)).steps:
+        digests = birds if step.stage.name == "ingest" else content_digests_of(step.config, store)
+        inputs = {role: named[str(source)] for role, source in step.inputs.items()}
+        named[step.name] = step.stage.reference(step.config, inputs, digests)
     assert len(named) == 20
     assert set(named.values()) == {manifest.ref for manifest in MANIFESTS}

@@ -18,7 +18,7 @@ from tests.storage.artifacts import write_as_newer
 def newer(experiment: Experiment, finished: ArtifactStore) -> dict[str, ArtifactRef]:
     """Step -> its artifact; the cached logits of the teacher, in the midst of all, are of a newer format."""
     made = {step.name: step.ref for step in make_plan(experiment, finished).steps}
-    write_as_newer(finished.path(made["precompute"]), format=2)
+    write_as_newer(finished.path(made["precompute"]), format=3)
     return made
 
 
@@ -120,7 +120,7 @@ def test_a_draft_of_a_newer_version_stops_its_plan_and_keeps_what_it_may_need(
     altered = experiment.model_copy(update={"distill": experiment.distill.model_copy(update={"alpha": 0.5})})
     ref = next(step.ref for step in make_plan(altered, finished).steps if step.name == "distill-seed0")
     draft = finished.draft(ref, {"stage": "distill"})
-    record = {"format": 2, "version": "7.0.0", "commit": "abcdef0123456789"}
+    record = {"format": 3, "version": "7.0.0", "commit": "abcdef0123456789"}
     write_json(draft / DRAFT, read_json(draft / DRAFT) | record)
     before = files_of(finished)
     assert says_so(taskdistill("plan", preset, *settings))

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-from PIL import Image
 
 from configs.experiment import Experiment
 from flows.pipeline.planning import make_plan
@@ -277,14 +276,13 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
     assert (progress.data, progress.description) == (100.0, "finetune-seed0: done")
 
 
-def test_a_contact_sheet_in_an_artifact_becomes_a_report(
+def test_the_pictures_that_a_stage_drew_become_reports(
     client: Any, experiment: Experiment, emptied: ArtifactStore
 ) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-    images = artifacts_of(experiment, emptied)["ingest"]
-    Image.new("RGB", (8, 8)).save(emptied.path(images) / "contact-sheet.png")
-    assert run_here("ingest", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
-    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-ingest"]))
-    (on_progress,) = client.read_artifacts(artifact_filter=chosen)
-    assert on_progress.data.startswith(f"# ingest: {images}\n\n![contact-sheet.png](data:image/png;base64,")
+    model = artifacts_of(experiment, emptied)["finetune-seed0"]
+    assert run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-finetune-seed0-history"]))
+    (report,) = client.read_artifacts(artifact_filter=chosen)
+    assert report.data.startswith(f"# finetune-seed0: {model}\n\n![history.png](data:image/png;base64,")

@@ -13,8 +13,9 @@ from configs.base import StageConfig
 from flows.pipeline import step_process
 from flows.pipeline.planning import PlannedStep
 from storage.contents import Contents
+from storage.summaries import Summary
 from tasks.catalog import STAGES
-from tasks.stage import Stage, StageContext, Summary
+from tasks.stage import Stage, StageContext
 
 SECONDS = 60.0
 
@@ -25,6 +26,13 @@ class MeetingConfig(StageConfig):
     folder: str
     name: str
     other: str
+
+
+class Meeting(Summary):
+    """Which process it was, and how its idle threads wait."""
+
+    process: int
+    threads: str | None
 
 
 def meet(config: MeetingConfig, context: StageContext) -> Summary:
@@ -38,13 +46,13 @@ def meet(config: MeetingConfig, context: StageContext) -> Summary:
         time.sleep(0.02)
     (context.draft / "met.txt").write_text(f"{config.name} met {config.other}")
     context.on_progress("meetings", 1, 1)
-    return {"process": os.getpid(), "threads": os.environ.get("OMP_WAIT_POLICY")}
+    return Meeting(process=os.getpid(), threads=os.environ.get("OMP_WAIT_POLICY"))
 
 
 def kill_itself(config: MeetingConfig, context: StageContext) -> Summary:
     """End as a process does that the kernel takes the memory of."""
     os.kill(os.getpid(), signal.SIGKILL)
-    return {}
+    return Summary()
 
 
 def fail(config: MeetingConfig, context: StageContext) -> Summary:
@@ -55,7 +63,16 @@ def fail(config: MeetingConfig, context: StageContext) -> Summary:
 def _stage(name: str) -> Stage[Any]:
     contents = Contents(made=("met.txt",))
     run = f"tests.flows.pipeline.meeting:{name.replace('-', '_')}"
-    return Stage(name, 1, MeetingConfig, {}, "meeting", run, contents, {"after": "meeting"})
+    return Stage(
+        name=name,
+        version=1,
+        config_type=MeetingConfig,
+        inputs={},
+        output="meeting",
+        run=run,
+        contents=contents,
+        optional_inputs={"after": "meeting"},
+    )
 
 
 MEET, KILL_ITSELF, FAIL = _stage("meet"), _stage("kill-itself"), _stage("fail")

@@ -205,8 +205,8 @@ def test_the_dataset_is_counted_before_it_is_read_and_after(
     experiment: Experiment, store: ArtifactStore, bench: Bench
 ) -> None:
     (before,), (after,) = (make_plan(experiment, place).datasets for place in (store, bench.store))
-    assert before["counts"] == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
-    assert {name: after[name] for name in before} == before
+    assert before.counts == {name: {"train": 8, "val": 4, "test": 4} for name in ("disc", "frame", "wedge")}
+    assert {name: after.as_json()[name] for name in before.as_json()} == before.as_json()
 
 
 def test_contradicting_labels_are_refused_before_anything_runs(
@@ -218,7 +218,7 @@ def test_contradicting_labels_are_refused_before_anything_runs(
     with pytest.raises(DatasetError, match=r"2 images, in groups of identical files, carry contradicting labels"):
         make_plan(wrong, store)
     dropped = experiment.model_copy(update={"data": IngestConfig(path=str(folder), contradictions="drop")})
-    assert make_plan(dropped, store).datasets[0]["splits"] == {"train": 23, "val": 12, "test": 12}
+    assert make_plan(dropped, store).datasets[0].splits == {"train": 23, "val": 12, "test": 12}
 
 
 @pytest.mark.parametrize("name", ["data.path", "student.file"])

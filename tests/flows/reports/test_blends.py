@@ -80,7 +80,8 @@ def test_the_plan_names_every_step_with_its_size_before_anything_is_there(preset
     assert sizes["generate"] == round(NUM_BLENDS * 32 * 32 * 1.6)
     # 96 blends, each in 3 views, 3 classes in 2 bytes and 100 bytes for the view itself.
     assert sizes["precompute-synthetic"] == NUM_BLENDS * 3 * (3 * 2 + 100)
-    assert sizes["precompute"] == 48 * 3 * (3 * 2 + 100)
+    # Two augmented views of 24 training images, and the clean one of the 24 others.
+    assert sizes["precompute"] == (24 * 2 + 24) * (3 * 2 + 100)
 
 
 def test_blends_without_a_generator_are_refused_saying_how_to_get_one(preset: str) -> None:

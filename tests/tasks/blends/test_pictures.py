@@ -11,7 +11,7 @@ from PIL import Image
 
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.tables import BLENDS
-from tasks.blends.pictures import draw_contact_sheet, write_page
+from tasks.blends.pictures import draw_contact_sheet, write_blends_page
 
 NAMES = ["{0} {figures} {", '" onload="alert(1)', "</script><b>&amp;", "猫/قط 🐈.png", "$x^2$ \\frac{", "n" * 300]
 
@@ -38,7 +38,7 @@ def test_names_of_files_are_shown_as_they_are_whatever_is_in_them(tmp_path: Path
         {"id": f"blend of {name}", "parent_a": name, "parent_b": NAMES[0], "similarity_a": 0.5, "similarity_b": 0.25}
         for name in NAMES
     ]
-    write_page(tmp_path / "blends.html", blends, parents, pa.Table.from_pylist(rows, schema=BLENDS))
+    write_blends_page(tmp_path / "blends.html", blends, parents, pa.Table.from_pylist(rows, schema=BLENDS))
     draw_contact_sheet(tmp_path / "contact-sheet.png", blends, parents)
 
     page = (tmp_path / "blends.html").read_bytes().decode("utf-8")

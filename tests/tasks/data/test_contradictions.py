@@ -61,4 +61,4 @@ def test_a_group_is_counted_for_each_thing_that_is_wrong_with_it(
 ) -> None:
     everyone = [("cat", "train"), *others]
     kept = [Candidate(str(number), tmp_path, *one) for number, one in enumerate(everyone)]
-    assert tuple(counts_of(identical(kept, {one.id: "abc" for one in kept})).values()) == counted
+    assert tuple(counts_of(identical(kept, {one.id: "abc" for one in kept})).as_json().values()) == counted

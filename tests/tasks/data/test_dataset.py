@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def summary(folder: Path, **settings: object) -> dict[str, object]:
-    return open_dataset(IngestConfig(path=str(folder), **settings)).summary()
+    return open_dataset(IngestConfig(path=str(folder), **settings)).summary().as_json()
 
 
 def test_classes_are_counted_in_each_split(folder: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_network_of_known_speed_is_measured_as_that_however_slow_its_first_pas
         return images_NCHW[:, 0, 0]
 
     speed = measured_speed(network, source, list(range(8)), RuntimeConfig(), CPU)
-    assert speed["images_per_second"] == pytest.approx(8 / 0.02, rel=0.15)
+    assert speed.images_per_second == pytest.approx(8 / 0.02, rel=0.15)
     assert set(passes) == {8}
 
 
@@ -60,7 +60,7 @@ def test_the_batch_is_named_and_fits_the_images_and_the_memory(
 ) -> None:
     runtime = RuntimeConfig(inference_batch_size=batch_size)
     speed = measured_speed(lambda images_NCHW: images_NCHW, source, list(range(rows)), runtime, CPU)
-    assert (speed["batch_size"], speed["threads"], speed["device"]) == (expected, 1, "cpu")
+    assert (speed.batch_size, speed.threads, speed.device) == (expected, 1, "cpu")
 
 
 @pytest.mark.gpu
@@ -80,5 +80,5 @@ def test_on_a_gpu_the_answer_is_waited_for(source: ViewSource) -> None:
     began = time.perf_counter()
     network(torch.ones(8, 3, 16, 16, device=device))
     torch.cuda.synchronize()
-    assert speed["images_per_second"] == pytest.approx(8 / (time.perf_counter() - began), rel=0.3)
-    assert speed["device"] == torch.cuda.get_device_name()
+    assert speed.images_per_second == pytest.approx(8 / (time.perf_counter() - began), rel=0.3)
+    assert speed.device == torch.cuda.get_device_name()

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from tasks.miniature.attributes import random_attributes
-from tasks.miniature.dataset import DatasetExistsError, draw_pairs, oracle_blends, write_dataset
+from tasks.miniature.dataset import DatasetExistsError, write_dataset
 from tasks.miniature.world import PARTS, SIDE_PX
+from tests.oracle_blends import draw_pairs, oracle_blends
 
 
 @pytest.fixture(scope="module")

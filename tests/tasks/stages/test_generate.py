@@ -295,7 +295,7 @@ def test_death_between_the_last_shard_and_the_commit_costs_no_painting(
     def die(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate_module, "write_page", die)
+    monkeypatch.setattr(generate_module, "write_blends_page", die)
     with pytest.raises(KeyboardInterrupt):
         studio.generate()
     monkeypatch.undo()

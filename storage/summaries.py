@@ -1,0 +1,210 @@
+"""What the manifest of each kind of artifact says came out: counts, scores and speeds, as records with fields.
+
+A stage returns its record, `as_json` of it is the `summary` in the manifest, and whoever reads one asks for it by type:
+`EvaluationSummary.of(store.manifest(ref)).scores`. Fields that an older version did not write have neutral values, and
+fields that this version does not know are passed over: a summary describes an artifact, it decides nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from storage.errors import CorruptArtifactError
+from storage.manifest import ArtifactRef, Manifest, advice
+
+
+class Summary(BaseModel):
+    """The common part: only fields that were given are written, so that a record may be filled in parts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Read the summary of an artifact; CorruptArtifactError where a value is not of the type it has had in every
+        version, as in a manifest that was edited by hand.
+        """
+        try:
+            return cls.model_validate(manifest.summary)
+        except ValidationError as error:
+            ref = ArtifactRef.parse(manifest.reference)
+            names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]}))
+            raise CorruptArtifactError(
+                f"the summary of {ref.short} cannot be read ({names}): {advice(Path(*ref))}"
+            ) from error
+
+    @classmethod
+    def joined(cls, *parts: "Summary") -> Self:
+        """Return one record of what several parts say; of a field that several have, the last one counts."""
+        return cls.model_validate({name: value for part in parts for name, value in part.as_json().items()})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that were given, as plain JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Speed(BaseModel):
+    """How many images a second a network was measured at, and under which conditions: others do not compare."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    images_per_second: float
+    batch_size: int
+    threads: int
+    device: str
+
+
+class ImageSetSummary(Summary):
+    """What every image-set says: its number of images, those of each split, and its number of classes."""
+
+    images: int = 0
+    splits: dict[str, int] = {}
+    classes: int = 0
+
+
+class IngestSummary(ImageSetSummary):
+    """Of a set made from a folder of images (stage ingest). Lists and tables hold the first or the smallest entries."""
+
+    counts: dict[str, dict[str, int]] | None = None
+    """Class -> split -> images, of the smallest classes; None in sets made before they were counted."""
+    left_out: dict[str, int] = {}
+    """Reason -> number of files that are no part of the set."""
+    left_out_first: list[str] = []
+    made_splits: list[str] = []
+    """A sentence for each split that the dataset did not have."""
+    said: list[str] = []
+    """A sentence for each other decision that was taken for the user, and for each warning."""
+    quarantined: int = 0
+    """Images that were set aside because they cannot be used."""
+    quarantined_first: dict[str, str] = {}
+    duplicates_across_splits: int = 0
+    contradicting_labels: int = 0
+    duplicates_within_splits: int = 0
+    brightness: dict[str, float] | None = None
+    """Class -> mean grey level of 255; None in sets made before images of more than 8 bits shared one scale."""
+    constant_images: int = 0
+    constant_first: list[str] = []
+    levels: dict[str, float] | None = None
+    """The values that become black and white, where a set holds images of more than 8 bits."""
+
+
+class BlendsSummary(ImageSetSummary):
+    """Of a set of blends (stage generate)."""
+
+    similarity_to_parents: float = 0.0
+    largest_similarity_to_held_out: float | None = None
+    """None where there is no validation or test image."""
+    pairs: str = ""
+    painted: int = 0
+    """Blends that this attempt made; an earlier one may have made the others."""
+    blends_per_second: float = 0.0
+    substitution: str = ""
+    """What stood in for a part of the generator that cannot be had here; empty where nothing did."""
+
+
+class NetworkSummary(Summary):
+    """What artifacts that come from a network say of it; None where this artifact does not say."""
+
+    parameters: int | None = None
+    speed: Speed | None = None
+
+
+class FeaturesSummary(NetworkSummary):
+    """Of features (stage extract)."""
+
+    images: int = 0
+    views: int = 0
+    encoder_forwards: int = 0
+
+
+class EmbeddingsSummary(Summary):
+    """Of embeddings (stage embed)."""
+
+    images: int = 0
+    width: int = 0
+    encoder_forwards: int = 0
+    substitution: str = ""
+
+
+class LogitsSummary(Summary):
+    """Of logits (stages precompute and precompute-images)."""
+
+    images: int = 0
+    views: int = 0
+    outputs: list[int] = []
+    """Shape of the outputs for one view."""
+    encoder_forwards: int = 0
+
+
+class ScoredSummary(Summary):
+    """A record with a score on the validation images, by the metric that chooses a model.
+
+    Older versions wrote the metric into the names of the fields: `val_top1`, `val_top1_standard_error`.
+    """
+
+    prefix: ClassVar[str]
+    score_name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        older = next((name for name in fields if name.startswith(cls.prefix) and not name.endswith(_ERROR)), None)
+        if older is None or "score_name" in fields:
+            return fields
+        rest = {name: value for name, value in fields.items() if name not in (older, older + _ERROR)}
+        score, error = cls.prefix + "score", fields.get(older + _ERROR, 0.0)
+        return {**rest, "score_name": older.removeprefix(cls.prefix), score: fields[older], score + _ERROR: error}
+
+
+_ERROR = "_standard_error"
+
+
+class ProbeSummary(ScoredSummary):
+    """Of a probe: the cell of the grid that was kept."""
+
+    prefix = "val_"
+    input: str = ""
+    learning_rate: float = 0.0
+    val_score: float = 0.0
+    val_score_standard_error: float = 0.0
+    grid: int = 0
+    """Number of cells."""
+    images: int = 0
+
+
+class ModelSummary(NetworkSummary, ScoredSummary):
+    """Of a model (stages finetune and distill)."""
+
+    prefix = "best_val_"
+    best_val_score: float = 0.0
+    best_val_score_standard_error: float = 0.0
+    steps: int = 0
+    """Optimiser steps of the whole training."""
+    best_step: int = 0
+    kept_step: int | None = None
+    """The step whose weights the model has; None in models made before this was noted."""
+    images: int = 0
+    synthetic_images: int = 0
+
+
+class SelectionSummary(Summary):
+    """Of a selection among synthetic images."""
+
+    images: int = 0
+    kept: int = 0
+    dropped: int = 0
+    flagged: dict[str, int] = {}
+    """Flag -> images; an image may have several."""
+    mean_teacher_entropy: float = 0.0
+    mean_teacher_entropy_of_kept: float = 0.0
+
+
+class EvaluationSummary(NetworkSummary):
+    """Of an evaluation (stages evaluate and evaluate-teacher): tables by split, then by metric."""
+
+    score_name: str = ""
+    """The metric that chooses a model."""
+    num_images: dict[str, int] = {}
+    scores: dict[str, dict[str, float]] = {}
+    standard_errors: dict[str, dict[str, float]] = {}
+    """Of those metrics that have one."""

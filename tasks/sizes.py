@@ -1,0 +1,152 @@
+"""About how large each stage's artifact will be, before it is there: counts of images times bytes of a row.
+
+Imports no torch: `plan` asks for these sizes before anything is made. The functions are named by `Stage.size`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.base import StageConfig
+from configs.data import IngestConfig, TrainViews, ViewSettings, views_of_train
+from configs.generation import GenerateConfig
+from configs.models import Backbone
+from configs.stages import ExtractConfig, PrecomputeImagesConfig
+from storage.summaries import IngestSummary
+from tasks.data.contradictions import settle
+from tasks.data.dataset import open_dataset, size_of
+
+_BACKBONES = (
+    (r"(vit|eva02?)_giant", 1536, 1140), (r"(vit|eva02?)_large", 1024, 304), (r"(vit|eva02?|deit|beit)_base", 768, 86),
+    (r"(vit|eva02?|deit)_small", 384, 22), (r"(vit|eva02?|deit)_tiny", 192, 6), (r"resnet(18|34)", 512, 16),
+    (r"resne[xt]*", 2048, 25), (r"mobilenet", 1280, 3), (r"efficientnet", 1280, 6), (r"convnext", 768, 28),
+)  # fmt: skip
+"""Names, widths and millions of parameters of common backbones."""
+_WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
+_VIEW_BYTES = 100
+"""View fields and thumbnail."""
+_PICTURE_BYTES = 60_000
+_EMBEDDING_WIDTH = 768
+_BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
+_MAX_COMPARED = 20_000
+"""Images among which contradicting labels are looked for at once; of more, ingest does it, as files must be read."""
+
+
+class Known(NamedTuple):
+    """What is known of the inputs of a stage before any of them need be there."""
+
+    splits: Mapping[str, int]
+    """Images of each split of the image-set that the artifact will be of; empty where that is not known."""
+    num_shown: int
+    """Outputs that the features or logits hold which the artifact is made from: images, each counted in each view."""
+    num_train: int
+    """Of the real images."""
+    num_classes: int
+    backbone: Backbone
+
+    @property
+    def num_images(self) -> int:
+        return sum(self.splits.values())
+
+
+class Estimate(NamedTuple):
+    """What an artifact will be like."""
+
+    num_bytes: int | None
+    """None where that cannot be said."""
+    splits: Mapping[str, int]
+    """Images of each split that it will be of; empty where that is not known."""
+    num_shown: int = 0
+    """Outputs that it will hold: images, each counted in each view."""
+    dataset: IngestSummary | None = None
+    """What is known of a folder of images before they are read; of stage ingest only."""
+
+
+def ingested(config: IngestConfig, known: Known) -> Estimate:
+    """Check the dataset as ingest will before it decodes an image, and add up its files.
+
+    Raises DatasetError and SourceError as `tasks.data.dataset.open_dataset` does.
+    """
+    dataset = open_dataset(config)
+    if len(dataset.candidates) <= _MAX_COMPARED:
+        dataset = settle(dataset, config.contradictions)
+    num_bytes = sum(size_of(candidate.path) for candidate in dataset.candidates)
+    splits = Counter(candidate.split for candidate in dataset.candidates)
+    return Estimate(num_bytes, splits, dataset=dataset.summary())
+
+
+def blends(config: GenerateConfig, known: Known) -> Estimate:
+    settings = config.blends
+    num_images = max(1, round(settings.per_image * known.num_train))
+    num_bytes = round(num_images * settings.side_px**2 * _BYTES_PER_PIXEL[settings.encoding])
+    return Estimate(num_bytes, {"train": num_images})
+
+
+def embeddings(config: StageConfig, known: Known) -> Estimate:
+    return _of_images(known, known.num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES))
+
+
+def features(config: ExtractConfig, known: Known) -> Estimate:
+    found, shown = _about(known.backbone), num_shown(config.views, config.train_views, known.splits)
+    num_bytes = found and shown * (2 * found.num_blocks * found.width + _VIEW_BYTES)
+    return _of_images(known, num_bytes, shown)
+
+
+def probe(config: StageConfig, known: Known) -> Estimate:
+    found = _about(known.backbone)
+    return _of_images(known, found and 4 * found.num_blocks * found.width * known.num_classes)
+
+
+def logits(config: StageConfig, known: Known) -> Estimate:
+    """From features: of what they are of."""
+    return _of_images(known, known.num_shown * (2 * known.num_classes + _VIEW_BYTES), known.num_shown)
+
+
+def logits_of_images(config: PrecomputeImagesConfig, known: Known) -> Estimate:
+    shown = num_shown(config.views, config.train_views, known.splits)
+    return _of_images(known, shown * (2 * known.num_classes + _VIEW_BYTES), shown)
+
+
+def num_shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> int:
+    """Return how many images a frozen network is shown, each counted in each view (`tasks.data.shown`)."""
+    num_train, num_images = splits.get("train", 0), sum(splits.values())
+    numbers = views_of_train(views, train_views, is_train_alone=num_train == num_images)
+    return num_train * len(numbers) + num_images - num_train
+
+
+def selection(config: StageConfig, known: Known) -> Estimate:
+    return _of_images(known, known.num_images * _VIEW_BYTES)
+
+
+def model(config: StageConfig, known: Known) -> Estimate:
+    """Two sets of weights in float32, the best and the last, and the learning curve."""
+    found = _about(known.backbone)
+    return _of_images(known, found and 2 * 4 * found.num_parameters + _PICTURE_BYTES)
+
+
+def evaluation(config: StageConfig, known: Known) -> Estimate:
+    return _of_images(known, known.num_images * (4 * known.num_classes + 50) + 2 * _PICTURE_BYTES)
+
+
+def _of_images(known: Known, num_bytes: int | None, num_shown: int = 0) -> Estimate:
+    """Where the images are not counted yet, nothing that depends on them is."""
+    return Estimate(num_bytes if known.splits else None, known.splits, num_shown)
+
+
+class _Network(NamedTuple):
+    width: int
+    num_parameters: int
+    num_blocks: int
+    """Blocks of its features (tasks.models.encoder)."""
+
+
+def _about(backbone: Backbone) -> _Network | None:
+    """Return what is known of a common backbone by its name; None for others."""
+    found = next((known for known in _BACKBONES if re.search(known[0], backbone.name)), None)
+    if found is None:
+        return None
+    _, width, millions = found
+    in_file = Path(backbone.file).expanduser().stat().st_size // 4 if backbone.file else 0
+    return _Network(width, in_file or millions * 1_000_000, 5 if _WITH_TOKENS.search(backbone.name) else 1)
