@@ -18,7 +18,9 @@ from configs.stages import (
     FinetuneConfig,
     PrecomputeConfig,
     PrecomputeImagesConfig,
+    PrecomputeProbedConfig,
     ProbeConfig,
+    ProbeImagesConfig,
     ProbeSettings,
     TeacherFinetuning,
     TrainingSettings,
@@ -54,6 +56,10 @@ class Experiment(Settings):
     student: Student = Student()
     teacher_training: Literal["probed", "finetuned"] = "probed"
     """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
+    teacher_cache: Literal["features", "logits"] = "features"
+    """What is kept of the frozen encoders. features: other heads cost seconds. logits: for features that are too large,
+    such as maps; heads are trained from the images, and each view is shown once more for its logits.
+    """
     synthetic_images: Literal["none", "blends"] = "none"
     """blends: a third student is distilled on real images and on blends of pairs of them."""
     generator: GeneratorModel = GeneratorModel()
@@ -107,6 +113,16 @@ class Experiment(Settings):
 
     def probe_config(self, probe: ProbeSettings) -> ProbeConfig:
         return ProbeConfig(problem=self.problem, probe=probe)
+
+    def probe_images_config(self, backbone: Backbone, probe: ProbeSettings) -> ProbeImagesConfig:
+        return ProbeImagesConfig(
+            problem=self.problem, backbone=backbone, views=self.views, precision=self.precision, probe=probe
+        )
+
+    def precompute_probed_config(self, backbone: Backbone, train_views: TrainViews) -> PrecomputeProbedConfig:
+        return PrecomputeProbedConfig(
+            backbone=backbone, views=self.views, precision=self.precision, train_views=train_views
+        )
 
     def precompute_config(self) -> PrecomputeConfig:
         return PrecomputeConfig()

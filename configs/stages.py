@@ -55,6 +55,27 @@ class ProbeConfig(StageConfig):
     probe: ProbeSettings = ProbeSettings()
 
 
+class ProbeImagesConfig(StageConfig):
+    """From images and labels to a head, each view shown anew to the frozen encoder: for outputs too large to cache."""
+
+    problem: ProblemName = "classification"
+    """What is learnt."""
+    backbone: Backbone = Backbone()
+    views: ViewSettings = ViewSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast of the encoder."""
+    probe: ProbeSettings = ProbeSettings()
+
+    @model_validator(mode="after")
+    def _there_are_views_to_train_on(self) -> Self:
+        if self.probe.train_on == "augmented" and not self.views.num_views:
+            raise ValueError(
+                "probe.train_on is 'augmented', but views.num_views is 0: set it to 'clean', or views.num_views to at "
+                "least 1"
+            )
+        return self
+
+
 class PrecomputeConfig(StageConfig):
     """From a probe and cached features to logits; raw, in fp16, never at a fixed temperature."""
 
@@ -67,6 +88,17 @@ class PrecomputeImagesConfig(StageConfig):
     """bf16: autocast."""
     train_views: Annotated[TrainViews, AddedLater] = "augmented"
     """Which views of training images are shown, as in extract."""
+
+
+class PrecomputeProbedConfig(StageConfig):
+    """From a probe and images to logits where the features are not cached: the frozen encoder runs once a view."""
+
+    backbone: Backbone = Backbone()
+    views: ViewSettings = ViewSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast."""
+    train_views: TrainViews = "augmented"
+    """Which views of training images are shown, as in ExtractConfig."""
 
 
 class TrainingSettings(Settings):

@@ -11,7 +11,9 @@ from configs.stages import (
     FinetuneConfig,
     PrecomputeConfig,
     PrecomputeImagesConfig,
+    PrecomputeProbedConfig,
     ProbeConfig,
+    ProbeImagesConfig,
 )
 from storage.contents import Contents
 from tasks.stage import Pictures, Stage
@@ -117,6 +119,17 @@ PROBE = Stage(
     contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
 )
 
+PROBE_IMAGES = Stage(
+    name="probe-images",
+    version=1,
+    config_type=ProbeImagesConfig,
+    inputs={"images": "image-set"},
+    output="probe",
+    run="tasks.stages.probe_images:run",
+    size="tasks.sizes:probe",
+    contents=Contents(made=("model.json", "head.safetensors", "grid.parquet"), working=("checkpoint.safetensors",)),
+)
+
 PRECOMPUTE = Stage(
     name="precompute",
     version=1,
@@ -135,6 +148,17 @@ PRECOMPUTE_IMAGES = Stage(
     inputs={"images": "image-set", "model": "model"},
     output="logits",
     run="tasks.stages.precompute:run_on_images",
+    size="tasks.sizes:logits_of_images",
+    contents=OUTPUTS,
+)
+
+PRECOMPUTE_PROBED = Stage(
+    name="precompute-probed",
+    version=1,
+    config_type=PrecomputeProbedConfig,
+    inputs={"images": "image-set", "probe": "probe"},
+    output="logits",
+    run="tasks.stages.precompute:run_probed_on_images",
     size="tasks.sizes:logits_of_images",
     contents=OUTPUTS,
 )
@@ -207,8 +231,10 @@ STAGES: tuple[Stage[Any], ...] = (
     GENERATE,
     EXTRACT,
     PROBE,
+    PROBE_IMAGES,
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
+    PRECOMPUTE_PROBED,
     SELECT,
     FINETUNE,
     DISTILL,

@@ -13,7 +13,7 @@ from configs.base import StageConfig
 from configs.data import IngestConfig, TrainViews, ViewSettings, views_of_train
 from configs.generation import GenerateConfig
 from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeImagesConfig
+from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
@@ -104,7 +104,7 @@ def logits(config: StageConfig, known: Known) -> Estimate:
     return _of_images(known, known.num_shown * (2 * known.num_classes + _VIEW_BYTES), known.num_shown)
 
 
-def logits_of_images(config: PrecomputeImagesConfig, known: Known) -> Estimate:
+def logits_of_images(config: PrecomputeImagesConfig | PrecomputeProbedConfig, known: Known) -> Estimate:
     shown = num_shown(config.views, config.train_views, known.splits)
     return _of_images(known, shown * (2 * known.num_classes + _VIEW_BYTES), shown)
 

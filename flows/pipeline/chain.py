@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 from configs.base import StageConfig
 from configs.data import TrainViews
 from configs.experiment import Experiment
+from configs.models import Backbone
+from configs.stages import ProbeSettings
 from storage.manifest import ArtifactRef
 from tasks.catalog import (
     DISTILL,
@@ -23,13 +25,17 @@ from tasks.catalog import (
     INGEST,
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
+    PRECOMPUTE_PROBED,
     PROBE,
+    PROBE_IMAGES,
     SELECT,
 )
 from tasks.stage import Stage
 
 START = "student probed"
 """What every student starts from, in the final table: its pretrained backbone with a probe."""
+
+Role = Literal["teacher", "student"]
 
 Source = ArtifactRef | str
 """What a step reads: an artifact in the store, or what the step of this name makes."""
@@ -151,49 +157,72 @@ def _students(
     return students
 
 
-def _probed(steps: _Steps, role: Literal["teacher", "student"], images: Source) -> tuple[str, str]:
-    """Extract features of teacher or student and train its head on them; returns both."""
+class Probed(NamedTuple):
+    """The steps that make an encoder's head, and what it was trained on."""
+
+    probe: str
+    features: str
+    """Empty where they are not cached (`Experiment.teacher_cache`)."""
+
+
+def _probed(steps: _Steps, role: Role, images: Source) -> Probed:
+    """Train the head of teacher or student, on cached features or on the images themselves."""
     experiment = steps.experiment
-    backbone, settings = {
+    backbone, settings = _network(experiment, role)
+    if experiment.teacher_cache == "logits":
+        config = experiment.probe_images_config(backbone, settings)
+        return Probed(steps.add(f"probe-{role}", PROBE_IMAGES, config, {"images": images}), "")
+    extract = experiment.extract_config(backbone, experiment.train_views(role))
+    features = steps.add(f"extract-{role}", EXTRACT, extract, {"images": images})
+    inputs = {"images": images, "features": features}
+    return Probed(steps.add(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs), features)
+
+
+def _network(experiment: Experiment, role: Role) -> tuple[Backbone, ProbeSettings]:
+    return {
         "teacher": (experiment.teacher, experiment.probe),
         "student": (experiment.student, experiment.student_probe),
     }[role]
-    config = experiment.extract_config(backbone, experiment.train_views(role))
-    features = steps.add(f"extract-{role}", EXTRACT, config, {"images": images})
-    inputs = {"images": images, "features": features}
-    return features, steps.add(f"probe-{role}", PROBE, experiment.probe_config(settings), inputs)
+
+
+def _probed_logits(steps: _Steps, name: str, role: Role, probed: Probed, shown: ShownSet) -> str:
+    """Make the logits of a probed encoder: from its cached features, or by showing it the images once more."""
+    experiment = steps.experiment
+    if experiment.teacher_cache == "logits":
+        config = experiment.precompute_probed_config(_network(experiment, role)[0], shown.train_views)
+        return steps.add(name, PRECOMPUTE_PROBED, config, {"images": shown.images, "probe": probed.probe})
+    inputs = {"features": probed.features, "probe": probed.probe}
+    return steps.add(name, PRECOMPUTE, experiment.precompute_config(), inputs)
 
 
 def _probed_student(steps: _Steps, images: str, teacher: str) -> tuple[str, str]:
     """Make the probe that students start from, and score it as they are scored; returns probe and evaluation."""
-    experiment = steps.experiment
-    features, probe = _probed(steps, "student", images)
-    config = experiment.precompute_config()
-    logits = steps.add("precompute-student", PRECOMPUTE, config, {"features": features, "probe": probe})
+    probed = _probed(steps, "student", images)
+    logits = _probed_logits(steps, "precompute-student", "student", probed, ShownSet(images, "clean"))
     inputs = {"images": images, "logits": logits, "teacher": teacher}
-    return probe, steps.add("evaluate-student-probed", EVALUATE_TEACHER, experiment.evaluate_config(), inputs)
+    config = steps.experiment.evaluate_config()
+    return probed.probe, steps.add("evaluate-student-probed", EVALUATE_TEACHER, config, inputs)
 
 
 def _probed_teacher(steps: _Steps, sets: Mapping[str, ShownSet]) -> tuple[str, dict[str, str]]:
-    """Make the teacher and its logits for each image-set, real ("") and synthetic, from cached features."""
+    """Make the teacher and its logits for each image-set, real ("") and synthetic."""
     experiment = steps.experiment
-    features, probe = _probed(steps, "teacher", sets[""].images)
-    config, inputs = experiment.precompute_config(), {"features": features, "probe": probe}
-    logits = {"": steps.add("precompute", PRECOMPUTE, config, inputs)}
-    if "-synthetic" in sets:
-        images, train_views = sets["-synthetic"]
-        extract = experiment.extract_config(experiment.teacher, train_views)
-        features = steps.add("extract-teacher-synthetic", EXTRACT, extract, {"images": images})
-        inputs = {"features": features, "probe": probe}
-        logits["-synthetic"] = steps.add("precompute-synthetic", PRECOMPUTE, config, inputs)
-    return probe, logits
+    probed = _probed(steps, "teacher", sets[""].images)
+    logits = {"": _probed_logits(steps, "precompute", "teacher", probed, sets[""])}
+    if synthetic := sets.get("-synthetic"):
+        if probed.features:
+            config, inputs = experiment.extract_config(experiment.teacher, synthetic.train_views), synthetic.images
+            features = steps.add("extract-teacher-synthetic", EXTRACT, config, {"images": inputs})
+            probed = probed._replace(features=features)
+        logits["-synthetic"] = _probed_logits(steps, "precompute-synthetic", "teacher", probed, synthetic)
+    return probed.probe, logits
 
 
 def _finetuned_teacher(steps: _Steps, sets: Mapping[str, ShownSet]) -> tuple[str, dict[str, str]]:
     """The same with the whole teacher trained on the labels, so that it must look at the images again."""
     experiment = steps.experiment
     images = sets[""].images
-    _, probe = _probed(steps, "teacher", images)
+    probe = _probed(steps, "teacher", images).probe
     inputs = {"images": images, "probe": probe}
     model = steps.add("finetune-teacher", FINETUNE, experiment.finetune_teacher_config(), inputs)
     logits = {

@@ -20,17 +20,18 @@ from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.losses import num_answers
 from tasks.models.preprocessing import Preprocessing
+from tasks.models.probed import probed_model
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
 from tasks.stage import StageContext
 from tasks.training.distill_source import DistillSource, Draw
 from tasks.training.lesson import Batch, Losses, MicroBatch
-from tasks.training.student import probed_model, train_and_write, validation_score
+from tasks.training.student import train_and_write, validation_score
 
 
 def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, problem.classes(images), context)
+    model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
     real = _opened(config, images, "logits", model.preprocessing, context)
     synthetic = _synthetic(config, model.preprocessing, context)
     for role in ("logits", "synthetic_logits"):

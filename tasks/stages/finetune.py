@@ -13,17 +13,18 @@ from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.order import visits
+from tasks.models.probed import probed_model
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
 from tasks.stage import StageContext
 from tasks.training.lesson import Batch, Losses, MicroBatch
-from tasks.training.student import probed_model, train_and_write, validation_score
+from tasks.training.student import train_and_write, validation_score
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
-    model = probed_model(config.backbone, config.training, problem.classes(images), context)
+    model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
     decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
     source = ViewSource(decoded, config.views, model.preprocessing)
     lesson = FinetuneLesson(

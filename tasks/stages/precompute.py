@@ -6,11 +6,11 @@ is shown the images once.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from configs.stages import PrecomputeConfig, PrecomputeImagesConfig
+from configs.stages import PrecomputeConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from storage.image_set import ImageSet
 from storage.summaries import LogitsSummary
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
@@ -21,10 +21,13 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.encoder import Block, blocks_named
-from tasks.models.task_model import autocast, device_of, empty_head, load_head, load_model, on_device
+from tasks.models.probed import probed_model
+from tasks.models.task_model import TaskModel, autocast, device_of, empty_head, load_head, load_model, on_device
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
+
+Config = TypeVar("Config", bound=PrecomputeImagesConfig | PrecomputeProbedConfig)
 
 
 class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
@@ -73,10 +76,12 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         return Layout(without_weights(shape), attributes)
 
 
-class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
-    """Logits of a finetuned teacher in the making."""
+class LogitsOfImages(ChunkPartitions[Config]):
+    """Logits of a teacher that is shown the images, in the making; `role` is the input that holds its weights."""
 
-    def __init__(self, config: PrecomputeImagesConfig, context: StageContext) -> None:
+    role: str
+
+    def __init__(self, config: Config, context: StageContext) -> None:
         self.config, self.context = config, context
         self.images = ImageSet.open(context.inputs["images"])
         self.writer = ViewOutputsWriter(
@@ -90,7 +95,7 @@ class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
     def make(self, numbers: Sequence[int]) -> Throughput:
         config, runtime = self.config, self.context.runtime
         device = device_of(runtime)
-        model = on_device(load_model(self.context.inputs["model"])[0], device)
+        model = on_device(self.network().eval(), device)
         decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, model.preprocessing)
         with autocast(device, config.precision):
@@ -100,14 +105,37 @@ class LogitsOfImages(ChunkPartitions[PrecomputeImagesConfig]):
         return _summary(self.writer, self.config.views.num_views + 1, throughput)
 
     def _layout(self) -> Layout:
-        folder = self.context.inputs["model"]
+        folder = self.context.inputs[self.role]
         description = ModelDescription.read(folder)
         attributes = _attributes(self.images.fingerprint, self.config.views.identity(), description)
         return Layout(model_output_shape(folder, description), attributes)
 
+    def network(self) -> TaskModel:
+        """Load the teacher."""
+        raise NotImplementedError
+
+
+class LogitsOfModel(LogitsOfImages[PrecomputeImagesConfig]):
+    """Logits of a finetuned teacher."""
+
+    role = "model"
+
+    def network(self) -> TaskModel:
+        return load_model(self.context.inputs["model"])[0]
+
+
+class LogitsOfProbe(LogitsOfImages[PrecomputeProbedConfig]):
+    """Logits of a probed teacher whose features are not cached."""
+
+    role = "probe"
+
+    def network(self) -> TaskModel:
+        return probed_model(self.config.backbone, self.context)
+
 
 run = ByPartitions(LogitsOfFeatures)
-run_on_images = ByPartitions(LogitsOfImages)
+run_on_images = ByPartitions(LogitsOfModel)
+run_probed_on_images = ByPartitions(LogitsOfProbe)
 
 
 def _summary(writer: ViewOutputsWriter, num_views: int, throughput: Throughput) -> LogitsSummary:

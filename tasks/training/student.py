@@ -1,48 +1,23 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from configs.models import Backbone
 from configs.stages import TrainingSettings
-from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
-from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.models.task_model import TaskModel, device_of
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
 from tasks.stage import StageContext
 from tasks.training.lesson import Lesson
 from tasks.training.trainer import Trainer
-
-
-def probed_model(
-    backbone: Backbone, training: TrainingSettings, classes: Sequence[str], context: StageContext
-) -> TaskModel:
-    """Build the pretrained encoder with its own probed head, on the device.
-
-    Raises CacheMismatchError where the probe belongs to another encoder or other classes.
-    """
-    description = ModelDescription.read(context.inputs["probe"])
-    if description.encoder != encoder_fingerprint(backbone, context.content_digests):
-        raise CacheMismatchError(
-            f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
-            "weights: run extract and probe for this backbone first"
-        )
-    if description.classes != list(classes):
-        raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {list(classes)}")
-    encoder = build_encoder_as_named(backbone, context.content_digests, drop_path=training.drop_path)
-    encoder.preprocessing = Preprocessing(**description.preprocessing)  # what its features were extracted with
-    head = load_head(context.inputs["probe"], description, encoder.blocks)
-    return on_device(TaskModel(encoder, description.blocks, head), device_of(context.runtime))
 
 
 def validation_score(

@@ -1,0 +1,96 @@
+"""Stage "probe-images": train a grid of heads on what a frozen encoder gives for views of the images, each shown anew,
+and keep the one that is best on validation: for blocks too large to cache, such as maps.
+
+Reads an image-set; writes the head, its description, and the grid's scores.
+
+Shape letters: N images, C channels, H W pixels, S side of a view.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from configs.stages import ProbeImagesConfig
+from storage.image_set import ImageSet
+from storage.summaries import ProbeSummary
+from tasks.data.batches import DecodedImages, ViewSource, prefetch
+from tasks.functional.order import visits
+from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
+from tasks.models.preprocessing import normalise
+from tasks.models.task_model import autocast, device_of, on_device
+from tasks.problems.labelled import Labelled, LabelledViews
+from tasks.problems.problem import problem_named
+from tasks.stage import StageContext
+from tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
+
+Encode = Callable[[Pixels], Blocks]
+
+
+def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
+    images, runtime = ImageSet.open(context.inputs["images"]), context.runtime
+    problem, device = problem_named(config.problem), device_of(runtime)
+    encoder = on_device(build_encoder_as_named(config.backbone, context.content_digests).eval(), device)
+    grid = ProbeGrid(problem, config.probe, encoder.blocks, problem.classes(images), device)
+    decoded = DecodedImages(images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
+    labelled = LabelledViews(problem, ViewSource(decoded, config.views, encoder.preprocessing))
+    names = grid.names
+
+    @torch.no_grad()  # not inference mode: the heads keep what they are given for their backward pass
+    def encode(pixels_NSS3: Pixels) -> Blocks:
+        images_NCHW = normalise(pixels_NSS3, encoder.preprocessing, device)
+        with autocast(device, config.precision):
+            found = encoder(images_NCHW, names)
+        return {name: block.float() for name, block in zip(names, found, strict=True)}
+
+    _train(grid, config, labelled, encode, context)
+    encoded = Encoded(
+        backbone=config.backbone.identity(),
+        preprocessing=encoder.preprocessing._asdict(),
+        encoder=encoder_fingerprint(config.backbone, context.content_digests),
+    )
+    validation = _validation(labelled, encode, context, device)
+    return grid.write(context.draft, config.problem, encoded, validation, len(images.rows_of("train")))
+
+
+def _train(
+    grid: ProbeGrid, config: ProbeImagesConfig, labelled: LabelledViews, encode: Encode, context: StageContext
+) -> None:
+    """Train to the last step, from where an earlier attempt stopped: each step depends on its number alone."""
+    settings, rows = config.probe, labelled.source.images.rows_of("train")
+    num_augmented = config.views.num_views if settings.train_on == "augmented" else 0
+
+    def load(step: int) -> Labelled:
+        size = settings.batch_size
+        items, epochs = visits(step * size, size, size=len(rows), seed=settings.seed)
+        numbers = 1 + epochs % num_augmented if num_augmented else np.full_like(epochs, CLEAN_VIEW)
+        return labelled.batch(rows[items].tolist(), numbers.tolist())
+
+    device = next(grid.cells[0].head.parameters()).device
+    first, saved = grid.restore(context.draft), time.monotonic()
+    steps = range(first, settings.steps)
+    for step, batch in zip(steps, prefetch(load, steps, workers=context.runtime.workers), strict=True):
+        grid.step(step, encode(batch.pixels_NSS3), torch.from_numpy(batch.targets).to(device))
+        context.on_progress("steps", step + 1, settings.steps)
+        is_last = step + 1 == settings.steps  # judging the heads may be killed too
+        if is_last or time.monotonic() - saved >= context.runtime.checkpoint_seconds:
+            grid.save(context.draft, step + 1)
+            saved = time.monotonic()
+
+
+def _validation(
+    labelled: LabelledViews, encode: Encode, context: StageContext, device: torch.device
+) -> Iterator[tuple[Blocks, Tensor]]:
+    """Yield batches of the clean view of the validation images, with their targets."""
+    rows, size = labelled.source.images.rows_of("val"), context.runtime.inference_batch_size
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def load(part: npt.NDArray[np.int64]) -> Labelled:
+        return labelled.batch(part.tolist(), [CLEAN_VIEW] * len(part))
+
+    for batch in prefetch(load, parts, workers=context.runtime.workers):
+        yield encode(batch.pixels_NSS3), torch.from_numpy(batch.targets).to(device)

@@ -1,0 +1,165 @@
+"""A toy problem with dense outputs: which part of a bird is where? A class for each pixel, and some that nobody knows.
+
+It shows that stages carry maps; its form with one cell is classification, written another way.
+
+Shape letters: N images, K classes, C channels, H W pixels, S side of a view, D width, h w cells of a map.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from storage.image_set import ImageSet
+from tasks.functional.comparison import standard_error
+from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.sums import Sum
+from tasks.functional.views import Pixels, View, replay
+from tasks.miniature.world import PARTS
+from tasks.models.encoder import LAST, MAP, Block
+from tasks.problems.metrics import PERCENT, Metric
+
+DENSE_METRICS = (Metric("pixel_accuracy", "pixels", PERCENT), Metric("miou", "mIoU", PERCENT))
+BORDER = 4
+"""Pixels at the edge of each picture whose part nobody knows."""
+
+
+class DenseHead(nn.Conv2d):
+    """A class for each cell of the encoder's last map."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__(width, num_classes, kernel_size=1)
+
+
+class Parts:
+    """Parts of birds: logits [N, K, h, w] of any grid, targets [N, S, S]."""
+
+    metrics = DENSE_METRICS
+    folder: ClassVar[Path]
+    """Of the dataset, whose masks lie beside its images."""
+
+    def classes(self, images: ImageSet) -> list[str]:
+        return list(PARTS)
+
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        return {"last": (MAP,)}
+
+    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+        return DenseHead(blocks[0].width, num_classes)
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+        """Cut the mask as the image is cut, without its colours."""
+        mask_HW = np.asarray(Image.open(self.folder / images.ids[row].replace("images", "masks", 1))).astype(np.uint8)
+        known_HW = np.full_like(mask_HW, 255)
+        known_HW[BORDER:-BORDER, BORDER:-BORDER] = mask_HW[BORDER:-BORDER, BORDER:-BORDER]
+        shape = view.copy()
+        shape[5:8] = 1
+        cut_SS = replay(np.stack([known_HW] * 3, axis=-1), shape, side_px, "nearest")[..., 0].astype(np.int64)
+        return np.where(cut_SS == 255, IGNORED, cut_SS)
+
+    def num_targets(self, targets: Tensor) -> Tensor:
+        return num_labels(targets)
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
+        return cross_entropy(_at(outputs, targets.shape[1:]), targets)
+
+    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+        divergence_Nhw = distillation_divergence(_at(outputs, teacher_outputs.shape[2:]), teacher_outputs, temperature)
+        return Sum(divergence_Nhw.sum(), num_answers(teacher_outputs))
+
+    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+        """What is pasted brings its mask along; what shines through is learnt by its share."""
+        if kind == "mixup":
+            weighted = (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0)))
+            return Mixture(mixup(images_NCHW, share), weighted)
+        with_masks, _ = cutmix(torch.cat([images_NCHW, targets[:, None].to(images_NCHW)], dim=1), share, rng)
+        return Mixture(with_masks[:, :-1], (WeightedTargets(1.0, with_masks[:, -1].round().to(targets)),))
+
+    def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+        same_Nhw = outputs.argmax(1) == _at(teacher_outputs.float(), outputs.shape[2:]).argmax(1)
+        return same_Nhw.float().mean(dim=(1, 2))
+
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        return 1 - outputs.float().softmax(1).amax(1).mean(dim=(1, 2))
+
+    def meter(self, classes: Sequence[str]) -> "DenseMeter":
+        return DenseMeter(len(classes))
+
+
+class DenseMeter:
+    """Keeps a confusion matrix, a number of each image, and one picture."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._counts_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self._accuracies: list[float] = []
+        self._picture: Image.Image | None = None
+
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
+    ) -> None:
+        predicted_NSS, is_known_NSS = _at(outputs, targets.shape[1:]).argmax(1), targets != IGNORED
+        self._counts_KK += multiclass_confusion_matrix(
+            predicted_NSS, targets, len(self._counts_KK), ignore_index=IGNORED
+        ).cpu()
+        right_N = ((predicted_NSS == targets) & is_known_NSS).sum((1, 2)) / is_known_NSS.sum((1, 2)).clamp(min=1)
+        self._accuracies += right_N.tolist()
+        if pixels is not None and self._picture is None:
+            mask = Image.fromarray(predicted_NSS[0].cpu().numpy().astype(np.uint8) * 20).resize(pixels.shape[1:3])
+            self._picture = Image.blend(Image.fromarray(pixels[0]), mask.convert("RGB"), 0.5)
+
+    def compute(self) -> dict[str, float]:
+        right_K = self._counts_KK.diagonal()
+        union_K = self._counts_KK.sum(0) + self._counts_KK.sum(1) - right_K
+        miou = (right_K / union_K.clamp(min=1))[union_K > 0].mean()
+        return {"pixel_accuracy": float(np.mean(self._accuracies)), "miou": float(miou)}
+
+    def standard_errors(self) -> dict[str, float]:
+        return {"pixel_accuracy": standard_error(self._accuracies)}
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        return {"score": np.asarray(self._accuracies)}
+
+    def draw(self, folder: Path, name: str) -> None:
+        if self._picture:
+            self._picture.save(folder / f"{name}-overlay.png")
+
+
+class OneCellHead(nn.Linear):
+    """A map of one cell."""
+
+    def forward(self, vectors_ND: Tensor) -> Tensor:
+        return super().forward(vectors_ND)[:, :, None, None]
+
+
+class OneCell(Parts):
+    """Classification, written as a dense problem whose only cell is the image."""
+
+    def classes(self, images: ImageSet) -> list[str]:
+        return images.classes
+
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        return {"last": (LAST,)}
+
+    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+        """Drawn as that of classification is, so that the same seed gives the same weights."""
+        head = OneCellHead(blocks[0].width, num_classes)
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+        return head
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+        return np.full((1, 1), images.labels[row], np.int64)
+
+
+def _at(outputs_NKhw: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring a map to another grid."""
+    if tuple(outputs_NKhw.shape[2:]) == tuple(size):
+        return outputs_NKhw
+    return interpolate(outputs_NKhw.float(), tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,161 @@
+"""A problem with dense outputs goes through every stage, and no stage knows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from configs import choices
+from configs.stages import (
+    DistillConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    ProbeConfig,
+    TrainingSettings,
+)
+from flows.commands.demo import world_experiment
+from flows.pipeline.console import on_console
+from flows.pipeline.running import run_plan
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.summaries import EvaluationSummary
+from storage.view_outputs import ViewOutputs
+from storage.weights import read_tensors
+from tasks.catalog import DISTILL, EVALUATE, FINETUNE, PRECOMPUTE, PROBE
+from tasks.functional.losses import IGNORED
+from tasks.miniature.dataset import write_dataset
+from tasks.miniature.world import PARTS
+from tasks.problems.classification import Classification
+from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
+from tests.contracts.dense_toy import BORDER, DenseMeter, OneCell, Parts
+
+SETTINGS = (
+    "problem=parts", "teacher_cache=logits", "synthetic_images=none", "views.num_views=2",
+    "probe.learning_rates=[0.1, 1.0]", "probe.steps=60", "probe.batch_size=20", "probe.inputs=[last]",
+    "student_probe.learning_rates=[0.1, 1.0]", "student_probe.steps=60", "student_probe.batch_size=20",
+    "student_probe.inputs=[last]", "distill.alpha=0.5", "distill.temperature=2", "training.epochs=4",
+    "training.batch_size=10", "training.accumulate=2", "runtime.device=cpu", "runtime.slots=1",
+)  # fmt: skip
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Birds with their masks, and the problem that learns from them; returns where they lie."""
+    monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:Parts")
+    monkeypatch.setitem(choices.METRICS, "parts", "tests.contracts.dense_toy:DENSE_METRICS")
+    folder = tmp_path / "birds-0"
+    monkeypatch.setattr(Parts, "folder", folder, raising=False)
+    write_dataset(folder, seed=0, train_per_class=2, val_per_class=1, test_per_class=1)
+    return tmp_path
+
+
+def test_masks_go_through_every_stage_with_ignored_pixels_and_accumulation(parts: Path, store: ArtifactStore) -> None:
+    experiment = world_experiment(parts, 0, SETTINGS)
+    with on_console(experiment, Console(quiet=True)) as show:
+        results, stages = run_plan(experiment, store, show)
+    made = {stage["name"]: ArtifactRef.parse(stage["reference"]) for stage in stages}
+    # The classes are those of the masks, not the 25 species; 64 px are 8 patches of 8.
+    assert ViewOutputs(store.path(made["precompute"])).row_shape == (len(PARTS), 8, 8)
+    scores = {result.model: EvaluationSummary.of(store.manifest(result.evaluation)).scores for result in results}
+    assert scores.keys() == {"teacher probed", "student probed", "student finetuned", "student distilled"}
+    masks = np.stack([np.asarray(Image.open(path)) for path in (parts / "birds-0/masks/test").rglob("*.png")])
+    most_frequent = (
+        np.bincount(masks[:, BORDER:-BORDER, BORDER:-BORDER].ravel()).max()
+        / masks[:, BORDER:-BORDER, BORDER:-BORDER].size
+    )
+    for model, splits in scores.items():
+        assert splits["test"]["pixel_accuracy"] > most_frequent, (model, most_frequent)
+    evaluation = store.path(made["evaluate-distilled-seed0"])
+    assert (evaluation / "test-overlay.png").is_file()
+
+
+def test_of_one_cell_it_is_classification(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(choices.PROBLEMS, "one-cell", "tests.contracts.dense_toy:OneCell")
+    monkeypatch.setitem(choices.METRICS, "one-cell", "tests.contracts.dense_toy:DENSE_METRICS")
+    training = TrainingSettings(epochs=1, batch_size=8, accumulate=2, learning_rate=1e-4)
+    images = {"images": bench.images}
+    found = {}
+    for problem in ("classification", "one-cell"):
+        shared = {"problem": problem, "backbone": STUDENT, "views": VIEWS, "training": training}
+        settings = ProbeConfig(problem=problem, probe=PROBE_SETTINGS)
+        teacher = bench.run(PROBE, settings, features=bench.features, **images)
+        logits = bench.run(PRECOMPUTE, PrecomputeConfig(), features=bench.features, probe=teacher)
+        start = images | {"probe": bench.run(PROBE, settings, features=bench.student_features, **images)}
+        models = [
+            bench.run(FINETUNE, FinetuneConfig(**shared), **start),
+            bench.run(DISTILL, DistillConfig(**shared), logits=logits, **start),
+        ]
+        weights = [read_tensors(bench.path(model) / "last.safetensors") for model in models]
+        scores = [
+            bench.summary(bench.run(EVALUATE, EvaluateConfig(problem=problem), model=model, **images))["scores"]
+            for model in models
+        ]
+        found[problem] = weights, scores
+    for ours, theirs in zip(found["one-cell"][0], found["classification"][0], strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            np.testing.assert_allclose(values, theirs[name], atol=1e-6, err_msg=name)
+    for ours, theirs in zip(found["one-cell"][1], found["classification"][1], strict=True):
+        for split in ("val", "test"):
+            assert ours[split]["pixel_accuracy"] == pytest.approx(theirs[split]["top1"], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["task", "distill"])
+def test_losses_and_gradients_of_one_cell_are_those_of_classification(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits_NK, teacher_NK = (torch.randn(7, 5, generator=generator) for _ in range(2))
+    labels_N = torch.randint(5, (7,), generator=generator)
+    losses: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "task": lambda flat: Classification().task_loss(flat, labels_N).mean(),
+        "distill": lambda flat: Classification().distill_loss(flat, teacher_NK, 2.0).mean(),
+    }
+    dense: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "task": lambda flat: OneCell().task_loss(flat[:, :, None, None], labels_N[:, None, None]).mean(),
+        "distill": lambda flat: (
+            OneCell().distill_loss(flat[:, :, None, None], teacher_NK[:, :, None, None], 2.0).mean()
+        ),
+    }
+    gradients = []
+    for loss_of in (losses[kind], dense[kind]):
+        flat = logits_NK.clone().requires_grad_()
+        loss_of(flat).backward()
+        gradients.append(flat.grad)
+    torch.testing.assert_close(dense[kind](logits_NK), losses[kind](logits_NK), atol=1e-6, rtol=0)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=0)
+
+
+def test_its_meter_counts_as_torchmetrics_does_and_passes_over_ignored_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(6, 4, 8, 8, generator=generator)
+    targets = torch.randint(4, (6, 8, 8), generator=generator)
+    targets[:, :2] = IGNORED
+    meter = DenseMeter(4)
+    for start in (0, 4):
+        meter.update(outputs[start : start + 4], targets[start : start + 4])
+    expected = multiclass_jaccard_index(outputs, targets, 4, ignore_index=IGNORED)
+    assert meter.compute()["miou"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_perfect_answer_is_not_punished_where_images_are_pasted_into_each_other() -> None:
+    targets = torch.arange(4)[:, None, None].expand(4, 8, 8).contiguous()
+    images = targets[:, None].float().expand(4, 3, 8, 8)
+    mixture = Parts().mix(images, targets, "cutmix", 0.5, np.random.default_rng(0))
+    [weighted] = mixture.targets
+    assert torch.equal(mixture.images_NCHW[:, 0], weighted.targets.float())
+    perfect = torch.nn.functional.one_hot(weighted.targets, 4).permute(0, 3, 1, 2) * 100.0
+    assert float(Parts().task_loss(perfect, weighted.targets).mean()) == pytest.approx(0, abs=1e-6)
+
+
+def test_its_meter_draws_with_the_pixels_at_hand(tmp_path: Path) -> None:
+    meter = DenseMeter(4)
+    meter.update(
+        torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64), pixels=np.full((2, 8, 8, 3), 100, np.uint8)
+    )
+    meter.draw(tmp_path, "test")
+    assert np.asarray(Image.open(tmp_path / "test-overlay.png")).tolist() == [[[50] * 3] * 8] * 8
