@@ -77,9 +77,10 @@ class CountingEncoder(Encoder):
         return sum(self.batches)
 
     def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
-        if self.dies_after is not None and self.shown + len(images_NCHW) > self.dies_after:
+        num_images = int(images_NCHW.flatten(1).any(dim=1).sum())  # batches may be filled up with black ones
+        if self.dies_after is not None and self.shown + num_images > self.dies_after:
             raise RuntimeError("power cut")
-        self.batches.append(len(images_NCHW))
+        self.batches.append(num_images)
         levels_NCHW = (images_NCHW * 255).round().double()
         side = levels_NCHW.shape[-1] // 2
         quarters = levels_NCHW.unfold(2, side, side).unfold(3, side, side).sum(dim=(-2, -1)).flatten(1)

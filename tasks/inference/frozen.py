@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from configs.base import StageConfig
 from storage.view_outputs import Half
@@ -23,6 +24,9 @@ from tasks.partitions import Partitions, Throughput
 from tasks.stage import StageContext
 
 C = TypeVar("C", bound=StageConfig)
+
+BLOCK = 16
+"""Images that the convolutions of a CPU compute at once."""
 
 
 class Span(NamedTuple):
@@ -81,7 +85,7 @@ def run_frozen(
             if (part.chunk.part, part.chunk.block) != block:
                 source.forget_pixels()
                 block = part.chunk.part, part.chunk.block
-            outputs = _forward(network, look, source.preprocessing, device)
+            outputs = _forward(network, look, source.preprocessing, device, batch)
             new = Outputs(outputs, look.views_N9, look.thumbnails_N64)
             if part.start == part.chunk.start:
                 seen = _room_for(part.chunk, new)
@@ -138,7 +142,20 @@ def _copy(batch: Outputs, seen: Outputs, part: Span) -> None:
 
 
 def _forward(
-    network: Callable[[Tensor], Tensor], looks: ViewBatch, preprocessing: Preprocessing, device: torch.device
+    network: Callable[[Tensor], Tensor],
+    looks: ViewBatch,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    batch_size: int,
 ) -> Half:
-    outputs = network(normalise(looks.pixels_NSS3, preprocessing, device))
-    return outputs.to(torch.float16).cpu().numpy()
+    """Return the outputs of a batch, filled up with black images where the last block of it would not be whole.
+
+    oneDNN computes blocks of images in one order of summation and what is left over in another: the last bits of an
+    image's outputs would depend on how many images there happen to be. Never filled beyond the batch size.
+    """
+    num_images = len(looks.pixels_NSS3)
+    images_NCHW = normalise(looks.pixels_NSS3, preprocessing, device)
+    missing = min(-num_images % BLOCK, batch_size - num_images) if device.type == "cpu" else 0
+    if missing:
+        images_NCHW = pad(images_NCHW, (0, 0) * 3 + (0, missing))
+    return network(images_NCHW)[:num_images].to(torch.float16).cpu().numpy()
