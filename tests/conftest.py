@@ -175,6 +175,17 @@ def mixer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "mixer", lambda folder: write_tiny_mixer(folder / "tiny"))
 
 
+@pytest.fixture(scope="module")
+def bare_pictures() -> Iterator[None]:
+    """Pictures have no frames and numbers at their axes, which take longer to draw than a test's training takes."""
+    from matplotlib import rc_context
+
+    frames = {f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")}
+    ticks = dict.fromkeys(("xtick.bottom", "xtick.labelbottom", "ytick.left", "ytick.labelleft"), False)
+    with rc_context(frames | ticks):
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images and weights; skips where REAL_DATA_DIR is not set."""
