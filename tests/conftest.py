@@ -1,12 +1,14 @@
 """Fixtures that several folders use. Expensive ones are made once a session and copied for each test that writes."""
 
+import fcntl
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import hypothesis
 import numpy as np
@@ -65,11 +67,35 @@ class Bench(NamedTuple):
         settings = RUNTIME.model_copy(update=dict(runtime))
         return execute(stage, config, inputs, store=self.store, runtime=settings, on_progress=on_progress)
 
+    def copied(self, root: Path) -> "Bench":
+        shutil.copytree(self.store.root, root)
+        return self._replace(store=ArtifactStore(root))
+
     def path(self, ref: ArtifactRef) -> Path:
         return self.store.path(ref)
 
     def summary(self, ref: ArtifactRef) -> Mapping[str, Any]:
         return self.store.manifest(ref).summary
+
+
+Made = TypeVar("Made")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """Make something in a folder of its own, or load what another worker made there: one worker works, others wait.
+
+    For read-only fixtures of a session, which pytest-xdist would otherwise make once in each of its processes.
+    """
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, answer = root / "made_once" / name, root / "made_once" / f"{name}.pickle"
+    folder.mkdir(parents=True, exist_ok=True)
+    with answer.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not answer.is_file():
+            answer.write_bytes(pickle.dumps(make(folder)))
+    made: Made = pickle.loads(answer.read_bytes())
+    return made
 
 
 def said_of(outputs: ViewOutputs, images: ImageSet, rows: Sequence[int] | np.ndarray, view: int) -> np.ndarray:
@@ -103,13 +129,18 @@ def run(store: ArtifactStore) -> Run:
 @pytest.fixture(scope="session")
 def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 pictures of 3 shapes as split/class/file.png, 40 px a side. Read only."""
-    return write_shapes(tmp_path_factory.mktemp("shapes"), {"train": 8, "val": 4, "test": 4})
+    images_per_class = {"train": 8, "val": 4, "test": 4}
+    return made_once(tmp_path_factory, "shapes", lambda folder: write_shapes(folder, images_per_class))
 
 
 @pytest.fixture(scope="session")
 def finished_bench(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path) -> Bench:
     """The shapes, ingested, with a probed ViT as teacher, its logits, and a probed ResNet as student. Read only."""
-    store = ArtifactStore(tmp_path_factory.mktemp("bench") / "store")
+    return made_once(tmp_path_factory, "bench", lambda folder: _make_bench(folder / "store", shapes_folder))
+
+
+def _make_bench(root: Path, shapes_folder: Path) -> Bench:
+    store = ArtifactStore(root)
 
     def make(stage: Stage[Any], config: StageConfig, **inputs: ArtifactRef) -> ArtifactRef:
         return execute(stage, config, inputs, store=store, runtime=RUNTIME)
@@ -124,21 +155,16 @@ def finished_bench(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path
     return Bench(store, images, features, probe, logits, student_features, student_probe)
 
 
-def _copied(bench: Bench, root: Path) -> Bench:
-    shutil.copytree(bench.store.root, root)
-    return bench._replace(store=ArtifactStore(root))
-
-
 @pytest.fixture(scope="session")
 def workshop(finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A copy that tests may add to: as artifacts never change, they cannot disturb each other, and share the work."""
-    return _copied(finished_bench, tmp_path_factory.mktemp("shared") / "store")
+    return finished_bench.copied(tmp_path_factory.mktemp("shared") / "store")
 
 
 @pytest.fixture
 def bench(finished_bench: Bench, tmp_path: Path) -> Bench:
     """A copy for one test: to discard in, to die in, or to build with other adapters."""
-    return _copied(finished_bench, tmp_path / "bench")
+    return finished_bench.copied(tmp_path / "bench")
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +172,18 @@ def mixer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny ImageMixer of random weights. Read only."""
     from tests.tiny_mixer import write_tiny_mixer  # diffusers takes seconds to import
 
-    return write_tiny_mixer(tmp_path_factory.mktemp("mixer") / "tiny")
+    return made_once(tmp_path_factory, "mixer", lambda folder: write_tiny_mixer(folder / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def bare_pictures() -> Iterator[None]:
+    """Pictures have no frames and numbers at their axes, which take longer to draw than a test's training takes."""
+    from matplotlib import rc_context
+
+    frames = {f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")}
+    ticks = dict.fromkeys(("xtick.bottom", "xtick.labelbottom", "ytick.left", "ytick.labelleft"), False)
+    with rc_context(frames | ticks):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import execute as execute_here
 from tasks.stage import no_progress
-from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench
+from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench, made_once
 from tests.flows.local_server import prefect_server
 
 
@@ -114,30 +114,48 @@ def with_blends(experiment: Experiment, mixer_folder: Path) -> Experiment:
 @pytest.fixture(scope="session")
 def preset(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The experiment as a YAML file."""
-    return write_preset(tmp_path_factory.mktemp("presets") / "shapes.yaml", experiment)
+    return made_once(tmp_path_factory, "preset", lambda folder: write_preset(folder / "shapes.yaml", experiment))
 
 
 @pytest.fixture(scope="session")
 def first_run(finished_bench: Bench, preset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """The store after `run --json` on a copy of the bench, and what the command said. Read only."""
-    root = tmp_path_factory.mktemp("run") / "store"
-    shutil.copytree(finished_bench.store.root, root)
+    return made_once(
+        tmp_path_factory, "first_run", lambda folder: _run(finished_bench.store.root, folder / "store", preset)
+    )
+
+
+def _run(before: Path, root: Path, preset: str) -> tuple[Path, Done]:
+    """Run the preset on a copy of a store."""
+    shutil.copytree(before, root)
     return root, call(ArtifactStore(root), "run", preset, "--json")
 
 
 @pytest.fixture(scope="session")
+def preset_with_blends(with_blends: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The experiment with blends as a YAML file."""
+    return made_once(tmp_path_factory, "blends", lambda folder: write_preset(folder / "shapes.yaml", with_blends))
+
+
+@pytest.fixture(scope="session")
+def run_with_blends(
+    first_run: tuple[Path, Done], preset_with_blends: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Done]:
+    """The store after `run --json` with blends where it had run without, and what the command said. Read only."""
+    return made_once(
+        tmp_path_factory, "run_with_blends", lambda folder: _run(first_run[0], folder / "store", preset_with_blends)
+    )
+
+
+@pytest.fixture(scope="session")
 def complete(
-    first_run: tuple[Path, Done],
-    with_finetuned_teacher: Experiment,
-    with_blends: Experiment,
-    tmp_path_factory: pytest.TempPathFactory,
+    run_with_blends: tuple[Path, Done], with_finetuned_teacher: Experiment, tmp_path_factory: pytest.TempPathFactory
 ) -> ArtifactStore:
     """A store with the experiment finished: with a probed teacher, a finetuned one, and with blends. Read only."""
     root = tmp_path_factory.mktemp("complete") / "store"
-    shutil.copytree(first_run[0], root)
+    shutil.copytree(run_with_blends[0], root)
     store = ArtifactStore(root)
-    for other in (with_finetuned_teacher, with_blends):
-        run_plan(other, store, quietly(other, store))
+    run_plan(with_finetuned_teacher, store, quietly(with_finetuned_teacher, store))
     return store
 
 

@@ -83,22 +83,33 @@ def test_numbers_are_cut_into_spans_of_nearly_equal_length(
 # --- spread ------------------------------------------------------------------------------------------------------
 
 
+def test_two_parts_make_the_very_files_that_one_makes(finished_bench: Bench, without: Bench) -> None:
+    fixed = (without.store.root, without.images, without.student_features)
+
+    def in_two_parts(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
+        assert [make_part(*fixed, numbers) for numbers in (missing[2:], missing[:2])] == [1, 2]
+
+    assert_made_like_the_bench(finished_bench, without, extract(without, in_two_parts))
+
+
+@pytest.mark.slow
 def test_two_processes_make_the_very_files_that_one_makes(
     finished_bench: Bench, without: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # where the new processes find this module
-    counts: list[int] = []
+    fixed = (without.store.root, without.images, without.student_features)
 
     def in_two_processes(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
-        fixed = (without.store.root, without.images, without.student_features)
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
             parts = [pool.submit(make_part, *fixed, numbers) for numbers in (missing[:2], missing[2:])]
-            counts.extend(part.result() for part in parts)
+            assert [part.result() for part in parts] == [2, 1]
 
-    ref = extract(without, in_two_processes)
-    assert ref == finished_bench.student_features
-    assert counts == [2, 1]
-    made, alone = without.store.manifest(ref), finished_bench.store.manifest(ref)
+    assert_made_like_the_bench(finished_bench, without, extract(without, in_two_processes))
+
+
+def assert_made_like_the_bench(bench: Bench, other: Bench, ref: ArtifactRef) -> None:
+    assert ref == bench.student_features
+    made, alone = other.store.manifest(ref), bench.store.manifest(ref)
     assert made.files == alone.files
     assert made.summary["encoder_forwards"] == alone.summary["encoder_forwards"] == 3 * 24
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from configs.experiment import Experiment
@@ -52,6 +53,13 @@ def waiting_for(experiment: Experiment, store: ArtifactStore) -> Iterator[Path]:
     """A store in which the image-set is being made by somebody else, so that a run waits for it."""
     with store.lock(make_plan(experiment, store).steps[0].ref):
         yield store.root
+
+
+def when_it_reads(process: subprocess.Popen[str], file: Path) -> None:
+    deadline, seen = time.monotonic() + 60, psutil.Process(process.pid)
+    while str(file) not in [opened.path for opened in seen.open_files()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def when_it_waits(process: subprocess.Popen[str]) -> None:
@@ -98,11 +106,12 @@ def test_a_run_in_the_background_ignores_a_ctrl_c_that_is_meant_for_others(waiti
 def test_planning_is_stopped_in_words_too(experiment: Experiment, store: ArtifactStore, tmp_path: Path) -> None:
     """In the midst of reading a large file for its digest."""
     (tmp_path / "images").mkdir()
-    with (tmp_path / "images" / "large.png").open("wb") as file:
+    large = tmp_path / "images" / "large.png"
+    with large.open("wb") as file:
         file.truncate(2**36)
     settings = ["--set", f"data.path={tmp_path / 'images'}"]
     with started(store.root, "plan", "small-cpu", *settings) as process:
-        time.sleep(3)
+        when_it_reads(process, large)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, AGAIN)

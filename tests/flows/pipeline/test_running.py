@@ -147,14 +147,16 @@ def test_a_stage_without_a_step_in_this_experiment_says_what_decides(
 
 
 def test_another_input_takes_the_place_of_the_planned_one(
-    experiment: Experiment, with_finetuned_teacher: Experiment, finished: ArtifactStore, complete: ArtifactStore
+    experiment: Experiment, with_finetuned_teacher: Experiment, finished: ArtifactStore
 ) -> None:
     """The probed experiment's student, taught by the finetuned teacher's logits, is the other experiment's student."""
-    other = steps_of(with_finetuned_teacher, complete)
-    do = quietly(experiment, complete)
+    other = steps_of(with_finetuned_teacher, finished)
+    do = quietly(experiment, finished)
+    for needed in ("finetune-teacher", "precompute"):
+        run_steps(with_finetuned_teacher, needed, finished, do)
     given = {"logits": other["precompute"]}
-    assert run_steps(experiment, "distill", complete, do, inputs=given) == [other["distill-seed0"]]
-    assert other["distill-seed0"] != steps_of(experiment, complete)["distill-seed0"]
+    assert run_steps(experiment, "distill", finished, do, inputs=given) == [other["distill-seed0"]]
+    assert other["distill-seed0"] != steps_of(experiment, finished)["distill-seed0"]
 
 
 def test_an_input_that_the_stage_does_not_have_is_refused(experiment: Experiment, bench: Bench) -> None:

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from tasks.generators.image_mixer import ImageMixerPipeline
+from tasks.miniature import mixer_pool
 from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
-from tasks.miniature.mixer_pool import Eyes, build_pool, look_at
+from tasks.miniature.mixer_pool import Eyes, build_pool, encode, look_at
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
@@ -77,9 +78,13 @@ def test_high_noise_levels_are_drawn_more_often_than_low_ones():
     assert timesteps_N.max() < 1000
 
 
-def test_cells_of_the_bird_count_most(tmp_path: Path):
-    eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
-    weights_Nhw = build_pool(tmp_path, eyes, num_images=64, seed=1, on_progress=no_progress).weights_Nhw
+@pytest.fixture(scope="module")
+def eyes() -> Eyes:
+    return Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
+
+
+def test_cells_of_the_bird_count_most(eyes: Eyes):
+    weights_Nhw = encode(eyes, 64, seeded(1)).weights_Nhw
     assert weights_Nhw.mean() == pytest.approx(1, abs=1e-3)
     assert weights_Nhw[:, 3:5, 3:5].mean() > 2 * weights_Nhw[:, 0].mean()
 
@@ -89,9 +94,10 @@ def test_a_mixer_without_its_eyes_says_what_to_run(tmp_path: Path):
         load_eyes(tmp_path)
 
 
-def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path):
-    eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
+def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path, eyes: Eyes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mixer_pool, "SHARD", 48)  # of the 512, each of which takes 20 ms
     first = build_pool(tmp_path, eyes, num_images=80, seed=1, on_progress=no_progress)
+    assert len(list(tmp_path.iterdir())) == 2
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     second = build_pool(tmp_path, eyes, num_images=80, seed=1, on_progress=no_progress)
     assert torch.equal(first.latents_NChw, second.latents_NChw)
@@ -99,10 +105,8 @@ def test_the_pool_is_read_again_rather_than_made_again(tmp_path: Path):
     assert (first.latents_NChw.shape, first.embeddings_NVD.shape) == ((80, 24, 8, 8), (80, 3, 96))
 
 
-def test_a_saved_mixer_blends_two_pictures_of_the_world(tmp_path: Path):
-    eyes = Eyes(new_image_encoder(1).train(False), new_autoencoder(1))
-    part = MixerPart(1, eyes, build_pool(tmp_path / "pool", eyes, num_images=1032, seed=1, on_progress=no_progress))
-    part.save(tmp_path)
+def test_a_saved_mixer_blends_two_pictures_of_the_world(tmp_path: Path, eyes: Eyes):
+    MixerPart(1, eyes, encode(eyes, 8, seeded(1))).save(tmp_path)
     mixer = ImageMixerPipeline.from_pretrained(tmp_path / "mixer")
     mixer.set_progress_bar_config(disable=True)
     parents = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]

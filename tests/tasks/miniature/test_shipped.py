@@ -55,6 +55,7 @@ def test_a_blend_of_a_picture_with_itself_looks_more_like_it_than_like_another(m
     assert (likeness_NN.argmax(dim=1) == torch.arange(16)).sum() >= 12
 
 
+@pytest.mark.slow
 def test_blends_are_mostly_nearer_to_both_parents_than_to_random_birds(mixer: ImageMixerPipeline):
     painted, _ = measure(MixerGenerator(mixer), load_experiment("miniature"), world=100, num_blends=64)
     assert painted.than_random_birds >= AT_LEAST - MARGIN

@@ -29,6 +29,8 @@ from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import SHAPES, draw_shape
 
+pytestmark = pytest.mark.usefixtures("bare_pictures")
+
 TRAINING = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3)
 
 

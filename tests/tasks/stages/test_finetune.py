@@ -23,6 +23,8 @@ from tasks.models.task_model import load_model
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import write_shapes
 
+pytestmark = pytest.mark.usefixtures("bare_pictures")
+
 STANDING_STILL = TrainingSettings(epochs=3, batch_size=8, learning_rate=1e-12)
 
 

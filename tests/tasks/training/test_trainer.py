@@ -20,6 +20,8 @@ from tasks.training.trainer import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench, said_of
 from tests.storage.artifacts import TEARS, tear
 
+pytestmark = pytest.mark.usefixtures("bare_pictures")
+
 # 24 training images in batches of 8: an epoch is 3 steps.
 SHORT = TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-3)
 EVERY_STEP = {"checkpoint_seconds": 1e-9}
