@@ -12,7 +12,13 @@ from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.commands.miniature import commands as miniature_commands
-from flows.commands.printing import (
+from flows.commands.server import commands as server_commands
+from flows.commands.store import commands
+from flows.ending.ending import EndsInWords
+from flows.ending.interruption import stopped_by_signals
+from flows.pipeline.dataset_words import dataset_words
+from flows.pipeline.planning import PlannedStep, make_plan
+from flows.printing import (
     AsJson,
     LogOnStderr,
     errors,
@@ -22,12 +28,6 @@ from flows.commands.printing import (
     print_table,
     size_of,
 )
-from flows.commands.server import commands as server_commands
-from flows.commands.store import commands
-from flows.ending.ending import EndsInWords
-from flows.ending.interruption import stopped_by_signals
-from flows.pipeline.dataset_words import dataset_words
-from flows.pipeline.planning import PlannedStep, make_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 

@@ -7,7 +7,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +35,12 @@ READS_THE_ENVIRONMENT = {
     "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 
+ARROWS_BACK = {
+    ("tasks/models/task_model.py", "tasks/problems"): "a whole network asks its problem for the head",
+    ("tasks/models/trial.py", "tasks/problems"): "what is tried before a run is a whole network",
+}
+"""(file, room) -> why it may import a room that imports its own; between files there is no circle all the same."""
+
 HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -59,6 +65,47 @@ def imports(module: str) -> Iterator[tuple[str, str]]:
         else:
             continue
         yield from ((f"{module}:{node.lineno}", name) for name in names)
+
+
+def modules_imported(module: str) -> list[str]:
+    """Return the files of ours that a file imports anywhere, or would import if its types were checked."""
+    found = []
+    for _, name in imports(module):
+        whole, parent = (text.replace(".", "/") for text in (name, name.rpartition(".")[0]))
+        paths = [f"{path}{end}" for path in (whole, parent) for end in (".py", "/__init__.py")]
+        found += [path for path in paths if path in MODULES and path != module][:1]
+    return found
+
+
+def room_of(module: str) -> str:
+    """Return the folder within its package, such as tasks/data; a file beside the rooms is a room of its own."""
+    return "/".join(module.split("/")[:2])
+
+
+def arrows(folder: str) -> dict[str, set[tuple[str, str]]]:
+    """Return by room of a package which others it imports, each with the file that does."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for module in modules_in(folder):
+        others = {room_of(other) for other in modules_imported(module) if other.startswith(f"{folder}/")}
+        found.setdefault(room_of(module), set()).update((other, module) for other in others - {room_of(module)})
+    return found
+
+
+def importers(room: str, *, but: str = "") -> set[str]:
+    """Return the files outside a room that import something of it."""
+    return {
+        module
+        for module in MODULES
+        if room_of(module) not in (room, but) and any(room_of(other) == room for other in modules_imported(module))
+    }
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the nodes that lie on a circle or lead to one: those left when all that leads nowhere is taken away."""
+    left = {node: set(others) for node, others in graph.items()}
+    while ends := {node for node, others in left.items() if not others & left.keys()}:
+        left = {node: others for node, others in left.items() if node not in ends}
+    return set(left)
 
 
 def imports_of(packages: set[str], folder: str) -> list[str]:
@@ -149,6 +196,48 @@ def test_pure_functions_know_no_files_and_no_stages():
     assert imports_of({"storage", "os", "pathlib", "shutil", "tempfile"}, "tasks/functional") == []
     above = [found for found in imports_of({"tasks"}, "tasks/functional") if "imports tasks.functional." not in found]
     assert above == []
+
+
+def test_no_two_files_import_each_other_by_whatever_way():
+    assert circles({module: modules_imported(module) for module in MODULES}) == set()
+
+
+@pytest.mark.parametrize("package", ["tasks", "flows"])
+def test_no_two_rooms_import_each_other_by_whatever_way(package: str):
+    rooms = arrows(package)
+    backwards = {module for others in rooms.values() for room, module in others if (module, room) in ARROWS_BACK}
+    assert backwards == {module for module, room in ARROWS_BACK if module.startswith(f"{package}/")}  # still needed
+    forward = {
+        name: {room for room, module in others if (module, room) not in ARROWS_BACK} for name, others in rooms.items()
+    }
+    assert circles(forward) == set()
+
+
+def test_stages_are_imported_by_nobody_as_the_catalog_names_them_by_text():
+    assert importers("tasks/stages") == set()
+
+
+def test_the_pipeline_knows_no_other_room_of_flows_but_how_errors_are_told():
+    assert {room for room, _ in arrows("flows")["flows/pipeline"]} == {"flows/ending"}
+
+
+def test_only_the_commands_that_start_a_server_know_the_deployed_flows():
+    """So every other command starts without Prefect; and what is deployed knows no command line."""
+    assert importers("flows/deployed") == {"flows/commands/server.py"}
+    assert importers("flows/commands") == {"flows/cli.py"}
+
+
+def test_nothing_in_flows_is_named_like_a_package_that_is_imported():
+    """Prefect puts the folder of a flow first on sys.path: flows/prefect would be found in place of Prefect."""
+    names = {path.stem for path in (ROOT / "flows").iterdir()} - {"__init__", "__pycache__"}
+    assert names & {*HEAVY, *sys.stdlib_module_names, "rich", "typer", "pydantic", "yaml", "httpx"} == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_lie_in_the_rooms_of_what_they_test(package: str):
+    rooms = {path.name for path in (ROOT / package).iterdir() if path.is_dir()}
+    tested = {path.name for path in (ROOT / "tests" / package).iterdir() if path.is_dir()} - {"__pycache__"}
+    assert tested - rooms == set()
 
 
 def test_tables_of_scores_are_printed_without_torch():

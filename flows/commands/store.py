@@ -13,8 +13,8 @@ from rich.tree import Tree
 from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.loading import dump_preset, preset_names
-from flows.commands.printing import AsJson, Reference, output, print_json, print_table, size_of
 from flows.pipeline.planning import how_far
+from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore

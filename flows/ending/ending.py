@@ -15,9 +15,9 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from configs.errors import UserError
-from flows.commands.printing import errors
 from flows.ending.interruption import SENTENCE, arrived, exit_code
 from flows.ending.os_errors import explained
+from flows.printing import errors
 
 FAILED, BROKEN_PIPE = 1, 128 + signal.SIGPIPE
 
