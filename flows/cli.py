@@ -140,8 +140,8 @@ def demo(
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, set_, store, errors)
     if as_json:
-        rows, said = score_rows(done.results, store), remarks(done.results, store)
-        print_json({"scores": rows, "remarks": said, "stages": done.stages, "report": str(done.report)})
+        scores = {"scores": score_rows(done.results, store), "remarks": remarks(done.results, store)}
+        print_json(scores | {"stages": done.stages, "report": str(done.report)})
         return
     print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
     output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")

@@ -285,6 +285,38 @@ def test_every_exception_from_the_sizes_is_still_needed():
     assert TOO_LARGE_WITH_REASON.keys() <= too_large().keys()
 
 
+# --- what readers are told ---------------------------------------------------------------------------------------
+
+
+def public_functions(node: ast.Module | ast.ClassDef, told: str = "") -> Iterator[tuple[Function, str]]:
+    """Yield each public function with its docstring, a constructor with that of its class."""
+    for each in node.body:
+        if isinstance(each, ast.ClassDef) and not each.name.startswith("_"):
+            yield from public_functions(each, ast.get_docstring(each) or "")
+        elif isinstance(each, Function) and (each.name == "__init__" or not each.name.startswith("_")):
+            yield each, told if each.name == "__init__" else ast.get_docstring(each) or ""
+
+
+def errors_raised(function: Function) -> set[str]:
+    """Return the names of the errors that the text of a function raises; of those it makes elsewhere, none."""
+    raised = [node.exc for node in ast.walk(function) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    names = {ast.unparse(call.func).rpartition(".")[2] for call in raised}
+    return {name for name in names if name.endswith("Error")}
+
+
+@pytest.mark.parametrize("package", ["configs", "storage", "flows"])
+def test_public_functions_name_the_errors_they_raise(package: str):
+    helps = "flows/commands/"  # docstrings of commands are their help, for people who see the sentence and not the type
+    assert [
+        f"{module}:{function.lineno} {name}"
+        for module in modules_in(package)
+        if not module.startswith(helps)
+        for function, told in public_functions(tree_of(module))
+        for name in sorted(errors_raised(function))
+        if name not in told
+    ] == []
+
+
 # --- what is never done ------------------------------------------------------------------------------------------
 
 

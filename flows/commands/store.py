@@ -94,7 +94,7 @@ def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problem
 
 
 def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """Return what is said of each artifact, what is wrong with those whose manifest cannot be read, and what a newer
+    """Return a row for each artifact, what is wrong with those whose manifest cannot be read, and what a newer
     version made.
     """
     labels: dict[ArtifactRef, list[str]] = {}

@@ -23,9 +23,10 @@ FAILED, BROKEN_PIPE = 1, 128 + signal.SIGPIPE
 
 
 class EndsInWords(TyperGroup):
-    """The commands of the program; whatever ends one is said in a sentence."""
+    """The commands of the program; a person is told in a sentence what ended one."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; raises typer.Exit with the exit code, and lets faults of the program through."""
         try:
             done = super().invoke(ctx)
             sys.stdout.flush()
