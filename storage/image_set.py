@@ -200,6 +200,7 @@ class ImageSet:
         self.levels = index.levels
         self._columns = Columns(SCHEMA, ADDED)
         self._first_rows = np.cumsum([0, *index.shards])
+        # Encoded images and masks stay on the disk: the other columns are a few hundred bytes an image.
         table = pa.concat_tables([self._index_of(shard) for shard in range(len(index.shards))])
         if table.num_rows != index.images:
             raise CorruptArtifactError(f"{folder} holds {table.num_rows} of its {index.images} rows: {advice(folder)}")

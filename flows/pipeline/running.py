@@ -49,7 +49,7 @@ def run_plan(
     step that failed, when the others are done; StepsFailedError where several did.
     """
     plan = make_plan(experiment, store, synthetic=synthetic)
-    if not plan.is_complete:
+    if not plan.is_complete:  # a finished run is shown also from a store that can only be read
         store.check_writable()
     check_models(experiment, plan)
     # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
