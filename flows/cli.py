@@ -12,7 +12,13 @@ from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.commands.miniature import commands as miniature_commands
-from flows.commands.printing import (
+from flows.commands.server import commands as server_commands
+from flows.commands.store import commands
+from flows.ending.ending import EndsInWords
+from flows.ending.interruption import stopped_by_signals
+from flows.pipeline.dataset_words import dataset_words
+from flows.pipeline.planning import PlannedStep, make_plan
+from flows.printing import (
     AsJson,
     LogOnStderr,
     errors,
@@ -22,12 +28,6 @@ from flows.commands.printing import (
     print_table,
     size_of,
 )
-from flows.commands.server import commands as server_commands
-from flows.commands.store import commands
-from flows.ending.ending import EndsInWords
-from flows.ending.interruption import stopped_by_signals
-from flows.pipeline.dataset_words import dataset_words
-from flows.pipeline.planning import PlannedStep, make_plan
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -140,8 +140,8 @@ def demo(
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, set_, store, errors)
     if as_json:
-        rows, said = score_rows(done.results, store), remarks(done.results, store)
-        print_json({"scores": rows, "remarks": said, "stages": done.stages, "report": str(done.report)})
+        scores = {"scores": score_rows(done.results, store), "remarks": remarks(done.results, store)}
+        print_json(scores | {"stages": done.stages, "report": str(done.report)})
         return
     print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
     output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")

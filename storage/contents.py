@@ -56,6 +56,7 @@ def remove_all_but(draft: Path, kept: Collection[str], expected: Collection[str]
         )  # fmt: skip
     for name in names:
         (draft / name).unlink()
+    # From the deepest: a folder is empty when those in it are gone.
     for folder in sorted((path for path in draft.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()

@@ -44,11 +44,13 @@ class DraftRecord(BaseModel):
         kind, _, fingerprint = str(fields.get("reference")).partition("@")
         what = f"the draft {kind}@{fingerprint[:12]}"
         made_by = {"packages": {PROGRAM: fields.get("version", "")}, "commit": fields.get("commit")}
+        # Before the fields: in a later format they may be others, of which validation would say that they are wrong.
         check_number(kind, fields.get("format"), what, made_by)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
             wrong = error.errors()
+        # A field more is what a newer version writes. Anything else is damage, and the next run writes the record anew.
         if all(one["type"] == "extra_forbidden" for one in wrong):
             raise newer(what, unknown_entries("its record", [str(one["loc"][0]) for one in wrong]), made_by)
         return None
@@ -68,6 +70,7 @@ def check_draft(ref: ArtifactRef, folder: Path) -> None:
     Parts of two formats in one artifact would be neither. What was written is not thrown away unasked.
     """
     record = DraftRecord.read(folder)
+    # Some kinds can be gone on with in the format they were begun in; `continues` is the first of these formats.
     if record and record.format < continues(ref.kind):
         begun = f"{PROGRAM} {record.version or 'of an earlier version'} (commit {record.commit[:12]})"
         raise DraftError(
@@ -79,6 +82,7 @@ def check_draft(ref: ArtifactRef, folder: Path) -> None:
 
 def find_drafts(folder: Path) -> dict[ArtifactRef, Path]:
     """Return the draft folders in a folder, by what they are to become; of kind UNKNOWN where that cannot be read."""
+    # Whatever else lies there, such as what is being deleted, has no fingerprint for a name.
     found = sorted(path for path in folder.glob("*") if re.fullmatch(FINGERPRINT, path.name) and path.is_dir())
     return {_reference(path): path for path in found}
 

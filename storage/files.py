@@ -36,12 +36,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with _replacing(path) as partial:
         yield partial
-        sync(partial)
-    sync(path.parent)
+        sync(partial)  # the bytes before the name, or a power cut leaves a name with nothing under it
+    sync(path.parent)  # the name itself: without it, what a caller builds on may be gone after a power cut
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
+    # Beside its place, as a rename is one step on one file system only; random, as two processes may write at once.
     folder = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")
     folder.mkdir()
     try:
@@ -118,6 +119,7 @@ class BatchedSync:
 
     def add(self, *files: Path) -> None:
         self._files += files
+        # Waiting for the disk costs about as much for many files as for one, and far more than writing a small one.
         if time.monotonic() - self._last >= SYNC_SECONDS:
             sync_all(self._files)
             sync_all({above for file in self._files for above in file.parents if above.is_relative_to(self._folder)})
@@ -130,6 +132,7 @@ def open_as_others_are(path: Path) -> None:
     umask and folder make of them: the library writes files that nobody but their owner can read.
     """
     folder = path if path.is_dir() else path.parent
+    # Made as any file is, to see what the system makes of it: a umask is only told to who changes it.
     like = folder / f"{secrets.token_hex(8)}{PARTIAL}"
     like.touch()
     mode = stat.S_IMODE(like.stat().st_mode)
@@ -142,7 +145,7 @@ def make_folder(path: Path) -> None:
     """Create a folder, and those above it, with their names on the disk."""
     if not path.is_dir():
         make_folder(path.parent)
-        path.mkdir(exist_ok=True)
+        path.mkdir(exist_ok=True)  # another process may have just made it
         sync(path.parent)
 
 

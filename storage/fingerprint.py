@@ -17,6 +17,7 @@ def canonical_json(value: Any) -> str:
 
     Raises TypeError for a type without an exact form and ValueError for NaN and infinities.
     """
+    # json would write more than has one exact text: keys that are numbers become text, and 1 and "1" the same recipe.
     _refuse_inexact(value, "recipe")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -33,7 +34,7 @@ def _refuse_inexact(value: Any, where: str) -> None:
         case float():
             if not math.isfinite(value):
                 raise ValueError(f"{where} is {value}, which JSON cannot hold: use a finite number")
-        case list() | tuple():
+        case list() | tuple():  # one and the same in JSON, as they are in settings
             for index, item in enumerate(value):
                 _refuse_inexact(item, f"{where}[{index}]")
         case Mapping():

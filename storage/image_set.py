@@ -100,6 +100,7 @@ def write_shard(folder: Path, shard: int, rows: Iterable[ImageRow]) -> int:
     path = shard_path(folder, shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     num_rows = 0
+    # Images do not repeat, so a dictionary saves nothing, and nobody asks for the smallest and largest of them.
     with (
         atomic(path) as partial,
         pq.ParquetWriter(
@@ -119,7 +120,7 @@ def is_shard_whole(folder: Path, shard: int, ids: Sequence[str]) -> bool:
         with pq.ParquetFile(shard_path(folder, shard), page_checksum_verification=True) as file:
             if file.schema_arrow != SCHEMA:
                 return False
-            for group in range(file.num_row_groups):
+            for group in range(file.num_row_groups):  # all columns: only what is read is compared with its checksum
                 found += file.read_row_group(group, use_threads=False)["id"].to_pylist()
     except _READ_ERRORS:
         return False
@@ -187,6 +188,7 @@ class ImageSet:
     Everything but the images is held in memory: `ids`, `labels` (int64, -1 where there is none), `splits`, `heights`,
     `widths`, `parents`, `seeds`, one entry a row. `image(row)` reads one image's encoded bytes. `levels` say how values
     of more than 8 bits are scaled; None where no image has more, and in sets older than this field.
+    CorruptArtifactError or NewerFormatError where it cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -198,6 +200,7 @@ class ImageSet:
         self.levels = index.levels
         self._columns = Columns(SCHEMA, ADDED)
         self._first_rows = np.cumsum([0, *index.shards])
+        # Encoded images and masks stay on the disk: the other columns are a few hundred bytes an image.
         table = pa.concat_tables([self._index_of(shard) for shard in range(len(index.shards))])
         if table.num_rows != index.images:
             raise CorruptArtifactError(f"{folder} holds {table.num_rows} of its {index.images} rows: {advice(folder)}")
@@ -208,7 +211,7 @@ class ImageSet:
         self.widths: npt.NDArray[np.int32] = table["width"].to_numpy()
         self.parents: list[list[str] | None] = table["parents"].to_pylist()
         self.seeds: list[int | None] = table["seed"].to_pylist()
-        self._open = threading.local()
+        self._open = threading.local()  # a reader has a place in its file, which two threads would move
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -233,7 +236,7 @@ class ImageSet:
         return self._cell(row, "mask")
 
     def _cell(self, row: int, column: str) -> bytes | None:
-        if self._columns.is_later(column, self._format):
+        if self._columns.is_later(column, self._format):  # not in the file: what older sets mean by that
             neutral: bytes | None = ADDED[column].neutral
             return neutral
         shard = int(np.searchsorted(self._first_rows, row, side="right")) - 1

@@ -24,6 +24,7 @@ def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
         if not take(file):
             if not wait:
                 raise StillNeededError(f"{busy}: wait for it")
+            # Asked for without waiting first, so that a person is told what the wait is for.
             log.info("%s; waiting for it", busy)
             _flock(file, fcntl.LOCK_EX)
         # The file stays when the lock is freed: who removed it could remove one that another has just locked, and a
@@ -48,6 +49,7 @@ def take(file: IO[str]) -> bool:
 
 def is_free(file: IO[str]) -> bool:
     """Whether nobody has the lock of this file, which is open for reading, so that it may be another user's."""
+    # A shared lock is enough to ask with, needs no right to write, and two who ask at once do not disturb each other.
     return _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 

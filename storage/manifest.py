@@ -85,6 +85,7 @@ class Manifest(BaseModel):
                 f"{folder / MANIFEST} was changed after it was committed, so its scores, dates and digests prove "
                 f"nothing: {advice(folder)}"
             )
+        # Before the fields: those of a newer format may look wrong, and such an artifact is not damaged.
         _check_format(folder, fields)
         try:
             return cls.model_validate(fields)
@@ -98,6 +99,7 @@ class Manifest(BaseModel):
     def as_bytes(self) -> bytes:
         """Return the text of the file, with its digest at the end."""
         fields = self.model_dump(mode="json", exclude={"digest"})
+        # The digest is of the text itself, not of the values: so a reader need not write numbers as this version does.
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}").encode()
         return text + _DIGEST + f'"{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode()
 
@@ -230,7 +232,7 @@ def check_layout(folder: Path, names: Iterable[str]) -> int:
     rest. Raises CorruptArtifactError where one is missing or its bytes are others.
     """
     if not (folder / MANIFEST).is_file():
-        return UNFINISHED
+        return UNFINISHED  # nothing says what its files should be; whoever continues a draft looks into each
     manifest = Manifest.read(folder)
     records = manifest.files
     for name in names:

@@ -25,6 +25,7 @@ def damage_of(path: Path) -> str:
         return "it is empty"
     if _is_chunk(path):
         return "" if is_chunk_whole(path) else "its CRC-32C is not that of its bytes"
+    # Of other files, such as pages in HTML, the format proves nothing: their digests are in the manifest.
     checks = {".parquet": _parquet, ".safetensors": _safetensors, ".json": _json, ".png": _png}
     return checks[path.suffix](path) if path.suffix in checks else ""
 

@@ -1,4 +1,7 @@
-"""Arrow schemas of the small tables inside artifacts, and reading and writing them whole."""
+"""Arrow schemas of the small tables inside artifacts, and reading and writing them whole.
+
+Shape letters: N images, K classes.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

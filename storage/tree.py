@@ -55,7 +55,7 @@ def walk(folder: Path) -> Iterator[Entry]:
             path = f"{here.prefix}{entry.name}"
             readable = as_text(path)
             yield Entry(readable, "odd name" if kind == "file" and readable != path else kind)
-        waiting.extend(reversed(deeper))
+        waiting.extend(reversed(deeper))  # the last is taken next, so that folders come in the order of their names
 
 
 def as_text(name: str) -> str:

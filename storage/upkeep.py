@@ -89,7 +89,7 @@ def verify(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Damage]:
         store.path(ref)  # says so where the artifact has been removed meanwhile
         raise
     if found:
-        store.path(ref)
+        store.path(ref)  # files that are missing because somebody removed the artifact are no damage
     yield from found
 
 
@@ -114,6 +114,7 @@ def dependents(store: ArtifactStore, roots: Collection[ArtifactRef]) -> list[Art
     """Every artifact made, directly or not, from one of `roots`; the last made first."""
     users: dict[ArtifactRef, list[ArtifactRef]] = {}
     for ref in store.references():
+        # Manifests say what an artifact was made from; who uses it is known by reading all of them.
         for source in _sources(store, ref):
             users.setdefault(source, []).append(ref)
     return [ref for ref in leaves_first(roots, users) if ref not in roots]
@@ -136,7 +137,7 @@ def _is_newer(store: ArtifactStore, ref: ArtifactRef) -> bool:
 
 def to_discard(store: ArtifactStore, text: str) -> ArtifactRef:
     """Turn what a person typed into a draft, an artifact, or what an interrupted copy left of one. A label is the
-    artifact that it names, whatever else begins like it.
+    artifact that it names, whatever else begins like it. NotInStoreError where it fits nothing, or several.
     """
     kind, _, prefix = text.rpartition("@")
     if text in store.labels() or len(prefix) < MIN_PREFIX:
@@ -167,7 +168,7 @@ def discard(
         with store.roots.removing() as runs:
             removed = [ref] if ref in store.broken() else [*_others(store, ref, with_dependents, with_labels), ref]
             _check_not_in_use(removed, runs)
-            for each in removed:
+            for each in removed:  # dependents first: a death in between leaves none whose inputs are gone
                 store.remove(each)
             for name in [name for name, target in store.labels().items() if target in removed]:
                 store.remove_label(name)

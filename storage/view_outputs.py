@@ -1,4 +1,4 @@
-"""Kinds features, embeddings and logits: what a frozen network said about views of images, in Zarr.
+"""Kinds features, embeddings and logits: the outputs of a frozen network for views of images, in Zarr.
 
     rows.parquet                   id of each image, and the part that holds it
     outputs.zarr/PART/outputs      [n, v, ...] float16   features [n, v, R, D], embeddings [n, 1, D] or logits [n, v, K]
@@ -64,6 +64,7 @@ class ViewOutputs:
     """A finished artifact of these kinds. `num_views` is V, the clean view included; `row_shape` that of one output.
 
     Rows of a view are those images that were shown it, in the order of `ids_of`; `rows_of` finds them by image id.
+    CorruptArtifactError or NewerFormatError where it cannot be opened, or where a chunk that is read is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,6 +75,7 @@ class ViewOutputs:
         self.folder = folder
         self.attributes: dict[str, Any] = completed(dict(group.attrs), ADDED.get(folder.parent.name, {}), found)
         self.ids, parts = read_rows(folder)
+        # A folder may have been copied in part: zarr would open what is there and know nothing of the rest.
         if sorted(set(parts)) != sorted(places):
             raise CorruptArtifactError(f"{folder / GROUP} lacks parts that {ROWS} names: {advice(folder)}")
         self._stored = [_StoredPart(folder, place, np.asarray(parts) == place, group) for place in places]
@@ -93,7 +95,8 @@ class ViewOutputs:
         return self.rows_at(rows_by_id(self.ids, ids), view)
 
     def rows_at(self, images: npt.NDArray[np.int64], view: int) -> npt.NDArray[np.int64]:
-        """Do the same for images given by their places in `ids`."""
+        """Do the same for images given by their places in `ids`; CacheMismatchError where one was not shown it."""
+        # -1 is "not shown". As an index numpy would take it for the last row, so none may be left.
         row_of_image_N = np.full(len(self.ids), -1, np.int64)
         shown = self._rows_with(view)
         row_of_image_N[shown] = np.arange(len(shown))
@@ -137,6 +140,8 @@ class ViewOutputs:
         return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
     def _read(self, array: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
+        # The rows of a view run through its parts one after the other: `before` is where the rows of a part begin among
+        # them, and what is asked for may begin in one part and end in the next.
         found, before = [], 0
         for stored in self._stored:
             if view not in stored.part.views:
@@ -146,7 +151,7 @@ class ViewOutputs:
             if first < last:
                 found.append(stored.read(array, first, last, view))
             before += size
-        return np.concatenate(found) if len(found) != 1 else found[0]
+        return np.concatenate(found) if len(found) != 1 else found[0]  # most often one: nothing is copied then
 
     def _not_shown(self, images: npt.NDArray[np.int64], view: int) -> CacheMismatchError:
         part = next(part for part in self.parts if images[0] in part.rows)
@@ -169,6 +174,7 @@ class _StoredPart:
         arrays = cast(Any, group[place] if place else group)
         self._arrays = {name: arrays[name] for name in ARRAYS}
         shape = self._arrays["outputs"].shape
+        # How many views a part has is the shape of its arrays; which one is its first, only its name says.
         first = CLEAN_VIEW + 1 if place == "augmented" else CLEAN_VIEW
         self.part = Part(np.flatnonzero(is_in_part_N), range(first, first + shape[1]))
         self.row_shape: tuple[int, ...] = shape[2:]

@@ -5,6 +5,8 @@ renames it, and `outputs` is written after the other two, so its chunks say what
 chunk that exists is whole. Zarr does not wait for the disk, so after a power cut chunks exist that are empty or torn.
 They are put on the disk every few seconds, a commit waits for all of them, and whoever continues a draft reads each of
 its chunks back once and removes those that do not fit their checksum.
+
+Shape letters: N images, n those of one chunk, S rows of a chunk.
 """
 
 import logging
@@ -58,6 +60,8 @@ def rows_per_chunk(num_rows: int, row_shape: Sequence[int]) -> int:
 
     It depends on the shape of the part alone, so that no setting of speed can change the files.
     """
+    # Large outputs fit in few rows, but thousands of small files are slow; of a small part a quarter, so that there is
+    # something to resume and to hand to several workers.
     fitting = CHUNK_BYTES // (2 * math.prod(row_shape))
     wanted = min(max(fitting, 256), 4096, max(num_rows // 4, 64))
     return min(1 << (wanted.bit_length() - 1), max(num_rows, 1))
@@ -79,6 +83,7 @@ class ViewOutputsWriter:
             parts = [_every_view(folder, len(ids), parts)]
             log.info("%s was begun by an earlier version, which shows all views of all images: finished so", folder)
         self.num_rows, self.parts = len(ids), {part.name: part for part in parts}
+        # In format 1 the arrays lie in the group itself: its one part has no folder.
         self._places = {name: "" if is_dense(folder) else name for name in self.parts}
         self._write_rows(ids)
         names = [f"{GROUP}/zarr.json", *(name for place in self._places.values() for name in descriptions(place))]
@@ -87,6 +92,7 @@ class ViewOutputsWriter:
         self.row_shape: tuple[int, ...] = next(iter(outputs.values())).shape[2:]
         self._rows_per_chunk = {name: int(array.chunks[0]) for name, array in outputs.items()}
         self._synced = BatchedSync(folder)
+        # With the first chunks: without their descriptions, chunks that a power cut spared could not be read.
         self._synced.add(*(folder / name for name in names))
 
     @property
@@ -118,6 +124,7 @@ class ViewOutputsWriter:
         there = [chunk for chunk in self.chunks() if self._files(chunk)[-1].is_file()]
         damaged = [chunk for chunk in there if not all(map(is_chunk_whole, self._files(chunk)))]
         for chunk in damaged:
+            # `missing` looks for this file alone; the other two are replaced when the chunk is made again.
             self._files(chunk)[-1].unlink()
         return damaged
 
@@ -127,6 +134,7 @@ class ViewOutputsWriter:
         """Store one whole chunk: outputs [n, ...], views [n, 9], thumbnails [n, 64]; NotFiniteError where float16
         cannot hold them.
         """
+        # float16 ends at 65504: what is larger has become infinite on the way here, and would be learnt from.
         if not np.isfinite(outputs).all():
             raise NotFiniteError(
                 f"the network's outputs for rows {chunk.start} to {chunk.stop}, view {chunk.view} are not finite in "
@@ -152,6 +160,8 @@ class ViewOutputsWriter:
         return chunk.view - self.parts[chunk.part].views.start
 
     def _write_rows(self, ids: Sequence[str]) -> None:
+        # The workers of a run open the same draft: what is there already and right is not written again under the eyes
+        # of the others.
         part_N = np.full(len(ids), "", object)
         for name, part in self.parts.items():
             part_N[part.rows] = self._places[name]
@@ -174,6 +184,7 @@ class ViewOutputsWriter:
         if all((self._folder / name).is_file() for name in names):
             group = zarr.open_group(self._folder / GROUP, mode="r+")
             return {name: _existing(_group_of(group, place)) for name, place in self._places.items()}
+        # Where one description is missing all are asked for again: those that are there are kept as they are.
         row_shape, attributes = layout()
         group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(attributes))
         return {
@@ -205,6 +216,8 @@ def _made(group: zarr.Group, part: Part, row_shape: Sequence[int]) -> dict[str, 
     }
     for name, (shape, dtype, fill) in forms.items():
         if name not in group:
+            # One view a chunk, as readers want one view at a time; one byte order, so that every machine writes the
+            # same bytes; and a checksum where others compress.
             group.create_array(
                 name,
                 shape=(len(part.rows), len(part.views), *shape),

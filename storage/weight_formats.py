@@ -63,7 +63,9 @@ class TensorForm(NamedTuple):
 
 
 def check_regular(path: Path) -> None:
-    """Raise StoreError where a path leads to something that must not be opened, such as a device or a named pipe."""
+    """Raise WeightFileError where a path leads to something that must not be opened, such as a device or a named
+    pipe.
+    """
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):
         return

@@ -7,7 +7,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +35,12 @@ READS_THE_ENVIRONMENT = {
     "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 
+ARROWS_BACK = {
+    ("tasks/models/task_model.py", "tasks/problems"): "a whole network asks its problem for the head",
+    ("tasks/models/trial.py", "tasks/problems"): "what is tried before a run is a whole network",
+}
+"""(file, room) -> why it may import a room that imports its own; between files there is no circle all the same."""
+
 HEAVY = {"torch", "torchvision", "timm", "prefect", "zarr", "numpy", "pyarrow", "PIL", "safetensors"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -59,6 +65,47 @@ def imports(module: str) -> Iterator[tuple[str, str]]:
         else:
             continue
         yield from ((f"{module}:{node.lineno}", name) for name in names)
+
+
+def modules_imported(module: str) -> list[str]:
+    """Return the files of ours that a file imports anywhere, or would import if its types were checked."""
+    found = []
+    for _, name in imports(module):
+        whole, parent = (text.replace(".", "/") for text in (name, name.rpartition(".")[0]))
+        paths = [f"{path}{end}" for path in (whole, parent) for end in (".py", "/__init__.py")]
+        found += [path for path in paths if path in MODULES and path != module][:1]
+    return found
+
+
+def room_of(module: str) -> str:
+    """Return the folder within its package, such as tasks/data; a file beside the rooms is a room of its own."""
+    return "/".join(module.split("/")[:2])
+
+
+def arrows(folder: str) -> dict[str, set[tuple[str, str]]]:
+    """Return by room of a package which others it imports, each with the file that does."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for module in modules_in(folder):
+        others = {room_of(other) for other in modules_imported(module) if other.startswith(f"{folder}/")}
+        found.setdefault(room_of(module), set()).update((other, module) for other in others - {room_of(module)})
+    return found
+
+
+def importers(room: str, *, but: str = "") -> set[str]:
+    """Return the files outside a room that import something of it."""
+    return {
+        module
+        for module in MODULES
+        if room_of(module) not in (room, but) and any(room_of(other) == room for other in modules_imported(module))
+    }
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the nodes that lie on a circle or lead to one: those left when all that leads nowhere is taken away."""
+    left = {node: set(others) for node, others in graph.items()}
+    while ends := {node for node, others in left.items() if not others & left.keys()}:
+        left = {node: others for node, others in left.items() if node not in ends}
+    return set(left)
 
 
 def imports_of(packages: set[str], folder: str) -> list[str]:
@@ -151,6 +198,48 @@ def test_pure_functions_know_no_files_and_no_stages():
     assert above == []
 
 
+def test_no_two_files_import_each_other_by_whatever_way():
+    assert circles({module: modules_imported(module) for module in MODULES}) == set()
+
+
+@pytest.mark.parametrize("package", ["tasks", "flows"])
+def test_no_two_rooms_import_each_other_by_whatever_way(package: str):
+    rooms = arrows(package)
+    backwards = {module for others in rooms.values() for room, module in others if (module, room) in ARROWS_BACK}
+    assert backwards == {module for module, room in ARROWS_BACK if module.startswith(f"{package}/")}  # still needed
+    forward = {
+        name: {room for room, module in others if (module, room) not in ARROWS_BACK} for name, others in rooms.items()
+    }
+    assert circles(forward) == set()
+
+
+def test_stages_are_imported_by_nobody_as_the_catalog_names_them_by_text():
+    assert importers("tasks/stages") == set()
+
+
+def test_the_pipeline_knows_no_other_room_of_flows_but_how_errors_are_told():
+    assert {room for room, _ in arrows("flows")["flows/pipeline"]} == {"flows/ending"}
+
+
+def test_only_the_commands_that_start_a_server_know_the_deployed_flows():
+    """So every other command starts without Prefect; and what is deployed knows no command line."""
+    assert importers("flows/deployed") == {"flows/commands/server.py"}
+    assert importers("flows/commands") == {"flows/cli.py"}
+
+
+def test_nothing_in_flows_is_named_like_a_package_that_is_imported():
+    """Prefect puts the folder of a flow first on sys.path: flows/prefect would be found in place of Prefect."""
+    names = {path.stem for path in (ROOT / "flows").iterdir()} - {"__init__", "__pycache__"}
+    assert names & {*HEAVY, *sys.stdlib_module_names, "rich", "typer", "pydantic", "yaml", "httpx"} == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_lie_in_the_rooms_of_what_they_test(package: str):
+    rooms = {path.name for path in (ROOT / package).iterdir() if path.is_dir()}
+    tested = {path.name for path in (ROOT / "tests" / package).iterdir() if path.is_dir()} - {"__pycache__"}
+    assert tested - rooms == set()
+
+
 def test_tables_of_scores_are_printed_without_torch():
     code = (
         "import sys; import flows.reports.page; from tasks.problems.metrics import metrics_of; "
@@ -194,6 +283,38 @@ def test_files_and_functions_are_short_and_functions_take_few_things():
 
 def test_every_exception_from_the_sizes_is_still_needed():
     assert TOO_LARGE_WITH_REASON.keys() <= too_large().keys()
+
+
+# --- what readers are told ---------------------------------------------------------------------------------------
+
+
+def public_functions(node: ast.Module | ast.ClassDef, told: str = "") -> Iterator[tuple[Function, str]]:
+    """Yield each public function with its docstring, a constructor with that of its class."""
+    for each in node.body:
+        if isinstance(each, ast.ClassDef) and not each.name.startswith("_"):
+            yield from public_functions(each, ast.get_docstring(each) or "")
+        elif isinstance(each, Function) and (each.name == "__init__" or not each.name.startswith("_")):
+            yield each, told if each.name == "__init__" else ast.get_docstring(each) or ""
+
+
+def errors_raised(function: Function) -> set[str]:
+    """Return the names of the errors that the text of a function raises; of those it makes elsewhere, none."""
+    raised = [node.exc for node in ast.walk(function) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    names = {ast.unparse(call.func).rpartition(".")[2] for call in raised}
+    return {name for name in names if name.endswith("Error")}
+
+
+@pytest.mark.parametrize("package", ["configs", "storage", "flows"])
+def test_public_functions_name_the_errors_they_raise(package: str):
+    helps = "flows/commands/"  # docstrings of commands are their help, for people who see the sentence and not the type
+    assert [
+        f"{module}:{function.lineno} {name}"
+        for module in modules_in(package)
+        if not module.startswith(helps)
+        for function, told in public_functions(tree_of(module))
+        for name in sorted(errors_raised(function))
+        if name not in told
+    ] == []
 
 
 # --- what is never done ------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.printing import errors, output
 from flows.pipeline.progress import progress
+from flows.printing import errors, output
 
 commands = typer.Typer(no_args_is_help=True, help="The embedded world of birds, and the networks pretrained on it.")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from configs.loading import load_experiment
-from flows.commands.printing import errors
 from flows.deployed.prefect_environment import keep_prefect_quiet
+from flows.printing import errors
 
 commands = typer.Typer()
 

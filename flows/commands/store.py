@@ -13,8 +13,8 @@ from rich.tree import Tree
 from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.loading import dump_preset, preset_names
-from flows.commands.printing import AsJson, Reference, output, print_json, print_table, size_of
 from flows.pipeline.planning import how_far
+from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -94,7 +94,7 @@ def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problem
 
 
 def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """Return what is said of each artifact, what is wrong with those whose manifest cannot be read, and what a newer
+    """Return a row for each artifact, what is wrong with those whose manifest cannot be read, and what a newer
     version made.
     """
     labels: dict[ArtifactRef, list[str]] = {}

@@ -1,7 +1,7 @@
-"""Units of a stage handed to workers: a Prefect run for each span of them, on the gpu queue of the work pool.
+"""Partitions of a stage dispatched to workers: a Prefect run for each span of them, on the gpu queue of the work pool.
 
 The run that asks waits until each of its children is over, and believes none of their states: tasks.partitions looks
-for the units themselves. Children of an earlier attempt, whose parent died and who did not, are waited for, not
+for the partitions themselves. Children of an earlier attempt, whose parent died and who did not, are waited for, not
 doubled.
 
 A worker that is killed together with its child leaves a run that stays Running for ever. Prefect's answer is an
@@ -57,7 +57,9 @@ PAGE = 200
 def over_workers(
     step: PlannedStep, store: ArtifactStore, runtime: RuntimeConfig
 ) -> Callable[[ArtifactRef], Dispatch] | None:
-    """Return how the units of a step are spread over `runtime.fan_out` workers; None where they are not to be."""
+    """Return what dispatches the partitions of a step to `runtime.fan_out` workers; None where this process is to make
+    them itself. What is returned raises ServerError where no worker is online.
+    """
     if runtime.fan_out == 1 or not is_of_partitions(step.stage):
         return None
     request = {
@@ -67,10 +69,11 @@ def over_workers(
         "runtime": runtime.model_dump(mode="json"),
     }
 
-    def spread_for(ref: ArtifactRef) -> Dispatch:
+    def dispatch_for(ref: ArtifactRef) -> Dispatch:
         def dispatch(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
             with get_client(sync_client=True) as client:
                 check_workers(client)
+                # What an earlier attempt asked for is on its way: asked for again, two workers would load the network.
                 children = list(_asked_before(client, ref))
                 asked = {number for child in children for number in child.numbers}
                 unasked = [number for number in missing if number not in asked]
@@ -79,7 +82,7 @@ def over_workers(
 
         return dispatch
 
-    return spread_for
+    return dispatch_for
 
 
 @dataclass
@@ -99,8 +102,8 @@ def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> S
         f"{SPAN_FLOW}/{DEPLOYMENT}",
         parameters=request | {"wanted": str(ref), "numbers": list(numbers)},
         flow_run_name=f"{request['stage']} {ref.short} {span_name(numbers)}",
-        tags=[str(ref)],
-        timeout=0,
+        tags=[str(ref)],  # by which a later attempt finds it
+        timeout=0,  # returns as soon as the run is scheduled
     )
     return _child(cast(FlowRun, run), seen_alive=time.time())
 
@@ -112,6 +115,7 @@ def _child(run: FlowRun, *, seen_alive: float) -> SpanRun:
 
 def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[SpanRun]:
     """Children of earlier attempts at this artifact that are not over, or not known to be."""
+    # Cancelling is not terminal yet, but such a run makes nothing more.
     ending = {*TERMINAL_STATES, StateType.CANCELLING}
     going_on = FlowRunFilterStateType(any_=[state for state in StateType if state not in ending])
     chosen = FlowRunFilter(tags=FlowRunFilterTags(all_=[str(ref)]), state=FlowRunFilterState(type=going_on))
@@ -119,6 +123,7 @@ def _asked_before(client: SyncPrefectClient, ref: ArtifactRef) -> Iterator[SpanR
     while runs := client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset):
         for run in runs:
             log.info("%s is still there from an earlier attempt", run.name)
+            # Nobody has watched it since its last change of state: it is given the usual time from there.
             yield _child(run, seen_alive=run.state.timestamp.timestamp() if run.state else 0.0)
         offset += PAGE
 
@@ -154,6 +159,7 @@ class SpanWatcher:
         if state is None or state.is_final():
             _remark(child, num_missing, f"is {state.name}" if state else "was deleted")
             return True
+        # Waiting is no silence while workers are online: one of them will come to it after the spans before it.
         is_waiting, is_at_work = state.is_scheduled() and are_online, self._is_at_work(child)
         if is_waiting or is_at_work or num_missing < child.num_missing:
             child.seen_alive = time.time()
@@ -174,6 +180,7 @@ class SpanWatcher:
 
     def _is_at_work(self, child: SpanRun) -> bool:
         try:
+            # Held for a moment only; a worker that wants it just then waits for as long.
             with self._store.lock(self._ref, part=child.part, wait=False):
                 return False
         except StillNeededError:

@@ -128,6 +128,7 @@ def _open_to(url: str) -> str:
     if stranger.status_code not in _REFUSALS:
         return f"answers a stranger with status {stranger.status_code}, which does not say whether it lets him in"
     headers = {"Origin": _FOREIGN, "Access-Control-Request-Method": "POST"}
+    # As the browser of a user would for a page of another origin: these headers let that page read the answers.
     replies = [
         httpx.get(asked, headers={"Origin": _FOREIGN}, timeout=_UNTIL_ANSWER_SECONDS),
         httpx.options(asked, headers=headers, timeout=_UNTIL_ANSWER_SECONDS),

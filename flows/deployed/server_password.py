@@ -24,7 +24,9 @@ def password_file() -> Path:
 
 
 def made_password() -> str:
-    """Return the password of this user's server, making it at first use; two servers that start at once agree on it."""
+    """Return the password of this user's server, making it at first use; two servers that start at once agree on
+    it. ServerError where the file is not to be trusted, or is a link to nothing.
+    """
     path = password_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")

@@ -33,7 +33,7 @@ class _Runner(Runner):
 
 def serve_all(experiment: Experiment | None = None, *, limit: int = 1) -> None:
     """Serve the whole pipeline and every single stage until stopped; `experiment` is what the forms open with."""
-    ArtifactStore.from_env_for_children()
+    ArtifactStore.from_env_for_children()  # each run is a process, which may start in another folder
     parameters = {"experiment": experiment_settings_of(experiment)} if experiment else {}
     flows: list[Flow[..., Any]] = [distillation, *FLOWS.values()]
     # By module, not by file: then runs may start in any folder.

@@ -1,6 +1,7 @@
-"""The flow that makes a part of an artifact: what a worker does for a run that is spread (flows.deployed.fan_out).
+"""The flow that makes a part of an artifact: what a worker does for a run that dispatches its partitions to workers
+(flows.deployed.fan_out).
 
-It loads the network once, makes its units, and is done; it hands nothing on to others. The draft it writes to was
+It loads the network once, makes its partitions, and is done; it hands nothing on to others. The draft it writes to was
 begun by the run that asks, in the same store.
 """
 
@@ -21,7 +22,7 @@ from tasks.prefect_task import progress, show_logs_in_ui
 def span(
     stage: str, config: dict[str, Any], inputs: dict[str, str], wanted: str, numbers: list[int], runtime: RuntimeConfig
 ) -> int:
-    """Make some units (shards, chunks) of an artifact that another run has begun; returns how many were missing."""
+    """Make some partitions (shards, chunks) of an artifact that another run has begun; return how many were missing."""
     show_logs_in_ui()
     asked = next(known for known in STAGES if known.name == stage)
     store, ref = ArtifactStore.from_env(), ArtifactRef.parse(wanted)

@@ -43,7 +43,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> int:
     stopped_by: list[int] = []
 
     def stop(number: int) -> None:
-        if stopped_by:
+        if stopped_by:  # the second signal: whoever sends it does not want to wait for anything
             _kill(runs_of_this_process())
             os._exit(128 + number)
         stopped_by.append(number)
@@ -63,12 +63,14 @@ async def _stop_all(task: asyncio.Future[None], exit_code: int) -> None:
     """End the runs, then the task, then tell the server what it does not know yet."""
     runs = runs_of_this_process()
     log.info("stopping%s; a second signal stops at once", f", and {len(runs)} runs with it" if runs else "")
+    # Whatever hangs below, such as a server that is away, this process ends in the time its service manager gives.
     asyncio.get_running_loop().call_later(RUN_SECONDS + OWN_SECONDS, os._exit, exit_code)
     await _end(runs)
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled() and (error := task.exception()):
         log.warning("while it was stopped: %s", error)
+    # Runs that were started between the look above and the end of the task.
     await _end(late := runs_of_this_process())
     await _mark_crashed({*runs.values(), *late.values()})
 

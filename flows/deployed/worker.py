@@ -40,10 +40,13 @@ def work(*, limit: int = 1) -> None:
     ArtifactStore.from_env_for_children()
     with get_client(sync_client=True) as client:
         create_pool(client)
+    # After the pool, which a deployment belongs to, and before the work: who asks for a span looks for its deployment.
     register()
+    # Prefect takes two workers of one name for one, so the name holds host and process.
     worker = ProcessWorker(
         name=f"{socket.gethostname()}-{os.getpid()}", work_pool_name=POOL, work_queues=[GPU_QUEUE], limit=limit
     )
+    # Prefect has no argument for it, but reads it from the worker.
     worker.job_configuration = _WithoutSupervisor
     until_stopped(worker.start())
 

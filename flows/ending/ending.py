@@ -15,17 +15,18 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from configs.errors import UserError
-from flows.commands.printing import errors
 from flows.ending.interruption import SENTENCE, arrived, exit_code
 from flows.ending.os_errors import explained
+from flows.printing import errors
 
 FAILED, BROKEN_PIPE = 1, 128 + signal.SIGPIPE
 
 
 class EndsInWords(TyperGroup):
-    """The commands of the program; whatever ends one is said in a sentence."""
+    """The commands of the program; a person is told in a sentence what ended one."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; raises typer.Exit with the exit code, and lets faults of the program through."""
         try:
             done = super().invoke(ctx)
             sys.stdout.flush()

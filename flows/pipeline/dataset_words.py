@@ -1,4 +1,4 @@
-"""What is said of a dataset before and after work on it: classes, counts, what was left out, and what was decided."""
+"""A dataset in words, before and after work on it: classes, counts, what was left out, and what was decided."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from tasks.data.counts import SPLITS
 
 MAX_CLASSES = 12
 """Classes that are listed one by one; of more, the smallest ones are, as those are what may be wrong."""
-MAX_SAID = 12
+MAX_REMARKS = 12
 _MAX_NAME = 40
 
 
@@ -27,9 +27,9 @@ def dataset_words(dataset: IngestSummary) -> list[str]:
         lines.append(f"left out: {reasons} (such as {examples})")
     if dataset.quarantined:
         lines.append(f"set aside: {dataset.quarantined} images that cannot be used")
-    said: Sequence[str] = [*dataset.made_splits, *dataset.said]
-    lines += [_plain(sentence) for sentence in said[:MAX_SAID]]
-    return [*lines, f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else lines
+    remarks: Sequence[str] = [*dataset.made_splits, *dataset.said]
+    lines += [_plain(sentence) for sentence in remarks[:MAX_REMARKS]]
+    return [*lines, f"and {len(remarks) - MAX_REMARKS} more"] if len(remarks) > MAX_REMARKS else lines
 
 
 def words_of_results(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:

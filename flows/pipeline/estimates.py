@@ -30,7 +30,7 @@ class Sizes:
     def estimate(
         self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef
     ) -> int | None:
-        """Return bytes, or None where they cannot be said. Called for the stages in order, inputs before users.
+        """Return bytes, or None where they cannot be known. Called for the stages in order, inputs before users.
 
         Raises what the stage's estimate raises: ingest looks at its folder.
         """

@@ -40,7 +40,7 @@ class PlannedStep:
     action: Action
     because: str
     num_bytes: int | None
-    """Size of the artifact: as it is, or about what it will be; None where that cannot be said."""
+    """Size of the artifact: as it is, or about what it will be; None where that cannot be known."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,14 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
+    # First: a missing folder is named by the setting that is wrong, before anything fails over it.
     _check_places(experiment)
     if synthetic:
         check_given_images(experiment, store, synthetic)
     graph = chain(experiment, synthetic=synthetic)
     named = _named(graph.steps, store)
     older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
+    # In order: what is known of the size of a step's inputs comes from the steps before it.
     steps = [_planned(step, named[step.name], older, sizes, store) for step in graph.steps]
     refs = {name: wanted.ref for name, wanted in named.items()}
     results = [
@@ -81,6 +83,7 @@ def _named(steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
         inputs = {
             role: named[source].ref if isinstance(source, str) else source for role, source in step.inputs.items()
         }
+        # The content of files, not their place: the same images in another folder are the same artifact.
         recipe = step.stage.recipe(step.config, inputs, content_digests_of(step.config, store))
         ref = ArtifactRef(step.stage.output, fingerprint(recipe))
         named[step.name] = Wanted(ref, recipe, step.config, inputs)
@@ -100,14 +103,14 @@ def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store:
     known = (step.name, step.stage, config, inputs, ref)
     if ref in store:
         return PlannedStep(*known, "have", "", store.manifest(ref).num_bytes)
-    check_content(config)
+    check_content(config)  # not of what is there: its weights were read when it was made
     action, because = _why(ref, older, store)
     return PlannedStep(*known, action, because, sizes.estimate(step.stage, config, inputs, ref))
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
     if store.draft_path(ref).is_dir():
-        check_draft(ref, store.draft_path(ref))
+        check_draft(ref, store.draft_path(ref))  # here, not hours later, when the run comes to this step
         return "resume", how_far(store, ref)
     changes = older.changes(ref)
     return ("stale", changes) if changes else ("build", "")

@@ -27,9 +27,9 @@ class Pace:
         self._unit, self._first, self._began = "", 0, 0.0
 
     def seconds_left(self, unit: str, done: int, total: int) -> float | None:
-        """Take note of a report; returns the time left, or None where it cannot be said yet.
+        """Take note of how far it is; returns the time left, or None where it cannot be said yet.
 
-        The first report of a unit is where counting begins: the work before it may have been done by an earlier run.
+        The first number of a unit is where counting begins: the work before it may have been done by an earlier run.
         """
         now = time.monotonic()
         if unit != self._unit or done < self._first:

@@ -49,9 +49,10 @@ def run_plan(
     step that failed, when the others are done; StepsFailedError where several did.
     """
     plan = make_plan(experiment, store, synthetic=synthetic)
-    if not plan.is_complete:
+    if not plan.is_complete:  # a finished run is shown also from a store that can only be read
         store.check_writable()
     check_models(experiment, plan)
+    # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
     with _held(plan.steps, store):
         done = _run(experiment, store, plan.steps, show)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
@@ -99,7 +100,8 @@ def run_steps(
 ) -> list[ArtifactRef]:
     """Run the step of this name, or all steps of the stage of this name; what they need must be in the store.
 
-    `inputs` takes the place of what the experiment would use, by role.
+    `inputs` takes the place of what the experiment would use, by role. Raises SettingsError where there is no such step
+    or role, NotInStoreError where an input is missing, and what `run_plan` raises.
     """
     planned = make_plan(experiment, store, synthetic=synthetic).steps
     steps = [step for step in planned if name in (step.name, step.stage.name)]

@@ -27,7 +27,7 @@ DoStep = Callable[[PlannedStep], ArtifactRef]
 
 
 class StepsFailedError(UserError):
-    """Several steps failed; the message holds what each of them said."""
+    """Several steps failed; the message holds the errors of all of them."""
 
 
 class Done(NamedTuple):
@@ -52,9 +52,12 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
     done: dict[str, Done] = {}
     failed: dict[str, BaseException] = {}
     running: dict[Future[Done], str] = {}
+    # Steps that need one that failed are never ready: they stay in `waiting`, and the loop ends as nothing runs.
     with _submitting(do, slots) as submit:
         while True:
             ready = [step for step in waiting.values() if needs[step.name] <= done.keys()]
+            # Of equal ways the first in the plan: `sorted` keeps their order. With one slot the step is over when
+            # `submit` returns, and `wait` has nothing to wait for.
             for step in sorted(ready, key=lambda step: -ways[step.name])[: slots - len(running)]:
                 running[submit(waiting.pop(step.name), done)] = step.name
             if not running:
@@ -78,6 +81,7 @@ def needs_of(steps: Sequence[PlannedStep]) -> dict[str, set[str]]:
     """
     needs: dict[str, set[str]] = {}
     for number, step in enumerate(steps):
+        # A plan has the makers before the users, so those before are enough, and a circle cannot come about.
         read = {*step.inputs.values(), step.ref}
         needs[step.name] = {other.name for other in steps[:number] if other.ref in read}
     return needs
@@ -99,6 +103,7 @@ def ways_to_go(steps: Sequence[PlannedStep], needs: Mapping[str, set[str]]) -> d
     longer than one that learns from fewer, and preparing takes less than training.
     """
     ways = {step.name: len(step.inputs) for step in steps}
+    # From the end: those that need a step come after it, so that their own ways are known by then.
     for step in reversed(steps):
         after = (ways[other] for other, needed in needs.items() if step.name in needed)
         ways[step.name] += max(after, default=0)
@@ -122,6 +127,7 @@ def _submitting(do: DoStep, slots: int) -> Iterator[Callable[[PlannedStep, Mappi
         # Each thread is given the context of this one, by which Prefect knows the flow run a task run belongs to.
         yield lambda step, done: threads.submit(contextvars.copy_context().run, timed, _as_made(step, done))
     finally:
+        # Waiting here would keep Ctrl-C from ending the run: each thread ends with what it waits for.
         threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -158,9 +164,9 @@ def _remark(name: str, error: BaseException, *, others_go_on: bool) -> None:
 def _error_of(failed: Mapping[str, BaseException], not_begun: Sequence[str]) -> BaseException:
     if len(failed) == 1:
         return next(iter(failed.values()))
-    said = "\n".join(f"{name}: {_words(error)}" for name, error in failed.items())
+    errors = "\n".join(f"{name}: {_words(error)}" for name, error in failed.items())
     left_out = f"\nnot begun, as they need one of these: {', '.join(not_begun)}" if not_begun else ""
-    return StepsFailedError(f"{len(failed)} steps failed\n{said}{left_out}")
+    return StepsFailedError(f"{len(failed)} steps failed\n{errors}{left_out}")
 
 
 def _words(error: BaseException) -> str:

@@ -32,11 +32,13 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> Slots:
 
     One where no two of them could: then torch need not be imported by another process.
     """
+    # What is there already takes no time, and so no slot.
     missing = [step for step in steps if step.action != "have"]
     at_once = widest(missing)
     if at_once <= 1 or runtime.slots == 1:
         return Slots(1, 0)
     gpus, in_memory = _num_gpus(runtime), _num_in_memory()
+    # A number that was asked for is obeyed, with a warning: the memory of a step is only guessed here.
     if runtime.slots:
         _warn(runtime.slots, gpus, in_memory)
         return Slots(min(runtime.slots, len(missing)), gpus)
@@ -70,6 +72,7 @@ def available_bytes() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except FileNotFoundError:
         return None
+    # A container has a limit of its own, of which meminfo, that of the whole machine, does not know.
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     group = Path("/sys/fs/cgroup")
     try:

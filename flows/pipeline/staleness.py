@@ -45,12 +45,13 @@ class OlderForms:
         if not (older := self._of(ref)):
             return ""
         new = dict(_flat(self._wanted[ref].recipe))
+        # Of several older forms the one that differs least: the user has most likely changed something since that one.
         names = min((_different(old, new) for _, old in older), key=len)
         old = next(old for _, old in older if _different(old, new) == names)
-        said = [_said(name, old, new) for name in names if not name.startswith("inputs.")]
+        changes = [_change(name, old, new) for name in names if not name.startswith("inputs.")]
         if roles := [name.removeprefix("inputs.") for name in names if name.startswith("inputs.")]:
-            said.append(f"its input {', '.join(roles)} changed")
-        return "; ".join(said[:_MAX_CHANGES])
+            changes.append(f"its input {', '.join(roles)} changed")
+        return "; ".join(changes[:_MAX_CHANGES])
 
     def _of(self, ref: ArtifactRef) -> list[tuple[ArtifactRef, Flat]]:
         if ref not in self._wanted:  # an artifact that was given, such as an image-set by its label
@@ -74,7 +75,7 @@ class OlderForms:
         )
 
     def _is_from(self, images: ArtifactRef, path: str) -> bool:
-        """Whether an image-set was made from this folder, as far as the run that made it has said."""
+        """Whether an image-set was made from this folder, as far as the run that made it has noted that."""
         try:
             settings = self._store.manifest(images).provenance.get("settings", {})
         except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
@@ -105,7 +106,7 @@ def _different(before: Flat, after: Flat) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def _said(name: str, old: Flat, new: Flat) -> str:
+def _change(name: str, old: Flat, new: Flat) -> str:
     if name.startswith("external."):
         return f"the content of {name.removeprefix('external.')} changed"
     before, after = old.get(name, "nothing"), new.get(name, "nothing")

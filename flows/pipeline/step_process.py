@@ -30,7 +30,8 @@ from tasks.stage import Stage, execute
 
 PROGRESS_SECONDS = 0.1
 
-Report = Callable[[dict[str, Any]], None]
+Send = Callable[[dict[str, Any]], None]
+"""Sends a message to the process that asked."""
 
 
 def main(gpu: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
@@ -39,16 +40,16 @@ def main(gpu: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
     # A signal from the terminal is meant for who started this, and ends what that one wants ended.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    requests, report = _pipes()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_IntoThePipe(report)])
+    requests, send = _pipes()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_IntoThePipe(send)])
     known = {stage.name: stage for stage in stages}
     while True:
-        report(_answer(requests.get(), known, report))
+        send(_answer(requests.get(), known, send))
 
 
-def _answer(request: dict[str, Any], stages: dict[str, Stage[Any]], report: Report) -> dict[str, Any]:
+def _answer(request: dict[str, Any], stages: dict[str, Stage[Any]], send: Send) -> dict[str, Any]:
     try:
-        return {"made": str(_execute(request, stages[request["stage"]], report))}
+        return {"made": str(_execute(request, stages[request["stage"]], send))}
     except UserError as error:
         return {"failed": str(error)}
     except BaseException as error:  # told to who asked, who raises it
@@ -56,44 +57,45 @@ def _answer(request: dict[str, Any], stages: dict[str, Stage[Any]], report: Repo
         return {"failed": words} if words else {"fault": traceback.format_exc()}
 
 
-def _execute(request: dict[str, Any], stage: Stage[Any], report: Report) -> ArtifactRef:
+def _execute(request: dict[str, Any], stage: Stage[Any], send: Send) -> ArtifactRef:
     return execute(
         stage,
         stage.config_type.model_validate(request["config"]),
         {role: ArtifactRef.parse(source) for role, source in request["inputs"].items()},
         store=ArtifactStore(Path(request["store"])),
         runtime=RuntimeConfig.model_validate(request["runtime"]),
-        on_progress=_Progress(report),
+        on_progress=_Progress(send),
         experiment_settings=request["settings"],
     )
 
 
 class _Progress:
-    """Reports how far it is, some times a second at most, and the first of each kind of unit."""
+    """Sends how far it is, some times a second at most, and the first of each kind of unit."""
 
-    def __init__(self, report: Report) -> None:
-        self._report, self._unit, self._last = report, "", 0.0
+    def __init__(self, send: Send) -> None:
+        self._send, self._unit, self._last = send, "", 0.0
 
     def __call__(self, unit: str, done: int, total: int) -> None:
         now = time.monotonic()
         if unit != self._unit or done == total or now - self._last >= PROGRESS_SECONDS:
             self._unit, self._last = unit, now
-            self._report({"progress": [unit, done, total]})
+            self._send({"progress": [unit, done, total]})
 
 
 class _IntoThePipe(logging.Handler):
     """Has what is logged here logged by the process that asked."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, send: Send) -> None:
         super().__init__()
-        self._report = report
+        self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._report({"log": [record.name, record.levelno, self.format(record)]})
+        self._send({"log": [record.name, record.levelno, self.format(record)]})
 
 
-def _pipes() -> tuple["queue.SimpleQueue[dict[str, Any]]", Report]:
+def _pipes() -> tuple["queue.SimpleQueue[dict[str, Any]]", Send]:
     """Take stdin and stdout for requests and reports; whatever a library prints goes to stderr."""
+    # The pipes get other numbers: a library that reads stdin or prints to stdout cannot take or spoil a message.
     source, target = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -101,12 +103,12 @@ def _pipes() -> tuple["queue.SimpleQueue[dict[str, Any]]", Report]:
     threading.Thread(target=_take_requests, args=(source, requests), daemon=True).start()
     one_at_a_time = threading.Lock()
 
-    def report(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         with one_at_a_time:  # threads of a stage may log
             target.write(json.dumps(message) + "\n")
             target.flush()
 
-    return requests, report
+    return requests, send
 
 
 def _take_requests(source: IO[str], requests: "queue.SimpleQueue[dict[str, Any]]") -> None:

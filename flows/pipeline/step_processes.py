@@ -35,7 +35,7 @@ Process = subprocess.Popen[str]
 
 
 class StepError(UserError):
-    """A step could not be done; the message is what its process said."""
+    """A step could not be done; the message is that of the error in its process."""
 
 
 class StepKilledError(UserError):
@@ -67,7 +67,7 @@ class StepProcesses:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Kill what is left: a draft may be left at any moment, and an idle process has nothing to finish."""
-        with self._changing:
+        with self._changing:  # a thread that starts a process now would start one that nobody ends
             self._is_closed = True
         for slot in self._slots:
             if slot.process:
@@ -84,7 +84,8 @@ class StepProcesses:
         """
         ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, self._store))
         if ref in self._store:
-            return ref
+            return ref  # known without a process, which would import torch to find that there is nothing to do
+        # There are as many slots as threads that ask, so one is free; pop and append of a list need no lock.
         slot = self._free.pop()
         try:
             return self._ask(self._process_of(slot), step, on_progress)
@@ -95,6 +96,7 @@ class StepProcesses:
         with self._changing:
             if self._is_closed:
                 raise StepKilledError("the run is over")
+            # One that died with its step is replaced: the next step of this slot is another matter.
             if slot.process is None or slot.process.poll() is not None:
                 command = [sys.executable, "-P", "-c", _START, _ROOT, ENTRY, slot.gpu]
                 slot.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -116,6 +118,7 @@ class StepProcesses:
             process.stdin.flush()
         except BrokenPipeError:  # it has just died: its exit code says of what
             raise self._died(step, process) from None
+        # Only messages come this way: what else a process prints goes to its stderr, which is ours.
         for line in process.stdout:
             match json.loads(line):
                 case {"progress": [unit, done, total]}:

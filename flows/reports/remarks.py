@@ -1,5 +1,7 @@
 """What a table of scores shows and a reader may overlook, in words: students that training did not help. And the table
 on the screen, with these words under it.
+
+Shape letters: N images, M models compared (one for each seed).
 """
 
 from collections import defaultdict

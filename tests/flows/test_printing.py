@@ -13,7 +13,7 @@ from tests.flows.conftest import Command, Done, call, write_preset
 
 PRINTS = """
 import sys
-from flows.commands.printing import LogOnStderr, errors, output, print_any_character
+from flows.printing import LogOnStderr, errors, output, print_any_character
 print_any_character()
 output.print(sys.argv[1])
 """
