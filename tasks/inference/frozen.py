@@ -16,7 +16,8 @@ from torch import Tensor
 from configs.base import StageConfig
 from storage.view_outputs import Half
 from storage.view_writer import Chunk, ViewOutputsWriter
-from tasks.data.batches import ViewSource, in_background, prefetch
+from tasks.data.batches import ViewSource
+from tasks.data.threads import in_background, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.partitions import Partitions, Throughput

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
-from tasks.data.batches import prefetch
+from tasks.data.threads import prefetch
 from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.models.device import autocast
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import autocast
 from tasks.problems.labelled import Labelled, LabelledCache, LabelledViews
 
 Numbers = npt.NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from configs.base import RuntimeConfig
 from configs.models import Backbone
 from storage.weights import ModelDescription, read_committed_tensors
-from tasks.models.cpu_memory import keep_freed_memory
 from tasks.models.encoder import Block, Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import problem_named
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class TaskModel(nn.Module):
@@ -37,31 +33,6 @@ class TaskModel(nn.Module):
     def forward(self, images_NCHW: Tensor) -> Tensor:
         outputs: Tensor = self.head(*self.encoder(images_NCHW, self._names))
         return outputs
-
-
-def device_of(runtime: RuntimeConfig) -> torch.device:
-    """Return the device to compute on, and prepare this process for it: threads of an operation, memory."""
-    torch.set_num_threads(runtime.threads)
-    keep_freed_memory()
-    if runtime.device == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            "runtime.device is cuda, but torch sees no CUDA device: set it to auto or cpu, or install torch for CUDA"
-        )
-    if runtime.device != "auto":
-        return torch.device(runtime.device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def on_device(module: M, device: torch.device) -> M:
-    """Move a network to the device, its convolutions in channels-last order, and return it."""
-    return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which forward passes run."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:

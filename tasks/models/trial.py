@@ -17,9 +17,9 @@ from configs.generation import GeneratorModel
 from configs.models import Backbone
 from configs.stages import ProbeSettings, TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
+from tasks.models.device import autocast, on_device
 from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import autocast, on_device
 from tasks.problems.problem import problem_named
 
 _FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)

@@ -22,7 +22,7 @@ from tasks.generators.generator import (
     generator_fingerprint,
 )
 from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.task_model import device_of
+from tasks.models.device import device_of
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
 

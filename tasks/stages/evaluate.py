@@ -23,7 +23,8 @@ from tasks.data.view_cache import ViewCache
 from tasks.functional.views import CLEAN_VIEW
 from tasks.inference.predictor import Predicted, cached, predict
 from tasks.inference.speed import measured_speed
-from tasks.models.task_model import device_of, load_model, on_device
+from tasks.models.device import device_of, on_device
+from tasks.models.task_model import load_model
 from tasks.problems.labelled import LabelledCache, LabelledViews
 from tasks.problems.problem import Meter, Problem, problem_named
 from tasks.stage import StageContext

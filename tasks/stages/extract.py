@@ -15,8 +15,8 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.inference.speed import BATCH_SIZE, measured_speed
+from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
-from tasks.models.task_model import autocast, device_of, on_device
 from tasks.models.weightless import encoder_outline
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext

@@ -33,10 +33,10 @@ from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
 from tasks.blends.pictures import draw_contact_sheet, write_blends_page
 from tasks.blends.scores import BlendScores, merge_scores, scores_name
-from tasks.data.batches import in_background
 from tasks.data.encode import encode
+from tasks.data.threads import in_background
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
-from tasks.models.task_model import device_of
+from tasks.models.device import device_of
 from tasks.partitions import ByPartitions, Partitions, Throughput
 from tasks.stage import StageContext
 

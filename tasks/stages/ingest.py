@@ -22,7 +22,6 @@ from storage.sources import content_digest, tree_digest, visible_files
 from storage.summaries import ImageSetSummary, IngestSummary
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
-from tasks.data.batches import prefetch
 from tasks.data.brightness import PixelStatistics, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
@@ -34,6 +33,7 @@ from tasks.data.left_out import by_reason
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
+from tasks.data.threads import prefetch
 from tasks.stage import StageContext
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
+from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Block, blocks_named
-from tasks.models.task_model import autocast, device_of, empty_head, load_head, load_model, on_device
+from tasks.models.task_model import empty_head, load_head, load_model
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext

@@ -24,8 +24,9 @@ from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.functional.schedules import warmup_cosine
 from tasks.functional.views import CLEAN_VIEW
+from tasks.models.device import device_of
 from tasks.models.encoder import Block, blocks_named
-from tasks.models.task_model import as_arrays, device_of
+from tasks.models.task_model import as_arrays
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import Meter, Problem, problem_named, score_of, targets_of
 from tasks.stage import StageContext

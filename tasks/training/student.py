@@ -13,9 +13,10 @@ from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
+from tasks.models.device import device_of, on_device
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.models.task_model import TaskModel, load_head
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of

@@ -22,12 +22,13 @@ from configs.errors import UserError
 from configs.stages import TrainingSettings
 from storage.tables import HISTORY, write_table
 from storage.weights import write_tensors
-from tasks.data.batches import prefetch
+from tasks.data.threads import prefetch
 from tasks.functional.mixup import WeightedTargets
 from tasks.functional.schedules import warmup_cosine
 from tasks.functional.sums import Sum, weighted_sum
+from tasks.models.device import autocast
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import TaskModel, as_arrays, autocast
+from tasks.models.task_model import TaskModel, as_arrays
 from tasks.stage import OnProgress
 from tasks.training import checkpoint
 from tasks.training.averaging import running_mean
