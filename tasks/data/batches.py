@@ -36,7 +36,11 @@ def check_levels(images: ImageSet, *, looked_at: int = 64) -> None:
 
 
 def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = None) -> Pixels:
-    """Return an image of a set as uint8 [H, W, 3], RGB, upright; errors name it and say what to do."""
+    """Return an image of a set as uint8 [H, W, 3], RGB, upright.
+
+    Raises CorruptArtifactError where it cannot be decoded, and DecodeMemoryError where it alone needs more than there
+    is of `memory`; both name the image.
+    """
     name = f"image {images.ids[row]!r}"
     try:
         return decode_rgb(images.image(row), images.levels, memory=memory)
@@ -62,11 +66,18 @@ class DecodedImages:
         self._lock = threading.Lock()
 
     def pixels(self, row: int) -> Pixels:
-        """Return the image as uint8 [H, W, 3], RGB, upright."""
-        if row in self._kept:
-            return self._kept[row]
+        """Return the image as uint8 [H, W, 3], RGB, upright; CorruptArtifactError and DecodeMemoryError as
+        `decoded_row` raises them.
+        """
+        # One look-up, as `forget` may replace the dictionary between two; without the lock, which is for the budget.
+        if (kept := self._kept.get(row)) is not None:
+            return kept
+        # Not under the lock, or threads would decode one after the other. Two that want the same row decode it twice,
+        # which happens seldom and does no harm: the second is not kept.
         pixels = decoded_row(self.images, row, memory=self._memory)
         with self._lock:
+            # What is kept is never dropped for another image: an epoch takes every row once, so that none is wanted
+            # sooner than another, and dropping would only cost decoding.
             if pixels.nbytes <= self._free_bytes and row not in self._kept:
                 self._kept[row] = pixels
                 self._free_bytes -= pixels.nbytes
@@ -80,7 +91,7 @@ class DecodedImages:
 
 
 class ViewSource:
-    """Shows views of an image-set to one network, at that network's size and resampling."""
+    """Views of an image-set as one network takes them, at that network's size and resampling."""
 
     def __init__(self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing) -> None:
         self.images = decoded.images
@@ -108,6 +119,7 @@ class ViewSource:
         self._decoded.forget()
 
     def _view(self, row: int, number: int) -> View:
+        # From the index, not from the pixels: how a view is cut is known without decoding its image.
         height, width = int(self.images.heights[row]), int(self.images.widths[row])
         if number == CLEAN_VIEW:
             return clean_view(height, width, self.preprocessing.crop_share, self.preprocessing.crop_mode)

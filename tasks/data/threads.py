@@ -42,7 +42,7 @@ def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iter
 def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
     """Yield `write` as done by a thread, at most WRITE_AHEAD calls ahead of it; its errors are raised in the caller."""
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
-        unwritten: deque[Future[None]] = deque()
+        unwritten: deque[Future[None]] = deque()  # one thread, so they end in the order in which they were given
 
         def submit(*arguments: Any) -> None:
             while len(unwritten) >= WRITE_AHEAD:
@@ -50,5 +50,7 @@ def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
             unwritten.append(thread.submit(write, *arguments))
 
         yield submit
+        # Only where the block ended without an error: an error of its own goes first, and the pool still waits for what
+        # was handed over.
         for pending in unwritten:
             pending.result()

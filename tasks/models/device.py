@@ -23,7 +23,10 @@ _ONE_GIB = 2**30
 
 
 def device_of(runtime: RuntimeConfig) -> torch.device:
-    """Return the device to compute on, and prepare this process for it: threads of an operation, memory."""
+    """Return the device to compute on, and prepare this process for it: threads of an operation, memory.
+
+    Raises ModelError where runtime.device is cuda and torch finds no such device.
+    """
     torch.set_num_threads(runtime.threads)
     keep_freed_memory()
     if runtime.device == "cuda" and not torch.cuda.is_available():

@@ -1,4 +1,7 @@
-"""The network that solves the task: an encoder, the blocks its head sees, and the head."""
+"""The network that solves the task: an encoder, the blocks its head sees, and the head.
+
+Shape letters: N images, C channels, H W pixels.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +21,10 @@ from tasks.problems.problem import problem_named
 
 
 class TaskModel(nn.Module):
-    """encoder -> blocks -> head; `forward` maps normalised images [N, C, H, W] to the head's outputs."""
+    """encoder -> blocks -> head; `forward` maps normalised images [N, C, H, W] to the head's outputs.
+
+    Raises ModelError where the encoder lacks one of the blocks.
+    """
 
     def __init__(self, encoder: Encoder, blocks: list[str], head: nn.Module) -> None:
         super().__init__()
@@ -44,12 +50,12 @@ def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Bloc
 
 def empty_head(description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Build the head of a finished probe, its weights not loaded; ModelError where a block it sees is missing."""
-    seen = blocks_named(blocks, description.blocks)
-    return problem_named(description.problem).head(seen, len(description.classes))
+    named = blocks_named(blocks, description.blocks)
+    return problem_named(description.problem).head(named, len(description.classes))
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
-    """Load a finished model artifact, ready for inference; nothing is downloaded."""
+    """Load a finished model artifact, ready for inference; nothing is downloaded. Raises as `empty_model` does."""
     description = ModelDescription.read(folder)
     model = empty_model(folder, description)
     model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
@@ -57,7 +63,9 @@ def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
 
 
 def empty_model(folder: Path, description: ModelDescription) -> TaskModel:
-    """Build the network of a finished model artifact, its weights not loaded."""
+    """Build the network of a finished model artifact, its weights not loaded; ModelError where its settings are no
+    longer taken, or timm cannot build it.
+    """
     encoder = build_encoder(_as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
     return TaskModel(encoder, description.blocks, empty_head(description, encoder.blocks))

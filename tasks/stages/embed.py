@@ -1,6 +1,8 @@
 """Stage "embed": compute the embedding of every image by a generator's image encoder, once for all its pairs.
 
 Validation and test images are embedded too: they are never parents, but blends that come close to one are flagged.
+
+Reads `images` (image-set); writes rows.parquet and outputs.zarr, the clean view of each image alone.
 """
 
 from collections.abc import Sequence

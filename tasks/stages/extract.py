@@ -1,4 +1,8 @@
-"""Stage "extract": show images to a frozen encoder, each view that something reads once, and keep what it says."""
+"""Stage "extract": compute the features of images by a frozen encoder, once for each view that something reads.
+
+Reads `images` (image-set); writes rows.parquet and outputs.zarr: outputs, how each view was cut, and
+its thumbnail.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -37,7 +41,9 @@ class Extraction(ChunkPartitions[ExtractConfig]):
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The network with its weights: only those who show it images need it."""
+        """The network with its weights, loaded when it is needed; SourceChangedError where they are not the
+        recipe's.
+        """
         return build_encoder_as_named(self.config.backbone, self.context.content_digests).eval()
 
     @cached_property
@@ -59,7 +65,7 @@ class Extraction(ChunkPartitions[ExtractConfig]):
 
     def finish(self, throughput: Throughput) -> FeaturesSummary:
         # Where others made the partitions, this process may have no device of the kind that they have, and needs no
-        # weights.
+        # weights: no speed is measured here.
         encoder = self.outline if self.context.dispatch else self.encoder
         summary = FeaturesSummary(
             images=len(self.images),

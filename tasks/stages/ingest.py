@@ -4,6 +4,9 @@ Everything that can be known from names is checked before any image is opened. E
 note of its files' digests and of what was set aside; a killed ingest continues with the shards that have no note, or
 differ from it (a power cut may tear either). At the end the digest of all files is compared with the
 one in the recipe: a folder that changed meanwhile is not what was asked for.
+
+Reads the dataset at `data.path`, masks too; writes shards/*.parquet, image-set.json, files.parquet (what became of each
+file), duplicates.parquet and left-out.parquet.
 """
 
 import hashlib
@@ -53,6 +56,11 @@ class Read(NamedTuple):
 
 
 def run(config: IngestConfig, context: StageContext) -> IngestSummary:
+    """Write the image-set of a dataset.
+
+    Raises DatasetError where it cannot be one, naming what to change, DecodeMemoryError where an image needs more
+    memory than decoding may take, and SourceChangedError where the dataset changed while it was read.
+    """
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
     for reason, count in by_reason(dataset.left_out).items():
@@ -67,6 +75,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     done = 0
     files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
+        # The note is written after the shard, and both are read back: whichever was torn, the shard is made anew.
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
         if found is None or not _has_statistics(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):

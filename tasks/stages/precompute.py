@@ -3,6 +3,10 @@
 A probed teacher costs one small matrix product a view, from cached features; its encoder does not run, and there are
 logits of the very views of which there are features. A finetuned teacher has other features than the cached ones, so it
 is shown the images once.
+
+Shape letters: N views of a chunk, R blocks, D width, K classes.
+
+Reads `features` and `probe`, or `images` (image-set) and `model`; writes rows.parquet and outputs.zarr.
 """
 
 from collections.abc import Mapping, Sequence

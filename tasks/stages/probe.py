@@ -3,6 +3,11 @@
 The protocol is DINOv2's linear evaluation (arXiv 2304.07193, appendix B.3): SGD with momentum 0.9, no weight decay,
 cosine to 0, 13 learning rates times a choice of inputs. The heads see the same batches and do not touch each other,
 so one pass over the features trains all of them.
+
+Shape letters: N images, R blocks, D width; 9 numbers cut a view.
+
+Reads `images` (image-set), for their labels, and `features` of them; writes model.json, head.safetensors and
+grid.parquet.
 """
 
 import math

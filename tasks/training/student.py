@@ -1,4 +1,7 @@
-"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
+"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down.
+
+Shape letters: N images of a batch, S side in pixels.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,12 +52,16 @@ def probed_model(
 def validation_score(
     problem: Problem, source: ViewSource, context: StageContext, precision: str
 ) -> Callable[[nn.Module], Score]:
-    """Return a function model -> score on the clean view of the validation images."""
+    """Return a function model -> score on the clean view of the validation images.
+
+    Raises ModelError where there is no device of the kind asked for.
+    """
     images, labelled = source.images, LabelledViews(problem, source)
     rows, classes = images.rows_of("val"), problem.classes(images)
     device = device_of(context.runtime)
 
     def score(model: nn.Module) -> Score:
+        # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
         for batch in predict(model, labelled, rows, context.runtime, device, precision):
             meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
