@@ -19,7 +19,7 @@ _SIGNS = (
 
 
 class OutOfMemoryError(UserError, MemoryError):
-    """The device cannot hold what was asked of it; the message says what to set."""
+    """The device cannot hold what was asked of it; the message names the settings."""
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -28,7 +28,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def memory_advice() -> Iterator[None]:
-    """Say which settings need less memory when a network does not fit."""
+    """Inside, a RuntimeError for want of memory is an OutOfMemoryError that names the settings to lower."""
     try:
         yield
     except RuntimeError as error:

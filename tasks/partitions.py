@@ -30,6 +30,7 @@ C = TypeVar("C", bound=StageConfig)
 log = logging.getLogger(__name__)
 
 THROUGHPUTS = ".efforts"
+"""Folder of a draft for what workers note; its name lies in drafts of earlier versions and in Contents, so it stays."""
 
 
 class UnfinishedError(UserError, RuntimeError):
@@ -70,7 +71,7 @@ class Partitions(ABC, Generic[C]):
     @abstractmethod
     def make(self, numbers: Sequence[int]) -> Throughput:
         """Make these partitions, one at least. A partition appears whole or not at all, and its bytes do not depend on
-        the others.
+        the others. ModelError and SourceChangedError where its network or its device cannot be had.
         """
 
     @abstractmethod
@@ -86,6 +87,7 @@ class ByPartitions(Generic[C]):
 
     def __call__(self, config: C, context: StageContext) -> Summary:
         partitions = self.begin(config, context)
+        # By whoever continues the draft, before anybody works on it: a worker must not remove what another is writing.
         if damaged := partitions.remove_damaged():
             log.warning("%d %s of an earlier attempt are not whole and are made again", len(damaged), partitions.name)
         missing = partitions.missing()
@@ -95,6 +97,7 @@ class ByPartitions(Generic[C]):
         elif missing:
             with memory_advice():
                 made.append(partitions.make(missing))
+        # Workers' notes also where this process made the rest itself: an earlier attempt may have had workers.
         return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
 
 
@@ -106,6 +109,7 @@ def _dispatch(partitions: Partitions[Any], missing: list[int], context: StageCon
 
     assert context.dispatch is not None
     context.dispatch(missing, still_missing)
+    # That it returned proves nothing about the partitions: a worker may have failed, or have written to another disk.
     if left := still_missing():
         raise UnfinishedError(
             f"{len(left)} of {len(missing)} {partitions.name} are not there, the first are {left[:8]}: a worker died "
@@ -120,6 +124,7 @@ def _throughputs_of_workers(draft: Path) -> list[Throughput]:
 
 
 def _joined(throughputs: Sequence[Throughput]) -> Throughput:
+    # The median of processes, not total by time: they may have run side by side, or one on a busy machine.
     speed = statistics.median(throughput.per_second for throughput in throughputs) if throughputs else 0.0
     return Throughput(sum(throughput.images for throughput in throughputs), speed)
 
@@ -137,8 +142,12 @@ def make_partitions(
 ) -> int:
     """Make some partitions of an artifact whose draft another process has begun; returns how many were missing.
 
-    Raises NotInStoreError where this machine's store or files are not those of the one that asks.
+    Raises NotInStoreError where this machine's store or files are not those of the one that asks, SourceChangedError
+    where files changed meanwhile, OutOfMemoryError where the device cannot hold the work, and TypeError for a stage
+    that is not made of partitions.
     """
+    # The recipe is made anew from this machine's files: weights that differ here would go into an artifact named by
+    # those of the machine that asks.
     content_digests = content_digests_of(config, store)
     found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, content_digests)))
     if found != wanted:
@@ -149,9 +158,11 @@ def make_partitions(
     folders = {role: store.path(source) for role, source in inputs.items()}
     name = span_name(numbers)
     with (
+        # A lock of the span, not of the draft, which the process that asks holds while it waits for its workers. An
+        # earlier worker may still be at the same span: wait, then find what it made.
         store.lock(wanted, part=name),
         forgetting_changed(config, store),
-    ):  # an earlier worker may still be at it: wait, then find what it made
+    ):
         draft = store.draft_of(wanted)
         context = StageContext(folders, draft, runtime, content_digests, on_progress)
         partitions = begin_partitions(stage, config, context)
@@ -182,6 +193,7 @@ def is_of_partitions(stage: Stage[Any]) -> bool:
 
 
 def begin_partitions(stage: Stage[C], config: C, context: StageContext) -> Partitions[C]:
+    """Return the partitions of an artifact in the making; TypeError where the stage is not made of any."""
     function = stage.load()
     if not isinstance(function, ByPartitions):
         raise TypeError(f"stage {stage.name!r} is not made of partitions")

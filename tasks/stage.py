@@ -96,7 +96,10 @@ class Stage(Generic[C]):
     """
 
     def recipe(self, config: C, inputs: Inputs, content_digests: Mapping[str, str]) -> dict[str, Any]:
-        """Return all that decides the bytes of the artifact, as plain JSON values."""
+        """Return all that decides the bytes of the artifact, as plain JSON values.
+
+        Raises NotInStoreError where an input is missing, or of another kind than the stage takes.
+        """
         self._check_inputs(inputs)
         return {
             "stage": self.name,
@@ -115,7 +118,7 @@ class Stage(Generic[C]):
         return function
 
     def load_size(self) -> "Callable[[C, Known], Estimate]":
-        """Import the function that says how large its artifact will be."""
+        """Import the function that estimates the size of its artifact."""
         function: Callable[[C, Known], Estimate] = _imported(self.size)
         return function
 
@@ -171,11 +174,14 @@ def execute(
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
     once. `dispatch` returns, for an artifact, how its partitions are handed to other workers; without it this process
     makes them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
+
+    Raises NotInStoreError where an input is missing or of another kind, SourceChangedError where files changed while
+    they were read, and whatever the stage's own function raises; what it made so far stays in the draft.
     """
     content_digests = content_digests_of(config, store)
     recipe = stage.recipe(config, inputs, content_digests)
     ref = ArtifactRef(stage.output, fingerprint(recipe))
-    if ref in store:
+    if ref in store:  # asked before the lock, so that a finished artifact never waits for anybody
         return ref
     for source in inputs.values():
         store.manifest(source)  # one of a newer version is refused before anything is made
@@ -198,6 +204,7 @@ def execute(
 
 def _noting(draft: Path, on_progress: OnProgress) -> OnProgress:
     """Also write progress into the draft, at most once a second, for `plan` to show."""
+    # A write at each step would be slower than the step; `plan` is read by people, for whom a second is soon enough.
     last = 0.0
 
     def note(unit: str, done: int, total: int) -> None:

@@ -274,6 +274,41 @@ def test_no_stage_and_no_flow_asks_which_problem_it_is():
     assert places_of(asking, modules_in("tasks") + modules_in("flows")) == []
 
 
+# --- words -------------------------------------------------------------------------------------------------------
+
+WITH_SHAPES = ("tasks",)
+"""Packages whose modules name the axes of an array in its name, such as images_NCHW."""
+
+
+def shape_letters(module: str) -> set[str]:
+    """Return the letters that names of a module end with, after small letters: those of constants are words."""
+    names = {
+        name
+        for node in ast.walk(tree_of(module))
+        for field in ("id", "arg", "attr", "name")
+        if isinstance(name := getattr(node, field, None), str)
+    }
+    shapes = [found[1] for name in names if (found := re.fullmatch(r"_?[a-z][a-z0-9_]*_([A-Z][A-Za-z0-9]*)", name))]
+    return {letter for shape in shapes for letter in shape if letter.isalpha()}
+
+
+def legend(module: str) -> set[str]:
+    """Return the single letters in what the docstring of a module has after "Shape letters:"."""
+    docstring = ast.get_docstring(tree_of(module)) or ""
+    return set(re.findall(r"\b[A-Za-z]\b", docstring.partition("Shape letters:")[2].partition("\n\n")[0]))
+
+
+def test_shape_letters_are_found_in_names_and_in_legends():
+    assert shape_letters("tasks/functional/mixup.py") == legend("tasks/functional/mixup.py") == set("NCHW")
+
+
+@pytest.mark.parametrize("package", WITH_SHAPES)
+def test_a_module_with_shape_letters_in_its_names_opens_with_their_legend(package: str):
+    letters = {module: shape_letters(module) for module in modules_in(package)}
+    missing = {module: sorted(used - legend(module)) for module, used in letters.items()}
+    assert {module: absent for module, absent in missing.items() if absent} == {}
+
+
 # --- sizes -------------------------------------------------------------------------------------------------------
 
 

@@ -166,7 +166,7 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     configs = [step.config for step in plan.steps if step.action != "have"]
     if not configs:
         return
-    from tasks.models.task_model import device_of  # torch, only where there is work
+    from tasks.models.device import device_of  # torch, only where there is work
     from tasks.models.trial import try_encoder, try_generator, wanted_of
 
     device = device_of(experiment.runtime)

@@ -1,4 +1,7 @@
-"""Painting batch by batch, in batches that fit the device's memory."""
+"""Painting batch by batch, in batches that fit the device's memory.
+
+Shape letters: N pairs, n of them in a batch, D embedding width, S side of a blend.
+"""
 
 import logging
 import statistics
@@ -25,7 +28,10 @@ class BatchedSampler:
         self._speeds: list[float] = []
 
     def paint(self, embeddings_N2D: Tensor, seeds: Sequence[int]) -> Iterator[tuple[slice, Pixels]]:
-        """Yield blends uint8 [n, S, S, 3] of all pairs in order, and which of them they are."""
+        """Yield blends uint8 [n, S, S, 3] of all pairs in order, and which of them they are.
+
+        Raises OutOfMemoryError where there is not enough for one at a time.
+        """
         start = 0
         while start < len(seeds):
             part = slice(start, min(start + self.batch_size, len(seeds)))
@@ -34,6 +40,7 @@ class BatchedSampler:
             if blends_nSS3 is None:  # the error is gone by now, and with it the activations of the pass that failed
                 self._halve()
                 continue
+            # A batch that failed is not timed: what it cost is not the speed of the size that goes on.
             self._speeds.append(len(blends_nSS3) / (time.perf_counter() - began))
             yield part, blends_nSS3
             start = part.stop

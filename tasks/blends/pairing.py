@@ -1,4 +1,7 @@
-"""The table of pairs that generate begins with: every blend's id, its two parents and its seed."""
+"""The table of pairs that generate begins with: every blend's id, its two parents and its seed.
+
+Shape letters: N training images, P pairs.
+"""
 
 import hashlib
 from typing import Any

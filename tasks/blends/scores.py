@@ -54,7 +54,7 @@ class BlendScores:
         )
 
     def score(self, rows: Sequence[Row], blends_NSS3: Pixels) -> list[dict[str, Any]]:
-        """Return rows of the table BLENDS."""
+        """Return rows of the table BLENDS; CorruptArtifactError where a parent is no training image."""
         blends_ND = self._embedded(blends_NSS3)
         similarities = {
             name: (blends_ND * normalised(self._parents(name, rows))).sum(axis=1) for name in ("parent_a", "parent_b")

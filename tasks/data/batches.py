@@ -1,17 +1,10 @@
-"""Views of an image-set as batches, decoded by threads while the network computes.
-
-Threads rather than worker processes: decoding and resizing release the interpreter's lock, nothing is pickled or
-copied through shared memory, an error keeps its traceback, and a killed run leaves no orphans.
+"""Views of an image-set as batches: rows decoded, kept while there is room, and cut at a network's size.
 
 Shape letters: N images, S side in pixels.
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,49 +17,6 @@ from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.opening import UnreadableImageError
 from tasks.functional.views import CLEAN_VIEW, Pixels, View, clean_view, draw_view, replay
 from tasks.models.preprocessing import Preprocessing
-
-J = TypeVar("J")
-R = TypeVar("R")
-
-WRITE_AHEAD = 2
-
-
-def prefetch(make: Callable[[J], R], jobs: Iterable[J], *, workers: int) -> Iterator[R]:
-    """Yield make(job) in order, computed by threads up to workers + 1 jobs ahead of the consumer.
-
-    Jobs are taken in the consumer's thread, so that what yields them may keep state. One more than there are threads
-    is waiting, or the thread that ends first would idle until the consumer asks again. No further ahead: what is made
-    and not yet used takes memory.
-    """
-    with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
-        pending: deque[Future[R]] = deque()
-        try:
-            for job in jobs:
-                pending.append(pool.submit(make, job))
-                if len(pending) > workers + 1:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:  # an error, or a consumer that stopped: the pool would finish them all first
-                future.cancel()
-
-
-@contextmanager
-def in_background(write: Callable[..., None]) -> Iterator[Callable[..., None]]:
-    """Yield `write` as done by a thread, at most WRITE_AHEAD calls ahead of it; its errors are raised in the caller."""
-    with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
-        unwritten: deque[Future[None]] = deque()
-
-        def submit(*arguments: Any) -> None:
-            while len(unwritten) >= WRITE_AHEAD:
-                unwritten.popleft().result()
-            unwritten.append(thread.submit(write, *arguments))
-
-        yield submit
-        for pending in unwritten:
-            pending.result()
-
 
 _SCALED_ALONE = (
     "has more than 8 bits a channel, and its image-set is of an earlier version, which scaled each of them by its own "
@@ -86,7 +36,11 @@ def check_levels(images: ImageSet, *, looked_at: int = 64) -> None:
 
 
 def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = None) -> Pixels:
-    """Return an image of a set as uint8 [H, W, 3], RGB, upright; errors name it and say what to do."""
+    """Return an image of a set as uint8 [H, W, 3], RGB, upright.
+
+    Raises CorruptArtifactError where it cannot be decoded, and DecodeMemoryError where it alone needs more than there
+    is of `memory`; both name the image.
+    """
     name = f"image {images.ids[row]!r}"
     try:
         return decode_rgb(images.image(row), images.levels, memory=memory)
@@ -112,11 +66,18 @@ class DecodedImages:
         self._lock = threading.Lock()
 
     def pixels(self, row: int) -> Pixels:
-        """Return the image as uint8 [H, W, 3], RGB, upright."""
-        if row in self._kept:
-            return self._kept[row]
+        """Return the image as uint8 [H, W, 3], RGB, upright; CorruptArtifactError and DecodeMemoryError as
+        `decoded_row` raises them.
+        """
+        # One look-up, as `forget` may replace the dictionary between two; without the lock, which is for the budget.
+        if (kept := self._kept.get(row)) is not None:
+            return kept
+        # Not under the lock, or threads would decode one after the other. Two that want the same row decode it twice,
+        # which happens seldom and does no harm: the second is not kept.
         pixels = decoded_row(self.images, row, memory=self._memory)
         with self._lock:
+            # What is kept is never dropped for another image: an epoch takes every row once, so that none is wanted
+            # sooner than another, and dropping would only cost decoding.
             if pixels.nbytes <= self._free_bytes and row not in self._kept:
                 self._kept[row] = pixels
                 self._free_bytes -= pixels.nbytes
@@ -130,7 +91,7 @@ class DecodedImages:
 
 
 class ViewSource:
-    """Shows views of an image-set to one network, at that network's size and resampling."""
+    """Views of an image-set as one network takes them, at that network's size and resampling."""
 
     def __init__(self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing) -> None:
         self.images = decoded.images
@@ -158,6 +119,7 @@ class ViewSource:
         self._decoded.forget()
 
     def _view(self, row: int, number: int) -> View:
+        # From the index, not from the pixels: how a view is cut is known without decoding its image.
         height, width = int(self.images.heights[row]), int(self.images.widths[row])
         if number == CLEAN_VIEW:
             return clean_view(height, width, self.preprocessing.crop_share, self.preprocessing.crop_mode)

@@ -3,6 +3,8 @@
 Values are in the units of the file, since the scale of what has more than 8 bits is known for the whole set only
 (survey). Mean and spread, and all of an 8-bit image, are taken of a grid of pixels, which costs nothing beside
 decoding; only an image that is noted as of a single colour was read whole.
+
+Shape letters: H W pixels, N pixels of the grid, C channels.
 """
 
 from typing import Literal, NamedTuple
@@ -59,7 +61,10 @@ class PixelStatistics(NamedTuple):
 
 
 def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], PixelStatistics]:
-    """Decode an image; returns its upright height and width, and what its values are. Raises as decode_rgb does."""
+    """Decode an image; returns its upright height and width, and what its values are.
+
+    Raises UnreadableImageError, DecodeMemoryError and OutOfMemoryError as decode_rgb does.
+    """
     with open_picture(data) as picture, decoding(picture, memory):
         if not is_deep(picture):
             pixels_HW3 = rgb_of(picture)

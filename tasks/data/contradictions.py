@@ -29,7 +29,7 @@ Group = list[Candidate]
 
 
 def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
-    """Return the dataset with its contradictions dropped, or kept and said; DatasetError where they are refused."""
+    """Return the dataset with its contradictions dropped, or kept and reported; DatasetError where they are refused."""
     groups = contradictions(dataset.candidates)
     if not groups:
         return dataset
@@ -57,8 +57,8 @@ def settle(dataset: Dataset, how: Literal["refuse", "drop", "keep"]) -> Dataset:
 def contradictions(candidates: Iterable[Candidate]) -> list[Group]:
     """Return each group of byte-identical images that carry more than one label.
 
-    Files that are no images at all, as failed downloads leave (all empty, or the same web page), say nothing of labels:
-    ingest sets them aside.
+    Files that are no images at all, as failed downloads leave (all empty, or the same web page), tell nothing of
+    labels: ingest sets them aside.
     """
     by_size = _several_labels(candidates, lambda one: size_of(one.path))
     by_end = [group for alike in by_size for group in _several_labels(alike, lambda one: _end_of(one.path))]

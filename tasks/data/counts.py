@@ -1,4 +1,4 @@
-"""How many images each class has in each split, and what these counts will not allow to be said."""
+"""How many images each class has in each split, and which conclusions these counts do not allow."""
 
 import math
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""A dataset as far as it is known before any image is decoded: what `plan` says of it and what `ingest` begins with."""
+"""A dataset as far as it is known before any image is decoded: what `plan` prints and what `ingest` begins with."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ _ENOUGH_POINTERS = 10
 
 
 class Dataset(NamedTuple):
-    """The images with their classes and splits, and all that is to be said of them."""
+    """The images with their classes and splits, and all that is to be reported of them."""
 
     candidates: list[Candidate]
     """Ordered by id."""

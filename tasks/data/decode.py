@@ -2,6 +2,8 @@
 
 Colour profiles are not applied: pixels are taken as sRGB. Decoding is done within a stated memory (decode_memory);
 beside the decoded picture and the array that is returned there are only strips.
+
+Shape letters: H W pixels.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,11 +26,14 @@ _LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
 
 
 class NoLevelsError(UserError):
-    """An image of more than 8 bits, and nobody said which of its values are black and white."""
+    """An image of more than 8 bits, and which of its values are black and white is not known."""
 
 
 def header_size(data: bytes) -> tuple[int, int]:
-    """Return width and height in pixels, upright or not, without decoding any: what decoding would cost."""
+    """Return width and height in pixels, upright or not, without decoding any: what decoding would cost.
+
+    Raises UnreadableImageError where the bytes are no image.
+    """
     with open_picture(data) as picture:
         return picture.size
 
@@ -38,7 +43,8 @@ def decode_rgb(data: bytes, levels: Levels | None = None, *, memory: DecodeMemor
 
     Transparent pixels lie on white, CMYK and palettes are converted; the first frame of several. `levels`, those of the
     image's set, scale what has more than 8 bits a channel. Raises UnreadableImageError where the bytes are no image,
-    NoLevelsError where it needs levels, and DecodeMemoryError where decoding it takes more than there is of `memory`.
+    NoLevelsError where it needs levels, DecodeMemoryError where decoding it takes more than there is of `memory`, and
+    OutOfMemoryError where the machine has less than that.
     """
     with open_picture(data) as picture:
         if not is_deep(picture):
@@ -54,14 +60,16 @@ def decode_rgb(data: bytes, levels: Levels | None = None, *, memory: DecodeMemor
 
 
 def needs_levels(data: bytes) -> bool:
-    """Whether the image has more than 8 bits a channel, as its header says."""
+    """Whether the image has more than 8 bits a channel, by its header; UnreadableImageError where it is none."""
     with open_picture(data) as picture:
         return is_deep(picture)
 
 
 @contextmanager
 def decoding(picture: ImageFile, memory: DecodeMemory | None) -> Iterator[None]:
-    """Wait for the memory that decoding takes; inside, damage is an UnreadableImageError."""
+    """Wait for the memory that decoding takes; inside, damage is an UnreadableImageError, and memory that the machine
+    does not have an OutOfMemoryError. Raises DecodeMemoryError where the picture needs more than all of `memory`.
+    """
     with memory.room_for(bytes_to_decode(picture), picture) if memory else nullcontext():
         try:
             yield
@@ -91,7 +99,8 @@ def rgb_of_deep(picture: ImageFile, data: bytes, levels: Levels) -> Pixels:
 def check_mask(data: bytes, size: tuple[int, int], *, memory: DecodeMemory | None = None) -> None:
     """Decode a label map: one 8-bit channel or a palette, losslessly stored, each value a class.
 
-    Raises UnreadableImageError where it is none, or not of this width and height.
+    Raises UnreadableImageError where it is none, or not of this width and height; DecodeMemoryError and
+    OutOfMemoryError as decode_rgb does.
     """
     with open_picture(data) as picture:
         if picture.format not in _LOSSLESS or picture.mode not in ("L", "P", "1"):

@@ -1,4 +1,4 @@
-"""Decoding within a stated memory: as many images at once as fit, each counted by what its header says."""
+"""Decoding within a stated memory: as many images at once as fit, each counted by its header."""
 
 import threading
 from collections import deque
@@ -15,7 +15,7 @@ _ARRAY = 3
 
 
 class DecodeMemoryError(UserError, MemoryError):
-    """One image alone needs more memory than decoding may take; the message says which settings to change."""
+    """One image alone needs more memory than decoding may take; the message names the settings to change."""
 
 
 class DecodeMemory:
@@ -31,7 +31,10 @@ class DecodeMemory:
 
     @contextmanager
     def room_for(self, num_bytes: int, picture: ImageFile) -> Iterator[None]:
-        """Wait until there is room for what decoding a picture takes, and keep it taken inside."""
+        """Wait until there is room for what decoding a picture takes, and keep it taken inside.
+
+        Raises DecodeMemoryError where the picture needs more than there is at all.
+        """
         if num_bytes > self._total:
             needed = -(-num_bytes // 2**20)
             raise DecodeMemoryError(

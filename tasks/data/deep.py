@@ -3,6 +3,8 @@
 Pillow keeps one channel of 16 bits, of 32 and of floats, but cuts several channels of 16 bits to their upper bytes,
 which leaves 16 levels of what a camera of 12 bits saw. So those are decoded twice, the second time with the order of
 the bytes turned round, which gives the lower ones. (PNG with grey and alpha is read as four channels of 8 bits.)
+
+Shape letters: H W pixels, C channels.
 """
 
 import re

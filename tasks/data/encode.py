@@ -1,4 +1,7 @@
-"""From pixels to the bytes of an image file."""
+"""From pixels to the bytes of an image file.
+
+Shape letters: H W pixels.
+"""
 
 import io
 

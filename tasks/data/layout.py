@@ -147,7 +147,7 @@ def _refuse_wrapper(folder: Path, paths: Sequence[Parts]) -> None:
 
 
 def _refuse_hints_of_splits(folder: Path, below: Mapping[str, set[str]]) -> None:
-    hints = {top: said for top in below if (said := hint(top))}
+    hints = {top: split for top in below if (split := hint(top))}
     if len(set(hints.values())) > 1 and 2 * len(hints) >= len(below):
         raise DatasetError(
             f"{folder}: the folders {some(sorted(hints))} look like splits rather than classes: rename them to train, "

@@ -1,10 +1,12 @@
-"""Which views of which images a frozen network is shown: those that something reads, and no others.
+"""Which views of which images a frozen network computes: those that something reads, and no others.
 
 Who reads what: a probe trains on the augmented views of training images (`probe.train_on`: or on their clean one) and
-is judged on the clean view of validation images; students are taught on the augmented views of training and synthetic
+is judged on the clean view of validation images; students are trained on the augmented views of training and synthetic
 images; teachers are evaluated, and students compared with them, on the clean view of validation and test images; the
 choice of synthetic images goes by their clean view. So validation and test images need no augmented view, and training
 images no clean one, unless the recipe asks for it.
+
+Shape letters: N images.
 """
 
 import numpy as np

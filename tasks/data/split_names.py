@@ -26,7 +26,7 @@ _FILLER = "sets?|split|data|datasets?|images?|imgs?|pictures?|photos?|folder|dir
 
 
 def meaning(name: str) -> str:
-    """Return train, val, test or HELD_OUT, whichever the whole name says; empty where it says none."""
+    """Return train, val, test or HELD_OUT, whichever the whole name means; empty where it means none."""
     letters = "".join(word for word in _words(name) if not re.fullmatch(_FILLER, word))
     return _WORDS.get(letters) or _WORDS.get(re.sub(f"({_FILLER})$", "", letters), "")
 
@@ -38,14 +38,14 @@ def hint(name: str) -> str:
 
 def resolve(names: Iterable[str], where: str) -> dict[str, str]:
     """Return the split of each name that means one; DatasetError where a held-out set could be val as well as test."""
-    meant = {name: said for name in names if (said := meaning(name))}
+    meant = {name: split for name in names if (split := meaning(name))}
     missing = [split for split in ("test", "val") if split not in meant.values()]
-    unclear = [name for name, said in meant.items() if said == HELD_OUT]
+    unclear = [name for name, split in meant.items() if split == HELD_OUT]
     if unclear and not missing:
         raise DatasetError(
             f"{where} has test, val and also {unclear[0]!r}, which could be either: rename it, merge it, or take it out"
         )
-    return {name: missing[0] if said == HELD_OUT else said for name, said in meant.items()}
+    return {name: missing[0] if split == HELD_OUT else split for name, split in meant.items()}
 
 
 def explained(splits: Mapping[str, str]) -> list[str]:

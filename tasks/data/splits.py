@@ -58,7 +58,7 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
 
     A made split takes about a share of each class of train, at least one image: those whose hashed id lies below the
     share. So adding images later moves none of the others to another side, unless a class is so small that chance had
-    to be corrected.
+    to be corrected. Raises DatasetError where only some candidates name a split, or a class is too small to be shared.
     """
     named = Counter(candidate.split for candidate in candidates)
     if named[""] and len(named) > 1:

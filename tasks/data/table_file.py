@@ -1,6 +1,6 @@
 """A table file as rows of text: CSV as spreadsheets of all countries write it, or Parquet.
 
-What can only be meant one way is read and said: a byte order mark, UTF-16, semicolons, tabs or bars between the
+What can only be meant one way is read and reported: a byte order mark, UTF-16, semicolons, tabs or bars between the
 columns, capitals and blanks in their names. Anything else is refused with what to do.
 """
 
@@ -34,7 +34,7 @@ _FOREIGN = {
 """How files begin that are no text of rows -> what they are, and what to do."""
 
 Row = dict[str, str]
-"""Column -> text, blanks at its ends removed; empty where the table says nothing."""
+"""Column -> text, blanks at its ends removed; empty where the table has nothing."""
 
 
 class Rows(NamedTuple):

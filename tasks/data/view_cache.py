@@ -1,4 +1,7 @@
-"""Cached teacher outputs in memory, a view at a time: what keeps zarr out of the training loop."""
+"""Cached outputs of a frozen network in memory, a view at a time: what keeps zarr out of the training loop.
+
+Shape letters: N images; 9 numbers cut a view, 64 pixels are its thumbnail.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +14,7 @@ from tasks.functional.views import Pixels, View
 
 
 class CachedViews(NamedTuple):
-    """What the frozen network was shown, and what it said: outputs [n, ...], views [n, 9], thumbnails [n, 64]."""
+    """Outputs [N, ...] of a frozen network, and the views they are of: as cut [N, 9], as thumbnails [N, 64]."""
 
     outputs: Half
     views_N9: View
@@ -34,9 +37,9 @@ class ViewCache:
         self._view_bytes = 0
 
     def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> CachedViews:
-        """Return what the network saw and said for items (positions in `ids`) in the given views, each [n].
+        """Return the cached views of items (positions in `ids`), each item in the view given for it; both are [N].
 
-        CacheMismatchError where an image in `ids` was not shown one of these views.
+        Raises CacheMismatchError where an image in `ids` was not shown one of these views.
         """
         # Nearly every batch is of one epoch and so of one view: taken at once, without a mask or a second copy.
         first, *others = [(view, views == view) for view in dict.fromkeys(views.tolist())]
@@ -44,20 +47,23 @@ class ViewCache:
             return _rows(self._view(first[0]), items)
         # A batch that ends one epoch and begins the next: each part from its own view, put back in the batch's order.
         parts = [(chosen, _rows(self._view(view), items[chosen])) for view, chosen in (first, *others)]
+        # Where each row stands in the batch, view after view, is a permutation; argsort is its inverse.
         order = np.argsort(np.concatenate([np.flatnonzero(chosen) for chosen, _ in parts]))
-        seen = [part for _, part in parts]
+        found = [part for _, part in parts]
         return CachedViews(
-            np.concatenate([part.outputs for part in seen])[order],
-            np.concatenate([part.views_N9 for part in seen])[order],
-            np.concatenate([part.thumbnails_N64 for part in seen])[order],
+            np.concatenate([part.outputs for part in found])[order],
+            np.concatenate([part.views_N9 for part in found])[order],
+            np.concatenate([part.thumbnails_N64 for part in found])[order],
         )
 
     def _view(self, view: int) -> CachedViews:
         if view not in self._held:
             rows = self._source.rows_at(self._images, view)
             # Room is made before reading: afterwards one view more than the budget allows would be in memory.
+            # All views are of one size, as each holds the same images; it is known once the first is there.
             while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
-                del self._held[next(iter(self._held))]
+                del self._held[next(iter(self._held))]  # a dictionary keeps the order of insertion: the oldest
+            # Read as one span and then picked from: the rows lie scattered over chunks, and zarr reads whole chunks.
             every = (0, len(self._source.ids_of(view)), view)
             whole = CachedViews(
                 self._source.rows(*every), self._source.view_fields(*every), self._source.thumbnails(*every)
@@ -67,5 +73,5 @@ class ViewCache:
         return self._held[view]
 
 
-def _rows(seen: CachedViews, rows: npt.NDArray[np.int64]) -> CachedViews:
-    return CachedViews(seen.outputs[rows], seen.views_N9[rows], seen.thumbnails_N64[rows])
+def _rows(views: CachedViews, rows: npt.NDArray[np.int64]) -> CachedViews:
+    return CachedViews(views.outputs[rows], views.views_N9[rows], views.thumbnails_N64[rows])

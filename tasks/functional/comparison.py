@@ -36,7 +36,7 @@ def paired_difference(values_MN: Values, reference_N: Values) -> Difference:
     """Compare the mean of M models with a reference, image by image.
 
     An image that is hard for both cancels out, so that this tells more than the two standard errors side by side. The
-    images are the sample: how much another seed would give is seen in the spread over the models, not here.
+    images are the sample: how much another seed would give shows in the spread over the models, not here.
     """
     differences_N = np.mean(np.asarray(values_MN, np.float64) - np.asarray(reference_N, np.float64), axis=0)
     return Difference(float(differences_N.mean()), standard_error(differences_N))

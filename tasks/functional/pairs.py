@@ -4,7 +4,7 @@ A pair of n images has a number: pairs (a, b) with a < b are counted (0, 1), (0,
 largest integer with b (b - 1) / 2 <= number. Drawing numbers without repetition draws pairs without repetition; all
 of them are held only where a good part of them is drawn.
 
-Shape letters: N images, P pairs, D embedding width.
+Shape letters: N images, P pairs, D embedding width, B rows compared at a time, k nearest of each.
 """
 
 import numpy as np

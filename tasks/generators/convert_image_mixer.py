@@ -85,6 +85,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
         raise ModelError(f"{folder} is there already: name a new folder, or remove it")
     tensors = read_checkpoint(checkpoint)
     parts = {prefix: _with_prefix(tensors, prefix) for prefix in (UNET_PREFIX, VAE_PREFIX, CLIP_PREFIX)}
+    # Names that nobody expects are as wrong as missing ones: a newer variant would be converted without its own layers.
     unknown = [name for name in tensors if not name.startswith(tuple(parts)) and not UNUSED.match(name)]
     if unknown or not all(parts.values()):
         empty = [prefix for prefix, part in parts.items() if not part]
@@ -99,6 +100,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
         feature_extractor=CLIPImageProcessor(),
         scheduler=DDIMScheduler(**SCHEDULER),
     )
+    # Written beside it and renamed: a folder of this name is whole, whenever the conversion was killed.
     partial = folder.with_name(f"{folder.name}.partial")
     pipeline.save_pretrained(partial, safe_serialization=True)
     open_as_others_are(partial)
@@ -108,7 +110,10 @@ def convert(checkpoint: Path, folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a pickled checkpoint, mapped from the file, running nothing that is in it."""
+    """Return the tensors of a pickled checkpoint, mapped from the file, running nothing that is in it.
+
+    Raises ModelError where it is not there, holds anything else than tensors and settings, or holds no state_dict.
+    """
     if not path.exists():
         raise ModelError(f"{path} does not exist: name the original image-mixer-pruned.ckpt")
     check_regular(path)
@@ -168,6 +173,7 @@ def _with_prefix(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
 
 def _filled(build: Callable[..., M], config: dict[str, Any], tensors: Tensors, what: str) -> M:
     """Build a network without memory of its own and give it the mapped tensors; ModelError where one has no place."""
+    # On the meta device, and filled with `assign`: the mapped tensors become its parameters, and nothing is copied.
     with torch.device("meta"):
         network = build(**config)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -1,4 +1,7 @@
-"""What a generator is: it embeds real images, and paints a new one from the embeddings of two of them."""
+"""What a generator is: it embeds real images, and paints a new one from the embeddings of two of them.
+
+Shape letters: N images or pairs, C channels, H W pixels, D embedding width, S side of a blend.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +22,7 @@ from tasks.models.preprocessing import Preprocessing
 
 
 class GeneratorDescription(NamedTuple):
-    """What a generator says of itself, known before its weights are loaded; each as in Generator."""
+    """What is known of a generator before its weights are loaded; each as in Generator."""
 
     width: int
     preprocessing: Preprocessing
@@ -60,6 +63,7 @@ def build_generator_as_named(
     generator: Generator = load(GENERATORS, model.kind)(model, runtime)
     for name, place in model.locations("model.").items():
         folder = Path(place).expanduser()
+        # After it was loaded: a folder that changed before is found, and one that changes later is no longer read.
         contents = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in visible_files(folder)]
         if tree_digest(contents) != content_digests[name]:
             raise SourceChangedError(
@@ -69,7 +73,10 @@ def build_generator_as_named(
 
 
 def describe_generator(model: GeneratorModel, runtime: RuntimeConfig) -> GeneratorDescription:
-    """Return what a generator says of itself, without loading its weights where its kind can do without."""
+    """Return a generator's description, without loading its weights where its kind can do without.
+
+    Raises UserError, of the kind that its adapter raises, where the folder holds no such generator.
+    """
     if model.kind in GENERATOR_DESCRIPTIONS:
         described: GeneratorDescription = load(GENERATOR_DESCRIPTIONS, model.kind)(model)
         return described

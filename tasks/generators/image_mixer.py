@@ -100,9 +100,13 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
         num_steps: int,
         timesteps: Timesteps,
     ) -> Tensor:
-        """Return the latents [B, C, h, w] that a context [B, 5, D] leads to; both halves of guidance are one pass."""
+        """Return the latents [B, C, h, w] that a context [B, 5, D] leads to; both halves of guidance are one pass.
+
+        Raises ValueError as `__call__` does.
+        """
         context_BPD = context_BPD.to(device=self.unet.device, dtype=self.unet.dtype)
         latents_BChw = self._noise(len(context_BPD), height, width, generators)
+        # Unconditional first: `chunk` below takes them apart in this order.
         both_contexts = torch.cat([torch.zeros_like(context_BPD), context_BPD])
         self.set_timesteps(num_steps, timesteps)
         for timestep in self.progress_bar(self.scheduler.timesteps):
@@ -132,6 +136,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
         if len(generators) != batch:
             raise ValueError(f"{batch} images need one generator each, got {len(generators)}")
         shape = (batch, self.unet.config.in_channels, height // scale, width // scale)
+        # Drawn on the generators' device, the CPU, and then moved: another device would draw other numbers.
         noise_BChw: Tensor = randn_tensor(
             shape, generator=list(generators), device=self.unet.device, dtype=self.unet.dtype
         )
@@ -140,6 +145,7 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
     def _decode(self, latents_BChw: Tensor) -> Tensor:
         latents_BChw = (latents_BChw / self.vae.config.scaling_factor).to(self.vae.dtype)
         images_BCHW: Tensor = self.vae.decode(latents_BChw).sample
+        # Asked before rounding to bytes, which would turn NaN into colours like any other.
         if not torch.isfinite(images_BCHW).all():
             raise NotFiniteError(
                 f"what the networks painted is not finite in {self.vae.dtype}: set generator.precision to bf16 or fp32"
@@ -149,7 +155,10 @@ class ImageMixerPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers 
 
 
 def pad_slots(embeddings_BPD: Tensor, strengths: Sequence[float], num_slots: int = NUM_SLOTS) -> Tensor:
-    """Scale each embedding by its strength and fill up with zeros to all slots, [B, num_slots, D]."""
+    """Scale each embedding by its strength and fill up with zeros to all slots, [B, num_slots, D].
+
+    Raises ValueError for more embeddings than slots, or not one strength for each.
+    """
     batch, num_given, width = embeddings_BPD.shape
     if not 1 <= num_given <= num_slots or len(strengths) != num_given:
         raise ValueError(

@@ -29,7 +29,9 @@ _OLD_ATTENTION = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v
 
 
 def check_fit(model: GeneratorModel) -> None:
-    """Raise ModelError where a folder's parts do not fit their weights or each other."""
+    """Raise ModelError where a folder's parts do not fit their weights or each other, GeneratorFolderError where it is
+    no ImageMixer's or not whole.
+    """
     check_folder(model)
     folder = Path(model.folder).expanduser()
     settings = {part: read_settings(folder / part / name) for part, name in CONFIGS.items()}
@@ -37,10 +39,10 @@ def check_fit(model: GeneratorModel) -> None:
     for part, network in parts.items():
         _check_tensors(folder, part, network)
     _check_extractor(folder, settings["feature_extractor"])
-    embedded, seen = parts["image_encoder"].config.projection_dim, parts["unet"].config.cross_attention_dim
-    if embedded != seen:
+    given, taken = parts["image_encoder"].config.projection_dim, parts["unet"].config.cross_attention_dim
+    if given != taken:
         raise ModelError(
-            f"{folder}: the image encoder gives embeddings of {embedded} numbers, the U-Net takes {seen}: these parts "
+            f"{folder}: the image encoder gives embeddings of {given} numbers, the U-Net takes {taken}: these parts "
             "are of two models; take both from the same one"
         )
 
@@ -67,7 +69,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 
 
 def _outline(part: Path, build: Callable[[dict[str, Any]], nn.Module], settings: dict[str, Any]) -> nn.Module:
-    """Build a part without memory of its own."""
+    """Build a part without memory of its own; ModelError where its settings describe none."""
     try:
         with torch.device("meta"):
             return build(settings)
@@ -83,6 +85,7 @@ def _check_tensors(folder: Path, part: str, network: nn.Module) -> None:
     for path in weight_files(folder, part):
         found |= {_renamed(name): form.shape for name, form in tensor_forms(path).items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    # Only what the network wants: files may hold more, such as position numbers that older versions stored.
     wrong = [name for name, shape in wanted.items() if found.get(name) != shape]
     if wrong:
         first = "; ".join(f"{name}: wanted {wanted[name]}, found {found.get(name)}" for name in wrong[:3])

@@ -3,6 +3,8 @@
 The folder is one that `taskdistill convert-image-mixer` wrote, or lambdalabs/sd-image-variations-diffusers v2.0 as a
 substitute. That model was trained with a single image token, so the two embeddings are its whole context, without
 padding, and what it makes is recorded as a substitution.
+
+Shape letters: N images or pairs, C channels, H W pixels, D embedding width, S side of a blend.
 """
 
 import logging
@@ -57,6 +59,7 @@ class MixerGenerator:
     def blend(self, embeddings_N2D: Tensor, seeds: Sequence[int], settings: BlendSettings) -> Pixels:
         blends_NSS3 = self.pipeline(
             embeddings_N2D.to(self.pipeline.unet.dtype),
+            # One for each image, on the CPU: its noise is the same in any batch and on any device.
             generators=[torch.Generator().manual_seed(seed) for seed in seeds],
             strengths=settings.strengths,
             height=settings.side_px,
@@ -69,8 +72,12 @@ class MixerGenerator:
 
 
 def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGenerator:
-    """Load the pipeline of a folder, running nothing that lies in it; UserError where it is none or not whole."""
-    check_fit(model)
+    """Load the pipeline of a folder, running nothing that lies in it.
+
+    Raises GeneratorFolderError where it is none or not whole, ModelError where its parts do not fit or do not
+    load.
+    """
+    check_fit(model)  # or diffusers would fill what is missing with random numbers, and say so in a log line only
     folder = Path(model.folder).expanduser()
     kind = read_index(folder)["_class_name"]
     disable_progress_bar()  # of loading, which takes seconds
@@ -88,7 +95,9 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGener
 
 
 def describe(model: GeneratorModel) -> GeneratorDescription:
-    """Read from a folder's settings what its generator will say of itself; UserError where the folder is none."""
+    """Read a generator's description from its folder's settings; GeneratorFolderError where the folder is none,
+    ModelError where its parts do not fit each other.
+    """
     check_fit(model)
     folder = Path(model.folder).expanduser()
     clip = CLIPVisionConfig.from_pretrained(folder / "image_encoder", local_files_only=True)
@@ -104,6 +113,7 @@ def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixe
         # makes another picture.
         pipeline.vae.enable_slicing()
     if runtime.generation_compile != "none":
+        # The U-Net alone, which takes nearly all of the time; in place, so that its tensors keep their names.
         pipeline.unet.compile(mode=runtime.generation_compile)
     return pipeline
 

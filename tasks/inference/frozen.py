@@ -1,9 +1,11 @@
-"""Showing views of an image-set to a frozen network and writing what it says: the body of extract, of
-embed and of precompute-images.
+"""A frozen network over all views of an image-set, its outputs written as it goes: the body of extract, of embed and of
+precompute-images.
 
 Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished chunks.
 Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are
 missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
+
+Shape letters: N views of a batch or of a chunk, S side in pixels; 9 numbers cut a view, 64 pixels are its thumbnail.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +19,8 @@ from torch.nn.functional import pad
 from configs.base import StageConfig
 from storage.view_outputs import Half
 from storage.view_writer import Chunk, ViewOutputsWriter
-from tasks.data.batches import ViewSource, in_background, prefetch
+from tasks.data.batches import ViewSource
+from tasks.data.threads import in_background, prefetch
 from tasks.functional.views import Pixels, View, thumbnail
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.partitions import Partitions, Throughput
@@ -61,50 +64,52 @@ def run_frozen(
     device: torch.device,
     context: StageContext,
 ) -> Throughput:
-    """Fill these chunks; returns how many images the network was shown.
+    """Compute and write these chunks; returns how many views went through the network.
 
-    A batch never crosses the edge of a chunk, so that it holds the same images whichever chunks are missing, and a
-    network whose last bits depend on its batch says the same in a run that was interrupted.
+    A batch never crosses the edge of a chunk, so that it holds the same views whichever chunks are missing: the last
+    bits of a network's outputs depend on its batch, and an interrupted run must write the same bytes.
     """
     batch = context.runtime.inference_batch_size
-    parts = [
+    spans = [
         Span(chunk, start, min(start + batch, chunk.stop))
         for chunk in chunks
         for start in range(chunk.start, chunk.stop, batch)
     ]
     # Progress counts what earlier attempts made too, and only as far as this process has been asked to go.
     done = writer.num_shown - sum(chunk.stop - chunk.start for chunk in writer.missing())
-    total = done + sum(part.stop - part.start for part in parts)
+    total = done + sum(span.stop - span.start for span in spans)
     shown, block = 0, ("", -1)
     with in_background(writer.write) as write:
         # Threads cut the next workers + 1 batches: the loop below waits for the network, seldom for pixels.
-        cut = prefetch(lambda part: _looks(source, writer, part), parts, workers=context.runtime.workers)
-        for part, look in zip(parts, cut, strict=True):
+        batches = prefetch(lambda span: _view_batch(source, writer, span), spans, workers=context.runtime.workers)
+        for span, views in zip(spans, batches, strict=True):
             # All views of some rows come together, then none of those rows again: each image is decoded once, and what
             # is kept decoded is a block of rows. Threads that are ahead may decode some of the next block twice.
-            if (part.chunk.part, part.chunk.block) != block:
+            if (span.chunk.part, span.chunk.block) != block:
                 source.forget_pixels()
-                block = part.chunk.part, part.chunk.block
-            outputs = _forward(network, look, source.preprocessing, device, batch)
-            new = Outputs(outputs, look.views_N9, look.thumbnails_N64)
-            if part.start == part.chunk.start:
-                seen = _room_for(part.chunk, new)
-            _copy(new, seen, part)
-            shown += part.stop - part.start
+                block = span.chunk.part, span.chunk.block
+            outputs = _forward(network, views, source.preprocessing, device, batch)
+            new = Outputs(outputs, views.views_N9, views.thumbnails_N64)
+            if span.start == span.chunk.start:
+                whole = _room_for(span.chunk, new)
+            _copy(new, whole, span)
+            shown += span.stop - span.start
             context.on_progress("views", done + shown, total)
-            # The chunk is handed over whole and `seen` never touched again, as the thread that writes may lag behind.
-            if part.stop == part.chunk.stop:
-                write(part.chunk, *seen)
+            # The chunk is handed over whole and `whole` never touched again, as the thread that writes may lag behind.
+            if span.stop == span.chunk.stop:
+                write(span.chunk, *whole)
+    # How fast a network is gets measured apart (inference.speed): here decoding and writing would be in the number.
     return Throughput(shown, 0.0)
 
 
 class ChunkPartitions(Partitions[C]):
-    """Outputs of a frozen network in the making: a unit is a chunk."""
+    """Outputs of a frozen network in the making: a partition is a chunk."""
 
     name = "chunks"
     writer: ViewOutputsWriter
 
     def missing(self) -> list[int]:
+        # Numbers count all chunks, those that are there too: every process numbers them alike, whatever it finds.
         missing = set(self.writer.missing())
         return [number for number, chunk in enumerate(self.writer.chunks()) if chunk in missing]
 
@@ -117,10 +122,11 @@ class ChunkPartitions(Partitions[C]):
         return [every[number] for number in numbers]
 
 
-def _looks(source: ViewSource, writer: ViewOutputsWriter, part: Span) -> ViewBatch:
-    rows = writer.rows_of(part.chunk._replace(start=part.start, stop=part.stop)).tolist()
-    views_N9 = source.views(rows, [part.chunk.view] * len(rows))
+def _view_batch(source: ViewSource, writer: ViewOutputsWriter, span: Span) -> ViewBatch:
+    rows = writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
+    views_N9 = source.views(rows, [span.chunk.view] * len(rows))
     pixels_NSS3 = source.cut(rows, views_N9)
+    # Taken of the pixels that the network is given, not of the file: it proves how this decoder and resampler cut them.
     return ViewBatch(pixels_NSS3, views_N9, np.stack([thumbnail(view_SS3) for view_SS3 in pixels_NSS3]))
 
 
@@ -134,16 +140,16 @@ def _room_for(chunk: Chunk, first: Outputs) -> Outputs:
     return Outputs(*(np.empty((num_rows, *field.shape[1:]), field.dtype) for field in first))
 
 
-def _copy(batch: Outputs, seen: Outputs, part: Span) -> None:
-    rows = slice(part.start - part.chunk.start, part.stop - part.chunk.start)
-    seen.outputs[rows] = batch.outputs
-    seen.views_N9[rows] = batch.views_N9
-    seen.thumbnails_N64[rows] = batch.thumbnails_N64
+def _copy(batch: Outputs, whole: Outputs, span: Span) -> None:
+    rows = slice(span.start - span.chunk.start, span.stop - span.chunk.start)
+    whole.outputs[rows] = batch.outputs
+    whole.views_N9[rows] = batch.views_N9
+    whole.thumbnails_N64[rows] = batch.thumbnails_N64
 
 
 def _forward(
     network: Callable[[Tensor], Tensor],
-    looks: ViewBatch,
+    views: ViewBatch,
     preprocessing: Preprocessing,
     device: torch.device,
     batch_size: int,
@@ -153,9 +159,10 @@ def _forward(
     oneDNN computes blocks of images in one order of summation and what is left over in another: the last bits of an
     image's outputs would depend on how many images there happen to be. Never filled beyond the batch size.
     """
-    num_images = len(looks.pixels_NSS3)
-    images_NCHW = normalise(looks.pixels_NSS3, preprocessing, device)
+    num_images = len(views.pixels_NSS3)
+    images_NCHW = normalise(views.pixels_NSS3, preprocessing, device)
     missing = min(-num_images % BLOCK, batch_size - num_images) if device.type == "cpu" else 0
     if missing:
         images_NCHW = pad(images_NCHW, (0, 0) * 3 + (0, missing))
+    # Half precision whatever the network computes in: it is the type of the cache, so bf16 and fp32 are stored alike.
     return network(images_NCHW)[:num_images].to(torch.float16).cpu().numpy()

@@ -1,7 +1,7 @@
-"""Running a finished model over the clean views of some images, or reading what it said from a cache: a stream of
-batches, for a meter to look at one after the other.
+"""A finished model over the clean views of some images, or its outputs from a cache: a stream of batches, which a meter
+takes one after the other.
 
-Shape letters: n images of a batch, S side in pixels.
+Shape letters: N images of a batch, C channels, H W pixels, S side of a square view.
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
-from tasks.data.batches import prefetch
+from tasks.data.threads import prefetch
 from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.models.device import autocast
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import autocast
 from tasks.problems.labelled import Labelled, LabelledCache, LabelledViews
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Predicted(NamedTuple):
-    """What a model says of a batch of images, on the CPU."""
+    """A model's outputs for a batch of images, on the CPU."""
 
     items: Numbers
-    """Positions among the images asked for, [n]."""
+    """Positions among the images asked for, [N]."""
     outputs: Tensor
     targets: Tensor
     pixels_NSS3: Pixels | None = None
-    """What the model was shown, where it was shown it now."""
+    """What the model was given, where it ran now; a cache holds no pixels."""
 
 
 @torch.inference_mode()
@@ -42,7 +42,7 @@ def predict(
     device: torch.device,
     precision: str = "fp32",
 ) -> Iterator[Predicted]:
-    """Yield what the model says about the clean view of each row, in their order."""
+    """Yield the model's outputs for the clean view of each row, in their order."""
 
     def load(items: Numbers) -> tuple[Numbers, Labelled]:
         return items, labelled.batch(rows[items].tolist(), [CLEAN_VIEW] * len(items))
@@ -51,12 +51,16 @@ def predict(
     for items, batch in prefetch(load, parts, workers=runtime.workers):
         images_NCHW = normalise(batch.pixels_NSS3, labelled.source.preprocessing, device)
         with autocast(device, precision):
+            # Metrics are computed in float32 whatever the model computes in: sums of bf16 logits would move scores.
             outputs = model(images_NCHW).float().cpu()
         yield Predicted(items, outputs, torch.from_numpy(batch.targets), batch.pixels_NSS3)
 
 
 def cached(outputs: LabelledCache, num_images: int, *, batch_size: int) -> Iterator[Predicted]:
-    """Yield what a model said about the clean view of each image when its outputs were cached."""
+    """Yield the cached outputs of a model for the clean view of each image, in batches, as `predict` does.
+
+    Raises CacheMismatchError where the clean view of an image is not in the cache.
+    """
     for items in _parts(num_images, batch_size):
         found = outputs.take(items, np.full_like(items, CLEAN_VIEW))
         yield Predicted(items, torch.from_numpy(found.outputs).float(), torch.from_numpy(found.targets))

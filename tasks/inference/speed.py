@@ -3,6 +3,8 @@
 Beside the threads that decode the next batches the same network was once measured at 146, 500 and 698 images a second.
 Where a CPU computes in one thread, that thread's own time is taken, so that whatever else the machine does counts
 little (shared caches and clock rates remain); otherwise the time on the wall, on a GPU until the answer is there.
+
+Shape letters: N images, C channels, H W pixels.
 """
 
 import statistics
@@ -40,6 +42,7 @@ def measured_speed(
         source.cut(rows, source.views(rows, [CLEAN_VIEW] * len(rows))), source.preprocessing, device
     )
     clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    # The first passes choose kernels and fill caches, of memory and of compiled code: they say nothing about the rest.
     for _ in range(WARM_UP):
         network(images_NCHW).cpu()
     seconds: list[float] = []

@@ -3,7 +3,7 @@
 A world is its seed. Its species were never seen as such in pretraining, which draws every attribute of every bird
 independently. Each split has a generator of its own, so that a larger training split leaves the test split as it was.
 
-Shape letters: N pictures, K species, A attributes.
+Shape letters: N pictures, K species, A attributes, C = 3 colour channels, H W pixels.
 """
 
 import csv

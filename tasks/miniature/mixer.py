@@ -1,9 +1,9 @@
-"""The mixer: a U-Net that learns to paint a picture from embeddings of one to three looks at it.
+"""The mixer: a U-Net that learns to paint a picture from embeddings of one to three crops of it.
 
-Looks at one picture fill some of the five slots and zeros the rest; when blends are made two slots hold two pictures.
-One example in ten has no look at all, which is what guidance is measured from. It predicts v (arXiv 2202.00512).
+Crops of one picture fill some of the five slots and zeros the rest; when blends are made two slots hold two pictures.
+One example in ten has no crop at all, which is what guidance is measured from. It predicts v (arXiv 2202.00512).
 
-Shape letters: N pictures, V looks, P slots, C latent channels, h w latent cells, D embedding width.
+Shape letters: N pictures, V crops, P slots, C latent channels, h w latent cells, D embedding width.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
-from tasks.miniature.mixer_pool import NUM_LOOKS, Eyes, Pool, build_pool
+from tasks.miniature.mixer_pool import NUM_CROPS, Eyes, Pool, build_pool
 from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
 from tasks.miniature.pretraining import Losses, PretrainingError
 from tasks.models.patch_autoencoder import PatchAutoencoder
@@ -55,7 +55,7 @@ class MixerPart:
         """Return the loss on pictures held out, told everything about them and nothing."""
         embeddings_NVD = self._held_out.embeddings_NVD
         told = embeddings_NVD.new_zeros(len(embeddings_NVD), NUM_SLOTS, embeddings_NVD.shape[2])
-        told[:, :NUM_LOOKS] = embeddings_NVD
+        told[:, :NUM_CROPS] = embeddings_NVD
         scores = {}
         for name, context_NPD in (("loss with every look", told), ("loss with none", torch.zeros_like(told))):
             generator = torch.Generator().manual_seed(0)
@@ -86,13 +86,13 @@ def draw_timesteps(num: int, num_steps: int, generator: torch.Generator) -> Tens
 
 
 def slots_of(embeddings_NVD: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill one to three slots of each picture with looks at it, or none; zeros elsewhere, [N, P, D]."""
-    num, num_looks, width = embeddings_NVD.shape
-    filled_N = torch.randint(1, num_looks + 1, (num,), generator=generator)
+    """Fill one to three slots of each picture with crops of it, or none; zeros elsewhere, [N, P, D]."""
+    num, num_crops, width = embeddings_NVD.shape
+    filled_N = torch.randint(1, num_crops + 1, (num,), generator=generator)
     filled_N[torch.rand(num, generator=generator) < UNCONDITIONED] = 0
-    is_filled_NV = torch.arange(num_looks)[None] < filled_N[:, None]
+    is_filled_NV = torch.arange(num_crops)[None] < filled_N[:, None]
     context_NPD = embeddings_NVD.new_zeros(num, NUM_SLOTS, width)
-    context_NPD[:, :num_looks] = embeddings_NVD * is_filled_NV[:, :, None]
+    context_NPD[:, :num_crops] = embeddings_NVD * is_filled_NV[:, :, None]
     return context_NPD
 
 
@@ -112,7 +112,9 @@ def load_eyes(folder: Path) -> Eyes:
 
 
 def mixer_part(seed: int, folder: Path, on_progress: OnProgress) -> MixerPart:
-    """Prepare the mixer's pretraining in the folder that holds its image encoder and autoencoder."""
+    """Prepare the mixer's pretraining in the folder that holds its image encoder and autoencoder; PretrainingError
+    where one is missing.
+    """
     eyes = load_eyes(folder)
     pool = build_pool(folder / "mixer-pool", eyes, num_images=POOL_IMAGES, seed=seed, on_progress=on_progress)
     return MixerPart(seed, eyes, pool)

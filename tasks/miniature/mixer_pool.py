@@ -1,10 +1,10 @@
-"""The pictures the mixer learns from, already encoded: each picture's latents, and embeddings of several looks at it.
+"""The pictures the mixer learns from, already encoded: each picture's latents, and embeddings of several crops of it.
 
 Encoding costs more than a step of the U-Net, so each picture is encoded once and used in many steps. The pool is
 written in shards, each of which depends on the seed and its number alone; a killed run continues at the first missing
 one.
 
-Shape letters: N pictures, V looks, C latent channels, h w latent cells, D embedding width, H W pixels.
+Shape letters: N pictures, V crops, C latent channels, h w latent cells, D embedding width, H W pixels.
 """
 
 import math
@@ -24,13 +24,13 @@ from tasks.models.patch_autoencoder import PatchAutoencoder
 from tasks.models.task_model import as_arrays, as_tensors
 from tasks.stage import OnProgress
 
-NUM_LOOKS = 3
+NUM_CROPS = 3
 SHARD = 512
-SMALLEST_LOOK = 0.75
-"""Side of a look, as a share of the picture's."""
+SMALLEST_CROP = 0.75
+"""Side of a crop, as a share of the picture's."""
 MIRRORED = 0.25
-"""Share of the looks that are mirrored: some, or two parents that face each other would be new to the mixer; not half,
-or a single look would leave open which way the bird faces."""
+"""Share of the crops that are mirrored: some, or two parents that face each other would be new to the mixer; not half,
+or a single crop would leave open which way the bird faces."""
 
 
 class Pool(NamedTuple):
@@ -51,7 +51,9 @@ class Eyes(NamedTuple):
 
 
 def build_pool(folder: Path, eyes: Eyes, *, num_images: int, seed: int, on_progress: OnProgress) -> Pool:
-    """Encode pictures of random birds, or read those that an earlier run encoded."""
+    """Encode pictures of random birds, or read those that an earlier run encoded; PretrainingError where these are of
+    another version.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     num_shards = math.ceil(num_images / SHARD)
     shards = []
@@ -74,21 +76,21 @@ def encode(eyes: Eyes, num: int, generator: torch.Generator) -> Pool:
     for start in range(0, num, 64):
         pictures = fresh_birds(min(64, num - start), generator)
         images_NCHW = normalised(pictures)
-        looks = torch.cat([look_at(images_NCHW, generator) for _ in range(NUM_LOOKS)])
-        embeddings_VND = eyes.image_encoder(pixel_values=looks).image_embeds.view(NUM_LOOKS, len(images_NCHW), -1)
+        crops = torch.cat([random_crop(images_NCHW, generator) for _ in range(NUM_CROPS)])
+        embeddings_VND = eyes.image_encoder(pixel_values=crops).image_embeds.view(NUM_CROPS, len(images_NCHW), -1)
         latents = eyes.vae.encode(images_NCHW).latents * eyes.vae.config.scaling_factor
         weights_Nhw = adaptive_avg_pool2d(bird_weights(pictures), latents.shape[2:])
         chunks.append(Pool(latents, embeddings_VND.transpose(0, 1), weights_Nhw))
     return Pool(*(torch.cat(field) for field in zip(*chunks, strict=True)))
 
 
-def look_at(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+def random_crop(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random crop of each picture, mirrored or not, at full size.
 
-    The mixer is to learn what is in the picture from looks that disagree about where it is, since two parents will.
+    The mixer is to learn what is in the picture from crops that disagree about where it is, since two parents will.
     """
     num = len(images_NCHW)
-    scale = torch.rand(num, generator=generator) * (1 - SMALLEST_LOOK) + SMALLEST_LOOK
+    scale = torch.rand(num, generator=generator) * (1 - SMALLEST_CROP) + SMALLEST_CROP
     mirror = 1 - 2 * (torch.rand(num, generator=generator) < MIRRORED).float()
     shift = (torch.rand(num, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
     theta = torch.zeros(num, 2, 3)

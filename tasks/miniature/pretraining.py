@@ -85,8 +85,10 @@ class _State(NamedTuple):
 
 
 def pretrain(part: Part, settings: Settings, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
-    """Train a part, or continue where it was; writes it and its history to the folder, and returns
-    the history."""
+    """Train a part, or continue where it was; writes it and its history to the folder, and returns the history.
+
+    Raises PretrainingError where the folder holds a run with other settings, or the loss is no longer a number.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = _resume(part, settings, folder)
     begun, saved = time.process_time() - state.facts["cpu_seconds"], time.monotonic()

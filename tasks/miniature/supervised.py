@@ -1,6 +1,6 @@
 """Teacher, student and the mixer's image encoder learn from labelled pictures of random birds, without end.
 
-Shape letters: N pictures, C H W pixels, D width, L patches, V values of all attributes.
+Shape letters: N pictures, C H W pixels, D width, L patches, S cells in a patch, A attributes, V values of all of them.
 """
 
 from abc import abstractmethod
@@ -28,8 +28,8 @@ NUM_PLACES = 3 * (len(PARTS) - PARTS.index("body"))
 NUM_COARSE = 3 * targets.COARSE_CELLS**2
 
 
-class CachedViews(NamedTuple):
-    """What a network makes of a batch."""
+class NetworkOutputs(NamedTuple):
+    """What a network gives for a batch of pictures: what its heads are computed from."""
 
     summaries: dict[str, Tensor]
     """Name -> [N, D]."""
@@ -68,7 +68,7 @@ class SupervisedPart:
         return {}
 
     @abstractmethod
-    def see(self, images_NCHW: Tensor) -> CachedViews: ...
+    def outputs_of(self, images_NCHW: Tensor) -> NetworkOutputs: ...
 
     @abstractmethod
     def save(self, folder: Path) -> None: ...
@@ -76,21 +76,21 @@ class SupervisedPart:
     def losses(self, batch_size: int, generator: torch.Generator) -> Losses:
         pictures = fresh_birds(batch_size, generator)
         images_NCHW = normalised(pictures)
-        seen = self.see(images_NCHW)
+        outputs = self.outputs_of(images_NCHW)
         losses = {
             f"attributes from {name}": targets.attribute_loss(
                 self.heads[f"attributes from {name}"](summary_ND), pictures.attributes_NA
             )
-            for name, summary_ND in seen.summaries.items()
+            for name, summary_ND in outputs.summaries.items()
         }
-        named = {name: self.heads[name](seen.patches_NLD) for name in ("parts", "colours", "details")}
+        named = {name: self.heads[name](outputs.patches_NLD) for name in ("parts", "colours", "details")}
         parts_NLS = targets.part_cells(pictures.masks_NHW)
         losses["parts"] = targets.cell_loss(named["parts"], parts_NLS)
         losses["colours"] = targets.cell_loss(named["colours"], targets.colour_cells(pictures))
         losses["details"] = targets.detail_loss(named["details"], parts_NLS, pictures.attributes_NA)
-        return losses | self.more_losses(seen, images_NCHW, pictures)
+        return losses | self.more_losses(outputs, images_NCHW, pictures)
 
-    def more_losses(self, seen: CachedViews, images_NCHW: Tensor, pictures: Pictures) -> Losses:
+    def more_losses(self, outputs: NetworkOutputs, images_NCHW: Tensor, pictures: Pictures) -> Losses:
         return {}
 
     @torch.inference_mode()
@@ -98,10 +98,12 @@ class SupervisedPart:
         """Return the share of attributes named rightly from each summary, and of cells given their part."""
         pictures = fresh_birds(NUM_SCORED, torch.Generator().manual_seed(_SCORED_SEED))
         images = torch.split(normalised(pictures), 100)
-        views = [self.see(images_NCHW) for images_NCHW in images]
+        batches = [self.outputs_of(images_NCHW) for images_NCHW in images]
         scores = {}
-        for name in views[0].summaries:
-            logits_NV = torch.cat([self.heads[f"attributes from {name}"](seen.summaries[name]) for seen in views])
+        for name in batches[0].summaries:
+            logits_NV = torch.cat(
+                [self.heads[f"attributes from {name}"](outputs.summaries[name]) for outputs in batches]
+            )
             hits_NA = targets.attribute_hits(logits_NV, pictures.attributes_NA).float()
             scores[f"attributes from {name}"] = float(hits_NA.mean())
             scores |= {
@@ -109,7 +111,7 @@ class SupervisedPart:
                 for attribute, share in zip(ATTRIBUTES, hits_NA.mean(dim=0), strict=True)
             }
         cells_NLS = targets.part_cells(pictures.masks_NHW)
-        named = torch.cat([self.heads["parts"](seen.patches_NLD) for seen in views])
+        named = torch.cat([self.heads["parts"](outputs.patches_NLD) for outputs in batches])
         right = named.view(*cells_NLS.shape, -1).argmax(dim=-1) == cells_NLS
         is_bird = cells_NLS >= PARTS.index("body")
         scores["parts of the bird"] = float(right[is_bird].float().mean())
@@ -117,7 +119,7 @@ class SupervisedPart:
 
 
 class BackbonePart(SupervisedPart):
-    """Teacher or student: a plain vision transformer, asked through its CLS token and the mean of its patches."""
+    """Teacher or student: a plain vision transformer; its heads read the CLS token and the mean of its patches."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -125,10 +127,10 @@ class BackbonePart(SupervisedPart):
         width = summary_blocks(self.encoder)[0].width
         super().__init__(self.encoder.model, {"cls": width, "mean": width}, width, seed)
 
-    def see(self, images_NCHW: Tensor) -> CachedViews:
+    def outputs_of(self, images_NCHW: Tensor) -> NetworkOutputs:
         tokens_NLD = self.network.forward_features(images_NCHW)
         patches_NLD = tokens_NLD[:, -PATCHES:]
-        return CachedViews({"cls": tokens_NLD[:, 0], "mean": patches_NLD.mean(dim=1)}, patches_NLD)
+        return NetworkOutputs({"cls": tokens_NLD[:, 0], "mean": patches_NLD.mean(dim=1)}, patches_NLD)
 
     def save(self, folder: Path) -> None:
         write_tensors(folder / f"{self.name}.safetensors", as_arrays(self.network.state_dict()))
@@ -144,12 +146,12 @@ class ImageEncoderPart(SupervisedPart):
     def more_heads(self) -> dict[str, nn.Module]:
         return {"places": nn.Linear(EMBEDDING_WIDTH, NUM_PLACES), "coarse": nn.Linear(EMBEDDING_WIDTH, NUM_COARSE)}
 
-    def see(self, images_NCHW: Tensor) -> CachedViews:
-        seen = self.network(pixel_values=images_NCHW)
-        return CachedViews({"embedding": seen.image_embeds}, seen.last_hidden_state[:, 1:])
+    def outputs_of(self, images_NCHW: Tensor) -> NetworkOutputs:
+        outputs = self.network(pixel_values=images_NCHW)
+        return NetworkOutputs({"embedding": outputs.image_embeds}, outputs.last_hidden_state[:, 1:])
 
-    def more_losses(self, seen: CachedViews, images_NCHW: Tensor, pictures: Pictures) -> Losses:
-        embedding_ND = seen.summaries["embedding"]
+    def more_losses(self, outputs: NetworkOutputs, images_NCHW: Tensor, pictures: Pictures) -> Losses:
+        embedding_ND = outputs.summaries["embedding"]
         places = mse_loss(self.heads["places"](embedding_ND), targets.part_places(pictures.masks_NHW))
         coarse = mse_loss(self.heads["coarse"](embedding_ND), targets.coarse_picture(images_NCHW))
         # An embedding of about unit scale is what the U-Net's attention is initialised for.

@@ -5,7 +5,8 @@ pretraining takes. A patch token therefore answers for cells of 2 x 2 pixels ins
 which colour of the palette it is painted.
 
 Shape letters: N pictures, A attributes, P parts, C colours, L patches, S cells in a patch, V values of all
-attributes, K values of one, H W pixels, D numbers.
+attributes, K values of one, H W pixels, h w
+cells of a coarse picture, D numbers.
 """
 
 import torch

@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 
 class ModelError(UserError, ValueError):
-    """A backbone that cannot be built as asked; the message says what would be right."""
+    """A backbone that cannot be built as asked; the message names what would be right."""
 
 
 class Encoder(nn.Module):
@@ -71,6 +71,8 @@ def build_encoder_as_named(
     """Build a stage's encoder; SourceChangedError where its files are not those the stage's recipe was written for."""
     encoder = build_encoder(backbone, drop_path=drop_path)
     for name, path in backbone.locations("backbone.").items():
+        # Read again after the network was built from it: what changed between the recipe and now would lie in a cache
+        # under the old name for ever.
         file = Path(path).expanduser()
         if file.is_file() and sha256_of(file) != content_digests[name]:
             raise SourceChangedError(
@@ -106,5 +108,5 @@ def summary_blocks(encoder: Encoder) -> list[Block]:
 
 
 def summarise(encoder: Encoder, images_NCHW: Tensor) -> Tensor:
-    """Return the vectors that features are made of, [N, R, D]."""
+    """Return the vectors that features are made of, [N, R, D]; ModelError where their widths differ."""
     return torch.stack(encoder(images_NCHW, [block.name for block in summary_blocks(encoder)]), dim=1)

@@ -1,4 +1,4 @@
-"""Filling a network with given weights: names without wrappers, everything loaded, and what is said where not.
+"""Filling a network with given weights: names without wrappers, everything loaded, and an error that names what is not.
 
 timm renames, fuses and resamples tensors on loading, and loads a network without its classifier leniently: what a file
 lacks keeps its random values, and what it has too much is dropped, both in silence. So a loaded network is compared
@@ -32,7 +32,7 @@ class MisfitError(ModelError):
 
 
 def filled(build: Callable[..., nn.Module], untrained: nn.Module, tensors: dict[str, Tensor], what: str) -> nn.Module:
-    """Build a network with these weights; ModelError where they do not fit it or are no numbers.
+    """Build a network with these weights; MisfitError where they do not fit it, ModelError where they are not finite.
 
     `build` takes timm's keyword arguments pretrained and pretrained_cfg_overlay; `what` names weights and network for
     messages, such as "the weights w.safetensors of resnet18".
@@ -46,6 +46,7 @@ def filled(build: Callable[..., nn.Module], untrained: nn.Module, tensors: dict[
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise MisfitError(_counted(untrained, tensors, what, reason)) from error
     model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # timm's copy of all weights
+    # That timm raised nothing proves little: it loads leniently, so both directions are asked for.
     if unused := _deeper(model, tensors):
         reason = f"the file is that of a larger one: {_some(unused)} would not be used"
         raise MisfitError(_counted(untrained, tensors, what, reason))
@@ -65,6 +66,8 @@ def without_wrappers(tensors: dict[str, Tensor], network: nn.Module, what: str) 
 
     Raises ModelError where several networks of this form are in the file.
     """
+    # Whatever stands before the first parameter's name may be the wrapper; it is the one under which most of the
+    # network's names are found.
     own = [name for name, _ in network.named_parameters()]
     ends = [name.removesuffix(own[0]) for name in tensors if name.endswith(f".{own[0]}")]
     found = {prefix: sum(prefix + name in tensors for name in own) for prefix in ("", *ends)}
@@ -77,7 +80,7 @@ def without_wrappers(tensors: dict[str, Tensor], network: nn.Module, what: str) 
             f"{what} are in the file more than once, as {', '.join(map(repr, fitting))}: write those you mean to a "
             "file of their own, by these names without the beginning"
         )
-    if "" in fitting:
+    if "" in fitting:  # names that fit as they are win over any prefix, as where a file holds a teacher's copy too
         return tensors
     log.info("%s are stored under %r, which is left out of their names", what, fitting[0])
     return {name.removeprefix(fitting[0]): tensors[name] for name in tensors if name.startswith(fitting[0])}
@@ -97,6 +100,7 @@ def _deeper(model: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     """
     if not all(name in tensors for name, _ in model.named_parameters()):
         return []
+    # Asked by module, not by tensor: layers of the same name may hold tensors that timm fuses or drops on purpose.
     modules = {name for name, _ in model.named_modules()}
     stacks = tuple(f"{name}." for name, child in model.named_children() if any(True for _ in child.parameters()))
     heads = _classifiers(model)
@@ -119,7 +123,10 @@ def _unloaded(model: nn.Module, untrained: nn.Module, tensors: Mapping[str, Tens
     counts only where the file has the network's own names and lacks this one.
     """
     initial = untrained.state_dict()
+    # Most names are timm's own, so that a name missing in the file is missing; else timm renames them on loading, and
+    # the values alone can tell.
     own_names = 2 * sum(name in tensors for name in initial) > len(initial)
+    # Fixed tensors, such as position embeddings of sines, are equal by construction.
     untrainable = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return [
         name
@@ -134,6 +141,7 @@ def _unloaded(model: nn.Module, untrained: nn.Module, tensors: Mapping[str, Tens
 
 def _counted(network: nn.Module, tensors: Mapping[str, Tensor], what: str, reason: str) -> str:
     """Return in a few lines how many tensors do not fit, and the first of each kind."""
+    # Counters, whole numbers without an axis, are not counted: files of old lack them and nothing depends on them.
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items() if t.ndim or t.is_floating_point()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     missing = [name for name in wanted if name not in given]

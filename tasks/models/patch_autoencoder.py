@@ -5,7 +5,8 @@ there it stayed below a linear code of patches (18.5 against 19.1 dB on the bird
 as that linear code, the principal components of patches, and learns what to add to it: convolutions over the cells, in
 which a patch sees its neighbours.
 
-Shape letters: N pictures, C H W pixels, P = 3 * patch^2 numbers of a patch, Z numbers of a cell, h w cells.
+Shape letters: N pictures, C H W pixels, P = 3 * patch^2 numbers of a patch, Z numbers of a cell, h w cells, R
+patches that the code is fitted to.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,7 @@
-"""How a network wants to see an image. Part of what its weights mean: the wrong mean alone can cost 9 points."""
+"""How a network wants to see an image. Part of what its weights mean: the wrong mean alone can cost 9 points.
+
+Shape letters: N images, C channels, H W pixels.
+"""
 
 from typing import NamedTuple
 

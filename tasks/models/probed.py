@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from configs.models import Backbone
 from storage.errors import CacheMismatchError
 from storage.weights import ModelDescription
+from tasks.models.device import device_of, on_device
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel, device_of, load_head, on_device
+from tasks.models.task_model import TaskModel, load_head
 from tasks.stage import StageContext
 
 

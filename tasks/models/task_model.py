@@ -1,8 +1,11 @@
-"""The network that solves the task: an encoder, the blocks its head sees, and the head."""
+"""The network that solves the task: an encoder, the blocks its head sees, and the head.
+
+Shape letters: N images, C channels, H W pixels.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,19 +13,18 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from configs.base import RuntimeConfig
 from configs.models import Backbone
 from storage.weights import ModelDescription, read_committed_tensors
-from tasks.models.cpu_memory import keep_freed_memory
 from tasks.models.encoder import Block, Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import problem_named
 
-M = TypeVar("M", bound=nn.Module)
-
 
 class TaskModel(nn.Module):
-    """encoder -> blocks -> head; `forward` maps normalised images [N, C, H, W] to the head's outputs."""
+    """encoder -> blocks -> head; `forward` maps normalised images [N, C, H, W] to the head's outputs.
+
+    Raises ModelError where the encoder lacks one of the blocks.
+    """
 
     def __init__(self, encoder: Encoder, blocks: list[str], head: nn.Module) -> None:
         super().__init__()
@@ -39,31 +41,6 @@ class TaskModel(nn.Module):
         return outputs
 
 
-def device_of(runtime: RuntimeConfig) -> torch.device:
-    """Return the device to compute on, and prepare this process for it: threads of an operation, memory."""
-    torch.set_num_threads(runtime.threads)
-    keep_freed_memory()
-    if runtime.device == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            "runtime.device is cuda, but torch sees no CUDA device: set it to auto or cpu, or install torch for CUDA"
-        )
-    if runtime.device != "auto":
-        return torch.device(runtime.device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def on_device(module: M, device: torch.device) -> M:
-    """Move a network to the device, its convolutions in channels-last order, and return it."""
-    return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which forward passes run."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
 def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Load the head of a finished probe, for an encoder with these blocks; ModelError where one it sees is missing."""
     head = empty_head(description, blocks)
@@ -73,12 +50,12 @@ def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Bloc
 
 def empty_head(description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Build the head of a finished probe, its weights not loaded; ModelError where a block it sees is missing."""
-    seen = blocks_named(blocks, description.blocks)
-    return problem_named(description.problem).head(seen, len(description.classes))
+    named = blocks_named(blocks, description.blocks)
+    return problem_named(description.problem).head(named, len(description.classes))
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
-    """Load a finished model artifact, ready for inference; nothing is downloaded."""
+    """Load a finished model artifact, ready for inference; nothing is downloaded. Raises as `empty_model` does."""
     description = ModelDescription.read(folder)
     model = empty_model(folder, description)
     model.load_state_dict(as_tensors(read_committed_tensors(folder, description.weights)))
@@ -86,7 +63,9 @@ def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
 
 
 def empty_model(folder: Path, description: ModelDescription) -> TaskModel:
-    """Build the network of a finished model artifact, its weights not loaded."""
+    """Build the network of a finished model artifact, its weights not loaded; ModelError where its settings are no
+    longer taken, or timm cannot build it.
+    """
     encoder = build_encoder(_as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
     return TaskModel(encoder, description.blocks, empty_head(description, encoder.blocks))

@@ -27,7 +27,7 @@ from tasks.models.weight_files import read_weights
 
 
 class TimmEncoder(Encoder):
-    """A timm model without its classifier."""
+    """A timm model without its classifier; ModelError where it has no width that is known."""
 
     def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -39,6 +39,7 @@ class TimmEncoder(Encoder):
         width = getattr(model, "num_features" if self._has_tokens else "head_hidden_size", None)
         if not isinstance(width, int):
             raise ModelError(f"timm's {type(model).__name__} does not say how wide its summary is: choose another name")
+        # The last layer's CLS token is LAST itself, so "layer-N" ends at 2.
         maps = _maps(model)
         tokens = [Block(f"layer-{depth}", width) for depth in range(len(maps), 1, -1)] if self._has_tokens else []
         mean = [Block(MEAN, width)] if self._has_tokens else []
@@ -59,9 +60,13 @@ class TimmEncoder(Encoder):
             intermediates_only=True,
         )
         found: dict[str, Tensor] = {}
+        # timm counts layers from the start, and how many there are differs; counted from the end, "layer-2" is the last
+        # but one of every network.
         for depth, (patches_NLD, prefix_NPD) in enumerate(reversed(layers), start=1):
             found[LAST if depth == 1 else f"layer-{depth}"] = prefix_NPD[:, 0]
             if (name := _map_name(depth)) in names:
+                # Tokens are a row of cells: how many are side by side follows from the image, which need not have
+                # the side that the network was trained at.
                 stride = next(block.stride for block in self.blocks if block.name == name) or 1
                 cells = (images_NCHW.shape[2] // stride, images_NCHW.shape[3] // stride)
                 found[name] = patches_NLD.transpose(1, 2).unflatten(2, cells)
@@ -84,11 +89,13 @@ class TimmEncoder(Encoder):
         return found
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        # Position embeddings and tokens: timm's own list, as their names differ from one family to the next.
         undecayed = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         if layer_decay == 1:
             groups: list[dict[str, Any]] = param_groups_weight_decay(
                 self.model, weight_decay, no_weight_decay_list=undecayed
             )
+            # Stated in each group although the same: the schedule scales every group's own peak.
             return [group | {"lr": learning_rate} for group in groups]
         groups = param_groups_layer_decay(
             self.model, weight_decay, no_weight_decay_list=undecayed, layer_decay=layer_decay
@@ -100,7 +107,7 @@ class TimmEncoder(Encoder):
 
 
 def _maps(model: Any) -> list[Block]:
-    """Return the maps a model can give, the deepest last; none where timm does not say what they are."""
+    """Return the maps a model can give, the deepest last; none where timm does not describe them."""
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
         return []
     stages = list(getattr(model.feature_info, "info", model.feature_info))
@@ -134,6 +141,7 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     _check_name(backbone)
     arguments = dict(backbone.arguments) | ({"drop_path_rate": drop_path} if drop_path else {})
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
+    # Others take any size; these build their position embeddings for one, and timm resamples the weights to it.
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         arguments["img_size"] = backbone.input_px
     model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
@@ -160,6 +168,7 @@ def _with_weights(create: functools.partial[nn.Module], backbone: Backbone) -> n
             tensors, place = read_weights(Path(backbone.file).expanduser()), backbone.file
         case "random":
             return _untrained(create, backbone, backbone.seed)
+    # Built from the same seed as the network to be filled: a tensor that is equal in both was not loaded.
     untrained = _untrained(create, backbone, 0)
     try:
         return filled(
@@ -182,6 +191,8 @@ def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: i
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        # timm's errors seldom name an argument: the one without which the model can be built is to blame. On the meta
+        # device trying them costs little.
         blamed = [name for name in create.keywords if name != "num_classes" and _can_be_built(create, without=name)]
         what = ", ".join(f"{_SETTINGS.get(name, f'arguments.{name}')} ({create.keywords[name]!r})" for name in blamed)
         with_what = what or f"the arguments {backbone.arguments} at {backbone.input_px} px"
@@ -205,6 +216,8 @@ def _can_be_built(create: functools.partial[nn.Module], without: str) -> bool:
 
 
 def _seeded(create: Callable[..., nn.Module], seed: int, **arguments: Any) -> nn.Module:
+    # timm draws initial weights from the global generator, which is given back as it was: building a network must not
+    # change what anything else draws.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create(**arguments)

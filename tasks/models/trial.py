@@ -17,9 +17,9 @@ from configs.generation import GeneratorModel
 from configs.models import Backbone
 from configs.stages import ProbeSettings, TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
+from tasks.models.device import autocast, on_device
 from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import autocast, on_device
 from tasks.problems.problem import problem_named
 
 _FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)
@@ -64,7 +64,10 @@ def try_generator(model: GeneratorModel) -> None:
 
 
 def try_encoder(wanted: Wanted, device: torch.device) -> int:
-    """Build a network and try all that will be asked of it; returns its number of parameters, or raises ModelError."""
+    """Build a network and try all that will be asked of it; returns its number of parameters.
+
+    Raises ModelError where it cannot be built or used as asked, and OutOfMemoryError where the device cannot hold it.
+    """
     _check_side(wanted)
     with memory_advice():
         encoder = build_encoder(wanted.backbone, drop_path=wanted.training.drop_path if wanted.training else 0.0)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def without_weights(build: Callable[[], T]) -> T:
     """Return what `build` returns on the meta device, or on the CPU where its network looks into values as it is built:
-    what it says is the same, and takes longer.
+    the answer is the same, and takes longer.
     """
     try:
         with torch.device("meta"), torch.no_grad():
@@ -40,7 +40,7 @@ def encoder_outline(backbone: Backbone) -> Encoder:
 
 
 def model_output_shape(folder: Path, description: ModelDescription) -> tuple[int, ...]:
-    """Return the shape of what a finished model says of one image."""
+    """Return the shape of a finished model's outputs for one image; ModelError where it cannot be built."""
 
     def shape() -> tuple[int, ...]:
         model = empty_model(folder, description).eval()

@@ -78,7 +78,9 @@ def check_folder(model: GeneratorModel) -> None:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Return a folder's index, which names a pipeline that can be an ImageMixer."""
+    """Return a folder's index, which names a pipeline that can be an ImageMixer; GeneratorFolderError where it
+    does not.
+    """
     if not (folder / INDEX).is_file():
         raise GeneratorFolderError(
             f"{folder} is no diffusers folder (it has no {INDEX}): name one with generator.folder, or make it from the "
@@ -109,7 +111,9 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
-    """Return the safetensors of a part: one file, or those its index lists."""
+    """Return the safetensors of a part: one file, or those its index lists; GeneratorFolderError where there are
+    none.
+    """
     whole = folder / part / f"{_WEIGHTS[part]}.safetensors"
     index = folder / part / f"{_WEIGHTS[part]}.safetensors.index.json"
     if whole.exists() or not index.is_file():

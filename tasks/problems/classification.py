@@ -1,6 +1,6 @@
 """Problem "classification": one class an image.
 
-Shape letters: N samples, K classes.
+Shape letters: N samples, K classes, C channels, H W pixels, D width of a vector.
 """
 
 import math

@@ -69,7 +69,7 @@ class ClassificationMeter:
         return {name: standard_error(values_N.cpu().numpy()) for name, values_N in self._by_image().items()}
 
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
-        """predicted, confidence; score: whether top-1 is right; outputs: the logits; and what the teacher said."""
+        """predicted, confidence; score: whether top-1 is right; outputs: the logits; and the teacher's answer."""
         logits_NK = _joined(self._logits)
         columns = _said(logits_NK) | {
             "score": self._is_right().float().cpu().numpy(),

@@ -11,5 +11,5 @@ METRICS = (
     Metric("teacher_agreement", "as teacher", PERCENT, shows_error=False),
 )
 """Top-1, top-5 and the mean accuracy of the classes; negative log-likelihood in nats; expected calibration error (Guo
-et al., arXiv 1706.04599); the share of images on which student and teacher say the same.
+et al., arXiv 1706.04599); the share of images on which student and teacher agree.
 """

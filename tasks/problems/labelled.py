@@ -1,7 +1,7 @@
-"""Views of images together with what is to be learnt from them: the one place where targets are joined to what a
-network is shown, or was shown when its outputs were cached.
+"""Views of images with their targets: the one place where targets are joined to the pixels of a view, or to the outputs
+that were cached for it.
 
-Shape letters: n views of a batch, S side in pixels.
+Shape letters: N views of a batch, S side in pixels; 9 numbers cut a view.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Labelled(NamedTuple):
-    """Views as pixels [n, S, S, 3], and the target of each."""
+    """Views as pixels [N, S, S, 3], and the target of each."""
 
     pixels_NSS3: Pixels
     targets: npt.NDArray[Any]
@@ -43,7 +43,7 @@ class LabelledViews:
 
 
 class LabelledOutputs(NamedTuple):
-    """Cached outputs [n, ...] and the target of the view that each is of."""
+    """Cached outputs [N, ...] and the target of the view that each is of."""
 
     outputs: Half
     targets: npt.NDArray[Any]
@@ -63,6 +63,7 @@ class LabelledCache:
 
     def take(self, items: Numbers, numbers: Numbers) -> LabelledOutputs:
         """Return one view of each item, a position among the rows; `numbers` are the views."""
-        seen = self._cache.take(items, numbers)
-        targets = targets_of(self._problem, self._images, self._rows[items], seen.views_N9, self._side_px)
-        return LabelledOutputs(seen.outputs, targets)
+        cached = self._cache.take(items, numbers)
+        # Of the view as it was cut then, at the side it had then: a dense target is cut as its image was.
+        targets = targets_of(self._problem, self._images, self._rows[items], cached.views_N9, self._side_px)
+        return LabelledOutputs(cached.outputs, targets)

@@ -1,4 +1,7 @@
-"""Pictures for people, as PNG. They are drawn last and are worth no run: one that cannot be drawn is left out."""
+"""Pictures for people, as PNG. They are drawn last and are worth no run: one that cannot be drawn is left out.
+
+Shape letters: K classes.
+"""
 
 import io
 import logging

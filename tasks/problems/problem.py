@@ -1,6 +1,8 @@
 """The protocol of problems. Stages call these methods and never ask which problem it is.
 
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
+
+Shape letters: N samples, C channels, H W pixels, S side of a square view, K classes; 9 numbers cut a view.
 """
 
 import functools
@@ -29,8 +31,8 @@ class Meter(Protocol):
     def update(
         self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
     ) -> None:
-        """Take one batch: what the model said of n samples, what is right, what the teacher said of the same samples
-        (for every batch or for none), and the pixels [n, S, S, 3] where they are at hand, for pictures.
+        """Take one batch: the model's outputs for N samples, their targets, the teacher's outputs for the same samples
+        (for every batch or for none), and the pixels [N, S, S, 3] where they are at hand, for pictures.
         """
         ...
 
@@ -100,15 +102,15 @@ class Problem(Protocol):
         ...
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
-        """Return [N], how far, 0..1, two models say the same of each image."""
+        """Return [N], how far, 0..1, two models agree on each image."""
         ...
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
-        """Return [N], 0 (certain) .. 1 (knows nothing), of what the outputs say about each sample."""
+        """Return [N], 0 (certain) .. 1 (every answer alike), of the outputs for each sample."""
         ...
 
     def meter(self, classes: Sequence[str]) -> Meter:
-        """Return a meter that has seen nothing yet; `classes` are those of `classes(images)`."""
+        """Return a meter without any batch yet; `classes` are those of `classes(images)`."""
         ...
 
 

@@ -1,7 +1,13 @@
 """Stage "distill": train the student on labels and on the teacher's cached logits; no teacher runs.
 
-One batch holds B real images and, where there is a synthetic image-set, B * synthetic_ratio synthetic ones. The
-labels teach on the real ones only, the teacher on all: L = (1 - alpha) * mean_real(task) + alpha * mean_all(distill).
+One batch holds B real images and, where there is a synthetic image-set, B * synthetic_ratio synthetic ones. Only real
+ones have labels, all have outputs of the teacher: L = (1 - alpha) * mean_real(task) + alpha * mean_all(distill).
+
+Shape letters: N images, C channels, H W pixels, S side of a square view; 9 numbers cut a view.
+
+Reads `images` (image-set), their `logits`, and `probe`, with whose head it starts; where given also `synthetic`
+(image-set), `synthetic_logits` and `selection`; writes model.json, best.safetensors, last.safetensors, history.parquet
+and history.png; checkpoint.safetensors lies in the draft until the commit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +35,11 @@ from tasks.training.student import train_and_write, validation_score
 
 
 def run(config: DistillConfig, context: StageContext) -> ModelSummary:
+    """Train and write the student.
+
+    Raises CacheMismatchError where probe, logits, images and selection are not of each other, and TrainingDivergedError
+    where the loss is no longer finite.
+    """
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
@@ -52,7 +63,7 @@ def run(config: DistillConfig, context: StageContext) -> ModelSummary:
 
 @dataclass(frozen=True)
 class DistillLesson:
-    """Labels teach on real images, the teacher's cached outputs on real and synthetic ones."""
+    """The task loss of real images, and the divergence from the teacher's cached outputs of real and synthetic ones."""
 
     problem: Problem
     real: DistillSource
@@ -76,7 +87,7 @@ class DistillLesson:
         return {"task": 1 - self.distill.alpha, "distill": self.distill.alpha}
 
     def draw(self, step: int) -> list[tuple[DistillSource, Draw]]:
-        """Choose images and take what the teacher said of them, real ones first."""
+        """Choose images and take the teacher's outputs for them, real ones first."""
         drawn = [(self.real, self.real.draw(step, self.batch_size, self.seed))]
         num_synthetic = self.distill.num_synthetic(self.batch_size)
         if self.synthetic and num_synthetic:
@@ -89,19 +100,20 @@ class DistillLesson:
             ids=[name for some, chosen in drawn for name in some.ids_of(chosen)],
             pixels_NSS3=np.concatenate([some.cut(chosen) for some, chosen in drawn]),
             targets=targets_of(
-                self.problem, source.images, real.rows, real.seen.views_N9, source.preprocessing.side_px
+                self.problem, source.images, real.rows, real.cached.views_N9, source.preprocessing.side_px
             ),
-            teacher=np.concatenate([chosen.seen.outputs for _, chosen in drawn]),
+            teacher=np.concatenate([chosen.cached.outputs for _, chosen in drawn]),
         )
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
-        """As it is: the teacher has seen each view, never a mixture of two."""
+        """As it is: the teacher's outputs are those for single views, never for a mixture of two."""
         return batch
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
         return {"task": num_targets_of(self.problem, batch.targets), "distill": num_answers(_teacher(batch))}
 
     def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
+        # One pass over both kinds of images, real ones first: their outputs are the first `num_labelled`.
         outputs = model(batch.images_NCHW)
         return {
             "task": task_loss_of(self.problem, outputs[: batch.num_labelled], batch.targets),
@@ -110,7 +122,7 @@ class DistillLesson:
 
 
 def _teacher(batch: MicroBatch) -> Tensor:
-    if batch.teacher is None:
+    if batch.teacher is None:  # an error of the program: `load` puts them into every batch
         raise TypeError("a distillation batch holds the teacher's outputs")
     return batch.teacher
 

@@ -1,6 +1,8 @@
 """Stage "embed": compute the embedding of every image by a generator's image encoder, once for all its pairs.
 
 Validation and test images are embedded too: they are never parents, but blends that come close to one are flagged.
+
+Reads `images` (image-set); writes rows.parquet and outputs.zarr, the clean view of each image alone.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from tasks.generators.generator import (
     generator_fingerprint,
 )
 from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.task_model import device_of
+from tasks.models.device import device_of
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
 

@@ -1,5 +1,10 @@
 """Stages "evaluate" and "evaluate-teacher": scores, per-image predictions and pictures, for a model or for cached
 logits: a teacher's, or those of a probe that a student starts from.
+
+Shape letters: N images of a batch, S side in pixels.
+
+Reads `images` (image-set), `model`, or `logits` in its place, and where given the clean view of `teacher` (logits);
+writes SPLIT-predictions.parquet, SPLIT-*.png and SPLIT-*.txt for each split asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +28,8 @@ from tasks.data.view_cache import ViewCache
 from tasks.functional.views import CLEAN_VIEW
 from tasks.inference.predictor import Predicted, cached, predict
 from tasks.inference.speed import measured_speed
-from tasks.models.task_model import device_of, load_model, on_device
+from tasks.models.device import device_of, on_device
+from tasks.models.task_model import load_model
 from tasks.problems.labelled import LabelledCache, LabelledViews
 from tasks.problems.problem import Meter, Problem, problem_named
 from tasks.stage import StageContext
@@ -37,6 +43,11 @@ class Scores(NamedTuple):
 
 
 def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
+    """Score a finished model on the clean view, and measure its speed.
+
+    Raises CacheMismatchError where model, images and teacher are of different classes, ModelError where the model
+    cannot be built or there is no device of the kind asked for.
+    """
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     classes = problem.classes(images)
@@ -50,9 +61,10 @@ def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     labelled = LabelledViews(problem, ViewSource(decoded, ViewSettings(), model.preprocessing))
     scores: dict[str, Scores] = {}
     for split in config.splits:
-        said = predict(model, labelled, images.rows_of(split), context.runtime, device)
-        scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
+        batches = predict(model, labelled, images.rows_of(split), context.runtime, device)
+        scores[split] = _write(context, split, batches, images, problem.meter(classes), teacher)
         context.on_progress("splits", len(scores), len(config.splits))
+    # Any images would do; the last split's are at hand, and every model is timed on the same.
     rows = images.rows_of(config.splits[-1]).tolist()
     network = NetworkSummary(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -62,7 +74,10 @@ def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
 
 
 def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
-    """Score a model by its cached logits of the clean view: it need not run again."""
+    """Score a model by its cached logits of the clean view: it need not run again.
+
+    Raises CacheMismatchError where the logits are of other images, classes, or another problem.
+    """
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     classes = problem.classes(images)
@@ -73,8 +88,8 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSu
     for split in config.splits:
         rows = images.rows_of(split)
         cache = LabelledCache(problem, images, rows, logits, side_px=LogitsAttributes.of(logits).side_px, budget_mb=0)
-        said = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
-        scores[split] = _write(context, split, said, images, problem.meter(classes), teacher)
+        batches = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
+        scores[split] = _write(context, split, batches, images, problem.meter(classes), teacher)
     return _summary(problem, images, scores)
 
 
@@ -89,7 +104,7 @@ def _teacher(context: StageContext, images: ImageSet, classes: Sequence[str]) ->
 def _write(
     context: StageContext,
     split: str,
-    said: Iterable[Predicted],
+    batches: Iterable[Predicted],
     images: ImageSet,
     meter: Meter,
     teacher: ViewOutputs | None,
@@ -97,10 +112,11 @@ def _write(
     """Write one split's predictions and, after them, its pictures; returns its scores."""
     rows = images.rows_of(split)
     ids = [images.ids[row] for row in rows]
-    taught = ViewCache(teacher, ids, budget_mb=0) if teacher else None
-    for batch in said:
-        by_teacher = _clean_outputs(taught, batch.items) if taught else None
+    teacher_cache = ViewCache(teacher, ids, budget_mb=0) if teacher else None
+    for batch in batches:
+        by_teacher = _clean_outputs(teacher_cache, batch.items) if teacher_cache else None
         meter.update(batch.outputs, batch.targets, teacher=by_teacher, pixels=batch.pixels_NSS3)
+    # Predictions first: pictures are worth no run, and one that cannot be drawn must not cost the table.
     columns = {"id": ids, "label": images.labels[rows], **meter.columns()}
     write_columns(context.draft / f"{split}-predictions.parquet", columns)
     meter.draw(context.draft, split)

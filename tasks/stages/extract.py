@@ -1,4 +1,8 @@
-"""Stage "extract": show images to a frozen encoder, each view that something reads once, and keep what it says."""
+"""Stage "extract": compute the features of images by a frozen encoder, once for each view that something reads.
+
+Reads `images` (image-set); writes rows.parquet and outputs.zarr: outputs, how each view was cut, and
+its thumbnail.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -15,8 +19,8 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.inference.speed import BATCH_SIZE, measured_speed
+from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
-from tasks.models.task_model import autocast, device_of, on_device
 from tasks.models.weightless import encoder_outline
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
@@ -37,7 +41,9 @@ class Extraction(ChunkPartitions[ExtractConfig]):
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The network with its weights: only those who show it images need it."""
+        """The network with its weights, loaded when it is needed; SourceChangedError where they are not the
+        recipe's.
+        """
         return build_encoder_as_named(self.config.backbone, self.context.content_digests).eval()
 
     @cached_property
@@ -59,7 +65,7 @@ class Extraction(ChunkPartitions[ExtractConfig]):
 
     def finish(self, throughput: Throughput) -> FeaturesSummary:
         # Where others made the partitions, this process may have no device of the kind that they have, and needs no
-        # weights.
+        # weights: no speed is measured here.
         encoder = self.outline if self.context.dispatch else self.encoder
         summary = FeaturesSummary(
             images=len(self.images),

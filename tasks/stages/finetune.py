@@ -1,4 +1,10 @@
-"""Stage "finetune": train the probed network on labels alone. The control of every claim, and a possible teacher."""
+"""Stage "finetune": train the probed network on labels alone. The control of every claim, and a possible teacher.
+
+Shape letters: N images, C channels, H W pixels, S side of a square view.
+
+Reads `images` (image-set) and `probe`, with whose head it starts; writes model.json, best.safetensors,
+last.safetensors, history.parquet and history.png; checkpoint.safetensors lies in the draft until the commit.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +28,9 @@ from tasks.training.student import train_and_write, validation_score
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
+    """Train and write the network; CacheMismatchError where the probe is of another backbone or other classes,
+    TrainingDivergedError where the loss is no longer finite.
+    """
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
@@ -48,7 +57,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class FinetuneLesson:
-    """Labels alone teach, on mixtures of images where mixup or cutmix is on (either at random where both are)."""
+    """The loss of labels alone, on mixtures of images where mixup or cutmix is on (either at random where both are)."""
 
     problem: Problem
     source: ViewSource
@@ -85,6 +94,7 @@ class FinetuneLesson:
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
         """Chosen by a generator of (seed, step), so that a continued run mixes alike; one share for the batch."""
+        # Not torch's generator, from which stochastic depth draws: mixup would change which layers are dropped.
         rng = np.random.default_rng([self.seed, step])
         betas = {"mixup": self.training.mixup, "cutmix": self.training.cutmix}
         kinds = [kind for kind, beta in betas.items() if beta]

@@ -11,6 +11,11 @@ fingerprint and the row's number; on a CPU the size of its batch may move it by 
 
 While the device computes a batch, threads encode the one before it and write finished shards. Batches are cut within a
 shard, so that it makes no difference which worker makes which shard.
+
+Shape letters: N blends of a batch, S side of a blend.
+
+Reads `images` (image-set) and `embeddings` of them; writes pairs.parquet, shards/*.parquet, image-set.json,
+blends.parquet, contact-sheet.png and blends.html; scores/*.parquet lie in the draft until the commit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +38,10 @@ from tasks.blends.batched_sampler import BatchedSampler
 from tasks.blends.pairing import pair_table
 from tasks.blends.pictures import draw_contact_sheet, write_blends_page
 from tasks.blends.scores import BlendScores, merge_scores, scores_name
-from tasks.data.batches import in_background
 from tasks.data.encode import encode
+from tasks.data.threads import in_background
 from tasks.generators.generator import build_generator_as_named, generator_fingerprint
-from tasks.models.task_model import device_of
+from tasks.models.device import device_of
 from tasks.partitions import ByPartitions, Partitions, Throughput
 from tasks.stage import StageContext
 
@@ -51,7 +56,11 @@ def rows_per_shard(count: int) -> int:
 
 
 class Blending(Partitions[GenerateConfig]):
-    """Blends in the making: a partition is a shard."""
+    """Blends in the making: a partition is a shard.
+
+    Raises CacheMismatchError where the embeddings are of other images or another generator, PairingError where there
+    are no two images to pair.
+    """
 
     name = "shards"
 
@@ -63,6 +72,7 @@ class Blending(Partitions[GenerateConfig]):
             images=self.images.fingerprint, generator=generator_fingerprint(config.model, context.content_digests)
         )
         if not _is_whole(context.draft, "pairs.parquet", PAIRS):
+            # Whoever begins writes the table, and it comes out alike whoever that is: its seed is in the recipe.
             pairs = pair_table(config.blends, self.images, self.embeddings, context.draft.name)
             write_table(context.draft / "pairs.parquet", PAIRS, pairs)
         self.pairs = read_arrow(context.draft, "pairs.parquet", PAIRS)
@@ -94,12 +104,15 @@ class Blending(Partitions[GenerateConfig]):
         generator = build_generator_as_named(self.config.model, self.context.content_digests, runtime).ready_to_blend(
             device
         )
+        # Scored at once, while the blend is in memory: a pass over the finished shards would decode all of them again.
         scores = BlendScores(generator, self.images, self.embeddings, self.context.draft, device)
         sampler = BatchedSampler(generator, self.config.blends, runtime.generation_batch_size)
         left = sum(len(self._rows(shard)) for shard in self.missing())
         num_made = 0
         with ThreadPoolExecutor(runtime.workers, "encode") as encoders, in_background(self._write) as write:
             for shard in numbers:
+                # Several threads encode, as beside a fast device that is the slow part; the one that writes waits for
+                # the bytes of its shard, in their order.
                 rows, encoded, scored = self._rows(shard), list[Future[bytes]](), list[Row]()
                 for part, blends_NSS3 in sampler.paint(scores.embeddings_of(rows), [row["seed"] for row in rows]):
                     encoded += [encoders.submit(encode, blend_SS3, self.config.blends) for blend_SS3 in blends_NSS3]
@@ -113,6 +126,7 @@ class Blending(Partitions[GenerateConfig]):
         draft = self.context.draft
         scores = merge_scores(draft, self.num_shards)
         counts = image_set.write_index(draft, classes=self.images.classes, num_shards=self.num_shards)
+        # Drawn from what was written: pictures that people look at are those that students are trained on.
         blends, table = ImageSet.open(draft), read_arrow(draft, "blends.parquet", BLENDS)
         draw_contact_sheet(draft / "contact-sheet.png", blends, self.images)
         write_blends_page(draft / "blends.html", blends, self.images, table)

@@ -4,6 +4,9 @@ Everything that can be known from names is checked before any image is opened. E
 note of its files' digests and of what was set aside; a killed ingest continues with the shards that have no note, or
 differ from it (a power cut may tear either). At the end the digest of all files is compared with the
 one in the recipe: a folder that changed meanwhile is not what was asked for.
+
+Reads the dataset at `data.path`, masks too; writes shards/*.parquet, image-set.json, files.parquet (what became of each
+file), duplicates.parquet and left-out.parquet.
 """
 
 import hashlib
@@ -22,7 +25,6 @@ from storage.sources import content_digest, tree_digest, visible_files
 from storage.summaries import ImageSetSummary, IngestSummary
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
 from storage.tree import unreadable
-from tasks.data.batches import prefetch
 from tasks.data.brightness import PixelStatistics, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
@@ -34,6 +36,7 @@ from tasks.data.left_out import by_reason
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
+from tasks.data.threads import prefetch
 from tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,11 @@ class Read(NamedTuple):
 
 
 def run(config: IngestConfig, context: StageContext) -> IngestSummary:
+    """Write the image-set of a dataset.
+
+    Raises DatasetError where it cannot be one, naming what to change, DecodeMemoryError where an image needs more
+    memory than decoding may take, and SourceChangedError where the dataset changed while it was read.
+    """
     dataset = settle(open_dataset(config), config.contradictions)
     log.info("%s", described(dataset.counts))
     for reason, count in by_reason(dataset.left_out).items():
@@ -67,6 +75,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     done = 0
     files: list[dict[str, Any]] = []
     for number, shard in enumerate(shards):
+        # The note is written after the shard, and both are read back: whichever was torn, the shard is made anew.
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
         if found is None or not _has_statistics(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):

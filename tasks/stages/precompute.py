@@ -3,6 +3,10 @@
 A probed teacher costs one small matrix product a view, from cached features; its encoder does not run, and there are
 logits of the very views of which there are features. A finetuned teacher has other features than the cached ones, so it
 is shown the images once.
+
+Shape letters: N views of a chunk, R blocks, D width, K classes.
+
+Reads `features` and `probe`, or `images` (image-set) and `model`; writes rows.parquet and outputs.zarr.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +24,10 @@ from storage.weights import ModelDescription
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
+from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Block, blocks_named
 from tasks.models.probed import probed_model
-from tasks.models.task_model import TaskModel, autocast, device_of, empty_head, load_head, load_model, on_device
+from tasks.models.task_model import TaskModel, empty_head, load_head, load_model
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext

@@ -1,7 +1,9 @@
 """Stage "probe": train a grid of heads on cached features, and keep the one that is best on validation.
 
-Reads an image-set (labels, splits) and the features of a frozen encoder; writes the head, its description, and the
-grid's scores.
+Shape letters: N images, R blocks, D width.
+
+Reads `images` (image-set), for their labels, and `features` of them; writes model.json, head.safetensors and
+grid.parquet.
 """
 
 import numpy as np
@@ -15,8 +17,8 @@ from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import Half, ViewOutputs
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW
+from tasks.models.device import device_of
 from tasks.models.encoder import Block
-from tasks.models.task_model import device_of
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext

@@ -17,12 +17,13 @@ from torch import Tensor
 from configs.stages import ProbeImagesConfig
 from storage.image_set import ImageSet
 from storage.summaries import ProbeSummary
-from tasks.data.batches import DecodedImages, ViewSource, prefetch
+from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.threads import prefetch
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import autocast, device_of, on_device
 from tasks.problems.labelled import Labelled, LabelledViews
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext

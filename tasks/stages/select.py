@@ -1,8 +1,13 @@
 """Stage "select": score every synthetic image and choose those that a student is trained on.
 
-Reads the similarities of blends.parquet and the teacher's logits of the clean view; writes selection.parquet, a row for
-each image. Nothing is dropped by default. The choice is an artifact of its own, so that another one needs no new images
+The table has a row for each image, from the similarities of its blend and the teacher's logits of the clean view.
+Nothing is dropped by default. The choice is an artifact of its own, so that another one needs no new images
 and no new logits.
+
+Shape letters: N synthetic images.
+
+Reads `synthetic` (image-set), of it blends.parquet where generate wrote one, and `logits` of it; writes
+selection.parquet.
 """
 
 from collections import Counter
@@ -27,6 +32,9 @@ class NothingSelectedError(UserError, ValueError):
 
 
 def run(config: SelectConfig, context: StageContext) -> SelectionSummary:
+    """Write the selection; CacheMismatchError where the logits are of other images, NothingSelectedError where all of
+    them are dropped.
+    """
     images = ImageSet.open(context.inputs["synthetic"])
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)

@@ -32,6 +32,7 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 
 def save(folder: Path, groups: Groups, facts: Mapping[str, Any]) -> None:
     """Write named groups of tensors, such as model and optimizer, and a few facts (plain JSON: step, history)."""
+    # safetensors holds one flat table of names: the group is the part before the first slash, which no group contains.
     flat = {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
     arrays = as_arrays(flat)
     write_tensors(folder / CHECKPOINT, arrays, json.dumps({**facts, _CRC: _checksum(arrays)}))
@@ -46,6 +47,7 @@ def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | 
         arrays = read_tensors(path)
         facts = _facts(path)
     except (StoreError, SafetensorError, OSError, ValueError) as error:
+        # Starting over costs time and is right; an error would come again at each attempt, until the draft is removed.
         log.warning("%s cannot be read (%s): starting over", path, error)
         return None
     if facts.pop(_CRC, None) not in (None, _checksum(arrays)):  # earlier versions wrote none
@@ -65,6 +67,8 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _checksum(arrays: Tensors) -> int:
+    # Sorted, as the file does not keep the order in which tensors were given; names too, or two that were exchanged
+    # would pass.
     crc = 0
     for name in sorted(arrays):
         crc = google_crc32c.extend(crc, name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
@@ -78,8 +82,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Load what `optimizer_tensors` returned into an optimiser of the same parameters in the same order."""
     state: dict[int, dict[str, Tensor]] = {}
     for flat, tensor in tensors.items():
         index, _, name = flat.partition(".")
         state.setdefault(int(index), {})[name] = tensor
+    # The groups are the new optimiser's own: they come from the settings, and their learning rate from the step.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

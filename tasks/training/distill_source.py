@@ -1,7 +1,7 @@
-"""Images with a teacher's cached outputs, as distillation draws and shows them.
+"""Images with a teacher's cached outputs, as distillation draws them and cuts their views for the student.
 
 The views are those stored with the outputs, cut again at the student's size; a sample of them is compared with the
-thumbnails of what the teacher saw.
+thumbnails of the teacher's views.
 
 Shape letters: N images, S side in pixels, K values of an output.
 """
@@ -25,7 +25,7 @@ from tasks.functional.views import Pixels, thumbnail, thumbnail_distance
 from tasks.models.preprocessing import Preprocessing
 
 CHECK_EVERY = 64
-"""One in this many images is compared with what the teacher saw."""
+"""One in this many images is compared with the thumbnail of the teacher's view."""
 CHECK_TOLERANCE = 8.0
 """Mean grey levels (0-255) by which two sizes of one view may differ; other views of the same image differ by tens.
 """
@@ -37,7 +37,8 @@ class Draw(NamedTuple):
     items: npt.NDArray[np.int64]
     """Positions among the images that can be drawn."""
     rows: npt.NDArray[np.int64]
-    seen: CachedViews
+    cached: CachedViews
+    """The teacher's outputs for these views, and how each was cut."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ class DistillSource:
         *,
         kept: AbstractSet[str] | None = None,
     ) -> Self:
-        """Join the training images, or those of them whose ids are `kept`, with what the teacher said of them.
+        """Join the training images, or those of them whose ids are `kept`, with the teacher's outputs for
+        them.
 
         Raises CacheMismatchError where the outputs are of other images or views.
         """
         outputs.require(images=images.fingerprint, views=views.identity())
         rows = images.rows_of("train")
         if kept is not None:
+            # In the order of the image-set, not of `kept`, which is a set: draws depend on positions among the rows.
             rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
         decoded = DecodedImages(images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         return cls(
@@ -81,25 +84,28 @@ class DistillSource:
 
         For the training thread alone: the cache keeps one view and reads the next when the epoch ends.
         """
+        # `items` are positions among `rows`, of which an epoch is made, and those by which the cache was joined.
         items, epochs = visits(step * count, count, size=len(self.rows), seed=seed)
         return Draw(items, self.rows[items], self.cache.take(items, 1 + epochs % self.num_views))
 
     def cut(self, drawn: Draw) -> Pixels:
-        """Return the views as uint8 [N, S, S, 3], by any thread; raises CacheMismatchError where one is another than
-        the teacher saw.
+        """Return the views as uint8 [N, S, S, 3], by any thread; raises CacheMismatchError where one differs from
+        the teacher's.
         """
-        pixels_NSS3 = self.source.cut(drawn.rows.tolist(), drawn.seen.views_N9)
-        self._check_seen(drawn, pixels_NSS3)
+        pixels_NSS3 = self.source.cut(drawn.rows.tolist(), drawn.cached.views_N9)
+        self._check_thumbnails(drawn, pixels_NSS3)
         return pixels_NSS3
 
     def ids_of(self, drawn: Draw) -> list[str]:
         return [self.source.images.ids[row] for row in drawn.rows]
 
-    def _check_seen(self, drawn: Draw, pixels_NSS3: Pixels) -> None:
+    def _check_thumbnails(self, drawn: Draw, pixels_NSS3: Pixels) -> None:
+        # Chosen by position among the images, not in the batch: over an epoch the same images are checked, whatever the
+        # batch size, and each step pays for a few.
         for index, row in enumerate(drawn.rows):
             if drawn.items[index] % CHECK_EVERY:
                 continue
-            distance = thumbnail_distance(thumbnail(pixels_NSS3[index]), drawn.seen.thumbnails_N64[index])
+            distance = thumbnail_distance(thumbnail(pixels_NSS3[index]), drawn.cached.thumbnails_N64[index])
             if distance > CHECK_TOLERANCE:
                 raise CacheMismatchError(
                     f"image {self.source.images.ids[row]!r}: the view cut now differs from the one the teacher saw by "

@@ -1,4 +1,4 @@
-"""What a Trainer is given: a lesson draws the images of each step, loads them, says what they teach, and scores the
+"""What a Trainer is given: a lesson draws the images of each step, loads them, computes their losses, and scores the
 model on validation.
 
 Shape letters: N images, labelled ones first, C channels, H W pixels, S side in pixels.
@@ -24,7 +24,7 @@ Losses = Mapping[str, Sum]
 
 
 class Batch(NamedTuple):
-    """What one step trains on: labelled images first, then ones that only the teacher speaks of."""
+    """What one step trains on: labelled images first, then those that only have teacher outputs."""
 
     ids: list[str]
     pixels_NSS3: Pixels
@@ -85,15 +85,17 @@ class Lesson(Protocol[D]):
 
 def micro_batches(batch: MicroBatch, num_parts: int) -> Iterator[MicroBatch]:
     """Cut a batch into parts, each with its share of labelled and of other images; shares may differ by one."""
-    if num_parts == 1:
+    if num_parts == 1:  # as it is: joining its rows would copy it
         yield batch
         return
     num_labelled = batch.num_labelled
     for part in range(num_parts):
         labelled = slice(part * num_labelled // num_parts, (part + 1) * num_labelled // num_parts)
+        # Every num_parts-th image without a label: as they come in the order of drawing, any cut of them is as good.
         others = slice(num_labelled + part, None, num_parts)
         yield MicroBatch(
             _rows(batch.images_NCHW, labelled, others),
+            # Only labelled images have targets; with mixup each has two, and both are cut at the same places.
             tuple(some._replace(targets=some.targets[labelled]) for some in batch.targets),
             None if batch.teacher is None else _rows(batch.teacher, labelled, others),
         )

@@ -1,4 +1,7 @@
-"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down."""
+"""What finetune and distill do alike: start from a probed encoder, validate, and write the model down.
+
+Shape letters: N images of a batch, S side in pixels.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +14,8 @@ from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.inference.predictor import predict
-from tasks.models.task_model import TaskModel, device_of
+from tasks.models.device import device_of
+from tasks.models.task_model import TaskModel
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Problem, Score, score_of
@@ -23,12 +27,16 @@ from tasks.training.trainer import Trainer
 def validation_score(
     problem: Problem, source: ViewSource, context: StageContext, precision: str
 ) -> Callable[[nn.Module], Score]:
-    """Return a function model -> score on the clean view of the validation images."""
+    """Return a function model -> score on the clean view of the validation images.
+
+    Raises ModelError where there is no device of the kind asked for.
+    """
     images, labelled = source.images, LabelledViews(problem, source)
     rows, classes = images.rows_of("val"), problem.classes(images)
     device = device_of(context.runtime)
 
     def score(model: nn.Module) -> Score:
+        # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
         for batch in predict(model, labelled, rows, context.runtime, device, precision):
             meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)

@@ -4,6 +4,8 @@ else.
 Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the same
 weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the
 random numbers of stochastic depth from a generator seeded anew at each step.
+
+Shape letters: N images of a batch, S side in pixels.
 """
 
 import logging
@@ -22,12 +24,13 @@ from configs.errors import UserError
 from configs.stages import TrainingSettings
 from storage.tables import HISTORY, write_table
 from storage.weights import write_tensors
-from tasks.data.batches import prefetch
+from tasks.data.threads import prefetch
 from tasks.functional.mixup import WeightedTargets
 from tasks.functional.schedules import warmup_cosine
 from tasks.functional.sums import Sum, weighted_sum
+from tasks.models.device import autocast
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import TaskModel, as_arrays, autocast
+from tasks.models.task_model import TaskModel, as_arrays
 from tasks.stage import OnProgress
 from tasks.training import checkpoint
 from tasks.training.averaging import running_mean
@@ -81,11 +84,13 @@ class Trainer:
         # `prefetch` takes from `draws` here, in the training thread and in the order of steps, as a lesson may keep
         # state; its threads only load. None is drawn beyond the last step.
         draws = map(self._lesson.draw, range(self.state.step, self.num_steps))
+        # Steps seed the global generator: whoever called gets it back as it was.
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             if self.state.step == 0:  # a checkpoint is of a later step, and holds this score
                 self._validate()
             for batch in prefetch(self._lesson.load, draws, workers=workers):
                 self._step(batch)
+                # Validated before it is saved: a checkpoint of this step holds its score, and is not scored again.
                 if self._is_validated(self.state.step):
                     self._validate()
                 on_progress("steps", self.state.step, self.num_steps)
@@ -126,13 +131,16 @@ class Trainer:
         for part in micro_batches(whole, settings.accumulate):
             with autocast(self._device, settings.precision):
                 losses = lesson.losses(self.model, part, step)
+            # This part's total over the count of the whole batch: the sum over parts is the mean over the batch.
             terms = {name: Sum(loss.total, counts[name]).mean() for name, loss in losses.items()}
             loss = weighted_sum(terms, lesson.weights)
+            # Before the optimiser's step, so that no checkpoint ever holds weights that are not finite.
             if not torch.isfinite(loss):
                 raise TrainingDivergedError(
                     f"the loss is {loss.item()} at step {step} of {self.num_steps}. Lower "
                     f"training.learning_rate, or look at the images of this batch: {', '.join(batch.ids)}"
                 )
+            # At once, not after the last part: the activations of one part at a time are all that is held.
             loss.backward()  # type: ignore[no-untyped-call]
             _add(noted, {"loss": loss.item()} | {f"{name}_loss": term.item() for name, term in terms.items()})
         return noted
@@ -144,16 +152,18 @@ class Trainer:
         self.model.train()
         if settings.batchnorm == "frozen":
             freeze_batchnorm(self.model)  # `train` has just woken them
+        # A factor of each group's own peak: with layer_decay every depth has another learning rate.
         factor = warmup_cosine(step, num_steps=self.num_steps, num_warmup=round(settings.warmup * self.num_steps))
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._optimizer.zero_grad()
         _add(self.state.sums, {"count": 1, **self.backward(batch)})
-        if settings.clip_norm:
+        if settings.clip_norm:  # of the whole batch's gradient, so after its last part
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self._optimizer.step()
         if self._ema:
             self._ema.update_parameters(self.model)
+        # Counted last: until here `state.step` is the step being made, which the lesson's random numbers depend on.
         self.state.step += 1
 
     def _on_device(self, batch: Batch) -> MicroBatch:
@@ -193,8 +203,10 @@ class Trainer:
             "step %d of %d: %s %.4f (SE %.4f) on validation",
             state.step, self.num_steps, self._lesson.score_name, score, error,
         )  # fmt: skip
+        # Greater, not equal: of two steps with the same score the earlier is kept, in a continued run as in another.
         if score > state.best_score:
             state.best_score, state.best_error, state.best_step = score, error, state.step
+            # A copy on the device: the weights themselves go on changing, and a file now would be a write each time.
             self._best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
 
     def _save(self, draft: Path) -> None:
@@ -204,10 +216,13 @@ class Trainer:
             "best": self._best,
             "ema": self._ema.state_dict() if self._ema else {},
         }
+        # JSON has no -inf: before any score is kept there is none, and `_restore` puts it back.
         facts = vars(self.state) | {"best_score": self.state.best_score if self._best else None}
         checkpoint.save(draft, groups, facts)
 
     def _restore(self, draft: Path) -> None:
+        # Nothing else is in the checkpoint because nothing else has a state: draws, mixing and the schedule are
+        # functions of the step.
         if (found := checkpoint.load(draft)) is None:
             return
         groups, facts = found
@@ -233,6 +248,7 @@ def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
 
 
 def _parameter_groups(model: TaskModel, settings: TrainingSettings) -> list[dict[str, Any]]:
+    # Weight decay is for matrices and kernels: biases and scales of norms, which have one axis, are not pulled to 0.
     rate, decay = settings.learning_rate, settings.weight_decay
     head = [parameter for parameter in model.head.parameters() if parameter.requires_grad]
     return [

@@ -28,7 +28,7 @@ from storage.view_outputs import ViewOutputs
 from storage.view_writer import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
-from tasks.models.task_model import device_of, on_device
+from tasks.models.device import device_of, on_device
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 from tests.storage.artifacts import writer_of_every_view

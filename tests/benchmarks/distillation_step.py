@@ -26,7 +26,7 @@ import torch
 
 from configs.base import RuntimeConfig
 from configs.stages import TrainingSettings
-from tasks.models.cpu_memory import keep_freed_memory
+from tasks.models.device import keep_freed_memory
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 

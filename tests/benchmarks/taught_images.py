@@ -23,9 +23,10 @@ from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.inference.frozen import run_frozen
+from tasks.models.device import device_of, on_device
 from tasks.models.encoder import blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel, device_of, on_device
+from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Score, problem_named, task_loss_of
 from tasks.stage import StageContext, no_progress
 from tasks.stages.distill import DistillLesson

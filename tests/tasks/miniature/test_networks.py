@@ -9,7 +9,7 @@ from PIL import Image
 from tasks.generators.image_mixer import ImageMixerPipeline
 from tasks.miniature import mixer_pool
 from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
-from tasks.miniature.mixer_pool import Eyes, build_pool, encode, look_at
+from tasks.miniature.mixer_pool import Eyes, build_pool, encode
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
@@ -48,8 +48,8 @@ def test_saved_weights_are_those_a_backbone_loads_from_its_file(tmp_path: Path):
 
 
 def test_slots_hold_one_to_three_looks_at_the_same_picture_or_nothing():
-    looks = torch.arange(1, 501).float()[:, None, None].expand(500, 3, 3)
-    slots = slots_of(looks, seeded(1))
+    crops = torch.arange(1, 501).float()[:, None, None].expand(500, 3, 3)
+    slots = slots_of(crops, seeded(1))
     assert slots.shape == (500, 5, 3)
     own = torch.arange(1, 501).float()[:, None, None]
     assert ((slots == 0) | (slots == own)).all()
@@ -61,14 +61,14 @@ def test_slots_hold_one_to_three_looks_at_the_same_picture_or_nothing():
 
 def test_a_look_is_a_crop_of_its_own_picture():
     dark_and_light = torch.stack([torch.full((3, 64, 64), -1.0), torch.full((3, 64, 64), 1.0)])
-    looks = look_at(dark_and_light, seeded(1))
-    assert torch.allclose(looks, dark_and_light, atol=1e-5)
+    crops = random_crop(dark_and_light, seeded(1))
+    assert torch.allclose(crops, dark_and_light, atol=1e-5)
 
 
 def test_a_quarter_of_the_looks_is_mirrored():
     light_to_the_right = torch.linspace(-1, 1, 64).expand(1000, 3, 64, 64)
-    looks = look_at(light_to_the_right, seeded(2))
-    share = (looks[..., 0].mean(dim=(1, 2)) > looks[..., -1].mean(dim=(1, 2))).float().mean()
+    crops = random_crop(light_to_the_right, seeded(2))
+    share = (crops[..., 0].mean(dim=(1, 2)) > crops[..., -1].mean(dim=(1, 2))).float().mean()
     assert share == pytest.approx(0.25, abs=0.05)
 
 
