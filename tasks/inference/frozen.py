@@ -5,7 +5,8 @@ Three things go on at once: threads cut the next batches, the network computes, 
 Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are
 missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
 
-Shape letters: N views of a batch or of a chunk, S side in pixels; 9 numbers cut a view, 64 pixels are its thumbnail.
+Shape letters: N views of a batch or of a chunk, C channels, H W pixels, S side in pixels; 9 numbers cut a view, 64
+pixels are its thumbnail.
 """
 
 from collections.abc import Callable, Sequence

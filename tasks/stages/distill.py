@@ -26,11 +26,11 @@ from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.losses import num_answers
 from tasks.models.preprocessing import Preprocessing
-from tasks.models.probed import probed_model
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
 from tasks.stage import StageContext
 from tasks.training.distill_source import DistillSource, Draw
 from tasks.training.lesson import Batch, Losses, MicroBatch
+from tasks.training.probed import probed_model
 from tasks.training.student import train_and_write, validation_score
 
 

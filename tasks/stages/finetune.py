@@ -19,11 +19,11 @@ from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.order import visits
-from tasks.models.probed import probed_model
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
 from tasks.stage import StageContext
 from tasks.training.lesson import Batch, Losses, MicroBatch
+from tasks.training.probed import probed_model
 from tasks.training.student import train_and_write, validation_score
 
 

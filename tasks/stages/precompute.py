@@ -26,11 +26,11 @@ from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Block, blocks_named
-from tasks.models.probed import probed_model
 from tasks.models.task_model import TaskModel, empty_head, load_head, load_model
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
 from tasks.stage import StageContext
+from tasks.training.probed import probed_model
 
 Config = TypeVar("Config", bound=PrecomputeImagesConfig | PrecomputeProbedConfig)
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tasks.generators.image_mixer import ImageMixerPipeline
 from tasks.miniature import mixer_pool
 from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
-from tasks.miniature.mixer_pool import Eyes, build_pool, encode
+from tasks.miniature.mixer_pool import Eyes, build_pool, encode, random_crop
 from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
 from tasks.miniature.pretraining import PretrainingError
 from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
