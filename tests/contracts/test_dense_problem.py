@@ -55,6 +55,7 @@ def parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_masks_go_through_every_stage_with_ignored_pixels_and_accumulation(parts: Path, store: ArtifactStore) -> None:
     experiment = world_experiment(parts, 0, SETTINGS)
     with on_console(experiment, Console(quiet=True)) as show:
