@@ -339,7 +339,7 @@ def errors_raised(function: Function) -> set[str]:
     return {name for name in names if name.endswith("Error")}
 
 
-@pytest.mark.parametrize("package", ["configs", "storage", "flows"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_public_functions_name_the_errors_they_raise(package: str):
     helps = "flows/commands/"  # docstrings of commands are their help, for people who see the sentence and not the type
     assert [

@@ -279,10 +279,14 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
 def test_the_pictures_that_a_stage_drew_become_reports(
     client: Any, experiment: Experiment, emptied: ArtifactStore
 ) -> None:
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
     model = artifacts_of(experiment, emptied)["finetune-seed0"]
-    assert run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
-    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["pictures-finetune-seed0-history"]))
+    state = run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)})
+    assert state.name == "Completed"
+    # Other runs on this server made the same step, and its reports have one key.
+    of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+    key = ArtifactFilterKey(any_=["pictures-finetune-seed0-history"])
+    chosen = ArtifactFilter(key=key, flow_run_id=of_run)
     (report,) = client.read_artifacts(artifact_filter=chosen)
     assert report.data.startswith(f"# finetune-seed0: {model}\n\n![history.png](data:image/png;base64,")
