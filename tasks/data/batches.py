@@ -1,5 +1,7 @@
 """Views of an image-set as batches: rows decoded, kept while there is room, and cut at a network's size.
 
+What one step of training sees is chosen elsewhere, by the `draw` and `load` of a lesson (`tasks.training.lesson`).
+
 Shape letters: N images, S side in pixels.
 """
 

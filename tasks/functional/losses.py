@@ -2,6 +2,7 @@
 
 L = (1 - alpha) * task + alpha * distill, with distill = T^2 * KL(softmax(z_t / T) || softmax(z_s / T)) (Marrie et
 al., TMLR 2024, arXiv 2402.11305; the temperature and its square from Hinton et al., arXiv 1503.02531, section 2).
+A problem chooses among these terms, a lesson computes them for a batch, and `Trainer.backward` weighs and adds them.
 
 Shape letters: N samples, K classes. The class axis is always 1; axes after it, such as height and width, are kept.
 """

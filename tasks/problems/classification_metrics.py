@@ -1,4 +1,4 @@
-"""The metrics of classification, as tables and sentences show them."""
+"""The metrics of classification, declared: their names and how they are shown. `classification_meter` computes them."""
 
 from tasks.problems.metrics import PERCENT, Metric
 

@@ -1,5 +1,6 @@
-"""Views of images with their targets: the one place where targets are joined to the pixels of a view, or to the outputs
-that were cached for it.
+"""Views of images with their targets: targets joined to the pixels of a view, or to outputs that were cached for it.
+
+Distillation, whose views come with the teacher's outputs, joins all three itself (`tasks.stages.distill`).
 
 Shape letters: N views of a batch, S side in pixels; 9 numbers cut a view.
 """

@@ -1,5 +1,7 @@
 """The protocol of problems. Stages call these methods and never ask which problem it is.
 
+To add one, see the table in .github/CONTRIBUTING.md; `tests/contracts/dense_toy.py` is a whole one to copy from.
+
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
 
 Shape letters: N samples, C channels, H W pixels, S side of a square view, K classes; 9 numbers cut a view.

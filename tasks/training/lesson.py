@@ -1,5 +1,5 @@
 """What a Trainer is given: a lesson draws the images of each step, loads them, computes their losses, and scores the
-model on validation.
+model on validation. The two lessons stand with their stages: `tasks.stages.distill` and `tasks.stages.finetune`.
 
 Shape letters: N images, labelled ones first, C channels, H W pixels, S side in pixels.
 """
