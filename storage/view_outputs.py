@@ -203,7 +203,7 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     if missing:
         raise CacheMismatchError(
             f"{len(missing)} images have no cached outputs, the first is {missing[0]!r}: run the stage that shows them "
-            "to the network (extract, embed)"
+            "to the network"
         )
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 

@@ -89,6 +89,16 @@ class StepProcesses:
         slot = self._free.pop()
         try:
             return self._ask(self._process_of(slot), step, on_progress)
+        except (StepError, StepFaultError, StepKilledError):
+            raise  # it waits for the next request, or is gone
+        except BaseException:
+            # Whoever was told of the progress, or of a log, failed: the process is at work still, and what it says of
+            # this step would be taken for an answer to the next request.
+            if slot.process:
+                slot.process.kill()
+                slot.process.wait()
+                _close(slot.process)
+            raise
         finally:
             self._free.append(slot)  # the last used is the next: a slot that is never needed starts no process
 
@@ -120,6 +130,8 @@ class StepProcesses:
             raise self._died(step, process) from None
         # Only messages come this way: what else a process prints goes to its stderr, which is ours.
         for line in process.stdout:
+            if not line.endswith("\n"):  # it was killed in the midst of a message
+                break
             match json.loads(line):
                 case {"progress": [unit, done, total]}:
                     on_progress(unit, done, total)

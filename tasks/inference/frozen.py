@@ -1,5 +1,5 @@
 """A frozen network over all views of an image-set, its outputs written as it goes: the body of extract, of embed and of
-precompute-images.
+precompute-images and precompute-probed.
 
 Three things go on at once: threads cut the next batches, the network computes, and one thread writes finished chunks.
 Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are

@@ -1,12 +1,12 @@
-"""Stages "precompute" and "precompute-images": what the teacher says about views, as raw logits.
+"""Stages "precompute", "precompute-images" and "precompute-probed": what the teacher says about views, as raw logits.
 
 A probed teacher costs one small matrix product a view, from cached features; its encoder does not run, and there are
 logits of the very views of which there are features. A finetuned teacher has other features than the cached ones, so it
-is shown the images once.
+is shown the images once; so is a probed one whose features are not cached.
 
 Shape letters: N views of a chunk, R blocks, D width, K classes.
 
-Reads `features` and `probe`, or `images` (image-set) and `model`; writes rows.parquet and outputs.zarr.
+Reads `features` and `probe`, or `images` (image-set) and `model` or `probe`; writes rows.parquet and outputs.zarr.
 """
 
 from collections.abc import Mapping, Sequence

@@ -111,5 +111,5 @@ class DistillSource:
                     f"image {self.source.images.ids[row]!r}: the view cut now differs from the one the teacher saw by "
                     f"{distance:.0f} grey levels on average (at most {CHECK_TOLERANCE:.0f} for the same view): Pillow "
                     "decodes or resizes differently than when the logits were made. Install the versions named in the "
-                    "manifest of the logits, or extract again"
+                    "manifest of the logits, or discard these logits, and features they are of, and run the same again"
                 )

@@ -25,7 +25,7 @@ def probed_model(
     if description.encoder != encoder_fingerprint(backbone, context.content_digests):
         raise CacheMismatchError(
             f"the probe was trained on features of {description.backbone['name']}, not of {backbone.name} with these "
-            "weights: run extract and probe for this backbone first"
+            "weights: run the probe of this backbone first"
         )
     if classes is not None and description.classes != list(classes):
         raise CacheMismatchError(f"the probe knows the classes {description.classes}, the images have {list(classes)}")

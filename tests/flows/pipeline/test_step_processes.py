@@ -88,6 +88,18 @@ def test_what_a_step_reports_and_logs_comes_through(
 # --- failures ----------------------------------------------------------------------------------------------------
 
 
+def test_what_a_step_still_says_when_its_report_has_failed_answers_no_other_step(
+    processes: StepProcesses, place: Path
+) -> None:
+    def fails(unit: str, done: int, total: int) -> None:
+        raise RuntimeError("nobody listens")
+
+    first, second = step(MEET, place, "first", "first"), step(MEET, place, "second", "second")
+    with pytest.raises(RuntimeError, match="nobody listens"):
+        processes.execute(first, fails)
+    assert processes.execute(second, no_progress) == second.ref
+
+
 def test_a_killed_step_is_named_with_its_signal_and_the_others_finish(
     processes: StepProcesses, store: ArtifactStore, place: Path
 ) -> None:
