@@ -77,9 +77,12 @@ def available_bytes() -> int | None:
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except FileNotFoundError:
         return free
-    return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
+    # Files that were read are counted as used, and given up as soon as a program wants their place.
+    given_up = int(counts.get("inactive_file", 0))
+    return free if limit == "max" else min(free, max(0, int(limit) - int(used) + given_up))
 
 
 def _warn(slots: int, gpus: int, in_memory: int) -> None:

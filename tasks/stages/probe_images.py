@@ -21,6 +21,7 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.threads import prefetch
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.memory import memory_advice
 from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from tasks.models.preprocessing import normalise
@@ -43,12 +44,15 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
 
     @torch.no_grad()  # not inference mode: the heads keep what they are given for their backward pass
     def encode(pixels_NSS3: Pixels) -> Blocks:
-        images_NCHW = normalise(pixels_NSS3, encoder.preprocessing, device)
+        # A batch of heads is larger than what a large encoder can take at once.
+        size = runtime.inference_batch_size
+        parts = [pixels_NSS3[start : start + size] for start in range(0, len(pixels_NSS3), size)]
         with autocast(device, config.precision):
-            found = encoder(images_NCHW, names)
-        return {name: block.float() for name, block in zip(names, found, strict=True)}
+            found = [encoder(normalise(part, encoder.preprocessing, device), names) for part in parts]
+        return {name: torch.cat(blocks).float() for name, *blocks in zip(names, *found, strict=True)}
 
-    _train(grid, config, labelled, encode, context)
+    with memory_advice():
+        _train(grid, config, labelled, encode, context)
     encoded = Encoded(
         backbone=config.backbone.identity(),
         preprocessing=encoder.preprocessing._asdict(),
