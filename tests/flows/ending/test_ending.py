@@ -21,18 +21,13 @@ from flows.pipeline.planning import make_plan
 from storage.store import ArtifactStore
 from tests.failing_calls import failing
 from tests.flows.conftest import Done, call
+from tests.signals import heed_signals
 
 AGAIN = "stopped; the same command continues where it was\n"
 
 
-def _heed_signals() -> None:
-    """In the child: whoever runs the tests may have told them to ignore some, as nohup does."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 def child(command: list[str], **named: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_signals, **named)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_signals, **named)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from storage.store import ArtifactStore
 from tasks.stage import no_progress
 from tests.conftest import RUNTIME
 from tests.flows.pipeline.meeting import FAIL, KILL_ITSELF, MEET, step
+from tests.signals import heed_signals
 
 
 @pytest.fixture
@@ -181,7 +182,8 @@ with (
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_run_that_is_stopped_or_killed_leaves_no_process(place: Path, number: signal.Signals) -> None:
-    run = subprocess.Popen([sys.executable, "-c", WAITS, str(place)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", WAITS, str(place)]
+    run = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heed_signals)
     try:
         children = _when_both_wait(run, place)
         run.send_signal(number)
