@@ -25,12 +25,26 @@ from tests.signals import heed_signals
 
 
 @pytest.fixture
-def processes(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[StepProcesses]:
+def processes(_note_others: None, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[StepProcesses]:
     """Two slots, whose processes know the stages of tests.flows.pipeline.meeting."""
     monkeypatch.setattr(step_processes, "ENTRY", "tests.flows.pipeline.meeting")
     with StepProcesses(2, store, RUNTIME, {"name": "meeting"}, 0) as processes:
         yield processes
-    assert psutil.Process().children() == []
+    assert started() == []
+
+
+OTHERS: list[psutil.Process] = []
+"""Processes of other tests, such as a server, that were there before."""
+
+
+@pytest.fixture(autouse=True)
+def _note_others() -> None:
+    OTHERS[:] = psutil.Process().children()
+
+
+def started() -> list[psutil.Process]:
+    """Processes that this test has started and that are there."""
+    return [child for child in psutil.Process().children() if child not in OTHERS]
 
 
 @pytest.fixture
@@ -63,7 +77,7 @@ def test_a_process_does_one_step_after_another_and_one_slot_is_enough_for_a_line
     first, second = step(MEET, place, "first", "first"), step(MEET, place, "second", "second", after="first")
     refs = do_all(processes, first, second)
     assert len({store.manifest(ref).summary["process"] for ref in refs}) == 1
-    assert len(psutil.Process().children()) == 1
+    assert len(started()) == 1
 
 
 def test_what_is_in_the_store_starts_no_process(processes: StepProcesses, store: ArtifactStore, place: Path) -> None:
@@ -73,7 +87,7 @@ def test_what_is_in_the_store_starts_no_process(processes: StepProcesses, store:
         (store.draft(here.ref, recipe) / "met.txt").write_text("before")
         store.commit(here.ref, recipe=recipe, inputs={}, summary={})
     assert do_all(processes, here) == [here.ref]
-    assert psutil.Process().children() == []
+    assert started() == []
 
 
 def test_what_a_step_reports_and_logs_comes_through(

@@ -10,6 +10,7 @@ from configs.stages import PrecomputeConfig, PrecomputeProbedConfig, ProbeConfig
 from storage.errors import CacheMismatchError
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
+from storage.upkeep import discard
 from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, read_tensors
 from tasks.catalog import PRECOMPUTE, PRECOMPUTE_PROBED, PROBE, PROBE_IMAGES
@@ -34,12 +35,13 @@ def test_heads_are_those_trained_on_cached_features_but_for_their_half_precision
 
 
 @pytest.mark.parametrize("train_on", ["augmented", "clean"])
-def test_killed_and_run_again_it_ends_in_the_very_same_bytes(
-    bench: Bench, finished_bench: Bench, train_on: str
-) -> None:
+def test_killed_and_run_again_it_ends_in_the_very_same_bytes(bench: Bench, train_on: str) -> None:
     settings = PROBE_SETTINGS.model_copy(update={"train_on": train_on, "steps": 12})
     config = CONFIG.model_copy(update={"probe": settings})
-    whole = probed(finished_bench, config)
+    whole = probed(bench, config)
+    names = ("head.safetensors", "grid.parquet", "model.json")
+    undisturbed = {name: (bench.path(whole) / name).read_bytes() for name in names}
+    discard(bench.store, whole)
     steps = list[int]()
 
     def die_once(unit: str, done: int, total: int) -> None:
@@ -51,8 +53,7 @@ def test_killed_and_run_again_it_ends_in_the_very_same_bytes(
         probed(bench, config, on_progress=die_once, runtime={"checkpoint_seconds": 1e-9})
     again = probed(bench, config, on_progress=die_once)
     assert steps == [*range(1, 8), *range(7, 13)]
-    for name in ("head.safetensors", "grid.parquet", "model.json"):
-        assert (bench.path(again) / name).read_bytes() == (finished_bench.path(whole) / name).read_bytes()
+    assert {name: (bench.path(again) / name).read_bytes() for name in names} == undisturbed
 
 
 def test_logits_are_those_of_cached_features_for_the_views_that_are_read(bench: Bench) -> None:
