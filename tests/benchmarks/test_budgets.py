@@ -53,7 +53,7 @@ def test_finding_an_artifact_by_prefix_or_label_does_not_slow_down_with_the_stor
 
 def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images():
     rows = measured("memory_growth")
-    # On a busy machine more decoded images wait for each other at the peak: 1.24 was seen of ingest, 1.1 on an idle one.
+    # On a busy machine more decoded images wait for each other at the peak: ingest was seen at 1.24.
     assert rows["ingest, 10 n to n"] < 1.3
     assert rows["extract, 10 n to n"] < 1.3
 
