@@ -161,8 +161,9 @@ class ViewOutputs:
         return CacheMismatchError(
             f"these {self.folder.parent.name} hold only {held} of {self.ids[images[0]]!r}{others}, and {asked} was "
             "asked for. A network is shown the views that the pipeline reads: of training images the augmented ones, "
-            "of all others the clean one. Set train_views of the stage that makes these to 'both' (an experiment does "
-            "so by probe.train_on), or views.num_views to at least 1"
+            "of all others the clean one. Set train_views of the stage that shows the images (extract, "
+            "precompute-images) to 'both', as an experiment does where probe.train_on asks for it, or views.num_views "
+            "to at least 1"
         )
 
 

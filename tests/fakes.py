@@ -70,6 +70,9 @@ class CountingEncoder(Encoder):
         self.preprocessing = Preprocessing(side_px, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear", 1.0, "center")
         self.scale = nn.Parameter(torch.ones(12))
         self.batches: list[int] = []
+        """Images of each batch, those that fill it up left out."""
+        self.sizes: list[int] = []
+        """The same with them."""
         self.dies_after = dies_after
 
     @property
@@ -81,6 +84,7 @@ class CountingEncoder(Encoder):
         if self.dies_after is not None and self.shown + num_images > self.dies_after:
             raise RuntimeError("power cut")
         self.batches.append(num_images)
+        self.sizes.append(len(images_NCHW))
         levels_NCHW = (images_NCHW * 255).round().double()
         side = levels_NCHW.shape[-1] // 2
         quarters = levels_NCHW.unfold(2, side, side).unfold(3, side, side).sum(dim=(-2, -1)).flatten(1)

@@ -50,6 +50,8 @@ class StepFaultError(RuntimeError):
 class _Slot:
     gpu: str
     process: Process | None = None
+    is_at_work: bool = False
+    """From a request to its answer."""
 
 
 class StepProcesses:
@@ -88,18 +90,15 @@ class StepProcesses:
         # There are as many slots as threads that ask, so one is free; pop and append of a list need no lock.
         slot = self._free.pop()
         try:
-            return self._ask(self._process_of(slot), step, on_progress)
-        except (StepError, StepFaultError, StepKilledError):
-            raise  # it waits for the next request, or is gone
-        except BaseException:
+            return self._ask(slot, step, on_progress)
+        finally:
             # Whoever was told of the progress, or of a log, failed: the process is at work still, and what it says of
             # this step would be taken for an answer to the next request.
-            if slot.process:
+            if slot.is_at_work and slot.process:
                 slot.process.kill()
                 slot.process.wait()
                 _close(slot.process)
-            raise
-        finally:
+            slot.is_at_work = False
             self._free.append(slot)  # the last used is the next: a slot that is never needed starts no process
 
     def _process_of(self, slot: _Slot) -> Process:
@@ -112,7 +111,8 @@ class StepProcesses:
                 slot.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             return slot.process
 
-    def _ask(self, process: Process, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+    def _ask(self, slot: _Slot, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        process = self._process_of(slot)
         request = {
             "stage": step.stage.name,
             "config": portable(step.config),
@@ -123,16 +123,19 @@ class StepProcesses:
         }
         assert process.stdin
         assert process.stdout
+        slot.is_at_work = True
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         except BrokenPipeError:  # it has just died: its exit code says of what
-            raise self._died(step, process) from None
+            raise self._died(slot, step, process) from None
         # Only messages come this way: what else a process prints goes to its stderr, which is ours.
         for line in process.stdout:
             if not line.endswith("\n"):  # it was killed in the midst of a message
                 break
-            match json.loads(line):
+            message = json.loads(line)
+            slot.is_at_work = not message.keys() & _ANSWERS
+            match message:
                 case {"progress": [unit, done, total]}:
                     on_progress(unit, done, total)
                 case {"log": [name, level, text]}:
@@ -143,9 +146,10 @@ class StepProcesses:
                     raise StepError(text)
                 case {"fault": text}:
                     raise StepFaultError(f"{step.name} met a fault of the program:\n{text}")
-        raise self._died(step, process)
+        raise self._died(slot, step, process)
 
-    def _died(self, step: PlannedStep, process: Process) -> StepKilledError:
+    def _died(self, slot: _Slot, step: PlannedStep, process: Process) -> StepKilledError:
+        slot.is_at_work = False
         _close(process)
         return StepKilledError(f"{step.name} {how_it_ended(process.wait(), len(self._slots))}")
 
@@ -171,6 +175,7 @@ def how_it_ended(code: int, slots: int) -> str:
     return f"was killed ({name}): {cause}; {_AGAIN}"
 
 
+_ANSWERS = {"made", "failed", "fault"}
 _AGAIN = "run the same command again; it continues where it was"
 
 

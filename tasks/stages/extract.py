@@ -2,48 +2,35 @@
 
 Reads `images` (image-set); writes rows.parquet and outputs.zarr: outputs, how each view was cut, and
 its thumbnail.
+
+Shape letters: N images, C channels, H W pixels.
 """
 
 import functools
-from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
-import torch
+from torch import Tensor
 
 from configs.stages import ExtractConfig
-from storage.image_set import ImageSet
 from storage.summaries import FeaturesSummary, Speed
 from storage.view_attributes import FeaturesAttributes
-from storage.view_writer import Layout, ViewOutputsWriter
+from storage.view_writer import Layout
 from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.shown import shown_parts
-from tasks.inference.frozen import ChunkPartitions, run_frozen
+from tasks.inference.frozen_images import ImagePartitions
 from tasks.inference.speed import BATCH_SIZE, measured_speed
-from tasks.models.device import autocast, device_of, on_device
+from tasks.models.device import device_of, on_device
 from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
 from tasks.models.weightless import encoder_outline
 from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext
 
 
-class Extraction(ChunkPartitions[ExtractConfig]):
+class Extraction(ImagePartitions[ExtractConfig]):
     """Features in the making."""
-
-    def __init__(self, config: ExtractConfig, context: StageContext) -> None:
-        self.config, self.context = config, context
-        self.images = ImageSet.open(context.inputs["images"])
-        self.writer = ViewOutputsWriter(
-            context.draft,
-            ids=self.images.ids,
-            parts=shown_parts(self.images, config.views, config.train_views),
-            layout=self._layout,
-        )
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The network with its weights, loaded when it is needed; SourceChangedError where they are not the
-        recipe's.
-        """
+        """The network with its weights; SourceChangedError where they are not the recipe's."""
         return build_encoder_as_named(self.config.backbone, self.context.content_digests).eval()
 
     @cached_property
@@ -51,17 +38,11 @@ class Extraction(ChunkPartitions[ExtractConfig]):
         """The same without weights."""
         return encoder_outline(self.config.backbone)
 
-    @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Throughput:
-        config, runtime = self.config, self.context.runtime
-        device = device_of(runtime)
-        encoder = on_device(self.encoder, device)
-        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
-        source = ViewSource(decoded, config.views, encoder.preprocessing)
-        with autocast(device, config.precision):
-            return run_frozen(
-                functools.partial(summarise, encoder), source, self.writer, self.chunks(numbers), device, self.context
-            )
+    def network(self) -> Encoder:
+        return self.encoder
+
+    def outputs(self, network: Any, images_NCHW: Tensor) -> Tensor:
+        return summarise(network, images_NCHW)
 
     def finish(self, throughput: Throughput) -> FeaturesSummary:
         # Where others made the partitions, this process may have no device of the kind that they have, and needs no
@@ -75,7 +56,7 @@ class Extraction(ChunkPartitions[ExtractConfig]):
         )
         return summary if self.context.dispatch else summary.model_copy(update={"speed": self._speed()})
 
-    def _layout(self) -> Layout:
+    def layout(self) -> Layout:
         config, outline = self.config, self.outline
         blocks = summary_blocks(outline)
         return Layout(

@@ -15,16 +15,15 @@ from typing import Any, TypeVar
 import torch
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
-from storage.image_set import ImageSet
+from storage.errors import CacheMismatchError
 from storage.summaries import LogitsSummary
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
 from storage.weights import ModelDescription
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.shown import shown_parts
-from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.device import autocast, device_of, on_device
+from tasks.inference.frozen import ChunkPartitions
+from tasks.inference.frozen_images import ImagePartitions
+from tasks.models.device import device_of
 from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import TaskModel, empty_head, load_head, load_model
 from tasks.models.weightless import model_output_shape, without_weights
@@ -47,6 +46,19 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         self.writer = ViewOutputsWriter(
             context.draft, ids=self.features.ids, parts=self.features.parts, layout=self._layout
         )
+        self._check_views()
+
+    def _check_views(self) -> None:
+        """Raise CacheMismatchError where the draft was begun from features of other views.
+
+        An earlier version showed all views; its unfinished logits need more than features that were made since hold.
+        """
+        held, begun = ([part.views for part in parts] for parts in (self.features.parts, self.writer.parts.values()))
+        if held != begun:
+            raise CacheMismatchError(
+                f"these logits were begun from features of other views ({begun}) than there are now ({held}): discard "
+                f"what was begun ('taskdistill discard logits@{self.context.draft.name[:12]}') and run the same again"
+            )
 
     @property
     def cached(self) -> list[Block]:
@@ -81,43 +93,19 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         return Layout(without_weights(shape), attributes)
 
 
-class LogitsOfImages(ChunkPartitions[Config]):
+class LogitsOfImages(ImagePartitions[Config]):
     """Logits of a teacher that is shown the images, in the making; `role` is the input that holds its weights."""
 
     role: str
 
-    def __init__(self, config: Config, context: StageContext) -> None:
-        self.config, self.context = config, context
-        self.images = ImageSet.open(context.inputs["images"])
-        self.writer = ViewOutputsWriter(
-            context.draft,
-            ids=self.images.ids,
-            parts=shown_parts(self.images, config.views, config.train_views),
-            layout=self._layout,
-        )
-
-    @torch.inference_mode()
-    def make(self, numbers: Sequence[int]) -> Throughput:
-        config, runtime = self.config, self.context.runtime
-        device = device_of(runtime)
-        model = on_device(self.network().eval(), device)
-        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
-        source = ViewSource(decoded, config.views, model.preprocessing)
-        with autocast(device, config.precision):
-            return run_frozen(model, source, self.writer, self.chunks(numbers), device, self.context)
-
     def finish(self, throughput: Throughput) -> LogitsSummary:
         return _summary(self.writer, self.config.views.num_views + 1, throughput)
 
-    def _layout(self) -> Layout:
+    def layout(self) -> Layout:
         folder = self.context.inputs[self.role]
         description = ModelDescription.read(folder)
         attributes = _attributes(self.images.fingerprint, self.config.views.identity(), description)
         return Layout(model_output_shape(folder, description), attributes)
-
-    def network(self) -> TaskModel:
-        """Load the teacher."""
-        raise NotImplementedError
 
 
 class LogitsOfModel(LogitsOfImages[PrecomputeImagesConfig]):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from configs.data import views_of_train
 from configs.stages import ProbeImagesConfig
 from storage.image_set import ImageSet
 from storage.summaries import ProbeSummary
@@ -67,13 +68,12 @@ def _train(
 ) -> None:
     """Train to the last step, from where an earlier attempt stopped: each step depends on its number alone."""
     settings, rows = config.probe, labelled.source.images.rows_of("train")
-    num_augmented = config.views.num_views if settings.train_on == "augmented" else 0
+    views = views_of_train(config.views, settings.train_on, is_train_alone=False)
 
     def load(step: int) -> Labelled:
         size = settings.batch_size
         items, epochs = visits(step * size, size, size=len(rows), seed=settings.seed)
-        numbers = 1 + epochs % num_augmented if num_augmented else np.full_like(epochs, CLEAN_VIEW)
-        return labelled.batch(rows[items].tolist(), numbers.tolist())
+        return labelled.batch(rows[items].tolist(), (views.start + epochs % len(views)).tolist())
 
     device = next(grid.cells[0].head.parameters()).device
     first, saved = grid.restore(context.draft), time.monotonic()

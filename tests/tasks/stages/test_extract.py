@@ -58,6 +58,16 @@ def test_the_encoder_is_shown_augmented_views_of_training_images_and_the_clean_o
 
 
 @pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(("batch_size", "sizes"), [(16, [16, 16]), (20, [20, 16]), (6, [6, 6, 6, 6]), (32, [32])])
+def test_a_batch_is_filled_up_to_whole_blocks_and_never_beyond_its_size(
+    bench: Bench, batch_size: int, sizes: list[int]
+) -> None:
+    """24 images a chunk, in blocks of 16."""
+    extract(bench, encoder := CountingEncoder(16), batch_size)
+    assert encoder.sizes[: len(sizes)] == sizes
+
+
+@pytest.mark.usefixtures("counting_source")
 @pytest.mark.parametrize(
     ("train_views", "num_shown"),
     [("clean", NUM_TRAIN + NUM_OTHERS), ("both", NUM_TRAIN * (NUM_VIEWS + 1) + NUM_OTHERS)],

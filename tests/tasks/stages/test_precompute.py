@@ -19,12 +19,14 @@ from configs.stages import (
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
+from storage.upkeep import discard
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROBE
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay
 from tasks.models.task_model import load_model
 from tests.conftest import TEACHER, VIEWS, Bench, said_of
+from tests.storage.artifacts import write_format_1
 
 
 def test_logits_are_the_head_applied_to_the_features_of_each_view(finished_bench: Bench) -> None:
@@ -46,6 +48,20 @@ def test_a_head_on_several_blocks_sees_them_in_the_order_of_its_description(work
     all_ND = ViewOutputs(workshop.path(workshop.features)).view(1).astype(np.float64).reshape(24, -1)
     expected_NK = all_ND @ head["weight"].numpy().T + head["bias"].numpy()
     np.testing.assert_allclose(ViewOutputs(workshop.path(ref)).view(1), expected_NK, rtol=2e-3, atol=2e-3)
+
+
+def test_a_draft_of_all_views_is_not_continued_from_features_that_hold_fewer(bench: Bench) -> None:
+    """As an earlier version leaves it whose features were discarded and made again."""
+    config = PrecomputeConfig()
+    inputs = {"features": bench.features, "probe": bench.probe}
+    recipe = PRECOMPUTE.recipe(config, inputs, {})
+    discard(bench.store, bench.logits, with_dependents=True)
+    ids, outputs = ViewOutputs(bench.path(bench.features)).ids, np.zeros((48, 3, 3), np.float16)
+    views, thumbnails = np.zeros((48, 3, 9), np.float32), np.zeros((48, 3, 64), np.uint8)
+    draft = bench.store.draft(PRECOMPUTE.reference(config, inputs, {}), recipe)
+    write_format_1(draft, ids, outputs, views, thumbnails, chunk_rows=48)
+    with pytest.raises(CacheMismatchError, match=f"taskdistill discard logits@{bench.logits.fingerprint[:12]}"):
+        bench.run(PRECOMPUTE, config, **inputs)
 
 
 def test_the_encoder_of_a_probed_teacher_does_not_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,64 @@
+"""A frozen network over those views of an image-set that something reads: what extract and precompute do alike.
+
+Shape letters: N images, C channels, H W pixels.
+"""
+
+import functools
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
+from storage.image_set import ImageSet
+from storage.view_writer import Layout, ViewOutputsWriter
+from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.shown import shown_parts
+from tasks.inference.frozen import ChunkPartitions, run_frozen
+from tasks.models.device import autocast, device_of, on_device
+from tasks.models.encoder import Encoder
+from tasks.models.task_model import TaskModel
+from tasks.partitions import Throughput
+from tasks.stage import StageContext
+
+V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig)
+
+
+class ImagePartitions(ChunkPartitions[V]):
+    """Chunks of what a network gives for views of the input "images"; a subclass says which network."""
+
+    def __init__(self, config: V, context: StageContext) -> None:
+        self.config, self.context = config, context
+        self.images = ImageSet.open(context.inputs["images"])
+        self.writer = ViewOutputsWriter(
+            context.draft,
+            ids=self.images.ids,
+            parts=shown_parts(self.images, config.views, config.train_views),
+            layout=self.layout,
+        )
+
+    @abstractmethod
+    def network(self) -> Encoder | TaskModel:
+        """Load the network with its weights: only those who show it images need it."""
+
+    @abstractmethod
+    def layout(self) -> Layout:
+        """Return the shape of one output and what the outputs belong to, without loading weights."""
+
+    def outputs(self, network: Encoder | TaskModel, images_NCHW: Tensor) -> Tensor:
+        """Return what is kept of normalised images, [N, ...]."""
+        found: Tensor = network(images_NCHW)
+        return found
+
+    @torch.inference_mode()
+    def make(self, numbers: Sequence[int]) -> Throughput:
+        config, runtime = self.config, self.context.runtime
+        device = device_of(runtime)
+        network = on_device(self.network().eval(), device)
+        decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
+        source = ViewSource(decoded, config.views, network.preprocessing)
+        outputs = functools.partial(self.outputs, network)
+        with autocast(device, config.precision):
+            return run_frozen(outputs, source, self.writer, self.chunks(numbers), device, self.context)
