@@ -18,9 +18,9 @@ from configs.generation import EmbedConfig, GenerateConfig
 from configs.places import portable
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import Plan, PlannedStep, make_plan
+from flows.pipeline.process_pool import StepProcesses
 from flows.pipeline.scheduling import Done, run_ready
 from flows.pipeline.slots import Slots, slots_of
-from flows.pipeline.step_processes import StepProcesses
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore

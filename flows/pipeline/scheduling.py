@@ -2,7 +2,7 @@
 fails.
 
 How a step is done is not known here. With one slot it is done by the caller's thread; with more, each by a thread of
-its own, which does little but wait for a process (`flows.pipeline.step_processes`) or for workers elsewhere.
+its own, which does little but wait for a process (`flows.pipeline.process_pool`) or for workers elsewhere.
 """
 
 import contextvars
@@ -67,7 +67,9 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
                 name = running.pop(future)
                 if error := future.exception():
                     failed[name] = _is_of_the_step(error)
-                    _remark(name, error, others_go_on=bool(running or len(ready) > 1))
+                    _remark(
+                        name, error, others_go_on=bool(running) or any(needs[other] <= done.keys() for other in waiting)
+                    )
                 else:
                     done[name] = future.result()
     if failed:

@@ -1,6 +1,6 @@
 """A process for steps that knows two stages more: each can only be done while the other is.
 
-`flows.pipeline.step_processes` starts it in the place of its own where a test says so.
+`flows.pipeline.process_pool` starts it in the place of its own where a test says so.
 """
 
 import os

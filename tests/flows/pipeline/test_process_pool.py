@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.pipeline import step_processes
+from flows.pipeline import process_pool
 from flows.pipeline.planning import PlannedStep
+from flows.pipeline.process_pool import StepError, StepFaultError, StepKilledError, StepProcesses, how_it_ended
 from flows.pipeline.scheduling import StepsFailedError, run_ready
-from flows.pipeline.step_processes import StepError, StepFaultError, StepKilledError, StepProcesses, how_it_ended
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import no_progress
@@ -27,7 +27,7 @@ from tests.signals import heed_signals
 @pytest.fixture
 def processes(_note_others: None, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[StepProcesses]:
     """Two slots, whose processes know the stages of tests.flows.pipeline.meeting."""
-    monkeypatch.setattr(step_processes, "ENTRY", "tests.flows.pipeline.meeting")
+    monkeypatch.setattr(process_pool, "ENTRY", "tests.flows.pipeline.meeting")
     with StepProcesses(2, store, RUNTIME, {"name": "meeting"}, 0) as processes:
         yield processes
     assert started() == []
@@ -177,18 +177,18 @@ WAITS = """
 import sys
 from pathlib import Path
 from configs.base import RuntimeConfig
-from flows.pipeline import step_processes
+from flows.pipeline import process_pool
 from flows.pipeline.scheduling import run_ready
 from flows.ending.interruption import stopped_by_signals
 from storage.store import ArtifactStore
 from tasks.stage import no_progress
 from tests.flows.pipeline.meeting import MEET, step
-step_processes.ENTRY = "tests.flows.pipeline.meeting"
+process_pool.ENTRY = "tests.flows.pipeline.meeting"
 place = Path(sys.argv[1])
 steps = [step(MEET, place, "one", "nobody"), step(MEET, place, "two", "nobody")]
 with (
     stopped_by_signals(),
-    step_processes.StepProcesses(2, ArtifactStore(place.parent / "store"), RuntimeConfig(), {}, 0) as processes,
+    process_pool.StepProcesses(2, ArtifactStore(place.parent / "store"), RuntimeConfig(), {}, 0) as processes,
 ):
     run_ready(steps, lambda step: processes.execute(step, no_progress), 2)
 """
