@@ -40,7 +40,7 @@ class TimmEncoder(Encoder):
         if not isinstance(width, int):
             raise ModelError(f"timm's {type(model).__name__} does not say how wide its summary is: choose another name")
         # The last layer's CLS token is LAST itself, so "layer-N" ends at 2.
-        maps = _maps(model)
+        maps = _map_blocks(model)
         tokens = [Block(f"layer-{depth}", width) for depth in range(len(maps), 1, -1)] if self._has_tokens else []
         mean = [Block(MEAN, width)] if self._has_tokens else []
         self.blocks = (*tokens, Block(LAST, width), *mean, *maps)
@@ -106,7 +106,7 @@ class TimmEncoder(Encoder):
         ]
 
 
-def _maps(model: Any) -> list[Block]:
+def _map_blocks(model: Any) -> list[Block]:
     """Return the maps a model can give, the deepest last; none where timm does not describe them."""
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
         return []

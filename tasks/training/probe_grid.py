@@ -132,7 +132,8 @@ class ProbeGrid:
         losses: list[Sum | None] = [None] * len(self.cells)
         for blocks, targets in validation:
             for number, cell in enumerate(self.cells):
-                outputs = cell.head.eval()(*(blocks[name] for name in cell.names))
+                cell.head.eval()
+                outputs = cell.outputs(blocks)
                 meters[number].update(outputs, targets)
                 loss, before = self._problem.task_loss(outputs, targets), losses[number]
                 losses[number] = loss if before is None else before + loss
