@@ -122,6 +122,16 @@ def read_column(path: Path, column: str) -> list[Any]:
     return values
 
 
+def has_column(path: Path, column: str) -> bool:
+    """Say whether a table that lies directly in an artifact has a column: a problem decides on those of predictions,
+    and older ones may lack some. CorruptArtifactError where the table is damaged or not there.
+    """
+    try:
+        return column in pq.read_schema(path).names
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
 def _added(name: str) -> Mapping[str, Added]:
     return ADDED.get(name, NOTHING_ADDED)
 
@@ -136,4 +146,8 @@ def _table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Tabl
     try:
         return pq.read_table(folder / name, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        raise CorruptArtifactError(f"{folder / name} is damaged ({error}): {advice(folder)}") from error
+        raise _damaged(folder / name, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CorruptArtifactError:
+    return CorruptArtifactError(f"{path} is damaged ({error}): {advice(path.parent)}")

@@ -20,10 +20,11 @@ class Difference(NamedTuple):
 
     mean: float
     standard_error: float
+    """NaN where there is one image, which says nothing of how much others differ from it."""
 
     @property
     def is_clear(self) -> bool:
-        return abs(self.mean) > CLEAR * self.standard_error
+        return abs(self.mean) > CLEAR * self.standard_error  # never, where the error is NaN
 
 
 def standard_error(values_N: Values) -> float:
@@ -39,4 +40,5 @@ def paired_difference(values_MN: Values, reference_N: Values) -> Difference:
     images are the sample: how much another seed would give shows in the spread over the models, not here.
     """
     differences_N = np.mean(np.asarray(values_MN, np.float64) - np.asarray(reference_N, np.float64), axis=0)
-    return Difference(float(differences_N.mean()), standard_error(differences_N))
+    error = standard_error(differences_N) if len(differences_N) > 1 else math.nan
+    return Difference(float(differences_N.mean()), error)

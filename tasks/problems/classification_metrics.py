@@ -8,7 +8,7 @@ METRICS = (
     Metric("mean_class_accuracy", "mean class accuracy", PERCENT, is_shown=False, noun="accuracy"),
     Metric("nll", "NLL", is_shown=False),
     Metric("ece", "ECE", PERCENT),
-    Metric("teacher_agreement", "as teacher", PERCENT, shows_error=False),
+    Metric("teacher_agreement", "as teacher", PERCENT, shows_error=False, is_agreement=True),
 )
 """Top-1, top-5 and the mean accuracy of the classes; negative log-likelihood in nats; expected calibration error (Guo
 et al., arXiv 1706.04599); the share of images on which student and teacher agree.

@@ -27,6 +27,8 @@ class Metric(NamedTuple):
     """Whether the table shows its standard error too, where it has one."""
     noun: str = "score"
     """What one value of it is called in a sentence."""
+    is_agreement: bool = False
+    """Whether it says how far a model agrees with its teacher."""
 
     @property
     def scale(self) -> float:
@@ -36,6 +38,18 @@ class Metric(NamedTuple):
     def digits(self) -> int:
         """Digits after the point."""
         return 1 if self.unit == PERCENT else 3
+
+    def number(self, value: float) -> str:
+        """Write a value, or a standard error, without its unit."""
+        return f"{value * self.scale:.{self.digits}f}"
+
+    def in_words(self, value: float) -> str:
+        """Write a value with its unit."""
+        return f"{self.number(value)} {self.unit}".rstrip()
+
+    def signed(self, difference: float) -> str:
+        """Write how far one value lies above another; of no difference the sign is plus."""
+        return f"{round(difference * self.scale, self.digits) + 0.0:+.{self.digits}f}"  # -0.0 + 0.0 is 0.0
 
 
 def metrics_of(name: str) -> tuple[Metric, ...]:

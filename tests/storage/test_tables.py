@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import CorruptArtifactError
-from storage.tables import DUPLICATES, HISTORY, read_table, write_columns, write_table
+from storage.tables import DUPLICATES, HISTORY, has_column, read_table, write_columns, write_table
 from tests.storage.artifacts import flip_a_bit
 
 
@@ -47,3 +47,20 @@ def test_a_flipped_bit_in_a_value_is_found_on_reading(tmp_path: Path):
     flip_a_bit(path, position=300)  # one of the 800 bytes of scores, as likely before as after
     with pytest.raises(CorruptArtifactError, match=r"p\.parquet is damaged"):
         read_table(path)
+
+
+def test_whether_a_table_has_a_column_is_known_without_reading_it(tmp_path: Path):
+    write_columns(tmp_path / "p.parquet", {"score": [1.0]})
+    assert has_column(tmp_path / "p.parquet", "score")
+    assert not has_column(tmp_path / "p.parquet", "confidence")
+
+
+def test_a_table_that_is_cut_short_or_gone_is_damaged_rather_than_without_the_column(tmp_path: Path):
+    path = tmp_path / "p.parquet"
+    write_columns(path, {"score": [1.0]})
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CorruptArtifactError, match=r"p\.parquet is damaged"):
+        has_column(path, "score")
+    path.unlink()
+    with pytest.raises(CorruptArtifactError, match=r"p\.parquet is damaged"):
+        has_column(path, "score")

@@ -21,6 +21,19 @@ def test_a_paired_difference_counts_only_the_images_on_which_two_models_differ()
     assert not found.is_clear
 
 
+def test_one_image_does_not_tell_how_far_a_difference_may_be_off() -> None:
+    found = paired_difference([[1]], [0])
+    assert found.mean == 1
+    assert math.isnan(found.standard_error)
+    assert not found.is_clear
+
+
+def test_models_that_never_differ_are_no_difference_apart() -> None:
+    found = paired_difference([[1, 0, 1]], [1, 0, 1])
+    assert found == (0, 0)
+    assert not found.is_clear
+
+
 def test_models_of_several_seeds_are_averaged_on_each_image() -> None:
     # Means over seeds 1/2, 0, 1, 1; differences to the reference -1/2, 0, 0, 1; mean 1/8, squares 1/4 and 1.
     found = paired_difference([[1, 0, 1, 1], [0, 0, 1, 1]], [1, 0, 1, 0])
