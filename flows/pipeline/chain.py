@@ -35,6 +35,9 @@ from tasks.stage import Stage
 START = "student probed"
 """What every student starts from, in the final table: its pretrained backbone with a probe."""
 
+CONTROL = "student finetuned"
+"""What every claim of distillation is measured against: the same student, trained on the labels alone."""
+
 Role = Literal["teacher", "student"]
 
 Source = ArtifactRef | str

@@ -19,8 +19,9 @@ from configs.places import portable
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import Plan, PlannedStep, make_plan
 from flows.pipeline.process_pool import StepProcesses
-from flows.pipeline.scheduling import Done, run_ready
+from flows.pipeline.scheduling import NOTHING_AWAITED, Awaited, Done, run_ready
 from flows.pipeline.slots import Slots, slots_of
+from flows.pipeline.teacher_gap import says_teacher_gap
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -54,7 +55,9 @@ def run_plan(
     check_models(experiment, plan)
     # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
     with _held(plan.steps, store):
-        done = _run(experiment, store, plan.steps, show)
+        # A finished run only shows its scores, and what there is to say of the teacher stands under them.
+        awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
+        done = _run(experiment, store, plan.steps, show, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
         replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
@@ -62,10 +65,16 @@ def run_plan(
     return results, [_row(one) for one in done]
 
 
-def _run(experiment: Experiment, store: ArtifactStore, steps: Sequence[PlannedStep], show: ShowStep) -> list[Done]:
+def _run(
+    experiment: Experiment,
+    store: ArtifactStore,
+    steps: Sequence[PlannedStep],
+    show: ShowStep,
+    awaited: Awaited = NOTHING_AWAITED,
+) -> list[Done]:
     slots = slots_of(experiment.runtime, steps)
     with _executing(experiment, store, slots) as execute:
-        return run_ready(steps, lambda step: show(step, execute), slots.number)
+        return run_ready(steps, lambda step: show(step, execute), slots.number, awaited)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ its own, which does little but wait for a process (`flows.pipeline.process_pool`
 
 import contextvars
 import logging
+import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,8 +39,19 @@ class Done(NamedTuple):
     seconds: float
 
 
-def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done]:
+class Awaited(NamedTuple):
+    """Artifacts that somebody waits for, to whom each is told when it is there, in the thread of the caller."""
+
+    refs: Collection[ArtifactRef]
+    on_done: Callable[[Done], None]
+
+
+NOTHING_AWAITED = Awaited((), lambda done: None)
+
+
+def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int, awaited: Awaited = NOTHING_AWAITED) -> list[Done]:
     """Do all steps, `slots` at a time, each when those it needs are done; returns them in the order they were given.
+    What is awaited is begun before whatever else is ready.
 
     A step that fails keeps those that need it from being begun, and no other. Raises its error in the end, or
     StepsFailedError where several failed. Of what is interrupted nothing is waited for: whoever does the steps ends
@@ -47,7 +59,7 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
     """
     needs = needs_of(steps)
     # What takes longest must not begin last; where only one runs at a time the order is that of the plan.
-    ways = ways_to_go(steps, needs) if slots > 1 else dict.fromkeys(needs, 0)
+    ways = _ways(steps, needs, awaited.refs) if slots > 1 else dict.fromkeys(needs, 0)
     waiting = {step.name: step for step in steps}
     done: dict[str, Done] = {}
     failed: dict[str, BaseException] = {}
@@ -72,9 +84,18 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int) -> list[Done
                     )
                 else:
                     done[name] = future.result()
+                    if done[name].step.ref in awaited.refs:
+                        awaited.on_done(done[name])
     if failed:
         raise _error_of(failed, list(waiting))
     return [done[step.name] for step in steps]
+
+
+def _ways(
+    steps: Sequence[PlannedStep], needs: Mapping[str, set[str]], awaited: Collection[ArtifactRef]
+) -> dict[str, float]:
+    """Return by step what decides which is begun first: how long its way is, without end for what is awaited."""
+    return {**ways_to_go(steps, needs), **{step.name: math.inf for step in steps if step.ref in awaited}}
 
 
 def needs_of(steps: Sequence[PlannedStep]) -> dict[str, set[str]]:

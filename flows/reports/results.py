@@ -9,10 +9,12 @@ from rich import box
 from rich.table import Table
 
 from flows.pipeline.chain import ModelResult
+from flows.pipeline.comparing import declared_metrics, score_metric
+from flows.reports.tables import as_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary, NetworkSummary, Speed
-from tasks.problems.metrics import Metric, metrics_of, undeclared
+from tasks.problems.metrics import Metric, undeclared
 
 T = TypeVar("T")
 
@@ -41,22 +43,9 @@ def score_rows(results: Sequence[ModelResult], store: ArtifactStore) -> list[dic
     ]
 
 
-def score_metric(result: ModelResult, store: ArtifactStore) -> Metric:
-    """Return the metric by which the models of an evaluation are chosen and compared."""
-    name = EvaluationSummary.of(store.manifest(result.evaluation)).score_name
-    return _declared([result], store).get(name, undeclared(name))
-
-
-def _declared(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Metric]:
-    """Return the metrics that the problems of these evaluations declare, by name, the most important first."""
-    configs = [store.manifest(result.evaluation).recipe["config"] for result in results]
-    problems = dict.fromkeys(config.get("problem", "") for config in configs)
-    return {metric.name: metric for problem in problems for metric in metrics_of(problem)}
-
-
 def _table_metrics(results: Sequence[ModelResult], rows: Rows, store: ArtifactStore) -> list[Metric]:
     """Return the metrics that have a column: those that the problem wants shown, or all that were found."""
-    declared = _declared(results, store)
+    declared = declared_metrics(results, store)
     known = list(dict.fromkeys(row["metric"] for row in rows))
     shown = [metric for metric in declared.values() if metric.is_shown and metric.name in known]
     return shown or [declared.get(name, undeclared(name)) for name in known]
@@ -175,20 +164,9 @@ def _lineage(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ArtifactRef]:
 
 def score_markdown(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
     """The same table as Markdown, for reports, with its notes and the artifact of each model below it."""
-    columns = score_table(results, store, title).columns
-    rows = [
-        [_in_markdown(str(column.header)) for column in columns],
-        [":---" if column.justify == "left" else "---:" for column in columns],
-        *zip(*([_in_markdown(str(cell)) for cell in column.cells] for column in columns), strict=True),
-    ]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     models = [f"- {result.model}{_seed(result)}: `{result.artifact}`" for result in results]
-    return "\n".join([f"# {title}", "", *lines, "", " ".join(score_notes(results, store)), "", *models])
-
-
-def _in_markdown(text: str) -> str:
-    """Return text that stays within its cell."""
-    return " ".join(text.replace("|", "\\|").split())
+    table, notes = as_markdown(score_table(results, store, title)), " ".join(score_notes(results, store))
+    return "\n".join([f"# {title}", "", table, "", notes, "", *models])
 
 
 def _seed(result: ModelResult) -> str:

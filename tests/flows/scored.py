@@ -29,31 +29,45 @@ def evaluated(
     seed: int | None,
     test: Sequence[float],
     *,
+    val: Sequence[float] = (),
     score_name: str = "top1",
     more: Mapping[str, float] | None = None,
     artifact: ArtifactRef | None = None,
     problem: str = "classification",
+    column: str = "score",
+    inputs: Mapping[str, ArtifactRef] | None = None,
     **summary: Any,
 ) -> ModelResult:
-    """Commit the evaluation of a model whose test images have these scores; `more` are other metrics of the split."""
-    mean = sum(test) / len(test)
-    error = (sum((score - mean) ** 2 for score in test) / len(test) / len(test)) ** 0.5
+    """Commit the evaluation of a model whose images of test, and of val where there are any, have these scores; `more`
+    are other metrics of each split.
+    """
+    splits = {"test": test, **({"val": val} if val else {})}
     config = {"number": next(_number), "problem": problem}
     recipe = {"stage": "evaluate", "config": config, "inputs": {}}
     ref = ArtifactRef("evaluation", fingerprint(recipe))
     with store.lock(ref):
         draft = store.draft(ref, recipe)
-        ids = [f"{number}.png" for number in range(len(test))]
-        write_columns(draft / "test-predictions.parquet", {"id": ids, "score": [float(score) for score in test]})
+        for split, scores in splits.items():
+            columns = {"id": [f"{number}.png" for number in range(len(scores))], column: [*map(float, scores)]}
+            write_columns(draft / f"{split}-predictions.parquet", columns)
         facts = {
             "score_name": score_name,
-            "num_images": {"test": len(test)},
-            "scores": {"test": {score_name: mean, **(more or {})}},
-            "standard_errors": {"test": {score_name: error}},
+            "num_images": {split: len(scores) for split, scores in splits.items()},
+            "scores": {split: {score_name: _mean(scores), **(more or {})} for split, scores in splits.items()},
+            "standard_errors": {split: {score_name: _error(scores)} for split, scores in splits.items()},
             **summary,
         }
-        store.commit(ref, recipe=recipe, inputs={}, summary=facts)
+        store.commit(ref, recipe=recipe, inputs=inputs or {}, summary=facts)
     return ModelResult(model, seed, ref, artifact or commit(store, "model", {"steps": 9, "kept_step": 5}))
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores)
+
+
+def _error(scores: Sequence[float]) -> float:
+    mean = _mean(scores)
+    return (sum((score - mean) ** 2 for score in scores) / len(scores) / len(scores)) ** 0.5
 
 
 def speed(images_per_second: float, **conditions: Any) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Models of the final table, compared on the images of a split, one by one.
+
+Shape letters: N images, M models compared (one for each seed), R models they are compared with.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flows.pipeline.chain import ModelResult
+from storage.store import ArtifactStore
+from storage.summaries import EvaluationSummary
+from storage.tables import has_column, read_column
+from tasks.functional.comparison import Difference, paired_difference
+from tasks.problems.metrics import Metric, metrics_of, undeclared
+
+SCORE = "score"
+"""The column of predictions whose mean is the first metric of the problem (`tasks.problems.problem.Meter`)."""
+
+
+class Comparison(NamedTuple):
+    """How far a model, the mean over its seeds, lies above another on the same images."""
+
+    model: str
+    reference: str
+    split: str
+    metric: Metric
+    num_seeds: int
+    num_images: int
+    found: Difference
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain JSON values, in the scale of the metric as artifacts have it."""
+        mean, error = self.found
+        return {
+            "model": self.model,
+            "reference": self.reference,
+            "split": self.split,
+            "metric": self.metric.name,
+            "difference": mean,
+            "standard_error": None if math.isnan(error) else error,
+            "is_clear": self.found.is_clear,
+            "seeds": self.num_seeds,
+            "images": self.num_images,
+        }
+
+    def __str__(self) -> str:
+        mean, error = self.found
+        written = "" if math.isnan(error) else f" (SE {self.metric.number(error)})"
+        return self.metric.signed(mean) + written
+
+
+def compared(
+    model: Sequence[ModelResult], reference: Sequence[ModelResult], split: str, store: ArtifactStore
+) -> Comparison | None:
+    """Compare the seeds of one model with those of another, each averaged on every image; both have a result at least.
+
+    None where one of them was not scored on the split, or left no score of each image, as early versions did not.
+    """
+    scores_MN, reference_RN = ([image_scores(one, split, store) for one in seeds] for seeds in (model, reference))
+    if not all([*scores_MN, *reference_RN]):
+        return None
+    found = paired_difference(scores_MN, np.mean(reference_RN, axis=0))
+    metric, num_images = score_metric(model[0], store), len(scores_MN[0])
+    return Comparison(model[0].model, reference[0].model, split, metric, len(model), num_images, found)
+
+
+def image_scores(result: ModelResult, split: str, store: ArtifactStore) -> list[float]:
+    """Return the score of each image of a split, in the order of the image-set; none where they are not known."""
+    path = store.path(result.evaluation) / f"{split}-predictions.parquet"
+    was_scored = split in EvaluationSummary.of(store.manifest(result.evaluation)).scores
+    return read_column(path, SCORE) if was_scored and has_column(path, SCORE) else []
+
+
+def score_metric(result: ModelResult, store: ArtifactStore) -> Metric:
+    """Return the metric by which the models of an evaluation are chosen and compared."""
+    name = EvaluationSummary.of(store.manifest(result.evaluation)).score_name
+    return declared_metrics([result], store).get(name, undeclared(name))
+
+
+def declared_metrics(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Metric]:
+    """Return the metrics that the problems of these evaluations declare, by name, the most important first."""
+    configs = [store.manifest(result.evaluation).recipe["config"] for result in results]
+    problems = dict.fromkeys(config.get("problem", "") for config in configs)
+    return {metric.name: metric for problem in problems for metric in metrics_of(problem)}
