@@ -106,15 +106,14 @@ def run(
     """Run the whole pipeline, doing only what is missing, and print the scores."""
     from flows.pipeline.console import on_console
     from flows.pipeline.running import run_plan
-    from flows.reports.remarks import print_scores, remarks
-    from flows.reports.results import score_rows
+    from flows.reports.remarks import print_scores, scores_for_programs
 
     store, experiment = _asked(source, set_, rehash=rehash)
     extra = _synthetic(store, synthetic)
     with on_console(experiment, errors) as show:
         results, stages = run_plan(experiment, store, show, synthetic=extra)
     if as_json:
-        print_json({"scores": score_rows(results, store), "remarks": remarks(results, store), "stages": stages})
+        print_json(scores_for_programs(results, store) | {"stages": stages})
         return
     print_scores(output, results, store, experiment.name)
     students = [result for result in results if result.seed == experiment.seeds[-1]]
@@ -134,13 +133,12 @@ def demo(
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
     from flows.commands.demo import demonstrate, next_commands
-    from flows.reports.remarks import print_scores, remarks
-    from flows.reports.results import score_rows
+    from flows.reports.remarks import print_scores, scores_for_programs
 
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, set_, store, errors)
     if as_json:
-        scores = {"scores": score_rows(done.results, store), "remarks": remarks(done.results, store)}
+        scores = scores_for_programs(done.results, store)
         print_json(scores | {"stages": done.stages, "report": str(done.report)})
         return
     print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")

@@ -185,6 +185,11 @@ class ModelSummary(NetworkSummary, ScoredSummary):
     """The step whose weights the model has; None in models made before this was noted."""
     images: int = 0
     synthetic_images: int = 0
+    learning_rate: float | None = None
+    """What was used, chosen or not; None in models made before this was noted, as of the two below."""
+    alpha: float | None = None
+    """None also where no teacher taught, as of the temperature."""
+    temperature: float | None = None
 
 
 class SelectionSummary(Summary):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
+from flows.reports.differences import difference_tables
 from flows.reports.pictures import pictures_of
 from flows.reports.remarks import remarks
 from flows.reports.results import score_notes, score_table
+from flows.reports.tables import as_html
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
@@ -44,12 +46,10 @@ def write_report(
 
 
 def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str) -> str:
-    columns = score_table(results, store, title).columns
-    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in columns)
-    lines = zip(*(map(str, column.cells) for column in columns), strict=True)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    words = [" ".join(score_notes(results, store)), *remarks(results, store)]
-    return f"<table><tr>{head}</tr>{rows}</table>" + "".join(f"<p>{html.escape(text)}</p>" for text in words)
+    parts = [as_html(score_table(results, store, title)), _paragraph(" ".join(score_notes(results, store)))]
+    for table, notes in difference_tables(results, store):
+        parts += [as_html(table), _paragraph(notes)]
+    return "".join([*parts, *map(_paragraph, remarks(results, store))])
 
 
 def _picture_sections(
@@ -79,6 +79,10 @@ def _figure(path: Path, ref: ArtifactRef, caption: str) -> str:
 def _legends(pictures: Pictures, folder: Path) -> list[str]:
     paths = sorted(folder.glob(pictures.legend)) if pictures.legend else []
     return [_text(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _paragraph(words: str) -> str:
+    return f"<p>{html.escape(words)}</p>"
 
 
 def _text(words: str) -> str:

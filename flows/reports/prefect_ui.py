@@ -8,17 +8,26 @@ from prefect.artifacts import create_markdown_artifact
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.pipeline.planning import PlannedStep
+from flows.reports.differences import difference_tables
 from flows.reports.pictures import picture_markdown, pictures_of
 from flows.reports.remarks import remarks
 from flows.reports.results import score_markdown
+from flows.reports.tables import as_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
 
 def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:
-    dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
-    text = "\n\n".join([score_markdown(results, store, name), *remarks(results, store), "\n".join(dataset)])
+    text = scores_in_markdown(results, store, name)
     create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
+
+
+def scores_in_markdown(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> str:
+    """Return the tables, what there is to say of them, and what the dataset holds."""
+    compared = [text for table, notes in difference_tables(results, store) for text in (as_markdown(table), notes)]
+    dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
+    parts = [score_markdown(results, store, name), *compared, *remarks(results, store), "\n".join(dataset)]
+    return "\n\n".join(parts)
 
 
 def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:

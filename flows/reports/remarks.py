@@ -1,43 +1,67 @@
-"""What a table of scores shows and a reader may overlook, in words: students that training did not help. And the table
-on the screen, with these words under it.
-
-Shape letters: N images, M models compared (one for each seed).
+"""What a table of scores shows and a reader may overlook, in words: a teacher that is no better than its student's
+probe, students that training did not help. And the tables on the screen, with these words under them.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
+from rich.table import Table
 
-from flows.pipeline.chain import START, ModelResult
-from flows.reports.results import score_metric, score_notes, score_table
+from flows.pipeline.chain import CONTROL, START, ModelResult
+from flows.pipeline.teacher_gap import teacher_gap
+from flows.reports.differences import difference_rows, difference_tables, differences
+from flows.reports.results import score_notes, score_rows, score_table
 from storage.store import ArtifactStore
 from storage.summaries import ModelSummary
-from storage.tables import read_column
-from tasks.functional.comparison import Difference, paired_difference
-from tasks.problems.metrics import PERCENT, Metric
-
-SPLIT = "test"
-"""Where students are compared with their start: their weights were chosen on validation."""
-
 
 WIDE = 1000
 """Columns of a screen on which every table fits."""
 
+BELOW = {
+    START: "training made it worse. Lower training.learning_rate or training.epochs, or use the probe as it is",
+    CONTROL: "this teacher made it worse. Lower distill.alpha, or take another teacher",
+}
+"""What a student is compared with -> what is said of one that is clearly below it."""
+
 
 def print_scores(console: Console, results: Sequence[ModelResult], store: ArtifactStore, title: str) -> None:
-    """Print the table, its notes and the remarks; the table as wide as its numbers need, in a pipe too."""
-    table = score_table(results, store, title)
+    """Print the tables, their notes and the remarks; a table as wide as its numbers need, in a pipe too."""
+    _print(console, score_table(results, store, title), " ".join(score_notes(results, store)))
+    for table, notes in difference_tables(results, store):
+        _print(console, table, notes)
+    for line in remarks(results, store):
+        _print_line(console, line)
+
+
+def _print(console: Console, table: Table, notes: str) -> None:
     table.width = Measurement.get(console, console.options.update(width=WIDE), table).maximum
     console.print(table, soft_wrap=True)
-    for line in (" ".join(score_notes(results, store)), *remarks(results, store)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _print_line(console, notes)
+
+
+def _print_line(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Any]:
+    """Return what is printed as plain JSON values."""
+    return {
+        "scores": score_rows(results, store),
+        "differences": difference_rows(results, store),
+        "remarks": remarks(results, store),
+    }
 
 
 def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
-    """Return a sentence for each model that still is the probe it started from, or that ends below it."""
-    return [*_unchanged(results, store), *_below_start(results, store)]
+    """Return a sentence on the teacher and the student's probe, one for each model that still is the probe it started
+    from, or is clearly below what it is compared with, and one on the settings that students were trained with.
+    """
+    gap = teacher_gap(results, store)
+    said = [*_unchanged(results, store), *_clearly_below(results, store), *_trained_with(results, store)]
+    return [str(gap), *said] if gap else said
 
 
 def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
@@ -51,36 +75,23 @@ def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator
             )
 
 
-def _below_start(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
-    """Compare each student, its seeds together, with the probe on the same images."""
-    start = next((result for result in results if result.model == START), None)
-    if start is None:
-        return
-    students = defaultdict(list)
+def _clearly_below(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    for one in differences(results, store):
+        if one.found.is_clear and one.found.mean < 0:
+            yield f"{one.model} is clearly below {one.reference}: {BELOW[one.reference]}."
+
+
+def _trained_with(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    """Name the settings of each student, its seeds together; of those of before they were noted there is no word."""
+    found = defaultdict[str, list[str]](list)
     for result in results:
-        if result.seed is not None:
-            students[result.model].append(_image_scores(result, store))
-    reference_N = _image_scores(start, store)
-    metric = score_metric(start, store)
-    for model, scores_MN in students.items():
-        found = paired_difference(scores_MN, reference_N)
-        if found.mean < 0:
-            seeds = f", mean of {len(scores_MN)} seeds" if len(scores_MN) > 1 else ""
-            where = f"on {SPLIT} ({len(reference_N)} images{seeds})"
-            yield f"{model} is {_below(found, metric)} {where}: {_meaning(found)}."
+        if result.seed is not None and (words := _settings(ModelSummary.of(store.manifest(result.artifact)))):
+            found[result.model].append(words)
+    if found:
+        models = (f"{model} {' or '.join(dict.fromkeys(words))}" for model, words in found.items())
+        yield f"Trained with: {'; '.join(models)}."
 
 
-def _image_scores(result: ModelResult, store: ArtifactStore) -> list[float]:
-    return read_column(store.path(result.evaluation) / f"{SPLIT}-predictions.parquet", "score")
-
-
-def _below(found: Difference, metric: Metric) -> str:
-    unit = "points" if metric.unit == PERCENT else f"in {metric.name}"
-    gap, error = (f"{value * metric.scale:.{metric.digits}f}" for value in (-found.mean, found.standard_error))
-    return f"{gap} {unit} (SE {error}) below the probe it started from"
-
-
-def _meaning(found: Difference) -> str:
-    if found.is_clear:
-        return "training made it worse. Lower training.learning_rate or training.epochs, or use the probe as it is"
-    return "within two standard errors, so that the two cannot be told apart on so few images"
+def _settings(model: ModelSummary) -> str:
+    known = {"learning rate": model.learning_rate, "alpha": model.alpha, "temperature": model.temperature}
+    return ", ".join(f"{name} {value:g}" for name, value in known.items() if value is not None)

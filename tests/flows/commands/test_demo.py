@@ -56,7 +56,8 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
     assert "<title>Shapes &amp; &lt;more&gt;</title>" in text
     assert text.count('alt="history.png of model@') == 2  # probes have no curve
     assert text.count('alt="test-confusion.png of evaluation@') == 4
-    assert text.count("<tr>") == 1 + 2 * 4  # a heading; val and test of four models
+    # A heading; val and test of four models. A heading; two students compared with their start.
+    assert text.count("<tr>") == 1 + 2 * 4 + 1 + 2
     assert "48 images of 3 classes: train 24, val 12, test 12" in text
     assert "  wedge  train 8  val 4  test 4" in text
     assert "Blends" not in text
