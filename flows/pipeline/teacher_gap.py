@@ -72,8 +72,8 @@ def teacher_gap(results: Sequence[ModelResult], store: ArtifactStore) -> Teacher
         for metric in declared_metrics([start], store).values()
         if metric.is_agreement and metric.name in known
     ]
-    scores = (_score(result, comparison, store) for result in (teacher, start))
-    return TeacherGap(comparison, *scores, agreement="".join(agreement[:1]))
+    scores = [_score(result, comparison, store) for result in (teacher, start)]
+    return TeacherGap(comparison, scores[0], scores[1], "".join(agreement[:1]))
 
 
 def _teaches(result: ModelResult, start: ModelResult, store: ArtifactStore) -> bool:
