@@ -23,9 +23,9 @@ def best_temperature(loss: Callable[[Tensor], Tensor]) -> float:
     `loss` returns the loss, a scalar, of the outputs multiplied by the scale that it is given.
     """
     low, high = 1 / HIGHEST, 1 / LOWEST
-    if _slope(loss, low) >= 0:
+    if _slope(loss, low) > 0:
         return HIGHEST
-    # A slope of exactly 0 here means that nothing is left to gain in float32, not that this is the minimum.
+    # A slope of exactly 0 is no minimum: float32 has nothing left to gain of answers as sure as these.
     if _slope(loss, high) <= 0:
         return LOWEST
     for _ in range(_HALVINGS):
