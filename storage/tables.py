@@ -46,6 +46,7 @@ PROBE_GRID = pa.schema(
         ("val_loss", pa.float64()),
     ]
 )
+FOLDS = pa.schema([("id", pa.string()), ("fold", pa.int64())])
 
 PAIRS = pa.schema([("id", pa.string()), ("parent_a", pa.string()), ("parent_b", pa.string()), ("seed", pa.int64())])
 BLENDS = pa.schema(
