@@ -9,12 +9,14 @@ grid.parquet.
 import numpy as np
 import torch
 
+from configs.data import ViewSettings
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.summaries import ProbeSummary
 from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import Half, ViewOutputs
+from tasks.data.shown import check_num_views
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW
 from tasks.models.device import device_of
@@ -30,6 +32,8 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
     extracted = FeaturesAttributes.of(features)
+    num_images = len(images.rows_of("train"))
+    check_num_views(features, ViewSettings.model_validate(extracted.views), num_images)
     problem, device = problem_named(config.problem), device_of(context.runtime)
     cached = [Block(name, features.row_shape[-1]) for name in extracted.blocks]
     grid = ProbeGrid(problem, config.probe, cached, problem.classes(images), device)
@@ -42,7 +46,6 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
         features_NRD = torch.from_numpy(outputs).to(device).float()
         return {name: features_NRD[:, index] for index, name in enumerate(extracted.blocks)}
 
-    num_images = len(images.rows_of("train"))
     train, numbers = labelled("train"), _train_views(config.probe, features.num_views - 1)
     for step in range(config.probe.steps):
         items, epochs = visits(
