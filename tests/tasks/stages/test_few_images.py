@@ -72,10 +72,10 @@ def test_a_limit_below_the_number_of_images_leaves_each_four_views(bench: Bench,
     assert shown(bench, logits)["augmented"] == (10, range(1, 5))
 
 
-def test_one_image_of_each_class_can_be_trained_on(bench: Bench, tmp_path: Path) -> None:
-    images = ingest(bench, tmp_path / "one", 1)
+def test_two_images_of_each_class_the_fewest_there_may_be_can_be_trained_on(bench: Bench, tmp_path: Path) -> None:
+    images = ingest(bench, tmp_path / "two", 2)
     logits, *students = trained(bench, images, ViewSettings(num_views=9, max_total=1000))
-    assert shown(bench, logits)["augmented"] == (2, range(1, 10))
+    assert shown(bench, logits)["augmented"] == (4, range(1, 10))
     assert [bench.summary(ref)["steps"] for ref in students] == [5, 5]
 
 
