@@ -1,5 +1,6 @@
 """Settings of datasets and of the views shown of each image."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,9 @@ from configs.choices import FormName
 
 CLEAN_VIEW = 0
 """The number of the view without augmentation; the augmented ones count from 1."""
+
+MIN_VIEWS = 4
+"""Augmented views that `ViewSettings.max_total` leaves each image, however many images there are."""
 
 TrainViews = Literal["augmented", "clean", "both"]
 
@@ -70,6 +74,10 @@ class ViewSettings(Settings):
 
     num_views: int = Field(default=8, ge=0, le=1024)
     """Augmented views of each image; epoch e trains on view e modulo this number. 0: the clean view only."""
+    max_total: Annotated[int, AddedLater] = Field(default=0, ge=0)
+    """Augmented views of all training images of one set together, at most: the fewer images, the more views each has,
+    up to `num_views`. Each image has 4 all the same, where num_views is not less. 0: no limit.
+    """
     min_area: float = Field(default=0.3, gt=0, le=1)
     """Smallest share of the image's area that a crop may keep."""
     max_aspect: float = Field(default=1.333, ge=1, le=1e6)
@@ -85,13 +93,24 @@ class ViewSettings(Settings):
     seed: Seed = 0
     """Another seed draws other views."""
 
+    def num_augmented(self, num_train: int) -> int:
+        """Return how many augmented views each training image has in a set of `num_train` of them.
 
-def views_of_train(settings: ViewSettings, train_views: TrainViews, *, is_train_alone: bool) -> range:
-    """Return the numbers of the views that each training image is shown.
+        Counted, not timed: a clock may not decide what an artifact is.
+        """
+        if not self.max_total or not num_train:
+            return self.num_views
+        return min(self.num_views, max(MIN_VIEWS, self.max_total // num_train))
+
+
+def views_of_train(settings: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> range:
+    """Return the numbers of the views that each training image is shown, of a set with so many images in each split.
 
     A set without any other image can teach but train no probe: its images are synthetic ones, to be chosen among.
     """
-    if train_views == "clean" or not settings.num_views:
+    num_train = splits.get("train", 0)
+    num_augmented = settings.num_augmented(num_train)
+    if train_views == "clean" or not num_augmented:
         return range(CLEAN_VIEW, CLEAN_VIEW + 1)
-    with_clean = train_views == "both" or is_train_alone
-    return range(CLEAN_VIEW if with_clean else CLEAN_VIEW + 1, settings.num_views + 1)
+    with_clean = train_views == "both" or num_train == sum(splits.values())
+    return range(CLEAN_VIEW if with_clean else CLEAN_VIEW + 1, num_augmented + 1)

@@ -152,7 +152,11 @@ class TrainingSettings(Settings):
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast."""
     validate_every: Annotated[int, AddedLater] = Field(default=1, ge=1)
-    """Epochs from one validation to the next; the last step is always validated."""
+    """Epochs from one validation to the next; the last step is always validated. Where `min_steps` makes the training
+    longer, there are as many validations, further apart.
+    """
+    min_steps: Annotated[int, AddedLater] = Field(default=0, ge=0, le=100_000_000)
+    """Optimiser steps at least: where `epochs` passes over few images are fewer, training goes on for more passes."""
     keep: Literal["best", "last"] = "best"
     """Which weights are evaluated: the best on validation, where those it starts from take part, or those of the last
     step. Both are written.

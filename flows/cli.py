@@ -18,6 +18,7 @@ from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
 from flows.pipeline.planning import PlannedStep, make_plan
+from flows.pipeline.work import Work, works
 from flows.printing import (
     AsJson,
     LogOnStderr,
@@ -70,12 +71,15 @@ def plan(
     rehash: Rehash = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run would do: have, resume, build, or stale because of what; and how large it will be."""
+    """Say what a run would do: have, resume, build, or stale because of what; how much there is to compute for each
+    step, and how large it will be.
+    """
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
+    work = works(steps, store)
     if as_json:
-        stages = [_step_row(step) for step in steps]
+        stages = [_step_row(step, work[step.name]) for step in steps]
         print_json(
             {
                 "store": str(store.root),
@@ -87,11 +91,11 @@ def plan(
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("step", "action", "because", "size", "artifact"):
+    for column in ("step", "action", "because", "work", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
         size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
-        table.add_row(step.name, step.action, step.because, size, step.ref.fingerprint[:12])
+        table.add_row(step.name, step.action, step.because, work[step.name].words, size, step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
 
 
@@ -205,7 +209,7 @@ def _input(store: ArtifactStore, text: str) -> tuple[str, ArtifactRef]:
     return role, store.resolve(name)
 
 
-def _step_row(step: PlannedStep) -> dict[str, Any]:
+def _step_row(step: PlannedStep, work: Work) -> dict[str, Any]:
     return {
         "name": step.name,
         "stage": step.stage.name,
@@ -213,6 +217,9 @@ def _step_row(step: PlannedStep) -> dict[str, Any]:
         "because": step.because,
         "reference": str(step.ref),
         "bytes": step.num_bytes,
+        "shown": [part._asdict() for part in work.shown],
+        "minutes": work.minutes,
+        "optimiser_steps": work.num_steps,
     }
 
 

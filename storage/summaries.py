@@ -140,6 +140,17 @@ class LogitsSummary(Summary):
     """A sentence for what a person should know of the calibration."""
 
 
+class EncoderSummary(Summary):
+    """How much a frozen encoder was shown, and how long that took: what features, embeddings and logits all say, read
+    alone.
+    """
+
+    encoder_forwards: int = 0
+    """Images, each counted in each view, that the last attempt showed it; 0 where none ran."""
+    seconds: float = 0.0
+    """How long that attempt took: no stage says it, `tasks.stage.execute` notes it."""
+
+
 class ScoredSummary(Summary):
     """A record with a score on the validation images, by the metric that chooses a model.
 

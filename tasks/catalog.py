@@ -128,7 +128,7 @@ PROBE_IMAGES = Stage(
     inputs={"images": "image-set"},
     output="probe",
     run="tasks.stages.probe_images:run",
-    size="tasks.sizes:probe",
+    size="tasks.sizes:probe_of_images",
     contents=Contents(made=("model.json", "head.safetensors", "grid.parquet"), working=("checkpoint.safetensors",)),
 )
 

@@ -1,11 +1,12 @@
-"""About how large each stage's artifact will be, before it is there: counts of images times bytes of a row.
+"""About how large each stage's artifact will be, before it is there: counts of images times bytes of a row; and how
+much there is to compute for it.
 
 Imports no torch: `plan` asks for these sizes before anything is made. The functions are named by `Stage.size`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ from configs.data import IngestConfig, TrainViews, ViewSettings, views_of_train
 from configs.generation import GenerateConfig
 from configs.models import Backbone
 from configs.stages import (
+    DistillConfig,
     ExtractConfig,
+    FinetuneConfig,
     PrecomputeImagesConfig,
     PrecomputeProbedConfig,
     ProbeConfig,
@@ -23,6 +26,7 @@ from configs.stages import (
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
+from tasks.functional.lengths import num_steps
 
 _BACKBONES = (
     (r"(vit|eva02?)_giant", 1536, 1140), (r"(vit|eva02?)_large", 1024, 304), (r"(vit|eva02?|deit|beit)_base", 768, 86),
@@ -31,6 +35,7 @@ _BACKBONES = (
 )  # fmt: skip
 """Names, widths and millions of parameters of common backbones."""
 _WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
+_CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
 _PICTURE_BYTES = 60_000
@@ -57,8 +62,15 @@ class Known(NamedTuple):
         return sum(self.splits.values())
 
 
+class Shown(NamedTuple):
+    """Images that a frozen network is shown, each in so many views."""
+
+    num_images: int
+    num_views: int
+
+
 class Estimate(NamedTuple):
-    """What an artifact will be like."""
+    """What an artifact will be like, and what there is to compute for it."""
 
     num_bytes: int | None
     """None where that cannot be said."""
@@ -68,6 +80,10 @@ class Estimate(NamedTuple):
     """Outputs that it will hold: images, each counted in each view."""
     dataset: IngestSummary | None = None
     """What is known of a folder of images before they are read; of stage ingest only."""
+    shown: tuple[Shown, ...] = ()
+    """What a frozen encoder is shown for it; empty where none runs."""
+    num_steps: int = 0
+    """Optimiser steps of the training that makes it; 0 where nothing is trained."""
 
 
 def ingested(config: IngestConfig, known: Known) -> Estimate:
@@ -91,18 +107,27 @@ def blends(config: GenerateConfig, known: Known) -> Estimate:
 
 
 def embeddings(config: StageConfig, known: Known) -> Estimate:
-    return _of_images(known, known.num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES))
+    found = _of_images(known, known.num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES))
+    return found._replace(shown=shown(_CLEAN_ONLY, "clean", known.splits))
 
 
 def features(config: ExtractConfig, known: Known) -> Estimate:
-    found, shown = _about(known.backbone), num_shown(config.views, config.train_views, known.splits)
-    num_bytes = found and shown * (2 * found.num_blocks * found.width + _VIEW_BYTES)
-    return _of_images(known, num_bytes, shown)
+    found, parts = _about(known.backbone), shown(config.views, config.train_views, known.splits)
+    num_bytes = found and num_shown(parts) * (2 * found.num_blocks * found.width + _VIEW_BYTES)
+    return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
 
 
-def probe(config: ProbeConfig | ProbeImagesConfig, known: Known) -> Estimate:
+def probe(config: ProbeConfig, known: Known) -> Estimate:
     found, num_heads = _about(known.backbone), 1 + config.probe.folds
-    return _of_images(known, found and num_heads * 4 * found.num_blocks * found.width * known.num_classes)
+    num_bytes = found and num_heads * 4 * found.num_blocks * found.width * known.num_classes
+    return _of_images(known, num_bytes)._replace(num_steps=num_heads * config.probe.steps)
+
+
+def probe_of_images(config: ProbeImagesConfig, known: Known) -> Estimate:
+    """The encoder runs at every step, and on the validation images at the end."""
+    found = probe(ProbeConfig(probe=config.probe), known)
+    parts = Shown(config.probe.steps * config.probe.batch_size, 1), Shown(known.splits.get("val", 0), 1)
+    return found._replace(shown=parts) if known.splits else found
 
 
 def logits(config: StageConfig, known: Known) -> Estimate:
@@ -111,25 +136,33 @@ def logits(config: StageConfig, known: Known) -> Estimate:
 
 
 def logits_of_images(config: PrecomputeImagesConfig | PrecomputeProbedConfig, known: Known) -> Estimate:
-    shown = num_shown(config.views, config.train_views, known.splits)
-    return _of_images(known, shown * (2 * known.num_classes + _VIEW_BYTES), shown)
+    parts = shown(config.views, config.train_views, known.splits)
+    num_bytes = num_shown(parts) * (2 * known.num_classes + _VIEW_BYTES)
+    return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
 
 
-def num_shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> int:
-    """Return how many images a frozen network is shown, each counted in each view (`tasks.data.shown`)."""
+def shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> tuple[Shown, ...]:
+    """Return what a frozen network is shown (`tasks.data.shown`); nothing where the images are not counted yet."""
     num_train, num_images = splits.get("train", 0), sum(splits.values())
-    numbers = views_of_train(views, train_views, is_train_alone=num_train == num_images)
-    return num_train * len(numbers) + num_images - num_train
+    parts = Shown(num_train, len(views_of_train(views, train_views, splits))), Shown(num_images - num_train, 1)
+    return tuple(part for part in parts if part.num_images)
+
+
+def num_shown(parts: Iterable[Shown]) -> int:
+    """Return how many images that is, each counted in each view."""
+    return sum(part.num_images * part.num_views for part in parts)
 
 
 def selection(config: StageConfig, known: Known) -> Estimate:
     return _of_images(known, known.num_images * _VIEW_BYTES)
 
 
-def model(config: StageConfig, known: Known) -> Estimate:
+def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:
     """Two sets of weights in float32, the best and the last, and the learning curve."""
     found = _about(known.backbone)
-    return _of_images(known, found and 2 * 4 * found.num_parameters + _PICTURE_BYTES)
+    estimate = _of_images(known, found and 2 * 4 * found.num_parameters + _PICTURE_BYTES)
+    length = num_steps(config.training, known.splits.get("train", 0)) if known.splits else 0
+    return estimate._replace(num_steps=length)
 
 
 def evaluation(config: StageConfig, known: Known) -> Estimate:

@@ -9,7 +9,7 @@ from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import ImageSetSummary, IngestSummary
-from tasks.sizes import Estimate, Known, num_shown
+from tasks.sizes import Estimate, Known, num_shown, shown
 from tasks.stage import Stage
 
 _OF_IMAGES = ("image-set", "features", "logits", "embeddings")
@@ -27,10 +27,8 @@ class Sizes:
         self._found: dict[ArtifactRef, Estimate] = {}
         self._num_train, self._num_classes = 0, 0
 
-    def estimate(
-        self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef
-    ) -> int | None:
-        """Return bytes, or None where they cannot be known. Called for the stages in order, inputs before users.
+    def estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef) -> Estimate:
+        """Return what is known of an artifact before it is there. Called for the stages in order, inputs before users.
 
         Raises what the stage's estimate raises: ingest looks at its folder.
         """
@@ -46,7 +44,7 @@ class Sizes:
         if found.dataset:
             self._datasets[ref] = found.dataset
             self._note_real_images(found.dataset)
-        return found.num_bytes
+        return found
 
     def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> IngestSummary:
         """Return what is known of an image-set, there or estimated; raises what `check_older_reading` raises."""
@@ -81,8 +79,8 @@ class Sizes:
         if "views" not in config:
             return source
         # The whole config cannot be read back: a recipe leaves out where files lay.
-        views = ViewSettings.model_validate(config["views"])
-        return Estimate(None, source.splits, num_shown(views, config.get("train_views", "augmented"), source.splits))
+        views, train_views = ViewSettings.model_validate(config["views"]), config.get("train_views", "augmented")
+        return Estimate(None, source.splits, num_shown(shown(views, train_views, source.splits)))
 
     def _note_real_images(self, images: ImageSetSummary) -> None:
         self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)

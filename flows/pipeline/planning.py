@@ -23,6 +23,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import IngestSummary
 from tasks.prechecks.model_files import check_content
+from tasks.sizes import Shown
 from tasks.stage import Stage, content_digests_of
 
 Action = Literal["have", "resume", "build", "stale"]
@@ -41,6 +42,10 @@ class PlannedStep:
     because: str
     num_bytes: int | None
     """Size of the artifact: as it is, or about what it will be; None where that cannot be known."""
+    shown: tuple[Shown, ...] = ()
+    """What a frozen encoder is still to be shown for it; empty where none runs."""
+    num_steps: int = 0
+    """Optimiser steps of the training that is to make it; 0 where nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,8 @@ def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store:
         return PlannedStep(*known, "have", "", store.manifest(ref).num_bytes)
     check_content(config)  # not of what is there: its weights were read when it was made
     action, because = _why(ref, older, store)
-    return PlannedStep(*known, action, because, sizes.estimate(step.stage, config, inputs, ref))
+    found = sizes.estimate(step.stage, config, inputs, ref)
+    return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps)
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:

@@ -1,4 +1,5 @@
-"""Which views of which images a frozen network computes: those that something reads, and no others.
+"""Which views of which images a frozen network computes: those that something reads, and no others; and whether cached
+outputs hold as many of them as the settings say.
 
 Who reads what: a probe trains on the augmented views of training images (`probe.train_on`: or on their clean one) and
 is judged on the clean view of validation images; students are trained on the augmented views of training and synthetic
@@ -9,11 +10,14 @@ images no clean one, unless the recipe asks for it.
 Shape letters: N images.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from configs.data import CLEAN_VIEW, TrainViews, ViewSettings, views_of_train
+from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
-from storage.view_outputs import Part
+from storage.view_outputs import Part, ViewOutputs
 
 CLEAN_ONLY = ViewSettings(num_views=0)
 
@@ -24,9 +28,23 @@ def shown_parts(images: ImageSet, settings: ViewSettings, train_views: TrainView
     It depends on nothing but the recipe of what is made: settings, and the splits of the image-set.
     """
     is_train_N = images.splits == "train"
-    views = views_of_train(settings, train_views, is_train_alone=bool(is_train_N.all()))
+    views = views_of_train(settings, train_views, Counter(images.splits.tolist()))
     clean = range(CLEAN_VIEW, CLEAN_VIEW + 1)
     if views == clean:
         return [Part(np.arange(len(images)), clean)]
     parts = [Part(np.flatnonzero(~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
     return [part for part in parts if len(part.rows)]
+
+
+def check_num_views(outputs: ViewOutputs, settings: ViewSettings, num_train: int) -> None:
+    """Raise CacheMismatchError where outputs hold another number of augmented views than the settings give each of
+    `num_train` training images. Outputs of the clean view alone pass: who asks them for another says what to do.
+    """
+    held, asked = outputs.num_views - 1, settings.num_augmented(num_train)
+    if held and held != asked:
+        ref = f"{outputs.folder.parent.name}@{outputs.folder.name[:12]}"
+        raise CacheMismatchError(
+            f"the cached outputs {ref} hold {held} augmented views of each training image, and {asked} were asked for: "
+            f"of {num_train} images, views.num_views {settings.num_views} and views.max_total {settings.max_total} "
+            f"give each so many. Discard them ('taskdistill discard {ref}') and run the same again"
+        )

@@ -50,7 +50,7 @@ class Extraction(ImagePartitions[ExtractConfig]):
         encoder = self.outline if self.context.dispatch else self.encoder
         summary = FeaturesSummary(
             images=len(self.images),
-            views=self.config.views.num_views + 1,
+            views=1 + self.config.views.num_augmented(len(self.images.rows_of("train"))),
             encoder_forwards=throughput.images,
             parameters=sum(parameter.numel() for parameter in encoder.parameters()),
         )

@@ -35,12 +35,12 @@ def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
     decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
-    source = ViewSource(decoded, config.views, model.preprocessing)
+    source, rows = ViewSource(decoded, config.views, model.preprocessing), images.rows_of("train")
     lesson = FinetuneLesson(
         problem=problem,
         source=source,
-        rows=images.rows_of("train"),
-        num_views=config.views.num_views,
+        rows=rows,
+        num_views=config.views.num_augmented(len(rows)),
         training=config.training,
         seed=config.seed,
         score=validation_score(problem, source, context, config.training.precision),

@@ -188,7 +188,8 @@ class LogitsOfImages(ImagePartitions[Config]):
     role: str
 
     def finish(self, throughput: Throughput) -> LogitsSummary:
-        return _summary(self.writer, self.config.views.num_views + 1, throughput)
+        num_augmented = self.config.views.num_augmented(len(self.images.rows_of("train")))
+        return _summary(self.writer, 1 + num_augmented, throughput)
 
     def layout(self) -> Layout:
         folder = self.context.inputs[self.role]

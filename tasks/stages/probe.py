@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from configs.data import ViewSettings
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
@@ -19,6 +20,7 @@ from storage.summaries import ProbeSummary
 from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.candidates import DatasetError
+from tasks.data.shown import check_num_views
 from tasks.functional.folds import folds_of
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW
@@ -82,6 +84,7 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     features.require(images=images.fingerprint)
     training = _Training(config, images, features, context)
     grid, num_images = training.grid(config.probe), len(images.rows_of("train"))
+    check_num_views(features, ViewSettings.model_validate(training.extracted.views), num_images)
     fold_of = _folds(images, config.probe.folds) if config.probe.folds else {}
     training.train(grid, np.arange(num_images))
     extracted = training.extracted

@@ -7,6 +7,7 @@ Shape letters: N images, C channels, H W pixels, S side of a view.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -67,8 +68,9 @@ def _train(
     grid: ProbeGrid, config: ProbeImagesConfig, labelled: LabelledViews, encode: Encode, context: StageContext
 ) -> None:
     """Train to the last step, from where an earlier attempt stopped: each step depends on its number alone."""
-    settings, rows = config.probe, labelled.source.images.rows_of("train")
-    views = views_of_train(config.views, settings.train_on, is_train_alone=False)
+    settings, images = config.probe, labelled.source.images
+    rows, splits = images.rows_of("train"), Counter(images.splits.tolist())
+    views = views_of_train(config.views, settings.train_on, splits)
 
     def load(step: int) -> Labelled:
         size = settings.batch_size

@@ -18,7 +18,7 @@ from storage.image_set import ImageSet
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.candidates import DatasetError
-from tasks.functional.calibration import HIGHEST, LOWEST, best_temperature
+from tasks.functional.calibration import HIGHEST, LOWEST, UNCHANGED, best_temperature
 from tasks.functional.views import CLEAN_VIEW
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import Problem
@@ -33,7 +33,7 @@ def fitted_temperature(
     outputs_of: Callable[[Tensor], Tensor],
     runtime: RuntimeConfig,
 ) -> float:
-    """Return the temperature that makes the loss on the clean views of the validation images smallest, within bounds.
+    """Return the temperature of the smallest loss on the clean views of the validation images, 1 where none has it.
 
     `outputs_of` maps features [N, R, D] to the outputs of the head. Raises DatasetError where no validation image has a
     label, or no image has one, and CacheMismatchError where the features are of other images.
@@ -70,16 +70,11 @@ def temperature_taken_over(calibrated: Path, **expected: object) -> float:
 
 def remarks(temperature: float | None) -> list[str]:
     """Return a sentence where the validation images did not decide the temperature."""
-    if temperature not in (LOWEST, HIGHEST):
+    if temperature != UNCHANGED:
         return []
-    meant = (
-        "surer answers fit them ever better, as where all of them are classified right"
-        if temperature == LOWEST
-        else "less sure answers fit them ever better, as where its answers are wrong"
-    )
     return [
-        f"the temperature of the teacher is {temperature:g}, the end of what is searched ({LOWEST:g} to {HIGHEST:g}): "
-        f"the validation images do not decide it ({meant}). Use more validation images, or no calibration"
+        f"the teacher's logits are as they were: no temperature from {LOWEST:g} to {HIGHEST:g} makes the loss of the "
+        "validation images smallest, as where all of them are classified right. More of them would decide it"
     ]
 
 

@@ -19,6 +19,7 @@ from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.shown import check_num_views
 from tasks.data.view_cache import CachedViews, ViewCache
 from tasks.functional.order import visits
 from tasks.functional.views import Pixels, thumbnail, thumbnail_distance
@@ -49,6 +50,7 @@ class DistillSource:
     cache: ViewCache
     rows: npt.NDArray[np.int64]
     num_views: int
+    """Augmented ones of each image."""
 
     @classmethod
     def open(
@@ -64,10 +66,13 @@ class DistillSource:
         """Join the training images, or those of them whose ids are `kept`, with the teacher's outputs for
         them.
 
-        Raises CacheMismatchError where the outputs are of other images or views.
+        Raises CacheMismatchError where the outputs are of other images or views, or of another number of views.
         """
         outputs.require(images=images.fingerprint, views=views.identity())
         rows = images.rows_of("train")
+        # Of the whole set, not of those that are kept: the teacher was shown all of them.
+        check_num_views(outputs, views, len(rows))
+        num_views = views.num_augmented(len(rows))
         if kept is not None:
             # In the order of the image-set, not of `kept`, which is a set: draws depend on positions among the rows.
             rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
@@ -76,7 +81,7 @@ class DistillSource:
             source=ViewSource(decoded, views, preprocessing),
             cache=ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=runtime.logits_cache_mb),
             rows=rows,
-            num_views=views.num_views,
+            num_views=num_views,
         )
 
     def draw(self, step: int, count: int, seed: int) -> Draw:

@@ -13,6 +13,7 @@ from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
+from tasks.functional.lengths import num_steps
 from tasks.inference.predictor import predict
 from tasks.models.device import device_of
 from tasks.models.task_model import TaskModel
@@ -55,7 +56,14 @@ def train_and_write(
     context: StageContext,
 ) -> ModelSummary:
     """Run the training, write weights, description and learning curve; returns the summary."""
-    trainer = Trainer(model, training, lesson, seed=seed, device=next(model.parameters()).device)
+    trainer = Trainer(
+        model,
+        training,
+        lesson,
+        seed=seed,
+        device=next(model.parameters()).device,
+        num_steps=num_steps(training, lesson.num_images),
+    )
     trainer.fit(
         context.draft,
         workers=context.runtime.workers,

@@ -25,6 +25,7 @@ from configs.stages import TrainingSettings
 from storage.tables import HISTORY, write_table
 from storage.weights import write_tensors
 from tasks.data.threads import prefetch
+from tasks.functional.lengths import is_validated
 from tasks.functional.mixup import WeightedTargets
 from tasks.functional.schedules import warmup_cosine
 from tasks.functional.sums import Sum, weighted_sum
@@ -62,10 +63,21 @@ class State:
 
 
 class Trainer:
-    """A model in training; `fit` runs it to the end, from wherever an earlier attempt in the same draft stopped."""
+    """A model in training; `fit` runs it to the end, from wherever an earlier attempt in the same draft stopped.
+
+    It ends after `num_steps`, and the learning rate has fallen to 0 there: of a whole training they are
+    `tasks.functional.lengths.num_steps`.
+    """
 
     def __init__(
-        self, model: TaskModel, settings: TrainingSettings, lesson: Lesson[Any], *, seed: int, device: torch.device
+        self,
+        model: TaskModel,
+        settings: TrainingSettings,
+        lesson: Lesson[Any],
+        *,
+        seed: int,
+        device: torch.device,
+        num_steps: int,
     ) -> None:
         self.model, self._settings, self._lesson, self._seed, self._device = model, settings, lesson, seed, device
         self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings))
@@ -73,7 +85,7 @@ class Trainer:
         self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self.state = State()
-        self.num_steps = math.ceil(settings.epochs * lesson.num_images / settings.batch_size)
+        self.num_steps = num_steps
 
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, on_progress: OnProgress) -> None:
         """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises
@@ -178,9 +190,7 @@ class Trainer:
         )
 
     def _is_validated(self, step: int) -> bool:
-        """Whether the step is the last, or ends one of the stretches of `validate_every` epochs."""
-        batch, stretch = self._settings.batch_size, self._lesson.num_images * self._settings.validate_every
-        return step == self.num_steps or step * batch // stretch > (step - 1) * batch // stretch
+        return step == self.num_steps or is_validated(step, self._settings, self._lesson.num_images)
 
     def _evaluated(self) -> nn.Module:
         """The weights that are validated and kept: the averaged ones, where there are any."""

@@ -1,4 +1,4 @@
-"""The temperature of the smallest loss is found, and stays within its bounds where there is none."""
+"""The temperature of the smallest loss is found, and where there is none nothing is changed."""
 
 import math
 
@@ -21,9 +21,9 @@ def test_answers_that_are_right_three_times_in_four_are_made_as_sure_as_that():
 
 
 @pytest.mark.parametrize("size", [1.0, 1000.0], ids=["plain", "so large that float32 has no slope left"])
-def test_where_all_are_right_it_is_the_lowest(size: float):
-    assert temperature_of([[size, 0], [0, size]], [0, 1]) == 0.25
+def test_where_all_are_right_answers_stay_as_sure_as_they_are(size: float):
+    assert temperature_of([[size, 0], [0, size]], [0, 1]) == 1
 
 
-def test_where_all_are_wrong_it_is_the_highest():
-    assert temperature_of([[1, 0], [0, 1]], [1, 0]) == 4
+def test_where_all_are_wrong_too():
+    assert temperature_of([[1, 0], [0, 1]], [1, 0]) == 1

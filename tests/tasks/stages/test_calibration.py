@@ -51,14 +51,14 @@ def test_the_temperature_is_that_of_an_independent_search(workshop: Bench, tmp_p
         np.testing.assert_allclose(divided.view(view) * found, plain.view(view), rtol=2e-3, atol=2e-3)
 
 
-def test_where_all_validation_images_are_right_the_temperature_ends_at_a_bound_and_that_is_said(
+def test_where_all_validation_images_are_right_the_temperature_is_one_and_that_is_said(
     workshop: Bench,
 ) -> None:
     given = {"features": workshop.features, "probe": workshop.probe}
     summary = workshop.summary(workshop.run(PRECOMPUTE, CALIBRATED, images=workshop.images, **given))
     assert workshop.summary(workshop.probe)["val_score"] == 1.0
-    assert summary["temperature"] == 0.25
-    assert "the end of what is searched (0.25 to 4): the validation images do not decide it" in summary["said"][0]
+    assert summary["temperature"] == 1
+    assert "as where all of them are classified right" in summary["said"][0]
 
 
 def test_synthetic_images_get_the_temperature_of_the_real_ones(workshop: Bench, tmp_path: Path) -> None:

@@ -94,6 +94,20 @@ def test_of_a_set_of_training_images_alone_the_clean_view_is_shown_too(bench: Be
     assert [features.ids_of(view) for view in range(NUM_VIEWS + 1)] == [features.ids] * (NUM_VIEWS + 1)
 
 
+@pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(("num_images", "num_views"), [(1, 9), (5, 6), (12, 4)])
+def test_a_limit_of_views_goes_by_the_training_images_of_the_set_that_is_shown(
+    bench: Bench, num_images: int, num_views: int
+) -> None:
+    """Blends too have as many views as their own number allows."""
+    images = commit_images(bench, num_images)
+    fakes.counting_encoders[:] = [CountingEncoder(16)]
+    config = COUNTED.model_copy(update={"views": ViewSettings(num_views=9, max_total=30)})
+    ref = bench.run(EXTRACT, config, images=images)
+    assert bench.summary(ref)["encoder_forwards"] == num_images * (num_views + 1)
+    assert bench.summary(ref)["views"] == ViewOutputs(bench.path(ref)).num_views == num_views + 1
+
+
 def test_an_old_recipe_that_says_nothing_of_training_views_keeps_its_fingerprint() -> None:
     for config in (ExtractConfig(), PrecomputeImagesConfig()):
         assert "train_views" not in config.identity()

@@ -192,6 +192,20 @@ def test_rarer_validation_changes_the_curve_and_not_the_last_weights(workshop: B
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_a_training_of_more_steps_than_its_epochs_ends_after_them_with_as_many_validations(workshop: Bench) -> None:
+    ref = finetune(workshop, epochs=2, batch_size=8, min_steps=14)
+    history = read_table(workshop.path(ref) / "history.parquet")
+    assert [row["step"] for row in history] == [0, 7, 14]
+    assert history[-1]["epoch"] == pytest.approx(14 * 8 / 24)
+    assert history[-1]["learning_rate"] < 0.1 * history[1]["learning_rate"]  # it falls to 0 at the longer end
+    assert workshop.summary(ref)["steps"] == 14
+
+
+def test_a_minimum_that_its_epochs_reach_changes_no_byte(workshop: Bench) -> None:
+    first, second = (workshop.store.manifest(finetune(workshop, min_steps=count)).files for count in (0, 6))
+    assert first == second
+
+
 def test_the_kept_weights_are_those_of_the_best_epoch_or_of_the_last(workshop: Bench) -> None:
     untrained = ProbeConfig(probe=ProbeSettings(learning_rates=(1e-6,), steps=1))  # so that training can better it
     probe = workshop.run(PROBE, untrained, images=workshop.images, features=workshop.student_features)

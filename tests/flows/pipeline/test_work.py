@@ -1,0 +1,104 @@
+"""What a plan says there is to compute, and about how long a frozen encoder takes for it."""
+
+from typing import Any
+
+import pytest
+
+from configs.experiment import Experiment
+from flows.pipeline.planning import make_plan
+from flows.pipeline.work import Work, works
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.sizes import Shown
+from tests.conftest import Bench
+from tests.flows.conftest import quietly
+
+
+def work(experiment: Experiment, store: ArtifactStore) -> dict[str, Work]:
+    return works(make_plan(experiment, store).steps, store)
+
+
+def with_views(experiment: Experiment, **views: Any) -> Experiment:
+    return experiment.model_copy(update={"views": experiment.views.model_copy(update=views)})
+
+
+def noted(store: ArtifactStore, ref: ArtifactRef, **facts: Any) -> None:
+    """Let an artifact say other things of how it was made."""
+    manifest = store.manifest(ref)
+    host = {"host": facts.pop("host", manifest.provenance["host"])}
+    said = {"summary": {**manifest.summary, **facts}, "provenance": {**manifest.provenance, **host}}
+    manifest.model_copy(update=said).write(store.path(ref))
+
+
+def test_the_views_that_encoders_are_shown_and_the_steps_of_trainings_are_counted(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    said = {name: found.words for name, found in work(experiment, store).items() if found.words}
+    steps = experiment.training.epochs * 24 // experiment.training.batch_size
+    assert said == {
+        "extract-teacher": "24 x 2 + 24 views",
+        "extract-student": "24 x 2 + 24 views",
+        "probe-teacher": "60 steps",
+        "probe-student": "60 steps",
+        "finetune-seed0": f"{steps} steps",
+        "distill-seed0": f"{steps} steps",
+    }
+
+
+def test_few_images_are_counted_in_the_views_that_a_limit_allows_and_the_steps_asked_for(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    longer = with_views(experiment, num_views=64, max_total=1000)
+    training = experiment.training.model_copy(update={"min_steps": 2500})
+    found = work(longer.model_copy(update={"training": training}), store)
+    assert found["extract-teacher"].shown == (Shown(24, 41), Shown(24, 1))
+    assert found["distill-seed0"].words == "2,500 steps"
+
+
+def test_without_cached_features_the_probes_show_views_at_every_step(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    found = work(experiment.model_copy(update={"teacher_cache": "logits"}), store)
+    assert found["probe-teacher"].words == "60 steps, 960 + 12 views"
+    assert found["precompute"].words == "24 x 2 + 24 views"
+
+
+def test_what_is_there_has_nothing_left_to_compute(experiment: Experiment, bench: Bench) -> None:
+    found = work(experiment, bench.store)
+    assert {name for name, one in found.items() if one.words} == {"finetune-seed0", "distill-seed0"}
+
+
+# 24 images in 4 views and 24 in one are 120 views: 5/3 of what took so long.
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(35.0, "<1 min"), (72.0, "~2 min"), (3600.0, "~100 min"), (36_000.0, "~17 h")]
+)
+def test_earlier_features_of_the_same_network_say_about_how_long_it_takes(
+    experiment: Experiment, bench: Bench, seconds: float, words: str
+) -> None:
+    noted(bench.store, bench.features, encoder_forwards=72, seconds=seconds)
+    noted(bench.store, bench.student_features, encoder_forwards=0)
+    found = work(with_views(experiment, num_views=4, seed=9), bench.store)
+    assert found["extract-teacher"].words == f"24 x 4 + 24 views, {words}"
+    assert found["extract-student"].words == "24 x 4 + 24 views"
+
+
+def test_the_speed_of_another_computer_says_nothing(experiment: Experiment, bench: Bench) -> None:
+    noted(bench.store, bench.features, host="elsewhere")
+    assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].minutes is None
+
+
+def test_a_damaged_artifact_tells_nothing_and_keeps_nobody_from_planning(experiment: Experiment, bench: Bench) -> None:
+    path = bench.path(bench.features) / "manifest.json"
+    path.write_text(path.read_text().replace('"encoder_forwards": 72', '"encoder_forwards": 73'))
+    assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].words == "24 x 2 + 24 views"
+
+
+def test_logits_of_a_finetuned_teacher_go_by_earlier_ones_of_its_backbone(
+    with_finetuned_teacher: Experiment, bench: Bench
+) -> None:
+    first = with_finetuned_teacher
+    for step in make_plan(first, bench.store).steps[:5]:  # ingest, extract, probe, finetune, precompute
+        quietly(first, bench.store)(step)
+    assert work(with_views(first, seed=9), bench.store)["precompute"].words == "24 x 2 + 24 views, <1 min"
+    other = first.model_copy(update={"teacher": first.teacher.model_copy(update={"input_px": 64})})
+    assert work(other, bench.store)["precompute"].words == "24 x 2 + 24 views"
