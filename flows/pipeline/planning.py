@@ -13,9 +13,10 @@ from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.errors import SettingsError, naming
 from configs.experiment import Experiment
-from flows.pipeline.chain import ModelResult, Step, chain
+from flows.pipeline.chain import ModelResult, chain
 from flows.pipeline.estimates import Sizes
 from flows.pipeline.given_images import check_given_images
+from flows.pipeline.graph import Step
 from flows.pipeline.staleness import OlderForms, Wanted
 from storage.drafts import check_draft
 from storage.fingerprint import fingerprint

@@ -9,7 +9,8 @@ import pytest
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.models import Backbone, Teacher
-from flows.pipeline.chain import Chain, Source, chain
+from flows.pipeline.chain import Chain, chain
+from flows.pipeline.graph import Source
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import check_models, run_plan
 from flows.reports.remarks import remarks
