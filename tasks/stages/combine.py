@@ -38,11 +38,12 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         self.first = self.teachers[0]
         self.attributes = LogitsAttributes.of(self.first)
         self._check_alike()
-        # Joined by image id, never by position; once, not for each chunk.
-        self.places = [rows_by_id(teacher.ids, self.first.ids) for teacher in self.teachers]
         # Of format 1, all views of all images are there; what all teachers were shown is what the latest were.
         narrowest = min(self.teachers, key=lambda teacher: sum(part.num_shown for part in teacher.parts))
-        self.writer = ViewOutputsWriter(context.draft, ids=self.first.ids, parts=narrowest.parts, layout=self._layout)
+        ids, parts = narrowest.ids, narrowest.parts
+        self.writer = ViewOutputsWriter(context.draft, ids=ids, parts=parts, layout=self._layout)
+        # Joined by image id, never by position; once, not for each chunk.
+        self.ids, self.places = ids, [rows_by_id(teacher.ids, ids) for teacher in self.teachers]
 
     def make(self, numbers: Sequence[int]) -> Throughput:
         total = len(self.writer.chunks())
@@ -107,7 +108,7 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         differs_N = (first.views_N9 != other.views_N9).any(axis=1)
         if differs_N.any():
             raise CacheMismatchError(
-                f"image {self.first.ids[images[differs_N][0]]!r}: the teachers were shown different{places} views of "
+                f"image {self.ids[images[differs_N][0]]!r}: the teachers were shown different{places} views of "
                 "it, so that what they say cannot be averaged place by place: leave one of them out, or make their "
                 "logits anew with the same version of this program"
             )
@@ -115,7 +116,7 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
             distance = thumbnail_distance(first.thumbnails_N64[index], other.thumbnails_N64[index])
             if distance > CHECK_TOLERANCE:
                 raise CacheMismatchError(
-                    f"image {self.first.ids[images[index]]!r}: the view that one teacher saw differs from the other's "
+                    f"image {self.ids[images[index]]!r}: the view that one teacher saw differs from the other's "
                     f"by {distance:.0f} grey levels on average (at most {CHECK_TOLERANCE:.0f} for the same view): they "
                     "were made with different versions of Pillow. Discard the older logits, and features they are of, "
                     "and run the same again"

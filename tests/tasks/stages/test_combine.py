@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from scipy.special import log_softmax, softmax
 
 from configs.models import Backbone
@@ -14,10 +15,11 @@ from configs.stages import CombineConfig, ExtractConfig, PrecomputeConfig, Probe
 from storage.errors import CacheMismatchError
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
-from storage.view_outputs import ViewOutputs
+from storage.view_outputs import GROUP, ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.catalog import COMBINE, EXTRACT, OUTPUTS, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, VIEWS, Bench
+from tests.storage.artifacts import write_format_1
 
 OTHER = Backbone(name="test_resnet", weights="random", input_px=32, seed=3)
 GEOMETRIC, ARITHMETIC = CombineConfig(), CombineConfig(mean_of="probabilities")
@@ -184,6 +186,32 @@ def test_each_network_may_have_a_clean_view_of_its_own_but_not_of_maps(workshop:
     dense = altered(workshop, shape=(3, 4, 4)), altered(workshop, shape=(3, 4, 4), clean=1)
     with pytest.raises(CacheMismatchError, match=r"the teachers were shown different clean views of it"):
         combined(workshop, *dense)
+
+
+def test_logits_of_format_1_are_joined_with_those_of_today_by_the_views_that_both_hold(workshop: Bench) -> None:
+    """As an earlier version left them, of all views of all images, in another order."""
+    today = ViewOutputs(workshop.path(workshop.logits))
+    ids, rng = [*today.ids[5:], *today.ids[:5]], np.random.default_rng(0)
+    outputs = rng.normal(size=(48, 3, 3)).astype(np.float16)
+    views, thumbnails = np.zeros((48, 3, 9), np.float32), np.zeros((48, 3, 64), np.uint8)
+    for view in range(3):
+        places = [ids.index(image) for image in today.ids_of(view)]
+        views[places, view], thumbnails[places, view] = today.view_fields(0, 24, view), today.thumbnails(0, 24, view)
+    recipe = {"stage": "precompute", "config": {"number": next(_number)}, "inputs": {}}
+    old = ArtifactRef("logits", fingerprint(recipe))
+    with workshop.store.lock(old):
+        draft = workshop.store.draft(old, recipe)
+        write_format_1(draft, ids, outputs, views, thumbnails, chunk_rows=16)
+        zarr.open_group(draft / GROUP, mode="a").attrs.update(today.attributes)
+        workshop.store.commit(old, recipe=recipe, inputs={}, summary={}, contents=OUTPUTS)
+    for order in ((old, workshop.logits), (workshop.logits, old)):
+        found = ViewOutputs(workshop.path(combined(workshop, *order)))
+        assert [part.name for part in found.parts] == ["clean", "augmented"]
+        for image, said_K in zip(found.ids_of(2), found.view(2), strict=True):
+            by_old_K = outputs[ids.index(image), 2].astype(np.float64)
+            by_new_K = today.view(2)[today.ids_of(2).index(image)].astype(np.float64)
+            expected_K = log_softmax((log_softmax(by_old_K) + log_softmax(by_new_K)) / 2)
+            np.testing.assert_allclose(said_K, expected_K, rtol=1e-3, atol=1e-6)
 
 
 def test_maps_are_averaged_at_each_place(workshop: Bench) -> None:
