@@ -95,24 +95,41 @@ class Settings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return everything that decides bytes, as plain JSON values."""
         return {
-            name: value.identity() if isinstance(value, Settings) else to_jsonable_python(value)
+            name: _identity(value)
             for name, value, markers in self._fields_with_markers()
             if Location not in markers and not (AddedLater in markers and value == _neutral(type(self), name))
         }
 
     def locations(self, prefix: str = "") -> dict[str, str]:
-        """Return the dotted name and path of every place on disk these settings point at; empty paths are left out."""
+        """Return the dotted name, such as teacher.file or more_teachers[0].file, and path of every place on disk these
+        settings point at; empty paths are left out.
+        """
         found: dict[str, str] = {}
         for name, value, markers in self._fields_with_markers():
-            if isinstance(value, Settings):
-                found |= value.locations(f"{prefix}{name}.")
-            elif Location in markers and value:
+            sections = {name: value} | {f"{name}[{entry}]": item for entry, item in enumerate(_entries(value))}
+            for place, section in sections.items():
+                if isinstance(section, Settings):
+                    found |= section.locations(f"{prefix}{place}.")
+            if Location in markers and value:
                 found[f"{prefix}{name}"] = value
         return found
 
     def _fields_with_markers(self) -> Iterator[tuple[str, Any, list[Any]]]:
         for name in type(self).model_fields:
             yield name, getattr(self, name), _first_declared(type(self), name).model_fields[name].metadata
+
+
+def _entries(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _identity(value: Any) -> Any:
+    """Return a value as plain JSON, and of each section in it what decides bytes."""
+    if isinstance(value, Settings):
+        return value.identity()
+    if isinstance(value, tuple):
+        return [_identity(entry) for entry in value]
+    return to_jsonable_python(value)
 
 
 def _innermost(annotation: Any) -> Any:

@@ -2,6 +2,9 @@
 error of settings.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """What was asked, what was found, what would be right, what to do next."""
@@ -9,3 +12,14 @@ class UserError(Exception):
 
 class SettingsError(UserError, ValueError):
     """A preset, file or override that cannot be used; the message says what would be right."""
+
+
+@contextmanager
+def naming(setting: str) -> Iterator[None]:
+    """Put the name of a setting, where there is one, before what a UserError of the block says."""
+    try:
+        yield
+    except UserError as error:
+        if setting:
+            error.args = (f"{setting}: {error}",)
+        raise

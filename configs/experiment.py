@@ -12,11 +12,14 @@ from configs.folds import Calibration, TrainLogits, check_features_for_folds, ch
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
 from configs.stages import (
+    MAX_TEACHERS,
+    CombineConfig,
     DistillConfig,
     DistillSettings,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
+    MeanOf,
     PrecomputeConfig,
     PrecomputeImagesConfig,
     PrecomputeProbedConfig,
@@ -57,6 +60,12 @@ class Experiment(Settings):
     student: Student = Student()
     teacher_training: Literal["probed", "finetuned"] = "probed"
     """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
+    more_teachers: tuple[Teacher, ...] = ()
+    """Further teachers, each probed as the first is; what they say is averaged, and the mean teaches."""
+    teachers_mean: MeanOf = "log-probabilities"
+    """What is averaged where there are several teachers. log-probabilities: high where all agree. probabilities: high
+    where one is sure.
+    """
     teacher_cache: Literal["features", "logits"] = "features"
     """What is kept of the frozen encoders. features: other heads cost seconds. logits: for features that are too large,
     such as maps; heads are trained from the images, and each view is shown once more for its logits.
@@ -106,6 +115,39 @@ class Experiment(Settings):
         teacher = self.teacher_training, self.teacher_cache
         check_teacher_logits(self.teacher_logits, self.teacher_calibration, teacher, self.probe.folds)
         return self
+
+    def _teachers_can_be_joined(self) -> Self:
+        if self.more_teachers and self.teacher_training == "finetuned":
+            raise ValueError(
+                "more_teachers is for probed teachers, and teacher_training is 'finetuned': set it to 'probed', or "
+                "leave more_teachers out"
+            )
+        if len(self.teachers) > MAX_TEACHERS:
+            raise ValueError(
+                f"more_teachers has {len(self.more_teachers)} entries, and at most {MAX_TEACHERS} teachers are joined, "
+                f"the first among them: leave {len(self.teachers) - MAX_TEACHERS} out"
+            )
+        first: dict[str, str] = {}
+        for setting, teacher in self.teachers.items():
+            key = teacher.model_dump_json()
+            if key in first:
+                raise ValueError(f"{setting} is the same network as {first[key]}: leave it out, it would count twice")
+            first[key] = setting
+        return self
+
+    @property
+    def teachers(self) -> dict[str, Backbone]:
+        """Every teacher by the name of its setting, such as more_teachers[0]; the first is `teacher`."""
+        more = {f"more_teachers[{entry}]": teacher for entry, teacher in enumerate(self.more_teachers)}
+        return {"teacher": self.teacher, **more}
+
+    def setting_of(self, backbone: Backbone | None) -> str:
+        """Return which setting names a network, for messages, where there are several teachers and it is one."""
+        several = self.teachers if self.more_teachers else {}
+        return next((setting for setting, teacher in several.items() if teacher == backbone), "")
+
+    def combine_config(self) -> CombineConfig:
+        return CombineConfig(mean_of=self.teachers_mean)
 
     def embed_config(self) -> EmbedConfig:
         return EmbedConfig(model=self.generator)

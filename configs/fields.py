@@ -35,6 +35,10 @@ class Kind(NamedTuple):
         return get_origin(self.type) is tuple
 
     @property
+    def is_list_of_sections(self) -> bool:
+        return self.is_list and self.entry().section is not None
+
+    @property
     def is_text(self) -> bool:
         return self.type is str or (bool(self.choices) and all(isinstance(choice, str) for choice in self.choices))
 
@@ -59,16 +63,18 @@ class Kind(NamedTuple):
 def kind_at(names: Sequence[str], form: type[Settings]) -> Kind | None:
     """Return what the setting of a dotted name takes; None where there is no such setting.
 
-    A name within a mapping, such as teacher.arguments.depth, takes anything.
+    A name within a mapping, such as teacher.arguments.depth, takes anything. One of a list is named by its place, as in
+    more_teachers[0].name.
     """
     kind = Kind(form)
     for name in names:
         if kind.is_mapping:
             return Kind(Any)
-        found = kind.fields().get(name)
-        if found is None:
+        list_name, bracket, _ = name.partition("[")
+        found = kind.fields().get(list_name)
+        if found is None or (bracket and not found.is_list):
             return None
-        kind = found
+        kind = found.entry() if bracket else found
     return kind
 
 

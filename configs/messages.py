@@ -31,7 +31,7 @@ def explained(error: ValidationError, form: type[Settings], prefix: str = "") ->
 
 def _sentence(problem: Any, form: type[Settings], prefix: str) -> str:
     place = list(problem["loc"])
-    names = [part for part in place if isinstance(part, str)]
+    names = _names(place, form)
     if problem["type"] == "extra_forbidden":
         return _unknown(names, form, prefix)
     kind, names = _setting_of(names, form)
@@ -45,6 +45,17 @@ def _sentence(problem: Any, form: type[Settings], prefix: str) -> str:
     if kind.is_list and isinstance(place[-1], int) and problem["type"] not in _OF_THE_LIST:
         kind, where = kind.entry(), f"{where}, entry {place[-1] + 1}"
     return f"{where}: expected {_expected(kind)}, found {shown(found)}{_hint(kind, found, where)}"
+
+
+def _names(place: Sequence[str | int], form: type[Settings]) -> list[str]:
+    """Return the names on the way to a place; of a list of sections that of the entry, such as more_teachers[0]."""
+    names: list[str] = []
+    for part in place:
+        if isinstance(part, str):
+            names.append(part)
+        elif names and (kind := kind_at(names, form)) and kind.is_list_of_sections:
+            names[-1] += f"[{part}]"
+    return names
 
 
 def _setting_of(names: Sequence[str], form: type[Settings]) -> tuple[Kind, list[str]]:
@@ -79,6 +90,8 @@ def _expected(kind: Kind) -> str:
 
 def _expected_list(kind: Kind) -> str:
     entry = kind.entry()
+    if entry.section:
+        return f"a list of sections, each with any of the settings {', '.join(entry.fields())}"
     what = f"with any of {_listed(entry.choices)}" if entry.choices else f"of {_WORDS[entry.type][1]}{_bounds(entry)}"
     length = f" of {kind.length} entries" if kind.length is not None else ""
     at_least = f", at least {least} of them" if (least := _limits(kind).get("min_length")) else ""
@@ -135,8 +148,9 @@ def _hint(kind: Kind, found: Any, where: str) -> str:
         close = nearest(found, map(str, kind.choices))
         return close.partition(" (")[0] if "did you mean" in close else ""
     if kind.section and is_plain:
-        first = "name" if "name" in kind.fields() else next(iter(kind.fields()))
-        return f"; set one of them, such as {where}.{first}"
+        return f"; set one of them, such as {where}.{_first(kind)}"
+    if kind.is_list_of_sections and found not in ("", []):
+        return f"; write [{{{_first(kind.entry())}: ...}}] for a list of one"
     if kind.is_list and is_plain and found != "":
         return f"; write [{found}] for a list of one"
     if kind.is_list and found == "" and "min_length" not in _limits(kind):
@@ -146,3 +160,8 @@ def _hint(kind: Kind, found: Any, where: str) -> str:
     if kind.type in (int, float) and isinstance(found, str) and found.isdecimal():
         return "; leave the quotes out"
     return ""
+
+
+def _first(section: Kind) -> str:
+    """Return the setting of a section that an example shows."""
+    return "name" if "name" in section.fields() else next(iter(section.fields()))

@@ -1,8 +1,8 @@
 """Changes on the command line, `--set name=value`: what a value means depends on the setting it is for.
 
 A text is exactly what stands behind the first `=`, blanks and all. A list takes `[0, 1, 2]` as well as `0,1,2`, and a
-single entry. A number is one in decimal. A section, and a mapping such as `teacher.arguments`, is written as YAML in
-braces; a section changes by what is named in it and keeps the rest.
+single entry; it is set as a whole. A number is one in decimal. A section, and a mapping such as `teacher.arguments`, is
+written as YAML in braces; a section changes by what is named in it and keeps the rest.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -52,6 +52,12 @@ def changes_of(override: str, form: type[Settings]) -> Iterator[Change]:
         raise SettingsError(f"--set {shown(override)}: expected name=value, such as distill.alpha=0.5")
     for end in range(1, len(names)):
         parent = kind_at(names[:end], form)
+        if parent and (parent.is_list_of_sections or "[" in names[end - 1]):
+            whole = names[end - 1].partition("[")[0]
+            raise SettingsError(
+                f"--set {shown(override)}: {whole} is a list, which is set as a whole: write {whole}='[{{name: ...}}, "
+                "{name: ...}]'"
+            )
         if parent and not parent.section and not parent.is_mapping and parent != Kind(Any):
             raise SettingsError(f"--set {shown(override)}: {names[end - 1]!r} holds a value, not a section of settings")
     kind = kind_at(names, form)
@@ -83,4 +89,6 @@ def _value(kind: Kind, text: str, override: str) -> Any:
 def _list(entry: Kind, written: str, override: str) -> Any:
     if written.startswith("["):
         return parse(written, f"--set {shown(override)}")
+    if entry.section and written.startswith("{"):  # its commas are its own
+        return parse(f"[{written}]", f"--set {shown(override)}")
     return [_value(entry, part.strip(), override) for part in written.split(",")] if written else ""

@@ -26,7 +26,8 @@ def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:
             fields = kind.fields()
             return {name: resolved(item, fields.get(name, Kind(Any)), folder) for name, item in value.items()}
         case list():
-            return [resolved(item, Kind(Any)) for item in value]
+            entry = kind.entry() if kind.is_list else Kind(Any)
+            return [resolved(item, entry, folder) for item in value]
         case str():
             text = re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], value), value)
             return _placed(text, folder) if kind.is_location and text else text
@@ -36,14 +37,21 @@ def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:
 
 def portable(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON with every path absolute: they will be read in another folder, or another day."""
-    values = settings.model_dump(mode="json", by_alias=True)
-    for dotted, path in settings.locations().items():
-        *sections, field = dotted.split(".")
-        section = values
-        for name in sections:
-            section = section[name]
-        section[field] = str(Path(path).expanduser().absolute())
+    values: dict[str, Any] = _absolute(settings.model_dump(mode="json", by_alias=True), Kind(type(settings)))
     return values
+
+
+def _absolute(value: Any, kind: Kind) -> Any:
+    match value:
+        case dict():
+            fields = kind.fields()
+            return {name: _absolute(item, fields.get(name, Kind(Any))) for name, item in value.items()}
+        case list() if kind.is_list:
+            return [_absolute(item, kind.entry()) for item in value]
+        case str() if kind.is_location and value:
+            return str(Path(value).expanduser().absolute())
+        case _:
+            return value
 
 
 def _placed(path: str, folder: Path | None) -> str:

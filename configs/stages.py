@@ -120,6 +120,21 @@ class PrecomputeProbedConfig(StageConfig):
     """Which views of training images are shown, as in ExtractConfig."""
 
 
+MeanOf = Literal["log-probabilities", "probabilities"]
+
+MAX_TEACHERS = 8
+"""As many teachers as are joined into one."""
+
+
+class CombineConfig(StageConfig):
+    """From the logits of several teachers to those of one, their mean; as log-probabilities, in fp16."""
+
+    mean_of: MeanOf = "log-probabilities"
+    """log-probabilities: the geometric mean of the teachers' probabilities, high where all agree. probabilities: the
+    arithmetic mean, high where one is sure.
+    """
+
+
 class TrainingSettings(Settings):
     """The optimisation that finetuning and distillation share, so that they are compared at equal effort."""
 

@@ -127,7 +127,7 @@ class EmbeddingsSummary(Summary):
 
 
 class LogitsSummary(Summary):
-    """Of logits (stages precompute and precompute-images)."""
+    """Of logits (stages precompute, precompute-images, precompute-probed and combine)."""
 
     images: int = 0
     views: int = 0

@@ -64,6 +64,7 @@ class LogitsAttributes(ViewAttributes):
 
     views: dict[str, Any] = {}
     encoder: str = ""
+    """Fingerprint of the teacher's encoder; of several teachers, that of the list of theirs (tasks.stages.combine)."""
     side_px: int = 0
     """Side of the square views that the teacher was shown."""
     problem: str = ""

@@ -5,6 +5,8 @@ from typing import Any
 from configs.data import IngestConfig
 from configs.generation import EmbedConfig, GenerateConfig, SelectConfig
 from configs.stages import (
+    MAX_TEACHERS,
+    CombineConfig,
     DistillConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -166,6 +168,20 @@ PRECOMPUTE_PROBED = Stage(
     contents=OUTPUTS,
 )
 
+# Roles by number, and not one role of many artifacts: whatever walks over stages, from the recipe to the forms of the
+# Prefect flows, stays a mapping of one role to one artifact.
+COMBINE = Stage(
+    name="combine",
+    version=1,
+    config_type=CombineConfig,
+    inputs={"logits": "logits", "logits2": "logits"},
+    optional_inputs={f"logits{number}": "logits" for number in range(3, MAX_TEACHERS + 1)},
+    output="logits",
+    run="tasks.stages.combine:run",
+    size="tasks.sizes:logits",
+    contents=OUTPUTS,
+)
+
 SELECT = Stage(
     name="select",
     version=1,
@@ -238,6 +254,7 @@ STAGES: tuple[Stage[Any], ...] = (
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
     PRECOMPUTE_PROBED,
+    COMBINE,
     SELECT,
     FINETUNE,
     DISTILL,

@@ -131,7 +131,7 @@ def probe_of_images(config: ProbeImagesConfig, known: Known) -> Estimate:
 
 
 def logits(config: StageConfig, known: Known) -> Estimate:
-    """From features: of what they are of."""
+    """From features or other logits: of what they are of."""
     return _of_images(known, known.num_shown * (2 * known.num_classes + _VIEW_BYTES), known.num_shown)
 
 

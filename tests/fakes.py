@@ -142,6 +142,10 @@ class Ordinal:
         mixed_NCHW, share = (mixup(images_NCHW, share), share) if kind == "mixup" else cutmix(images_NCHW, share, rng)
         return Mixture(mixed_NCHW, (WeightedTargets(1.0, share * targets + (1 - share) * targets.flip(0)),))
 
+    def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
+        """Places on a scale have one mean."""
+        return torch.stack(list(outputs)).float().mean(0)
+
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.round() == teacher_outputs.round()).float()[:, 0]
 

@@ -11,17 +11,19 @@ from typing import Any, Literal
 
 from configs.base import StageConfig
 from configs.data import IngestConfig
-from configs.errors import SettingsError
+from configs.errors import SettingsError, naming
 from configs.experiment import Experiment
-from flows.pipeline.chain import ModelResult, Step, chain
+from flows.pipeline.chain import ModelResult, chain
 from flows.pipeline.estimates import Sizes
 from flows.pipeline.given_images import check_given_images
+from flows.pipeline.graph import Step
 from flows.pipeline.staleness import OlderForms, Wanted
 from storage.drafts import check_draft
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import IngestSummary
+from tasks.catalog import COMBINE
 from tasks.prechecks.model_files import check_content
 from tasks.sizes import Shown
 from tasks.stage import Stage, content_digests_of
@@ -69,10 +71,13 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     if synthetic:
         check_given_images(experiment, store, synthetic)
     graph = chain(experiment, synthetic=synthetic)
-    named = _named(graph.steps, store)
+    named = _named(experiment, graph.steps, store)
     older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
     # In order: what is known of the size of a step's inputs comes from the steps before it.
-    steps = [_planned(step, named[step.name], older, sizes, store) for step in graph.steps]
+    steps = []
+    for step in graph.steps:
+        with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
+            steps.append(_planned(step, named[step.name], older, sizes, store))
     refs = {name: wanted.ref for name, wanted in named.items()}
     results = [
         ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
@@ -81,7 +86,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
-def _named(steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
+def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
     """Name the artifact of each step: a fingerprint needs only those of the steps before it."""
     named: dict[str, Wanted] = {}
     for step in steps:
@@ -89,7 +94,13 @@ def _named(steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
             role: named[source].ref if isinstance(source, str) else source for role, source in step.inputs.items()
         }
         # The content of files, not their place: the same images in another folder are the same artifact.
-        recipe = step.stage.recipe(step.config, inputs, content_digests_of(step.config, store))
+        with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
+            recipe = step.stage.recipe(step.config, inputs, content_digests_of(step.config, store))
+        if step.stage is COMBINE and len(set(inputs.values())) < len(inputs):
+            raise SettingsError(
+                "more_teachers names the same network twice, from files with the same weights: leave one out, it would "
+                "count twice"
+            )
         ref = ArtifactRef(step.stage.output, fingerprint(recipe))
         named[step.name] = Wanted(ref, recipe, step.config, inputs)
     return named

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from configs.choices import nearest
-from configs.errors import SettingsError
+from configs.errors import SettingsError, naming
 from configs.experiment import Experiment
 from configs.generation import EmbedConfig, GenerateConfig
 from configs.places import portable
@@ -180,9 +180,11 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
 
     device = device_of(experiment.runtime)
     backbones = [getattr(config, "backbone", None) for config in configs]
-    sizes = {
-        wanted.role: try_encoder(wanted, device) for wanted in wanted_of(experiment) if wanted.backbone in backbones
-    }
+    sizes = {}
+    for wanted in wanted_of(experiment):
+        if wanted.backbone in backbones:
+            with naming(wanted.role if experiment.more_teachers else ""):
+                sizes[wanted.role] = try_encoder(wanted, device)
     if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
         try_generator(experiment.generator)
     if sizes.get("student", 0) > sizes.get("teacher", math.inf):

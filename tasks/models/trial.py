@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
     """What an experiment will ask of one of its networks; the texts are the settings' names, for messages."""
 
     role: str
-    """teacher or student: the section of the backbone."""
+    """teacher, more_teachers[0] or student: the section of the backbone."""
     problem: str
     backbone: Backbone
     precisions: Sequence[str]
@@ -41,10 +41,11 @@ class Wanted(NamedTuple):
 
 
 def wanted_of(experiment: Experiment) -> list[Wanted]:
-    """Return what an experiment will ask of its teacher and of its student."""
-    teacher = Wanted(
-        "teacher", experiment.problem, experiment.teacher, [experiment.precision], "probe", experiment.probe
-    )
+    """Return what an experiment will ask of its teacher, or of each of several, and of its student."""
+    teacher, *more = [
+        Wanted(setting, experiment.problem, backbone, [experiment.precision], "probe", experiment.probe)
+        for setting, backbone in experiment.teachers.items()
+    ]
     if experiment.teacher_training == "finetuned":
         training = experiment.teacher_finetuning
         precisions = [experiment.precision, training.precision]
@@ -54,7 +55,7 @@ def wanted_of(experiment: Experiment) -> list[Wanted]:
         "student", experiment.problem, experiment.student, precisions, "student_probe", experiment.student_probe,
         training_section="training", training=experiment.training,
     )  # fmt: skip
-    return [teacher, student]
+    return [teacher, *more, student]
 
 
 def try_generator(model: GeneratorModel) -> None:

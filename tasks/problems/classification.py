@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
 from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
 from tasks.functional.sums import Sum
 from tasks.functional.views import View
@@ -74,6 +75,9 @@ class Classification:
         else:
             mixed_NCHW, share = cutmix(images_NCHW, share, rng)
         return Mixture(mixed_NCHW, (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0))))
+
+    def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
+        return mean_of_outputs(outputs, mean_of)
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         return (outputs.argmax(1) == teacher_outputs.argmax(1)).float()

@@ -103,6 +103,12 @@ class Problem(Protocol):
         """Mix each image of a whole batch with another, keeping about `share` of itself; kind: mixup or cutmix."""
         ...
 
+    def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
+        """Return outputs [N, ...] that say what several models say on average, given those of each for the same
+        samples; `mean_of` is one of configs.stages.MeanOf, as far as the problem knows the difference.
+        """
+        ...
+
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         """Return [N], how far, 0..1, two models agree on each image."""
         ...

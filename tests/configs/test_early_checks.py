@@ -43,6 +43,28 @@ def test_a_batch_smaller_than_its_parts_is_refused():
     assert "batch_size 4 cannot be cut into 8 equal parts" in refusal({"training": {"batch_size": 4, "accumulate": 8}})
 
 
+def test_several_teachers_are_probed_ones():
+    message = refusal({"more_teachers": [{"name": "vit"}], "teacher_training": "finetuned"})
+    assert "more_teachers is for probed teachers, and teacher_training is 'finetuned': set it to 'probed'" in message
+
+
+def test_the_same_teacher_twice_is_refused_by_both_its_names():
+    vit, resnet = {"name": "vit"}, {"name": "resnet"}
+    assert "more_teachers[1] is the same network as teacher" in refusal(
+        {"teacher": vit, "more_teachers": [resnet, vit]}
+    )
+    assert "more_teachers[1] is the same network as more_teachers[0]" in refusal({"more_teachers": [resnet, resnet]})
+    assert validated({"teacher": vit, "more_teachers": [{"name": "vit", "input_px": 98}]}, "x")
+
+
+def test_more_teachers_than_can_be_joined_are_refused():
+    assert validated({"more_teachers": [{"name": f"vit{number}"} for number in range(7)]}, "x")
+    assert (
+        "more_teachers has 9 entries, and at most 8 teachers are joined, the first among them: leave 2 out"
+        in refusal({"more_teachers": [{"name": f"vit{number}"} for number in range(9)]})
+    )
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63])
 @pytest.mark.parametrize("section", ["views", "probe", "student_probe", "blends", "teacher", "student"])
 def test_a_seed_that_no_generator_of_numbers_takes_is_refused(section: str, seed: int):

@@ -27,6 +27,12 @@ class Camera(StageConfig):
     lens: Lens = Lens()
 
 
+class Rig(StageConfig):
+    """Several of them."""
+
+    lenses: tuple[Lens, ...] = ()
+
+
 class LaterCamera(Camera):
     """As it was released next, with one more field."""
 
@@ -42,6 +48,12 @@ def test_the_places_on_disk_are_listed_by_their_dotted_names_and_empty_ones_are_
     camera = Camera(folder="/data/birds", lens=Lens(file="/data/lens.bin"))
     assert camera.locations() == {"folder": "/data/birds", "lens.file": "/data/lens.bin"}
     assert Camera().locations() == {}
+
+
+def test_sections_in_a_list_keep_their_places_out_of_the_identity_and_name_them_by_number():
+    rig = Rig(lenses=(Lens(focus=1), Lens(file="/data/lens.bin")))
+    assert rig.identity() == {"lenses": [{"focus": 1.0}, {"focus": 0.5}]}
+    assert rig.locations() == {"lenses[1].file": "/data/lens.bin"}
 
 
 def test_a_field_added_later_leaves_old_fingerprints_valid_at_its_default():

@@ -62,6 +62,12 @@ ONE_OF_EACH: list[tuple[dict[str, Any], str]] = [
     ({"distill": {"temprature": 3}}, "unknown setting 'distill.temprature'; did you mean 'temperature'?"),
     ({"techer": {"name": "x"}}, "unknown setting 'techer'; did you mean 'teacher'?"),
     ({"epochs": 3}, "unknown setting 'epochs'; there is training.epochs and teacher_finetuning.epochs"),
+    ({"more_teachers": "vit"}, "more_teachers: expected a list of sections, each with any of the settings source, "),
+    ({"more_teachers": {"name": "vit"}}, "found {name: 'vit'}; write [{name: ...}] for a list of one"),
+    ({"more_teachers": [{}, "vit"]}, "more_teachers[1]: expected a section with the settings source, name"),
+    ({"more_teachers": [{"input_px": 3}]}, "more_teachers[0].input_px: expected a whole number from 16 to 4096, found"),
+    ({"more_teachers": [{"nme": "vit"}]}, "unknown setting 'more_teachers[0].nme'; did you mean 'name'?"),
+    ({"more_teachers": [{"file": "x"}]}, "more_teachers[0]: weights 'file' needs the path in 'file'"),
     ({"data": {"form": "table"}}, "data: form 'table' needs data.table"),
     ({"views": {"num_views": 0}}, "views.num_views must be at least 1 to distil"),
 ]  # fmt: skip
@@ -151,15 +157,14 @@ def test_an_experiment_that_is_no_section_is_said_too(values: Any):
 def test_every_mistake_is_listed_with_a_prefix_where_there_is_one():
     with pytest.raises(SettingsError) as caught:
         validated({"distill": {"alpha": 2}, "nme": 1, "data": {"form": "table"}}, "the parameter", "experiment.")
-    assert str(caught.value).splitlines() == [
+    *lines, last = str(caught.value).splitlines()
+    assert lines == [
         "the parameter cannot be used:",
         "  experiment.data: form 'table' needs data.table (a file inside data.path), and form 'folder' must not have "
         "it",
         "  experiment.distill.alpha: expected a number from 0 to 1, found 2",
-        "  unknown setting 'experiment.nme'; did you mean 'name'? (known: blends, data, distill, generator, name, "
-        "precision, probe, problem, runtime, schema, seeds, select, student, student_probe, synthetic_images, teacher "
-        "and 7 more)",
     ]
+    assert last.startswith("  unknown setting 'experiment.nme'; did you mean 'name'? (known: blends, data, distill, ")
 
 
 def test_a_long_value_is_cut(tmp_path: Path):

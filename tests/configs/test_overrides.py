@@ -115,6 +115,25 @@ def test_what_is_no_such_number_or_list_is_said(birds: str, override: str, why: 
     assert why in refusal(birds, override)
 
 
+def test_a_list_of_sections_is_written_as_yaml_and_one_alone_needs_no_brackets(birds: str):
+    for written in (
+        "{name: vit, arguments: {depth: 4, num_heads: 3}}",
+        "[{name: vit, arguments: {depth: 4, num_heads: 3}}]",
+    ):
+        (teacher,) = load_experiment(birds, [f"more_teachers={written}"]).more_teachers
+        assert (teacher.name, teacher.arguments) == ("vit", {"depth": 4, "num_heads": 3})
+    two = load_experiment(birds, ["more_teachers=[{name: vit}, {name: resnet, input_px: 98}]"]).more_teachers
+    assert [(teacher.name, teacher.input_px) for teacher in two] == [("vit", 224), ("resnet", 98)]
+    assert load_experiment(birds, ["more_teachers=[]"]).more_teachers == ()
+
+
+@pytest.mark.parametrize("name", ["more_teachers[0].name", "more_teachers.0.name", "more_teachers.name"])
+def test_an_entry_of_a_list_of_sections_is_not_set_alone(birds: str, name: str):
+    assert "more_teachers is a list, which is set as a whole: write more_teachers='[{name: ...}" in refusal(
+        birds, f"{name}=vit"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "arguments"),
     [

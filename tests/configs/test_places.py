@@ -75,6 +75,15 @@ def test_the_home_folder_is_found_in_a_file_and_on_the_command_line(preset: Path
         load_experiment(str(preset), ["data.path=~nobody-here/x"])
 
 
+def test_the_weights_of_further_teachers_are_places_too(preset: Path, elsewhere: Path):
+    preset.write_text("more_teachers: [{name: a}, {weights: file, file: weights/b.safetensors}]\n")
+    experiment = load_experiment(str(preset))
+    assert experiment.locations() == {"more_teachers[1].file": f"{preset.parent}/weights/b.safetensors"}
+    here = load_experiment(str(preset), ["more_teachers={weights: file, file: c.safetensors}"])
+    assert [teacher.file for teacher in here.more_teachers] == ["c.safetensors"]
+    assert portable(here)["more_teachers"][0]["file"] == f"{elsewhere}/c.safetensors"
+
+
 def test_texts_that_are_no_paths_are_left_alone(preset: Path):
     preset.write_text("data: {form: table, table: ~/images.csv, path: /data}\nteacher: {name: ~x}\n")
     experiment = load_experiment(str(preset))

@@ -19,6 +19,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
+from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View, replay
@@ -81,6 +82,9 @@ class Parts:
             return Mixture(mixup(images_NCHW, share), weighted)
         with_masks, _ = cutmix(torch.cat([images_NCHW, targets[:, None].to(images_NCHW)], dim=1), share, rng)
         return Mixture(with_masks[:, :-1], (WeightedTargets(1.0, with_masks[:, -1].round().to(targets)),))
+
+    def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
+        return mean_of_outputs(outputs, mean_of)
 
     def agreement(self, outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
         same_Nhw = outputs.argmax(1) == _at(teacher_outputs.float(), outputs.shape[2:]).argmax(1)

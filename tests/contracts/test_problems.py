@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from configs import choices
+from configs.stages import MeanOf
 from storage.image_set import ImageSet
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
@@ -135,6 +137,25 @@ class ProblemContract:
         torch.testing.assert_close(alone.images_NCHW, same_NCHW)
         expected = problem.task_loss(outputs, same).mean()
         torch.testing.assert_close(task_loss_of(problem, outputs, alone.targets).mean(), expected)
+
+    @pytest.mark.parametrize("mean_of", get_args(MeanOf))
+    def test_the_mean_of_several_models_that_say_the_same_is_what_each_says(
+        self, problem: Problem, outputs: torch.Tensor, mean_of: str
+    ) -> None:
+        mean = problem.mean([outputs.half(), outputs.half(), outputs.half()], mean_of)
+        assert mean.shape == outputs.shape
+        assert float(problem.distill_loss(mean, outputs.half(), 2.0).mean()) == pytest.approx(0, abs=1e-5)
+
+    @pytest.mark.parametrize("mean_of", get_args(MeanOf))
+    def test_the_mean_of_two_models_is_nearer_to_each_than_they_are_to_each_other(
+        self, problem: Problem, outputs: torch.Tensor, mean_of: str
+    ) -> None:
+        others = outputs.flip(0)
+        mean, turned = problem.mean([outputs, others], mean_of), problem.mean([others, outputs], mean_of)
+        torch.testing.assert_close(mean, turned)
+        apart = float(problem.distill_loss(outputs, others, 2.0).mean())
+        for one in (outputs, others):
+            assert 0 < float(problem.distill_loss(one, mean, 2.0).mean()) < apart
 
     def test_teachers_in_half_precision_are_understood(self, problem: Problem, outputs: torch.Tensor) -> None:
         assert torch.isfinite(problem.distill_loss(outputs, outputs.half(), 2.0).mean())

@@ -6,7 +6,8 @@ import pytest
 
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel
-from flows.pipeline.chain import Chain, ModelSteps, Source, chain
+from flows.pipeline.chain import Chain, ModelSteps, chain
+from flows.pipeline.graph import Source
 from storage.manifest import ArtifactRef
 
 SYNTHETIC = ArtifactRef("image-set", "blends")

@@ -78,3 +78,12 @@ def test_a_teacher_is_asked_for_training_only_where_it_is_finetuned() -> None:
     assert [wanted.training for wanted in wanted_of(probed)] == [None, probed.training]
     assert wanted_of(finetuned)[0].training == training
     assert list(wanted_of(finetuned)[0].precisions) == ["fp32", "bf16"]
+
+
+def test_each_of_several_teachers_is_tried_by_the_name_of_its_setting() -> None:
+    asked = wanted_of(Experiment(teacher=VIT, more_teachers=(RESNET.model_copy(update={"seed": 1}),), student=RESNET))
+    assert [(wanted.role, wanted.backbone.name, wanted.backbone.seed) for wanted in asked] == [
+        ("teacher", "test_vit", 0),
+        ("more_teachers[0]", "test_resnet", 1),
+        ("student", "test_resnet", 0),
+    ]
