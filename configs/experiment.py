@@ -116,6 +116,7 @@ class Experiment(Settings):
         check_teacher_logits(self.teacher_logits, self.teacher_calibration, teacher, self.probe.folds)
         return self
 
+    @model_validator(mode="after")
     def _teachers_can_be_joined(self) -> Self:
         if self.more_teachers and self.teacher_training == "finetuned":
             raise ValueError(
