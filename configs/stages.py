@@ -45,6 +45,8 @@ class ProbeSettings(Settings):
     """Which views of the training images the head sees."""
     seed: Seed = 0
     """Decides initial weights and order."""
+    folds: Annotated[int, AddedLater] = 0
+    """As the branch `folds` has it."""
 
 
 class ProbeConfig(StageConfig):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.measure import Measurement
 
 from flows.pipeline.chain import START, ModelResult
+from flows.reports.chosen import chosen_settings
 from flows.reports.results import score_metric, score_notes, score_table
 from storage.store import ArtifactStore
 from storage.summaries import ModelSummary
@@ -36,8 +37,10 @@ def print_scores(console: Console, results: Sequence[ModelResult], store: Artifa
 
 
 def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
-    """Return a sentence for each model that still is the probe it started from, or that ends below it."""
-    return [*_unchanged(results, store), *_below_start(results, store)]
+    """Return a sentence for each model that still is the probe it started from, or that ends below it, and a line for
+    the settings that were chosen.
+    """
+    return [*_unchanged(results, store), *_below_start(results, store), *chosen_settings(results, store)]
 
 
 def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:

@@ -62,10 +62,21 @@ class State:
 
 
 class Trainer:
-    """A model in training; `fit` runs it to the end, from wherever an earlier attempt in the same draft stopped."""
+    """A model in training; `fit` runs it to the end, from wherever an earlier attempt in the same draft stopped.
+
+    It ends after `num_steps`, and the learning rate has fallen to 0 there: of a whole training they are
+    `tasks.functional.lengths.num_steps`.
+    """
 
     def __init__(
-        self, model: TaskModel, settings: TrainingSettings, lesson: Lesson[Any], *, seed: int, device: torch.device
+        self,
+        model: TaskModel,
+        settings: TrainingSettings,
+        lesson: Lesson[Any],
+        *,
+        seed: int,
+        device: torch.device,
+        num_steps: int,
     ) -> None:
         self.model, self._settings, self._lesson, self._seed, self._device = model, settings, lesson, seed, device
         self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings))
@@ -73,7 +84,7 @@ class Trainer:
         self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self.state = State()
-        self.num_steps = math.ceil(settings.epochs * lesson.num_images / settings.batch_size)
+        self.num_steps = num_steps
 
     def fit(self, draft: Path, *, workers: int, checkpoint_seconds: float, on_progress: OnProgress) -> None:
         """Score the model it starts from and train to the last step, writing checkpoints into the draft; raises

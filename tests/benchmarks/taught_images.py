@@ -22,6 +22,7 @@ from configs.stages import DistillSettings, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
+from tasks.functional.lengths import num_steps
 from tasks.inference.frozen import run_frozen
 from tasks.models.device import device_of, on_device
 from tasks.models.encoder import blocks_named, build_encoder
@@ -158,6 +159,7 @@ def train(
     """Run all epochs of the settings through the Trainer, without validation, in a draft of its own: in one where
     another training has ended there would be nothing left to do.
     """
-    trainer = Trainer(model, training, lesson, seed=0, device=device_of(runtime))
+    length = num_steps(training, lesson.num_images)
+    trainer = Trainer(model, training, lesson, seed=0, device=device_of(runtime), num_steps=length)
     with tempfile.TemporaryDirectory(dir=draft) as fresh:
         trainer.fit(Path(fresh), workers=runtime.workers, checkpoint_seconds=math.inf, on_progress=no_progress)
