@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, TrainViews, ViewSettings
+from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
 from configs.stages import (
@@ -61,6 +62,12 @@ class Experiment(Settings):
     """What is kept of the frozen encoders. features: other heads cost seconds. logits: for features that are too large,
     such as maps; heads are trained from the images, and each view is shown once more for its logits.
     """
+    teacher_logits: TrainLogits = "in-sample"
+    """What the probed teacher says of training images. in-sample: its head was trained on them, and is surer than of
+    others; out-of-fold: of each image a head that has not seen it (needs probe.folds, such as 5).
+    """
+    teacher_calibration: Calibration = "none"
+    """temperature: the probed teacher's logits are divided by the one number that fits the validation images best."""
     synthetic_images: Literal["none", "blends"] = "none"
     """blends: a third student is distilled on real images and on blends of pairs of them."""
     generator: GeneratorModel = GeneratorModel()
@@ -91,6 +98,15 @@ class Experiment(Settings):
             )
         if self.synthetic_images == "blends":
             check_synthetic_images_teach(self.distill, self.training)
+        return self
+
+    @model_validator(mode="after")
+    def _the_teacher_can_say_what_is_asked(self) -> Self:
+        if self.teacher_cache == "logits":
+            check_features_for_folds(self.probe.folds, "probe")
+            check_features_for_folds(self.student_probe.folds, "student_probe")
+        teacher = self.teacher_training, self.teacher_cache
+        check_teacher_logits(self.teacher_logits, self.teacher_calibration, teacher, self.probe.folds)
         return self
 
     def embed_config(self) -> EmbedConfig:
@@ -136,7 +152,12 @@ class Experiment(Settings):
         )
 
     def precompute_config(self) -> PrecomputeConfig:
-        return PrecomputeConfig()
+        """Of a probed teacher, on the images that its probe was trained on."""
+        return PrecomputeConfig(train_logits=self.teacher_logits, calibration=self.teacher_calibration)
+
+    def precompute_synthetic_config(self) -> PrecomputeConfig:
+        """The same on synthetic images, of which none is in a fold, as no head was trained on any."""
+        return PrecomputeConfig(calibration=self.teacher_calibration)
 
     def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
         return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)

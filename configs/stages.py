@@ -8,6 +8,7 @@ from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import TrainViews, ViewSettings
 from configs.errors import SettingsError
+from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
@@ -45,8 +46,10 @@ class ProbeSettings(Settings):
     """Which views of the training images the head sees."""
     seed: Seed = 0
     """Decides initial weights and order."""
-    folds: Annotated[int, AddedLater] = 0
-    """As the branch `folds` has it."""
+    folds: Annotated[NumFolds, AddedLater] = 0
+    """Folds that training and validation images are dealt to, each class evenly: with the best input and learning rate
+    one more head is trained for each, without the images of its fold. 0: none, or 2 to 20.
+    """
 
 
 class ProbeConfig(StageConfig):
@@ -77,9 +80,23 @@ class ProbeImagesConfig(StageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _heads_see_all_images(self) -> Self:
+        check_features_for_folds(self.probe.folds, "probe")
+        return self
+
 
 class PrecomputeConfig(StageConfig):
     """From a probe and cached features to logits; raw, in fp16, never at a fixed temperature."""
+
+    train_logits: Annotated[TrainLogits, AddedLater] = "in-sample"
+    """Whose logits training images get. in-sample: those of the probe's head, which was trained on them; out-of-fold:
+    each those of the head that left its fold out (probe.folds). All other images get those of the probe's head.
+    """
+    calibration: Annotated[Calibration, AddedLater] = "none"
+    """temperature: all logits are divided by the one number that makes the loss on the validation images smallest (Guo
+    et al., arXiv 1706.04599), from 0.25 to 4.
+    """
 
 
 class PrecomputeImagesConfig(StageConfig):

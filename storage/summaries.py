@@ -134,6 +134,10 @@ class LogitsSummary(Summary):
     outputs: list[int] = []
     """Shape of the outputs for one view."""
     encoder_forwards: int = 0
+    temperature: float | None = None
+    """What they were divided by to be calibrated; None where they are as the head gave them."""
+    said: list[str] = []
+    """A sentence for what a person should know of the calibration."""
 
 
 class ScoredSummary(Summary):
@@ -170,6 +174,8 @@ class ProbeSummary(ScoredSummary):
     grid: int = 0
     """Number of cells."""
     images: int = 0
+    folds: int = 0
+    """Number of heads beside the one that was kept, each trained without a fold of the images."""
 
 
 class ModelSummary(NetworkSummary, ScoredSummary):

@@ -26,7 +26,7 @@ class ViewAttributes(BaseModel):
         return cls.model_validate(outputs.attributes)
 
     def as_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class EmbeddingsAttributes(ViewAttributes):
@@ -68,3 +68,5 @@ class LogitsAttributes(ViewAttributes):
     """Side of the square views that the teacher was shown."""
     problem: str = ""
     classes: list[str] = []
+    temperature: float | None = None
+    """What the outputs were divided by to be calibrated; None where they are as the head gave them."""

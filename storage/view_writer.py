@@ -86,6 +86,8 @@ class ViewOutputsWriter:
         # In format 1 the arrays lie in the group itself: its one part has no folder.
         self._places = {name: "" if is_dense(folder) else name for name in self.parts}
         self._write_rows(ids)
+        self.attributes: dict[str, Any] = {}
+        """Of the layout: what the draft says already, or is said now."""
         names = [f"{GROUP}/zarr.json", *(name for place in self._places.values() for name in descriptions(place))]
         self._arrays = self._opened(names, layout)
         outputs = {name: arrays["outputs"] for name, arrays in self._arrays.items()}
@@ -183,10 +185,12 @@ class ViewOutputsWriter:
                 path.unlink()
         if all((self._folder / name).is_file() for name in names):
             group = zarr.open_group(self._folder / GROUP, mode="r+")
+            self.attributes = dict(group.attrs)
             return {name: _existing(_group_of(group, place)) for name, place in self._places.items()}
         # Where one description is missing all are asked for again: those that are there are kept as they are.
         row_shape, attributes = layout()
         group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(attributes))
+        self.attributes = dict(group.attrs)
         return {
             name: _made(_group_of(group, place), self.parts[name], row_shape) for name, place in self._places.items()
         }

@@ -119,7 +119,9 @@ PROBE = Stage(
     output="probe",
     run="tasks.stages.probe:run",
     size="tasks.sizes:probe",
-    contents=Contents(made=("model.json", "head.safetensors", "grid.parquet")),
+    contents=Contents(
+        made=("model.json", "head.safetensors", "grid.parquet"), optional=("folds.parquet", "head-fold*.safetensors")
+    ),
 )
 
 PROBE_IMAGES = Stage(
@@ -138,6 +140,7 @@ PRECOMPUTE = Stage(
     version=1,
     config_type=PrecomputeConfig,
     inputs={"features": "features", "probe": "probe"},
+    optional_inputs={"images": "image-set", "calibrated": "logits"},
     output="logits",
     run="tasks.stages.precompute:run",
     size="tasks.sizes:logits",

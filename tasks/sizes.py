@@ -13,7 +13,13 @@ from configs.base import StageConfig
 from configs.data import IngestConfig, TrainViews, ViewSettings, views_of_train
 from configs.generation import GenerateConfig
 from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
+from configs.stages import (
+    ExtractConfig,
+    PrecomputeImagesConfig,
+    PrecomputeProbedConfig,
+    ProbeConfig,
+    ProbeImagesConfig,
+)
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
@@ -95,9 +101,9 @@ def features(config: ExtractConfig, known: Known) -> Estimate:
     return _of_images(known, num_bytes, shown)
 
 
-def probe(config: StageConfig, known: Known) -> Estimate:
-    found = _about(known.backbone)
-    return _of_images(known, found and 4 * found.num_blocks * found.width * known.num_classes)
+def probe(config: ProbeConfig | ProbeImagesConfig, known: Known) -> Estimate:
+    found, num_heads = _about(known.backbone), 1 + config.probe.folds
+    return _of_images(known, found and num_heads * 4 * found.num_blocks * found.width * known.num_classes)
 
 
 def logits(config: StageConfig, known: Known) -> Estimate:

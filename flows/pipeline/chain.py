@@ -6,13 +6,14 @@ No import of Prefect or torch, and nothing is run here: `flows.pipeline.planning
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from configs.base import StageConfig
 from configs.data import TrainViews
 from configs.experiment import Experiment
 from configs.models import Backbone
-from configs.stages import ProbeSettings
+from configs.stages import PrecomputeConfig, ProbeSettings
 from storage.manifest import ArtifactRef
 from tasks.catalog import (
     DISTILL,
@@ -212,14 +213,25 @@ def _network(experiment: Experiment, role: Role) -> tuple[Backbone, ProbeSetting
     }[role]
 
 
-def _probed_logits(steps: _Steps, name: str, role: Role, probed: Probed, shown: ShownSet) -> str:
+class Asked(NamedTuple):
+    """What is asked of a probed encoder whose features are cached, beyond the outputs of its head."""
+
+    config: PrecomputeConfig = PrecomputeConfig()
+    inputs: Mapping[str, Source] = MappingProxyType({})
+    """What that needs besides features and probe."""
+
+
+PLAIN = Asked()
+
+
+def _probed_logits(steps: _Steps, name: str, role: Role, probed: Probed, shown: ShownSet, asked: Asked = PLAIN) -> str:
     """Make the logits of a probed encoder: from its cached features, or by showing it the images once more."""
     experiment = steps.experiment
     if experiment.teacher_cache == "logits":
         config = experiment.precompute_probed_config(_network(experiment, role)[0], shown.train_views)
         return steps.add(name, PRECOMPUTE_PROBED, config, {"images": shown.images, "probe": probed.probe})
-    inputs = {"features": probed.features, "probe": probed.probe}
-    return steps.add(name, PRECOMPUTE, experiment.precompute_config(), inputs)
+    inputs = {"features": probed.features, "probe": probed.probe, **asked.inputs}
+    return steps.add(name, PRECOMPUTE, asked.config, inputs)
 
 
 def _probed_student(steps: _Steps, images: str, teacher: str) -> tuple[str, str]:
@@ -235,13 +247,18 @@ def _probed_teacher(steps: _Steps, sets: Mapping[str, ShownSet]) -> tuple[str, d
     """Make the teacher and its logits for each image-set, real ("") and synthetic."""
     experiment = steps.experiment
     probed = _probed(steps, "teacher", sets[""].images)
-    logits = {"": _probed_logits(steps, "precompute", "teacher", probed, sets[""])}
+    config = experiment.precompute_config()
+    # Their splits and labels; left out where nobody asks for them, so that the logits stay those of earlier versions.
+    asked = Asked(config, {"images": sets[""].images} if config != PrecomputeConfig() else {})
+    logits = {"": _probed_logits(steps, "precompute", "teacher", probed, sets[""], asked)}
     if synthetic := sets.get("-synthetic"):
         if probed.features:
-            config, inputs = experiment.extract_config(experiment.teacher, synthetic.train_views), synthetic.images
-            features = steps.add("extract-teacher-synthetic", EXTRACT, config, {"images": inputs})
+            extract, inputs = experiment.extract_config(experiment.teacher, synthetic.train_views), synthetic.images
+            features = steps.add("extract-teacher-synthetic", EXTRACT, extract, {"images": inputs})
             probed = probed._replace(features=features)
-        logits["-synthetic"] = _probed_logits(steps, "precompute-synthetic", "teacher", probed, synthetic)
+        config = experiment.precompute_synthetic_config()
+        asked = Asked(config, {"calibrated": logits[""]} if config.calibration != "none" else {})
+        logits["-synthetic"] = _probed_logits(steps, "precompute-synthetic", "teacher", probed, synthetic, asked)
     return probed.probe, logits
 
 

@@ -4,18 +4,26 @@ A probed teacher costs one small matrix product a view, from cached features; it
 logits of the very views of which there are features. A finetuned teacher has other features than the cached ones, so it
 is shown the images once; so is a probed one whose features are not cached.
 
+Training images may get the logits of heads that did not see them, and all logits may be divided by a temperature.
+
 Shape letters: N views of a chunk, R blocks, D width, K classes.
 
-Reads `features` and `probe`, or `images` (image-set) and `model` or `probe`; writes rows.parquet and outputs.zarr.
+Reads `features` and `probe`, of other inputs `images` (splits, labels) or `calibrated` (a temperature) where the
+settings need them; or `images` (image-set) and `model` or `probe`. Writes rows.parquet and outputs.zarr.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from configs.stages import PrecomputeConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from storage.errors import CacheMismatchError
+from storage.image_set import ImageSet
 from storage.summaries import LogitsSummary
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
@@ -28,8 +36,13 @@ from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import TaskModel, empty_head, load_head, load_model
 from tasks.models.weightless import model_output_shape, without_weights
 from tasks.partitions import ByPartitions, Throughput
+from tasks.problems.problem import problem_named
 from tasks.stage import StageContext
+from tasks.training.calibration import fitted_temperature, remarks, temperature_taken_over
+from tasks.training.fold_heads import read_fold_heads, read_folds
 from tasks.training.probed import probed_model
+
+log = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=PrecomputeImagesConfig | PrecomputeProbedConfig)
 
@@ -38,15 +51,19 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     """Logits of a probed teacher in the making."""
 
     def __init__(self, config: PrecomputeConfig, context: StageContext) -> None:
-        self.context = context
+        self.context, self.config = context, config
         self.features = ViewOutputs(context.inputs["features"])
         self.extracted = FeaturesAttributes.of(self.features)
         self.description = ModelDescription.read(context.inputs["probe"])
         self.features.require(encoder=self.description.encoder)
+        _check_inputs(config, context)
+        self._fold_of = self._folds_of_training_images() if config.train_logits == "out-of-fold" else {}
         self.writer = ViewOutputsWriter(
             context.draft, ids=self.features.ids, parts=self.features.parts, layout=self._layout
         )
         self._check_views()
+        # As the draft says, whoever fitted it: workers on other devices must divide by the very same number.
+        self.temperature: float | None = self.writer.attributes.get("temperature")
 
     def _check_views(self) -> None:
         """Raise CacheMismatchError where the draft was begun from features of other views.
@@ -67,22 +84,56 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
 
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
-        device, features = device_of(self.context.runtime), self.features
-        head = load_head(self.context.inputs["probe"], self.description, self.cached).eval().to(device)
-        indices = [self.extracted.blocks.index(name) for name in self.description.blocks]
+        features, heads = self.features, self._heads()
         total = len(self.writer.chunks())
         for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
             # Rows that follow each other here do so in the features, as both keep the order of the images.
-            rows = features.rows_at(self.writer.rows_of(chunk), chunk.view)
+            images = self.writer.rows_of(chunk)
+            rows = features.rows_at(images, chunk.view)
             span = (int(rows[0]), int(rows[-1]) + 1, chunk.view)
-            features_NRD = torch.from_numpy(features.rows(*span)).to(device).float()
-            logits_NK = head(*(features_NRD[:, index] for index in indices)).to(torch.float16).cpu().numpy()
-            self.writer.write(chunk, logits_NK, features.view_fields(*span), features.thumbnails(*span))
+            head_N = np.asarray([self._fold_of.get(features.ids[image], -1) for image in images])
+            outputs = _outputs(heads, head_N, self._blocks(torch.from_numpy(features.rows(*span))))
+            if self.temperature is not None:
+                outputs = outputs / self.temperature
+            logits = outputs.to(torch.float16).cpu().numpy()
+            self.writer.write(chunk, logits, features.view_fields(*span), features.thumbnails(*span))
             self.context.on_progress("chunks", done, total)
         return Throughput(0, 0.0)
 
     def finish(self, throughput: Throughput) -> LogitsSummary:
-        return _summary(self.writer, self.features.num_views, throughput)
+        summary = _summary(self.writer, self.features.num_views, throughput)
+        if self.temperature is None:
+            return summary
+        said = remarks(self.temperature)
+        for sentence in said:
+            log.warning("%s", sentence)
+        return summary.model_copy(update={"temperature": self.temperature, "said": said})
+
+    def _heads(self) -> dict[int, nn.Module]:
+        """Return the heads by the fold that they left out; -1 is the one that was trained on all training images."""
+        folder, device = self.context.inputs["probe"], device_of(self.context.runtime)
+        heads = {-1: load_head(folder, self.description, self.cached).eval().to(device)}
+        if self._fold_of:
+            found = read_fold_heads(folder, self.description, self.cached).heads
+            heads |= {fold: head.to(device) for fold, head in enumerate(found)}
+        return heads
+
+    def _blocks(self, features_NRD: Tensor) -> list[Tensor]:
+        """Return what a head sees of some features, in the order in which it sees it."""
+        on_device = features_NRD.to(device_of(self.context.runtime)).float()
+        return [on_device[:, self.extracted.blocks.index(name)] for name in self.description.blocks]
+
+    def _folds_of_training_images(self) -> dict[str, int]:
+        """Return the fold of each training image by its id; CacheMismatchError where the probe is of other images."""
+        images = ImageSet.open(self.context.inputs["images"])
+        self.features.require(images=images.fingerprint)
+        fold_of, ids = read_folds(self.context.inputs["probe"]), [images.ids[row] for row in images.rows_of("train")]
+        if strangers := [image_id for image_id in ids if image_id not in fold_of]:
+            raise CacheMismatchError(
+                f"{len(strangers)} training images are in no fold of the probe, the first is {strangers[0]!r}: it was "
+                "trained on other images. Run the probe on these first"
+            )
+        return {image_id: fold_of[image_id] for image_id in ids}
 
     def _layout(self) -> Layout:
         def shape() -> tuple[int, ...]:
@@ -90,7 +141,45 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
             return tuple(empty_head(self.description, self.cached)(*seen).shape[1:])
 
         attributes = _attributes(self.extracted.images, self.extracted.views, self.description)
+        if self.config.calibration == "temperature":
+            attributes["temperature"] = self._fitted_temperature()
         return Layout(without_weights(shape), attributes)
+
+    def _fitted_temperature(self) -> float:
+        inputs, description = self.context.inputs, self.description
+        if "calibrated" in inputs:
+            return temperature_taken_over(
+                inputs["calibrated"], encoder=description.encoder, classes=description.classes
+            )
+        head, problem = self._heads()[-1], problem_named(description.problem)
+        images = ImageSet.open(inputs["images"])
+        return fitted_temperature(
+            problem, images, self.features, lambda features: head(*self._blocks(features)), self.context.runtime
+        )
+
+
+def _outputs(heads: Mapping[int, nn.Module], head_N: npt.NDArray[np.int64], blocks: Sequence[Tensor]) -> Tensor:
+    """Return the outputs for N samples, of each by the head that is named for it."""
+    outputs: Tensor = heads[-1](*blocks)
+    for number in np.unique(head_N[head_N >= 0]).tolist():
+        is_its = torch.from_numpy(head_N == number).to(outputs.device)
+        outputs[is_its] = heads[number](*(block[is_its] for block in blocks))
+    return outputs
+
+
+def _check_inputs(config: PrecomputeConfig, context: StageContext) -> None:
+    """Raise CacheMismatchError where an optional input is missing that these settings need."""
+    needed = {
+        "train_logits 'out-of-fold'": {"images"} if config.train_logits == "out-of-fold" else set(),
+        "calibration 'temperature'": {"images", "calibrated"} if config.calibration == "temperature" else set(),
+    }
+    for setting, roles in needed.items():
+        if roles and not roles & context.inputs.keys():
+            raise CacheMismatchError(
+                f"{setting} needs the input {' or '.join(sorted(roles, reverse=True))}: the image-set that the probe "
+                "was trained on, for its splits and labels"
+                + (", or logits that were calibrated on it" if "calibrated" in roles else "")
+            )
 
 
 class LogitsOfImages(ImagePartitions[Config]):

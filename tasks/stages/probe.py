@@ -1,20 +1,25 @@
-"""Stage "probe": train a grid of heads on cached features, and keep the one that is best on validation.
+"""Stage "probe": train a grid of heads on cached features, and keep the one that is best on validation. Where folds are
+asked for, one more head like it is trained for each, without the images of that fold.
 
 Shape letters: N images, R blocks, D width.
 
 Reads `images` (image-set), for their labels, and `features` of them; writes model.json, head.safetensors and
-grid.parquet.
+grid.parquet, and with folds what tasks.training.fold_heads says.
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from configs.stages import ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.summaries import ProbeSummary
 from storage.view_attributes import FeaturesAttributes
-from storage.view_outputs import Half, ViewOutputs
+from storage.view_outputs import ViewOutputs
+from tasks.data.candidates import DatasetError
+from tasks.functional.folds import folds_of
 from tasks.functional.order import visits
 from tasks.functional.views import CLEAN_VIEW
 from tasks.models.device import device_of
@@ -22,40 +27,91 @@ from tasks.models.encoder import Block
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext
+from tasks.training.fold_heads import write_fold_head, write_folds
 from tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
+
+
+class _Training:
+    """Training of heads on cached features, one grid after the other on the same cache."""
+
+    def __init__(self, config: ProbeConfig, images: ImageSet, features: ViewOutputs, context: StageContext) -> None:
+        self._config, self._images, self._features, self._context = config, images, features, context
+        self._problem, self._device = problem_named(config.problem), device_of(context.runtime)
+        self.extracted = FeaturesAttributes.of(features)
+        self._views = _train_views(config.probe, features.num_views - 1)
+        self._train = self._labelled("train")
+        self._done, self._total = 0, config.probe.steps * (1 + config.probe.folds)
+
+    def grid(self, settings: ProbeSettings) -> ProbeGrid:
+        cached = [Block(name, self._features.row_shape[-1]) for name in self.extracted.blocks]
+        return ProbeGrid(self._problem, settings, cached, self._problem.classes(self._images), self._device)
+
+    def train(self, grid: ProbeGrid, items_N: npt.NDArray[np.int64]) -> None:
+        """Train all heads of a grid on some of the training images, given by their positions among them."""
+        settings = self._config.probe
+        for step in range(settings.steps):
+            places, epochs = visits(
+                step * settings.batch_size, settings.batch_size, size=len(items_N), seed=settings.seed
+            )
+            views = self._views.start + epochs % len(self._views)
+            grid.step(step, *self._batch(self._train, items_N[places], views))
+            self._done += 1
+            self._context.on_progress("steps", self._done, self._total)
+
+    def validation(self) -> list[tuple[Blocks, Tensor]]:
+        items = np.arange(len(self._images.rows_of("val")))
+        return [self._batch(self._labelled("val"), items, np.full(len(items), CLEAN_VIEW))]
+
+    def _labelled(self, split: str) -> LabelledCache:
+        rows, budget_mb = self._images.rows_of(split), self._context.runtime.logits_cache_mb
+        side_px = self.extracted.side_px
+        return LabelledCache(self._problem, self._images, rows, self._features, side_px=side_px, budget_mb=budget_mb)
+
+    def _batch(
+        self, cache: LabelledCache, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
+    ) -> tuple[Blocks, Tensor]:
+        outputs, targets = cache.take(items, views)
+        features_NRD = torch.from_numpy(outputs).to(self._device).float()
+        blocks = {name: features_NRD[:, index] for index, name in enumerate(self.extracted.blocks)}
+        return blocks, torch.from_numpy(targets).to(self._device)
 
 
 def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     images = ImageSet.open(context.inputs["images"])
     features = ViewOutputs(context.inputs["features"])
     features.require(images=images.fingerprint)
-    extracted = FeaturesAttributes.of(features)
-    problem, device = problem_named(config.problem), device_of(context.runtime)
-    cached = [Block(name, features.row_shape[-1]) for name in extracted.blocks]
-    grid = ProbeGrid(problem, config.probe, cached, problem.classes(images), device)
-
-    def labelled(split: str) -> LabelledCache:
-        rows, budget_mb = images.rows_of(split), context.runtime.logits_cache_mb
-        return LabelledCache(problem, images, rows, features, side_px=extracted.side_px, budget_mb=budget_mb)
-
-    def blocks(outputs: Half) -> Blocks:
-        features_NRD = torch.from_numpy(outputs).to(device).float()
-        return {name: features_NRD[:, index] for index, name in enumerate(extracted.blocks)}
-
-    num_images = len(images.rows_of("train"))
-    train, numbers = labelled("train"), _train_views(config.probe, features.num_views - 1)
-    for step in range(config.probe.steps):
-        items, epochs = visits(
-            step * config.probe.batch_size, config.probe.batch_size, size=num_images, seed=config.probe.seed
-        )
-        outputs, targets = train.take(items, numbers.start + epochs % len(numbers))
-        grid.step(step, blocks(outputs), torch.from_numpy(targets).to(device))
-        context.on_progress("steps", step + 1, config.probe.steps)
-    items = np.arange(len(images.rows_of("val")))
-    outputs, targets = labelled("val").take(items, np.full(len(items), CLEAN_VIEW))
-    validation = [(blocks(outputs), torch.from_numpy(targets).to(device))]
+    training = _Training(config, images, features, context)
+    grid, num_images = training.grid(config.probe), len(images.rows_of("train"))
+    fold_of = _folds(images, config.probe.folds) if config.probe.folds else {}
+    training.train(grid, np.arange(num_images))
+    extracted = training.extracted
     encoded = Encoded(extracted.backbone, extracted.preprocessing, extracted.encoder)
-    return grid.write(context.draft, config.problem, encoded, validation, num_images)
+    summary = grid.write(context.draft, config.problem, encoded, training.validation(), num_images)
+    if not fold_of:
+        return summary
+    best = config.probe.model_copy(update={"inputs": (summary.input,), "learning_rates": (summary.learning_rate,)})
+    fold_N = np.asarray([fold_of[images.ids[row]] for row in images.rows_of("train")])
+    for fold in range(config.probe.folds):
+        of_fold = training.grid(best)
+        training.train(of_fold, np.flatnonzero(fold_N != fold))
+        write_fold_head(context.draft, fold, of_fold.cells[0].head)
+    write_folds(context.draft, fold_of)
+    return summary.model_copy(update={"folds": config.probe.folds})
+
+
+def _folds(images: ImageSet, num_folds: int) -> dict[str, int]:
+    """Deal training and validation images to folds; DatasetError where a head would have nothing to be trained on."""
+    rows = images.rows_of("train", "val")
+    ids = [images.ids[row] for row in rows]
+    fold_N = folds_of(ids, images.labels[rows], num_folds)
+    of_train = fold_N[images.splits[rows] == "train"]
+    if len(of_train) < num_folds or len(np.unique(of_train)) == 1:
+        raise DatasetError(
+            f"probe.folds is {num_folds}, and there are {len(of_train)} training images: there must be at least as "
+            "many as folds, and some left whichever fold is left out. Set probe.folds (of a student's probe, "
+            "student_probe.folds) to fewer, or to 0 for none"
+        )
+    return dict(zip(ids, fold_N.tolist(), strict=True))
 
 
 def _train_views(settings: ProbeSettings, num_augmented: int) -> range:

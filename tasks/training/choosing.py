@@ -4,6 +4,7 @@ Shape letters: N held-out images.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ def _searched(
     rows = [row for outcome in choice.outcomes for row in _rows(outcome, choice, tried, search.held, trials)]
     write_table(context.draft / "trials.parquet", TRIALS, rows)
     metric = problem.metrics[0]
-    is_known = bool(np.isfinite(choice.difference.mean))
+    compared = {"difference": choice.difference.mean, "difference_standard_error": choice.difference.standard_error}
     return SettingsSummary(
         chosen=dict(tried[choice.chosen]),
         default=dict(search.default),
@@ -105,8 +106,7 @@ def _searched(
         because=_because(choice, tried, search.held, metric),
         challenger=dict(tried[choice.challenger]),
         score_name=metric.name,
-        **({"difference": choice.difference.mean} if is_known else {}),
-        **({"difference_standard_error": choice.difference.standard_error} if is_known else {}),
+        **{name: value for name, value in compared.items() if math.isfinite(value)},  # JSON has no other
         held_out=search.held.words,
         images=search.held.num_images,
         steps=total,
@@ -161,7 +161,7 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     default, challenger = tried[DEFAULT], tried[choice.challenger]
     [name] = [name for name in default if default[name] != challenger[name]]
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
-    if not np.isfinite(choice.difference.mean):
+    if not math.isfinite(choice.difference.mean):
         return f"{_words(default)} stays: training with {other} diverged"
     error = _number(choice.difference.standard_error, metric)
     figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {held.words}, over 2 seeds"

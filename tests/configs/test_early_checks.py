@@ -99,5 +99,33 @@ def test_likeness_is_known_of_blends_alone():
         SelectSettings(drop=("parent-copy", "uncertain")).check_is_known("image-set@1234")
 
 
+@pytest.mark.parametrize("section", ["probe", "student_probe"])
+def test_folds_without_cached_features_are_refused_before_anything_runs(section: str):
+    message = refusal({"teacher_cache": "logits", section: {"folds": 5}})
+    assert f"{section}.folds is 5, and heads that leave out a fold are trained on cached features alone" in message
+    assert f"set teacher_cache to 'features', or {section}.folds to 0" in message
+    assert validated({section: {"folds": 5}}, "x")
+
+
+@pytest.mark.parametrize(("folds", "expected"), [(1, "one fold would be all images"), (21, "from 0 to 20, found 21")])
+def test_a_number_of_folds_that_leaves_nothing_or_is_too_large_is_refused(folds: int, expected: str):
+    assert expected in refusal({"probe": {"folds": folds}})
+
+
+def test_logits_out_of_fold_need_folds():
+    assert "probe.folds is 0: set probe.folds to 2 or more" in refusal({"teacher_logits": "out-of-fold"})
+    assert validated({"teacher_logits": "out-of-fold", "probe": {"folds": 2}}, "x")
+
+
+@pytest.mark.parametrize("route", [{"teacher_training": "finetuned"}, {"teacher_cache": "logits"}])
+@pytest.mark.parametrize("asked", [{"teacher_logits": "out-of-fold"}, {"teacher_calibration": "temperature"}])
+def test_what_needs_the_cached_features_of_a_probed_teacher_is_refused_for_others(
+    route: dict[str, str], asked: dict[str, str]
+):
+    assert "is for a probed teacher whose features are cached: set teacher_training to 'probed'" in refusal(
+        route | asked
+    )
+
+
 def test_the_shipped_defaults_pass():
     assert Experiment() == validated({}, "x")

@@ -108,6 +108,23 @@ def test_synthetic_images_reach_one_more_student_with_their_logits_and_nobody_el
     assert [model.model for model in graph.models][-2:] == ["student distilled", "student +synthetic"]
 
 
+def test_logits_that_ask_for_more_read_the_images_too_and_the_student_and_its_probe_are_left_as_they_are() -> None:
+    experiment = Experiment.model_validate(
+        {"teacher_logits": "out-of-fold", "teacher_calibration": "temperature", "probe": {"folds": 5}}
+    )
+    graph, plain = chain(experiment, synthetic=SYNTHETIC), chain(Experiment(), synthetic=SYNTHETIC)
+    changed = {
+        name: given.items() - inputs(plain)[name].items()
+        for name, given in inputs(graph).items()
+        if given != inputs(plain)[name]
+    }
+    # A synthetic image is in no fold, and no label is known of it: its logits are divided as the real ones were.
+    assert changed == {"precompute": {("images", "ingest")}, "precompute-synthetic": {("calibrated", "precompute")}}
+    before = {step.name: step.config for step in plain.steps}
+    others = {step.name for step in graph.steps if step.config != before[step.name]}
+    assert others == {"probe-teacher", "precompute", "precompute-synthetic"}
+
+
 def test_blends_are_painted_from_the_real_images_before_the_teacher_is_asked() -> None:
     graph = chain(Experiment(synthetic_images="blends", generator=GeneratorModel(folder="mixer")))
     assert names(graph)[:3] == ["ingest", "embed", "generate"]

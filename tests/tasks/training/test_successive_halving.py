@@ -115,12 +115,12 @@ def test_equal_scores_leave_the_default() -> None:
 
 
 def test_a_challenger_that_diverges_at_last_is_left() -> None:
-    assert choice_of({0: [0.0], 1: [1.0]}, {0: [0.0], 1: [float("nan")]}) == 0
+    assert choice_of({0: [0.0, 0.0], 1: [1.0, 1.0]}, {0: [0.0, 0.0], 1: [float("nan")] * 2}) == 0
 
 
 def test_every_trial_is_told_with_whether_it_went_on() -> None:
     plan = rungs(3, budget_steps=100, num_folds=1, seed=0)
-    tables = [{0: [0.0], 1: [0.5], 2: [1.0]}, {0: [0.0], 2: [1.0]}]
+    tables = [{0: [0.0, 0.0], 1: [0.5, 0.5], 2: [1.0, 1.0]}, {0: [0.0, 0.0], 2: [1.0, 1.0]}]
     found = search(plan, lambda rung, candidate: np.asarray(tables[rung.number][candidate]))
     assert [(one.rung.number, one.candidate, one.went_on) for one in found.outcomes] == [
         (0, 0, True), (0, 1, False), (0, 2, True), (1, 0, False), (1, 2, True),

@@ -1,0 +1,29 @@
+"""The temperature of the smallest loss is found, and stays within its bounds where there is none."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from tasks.functional.calibration import best_temperature
+
+
+def temperature_of(logits: list[list[float]], labels: list[int]) -> float:
+    logits_NK, labels_N = torch.tensor(logits), torch.tensor(labels)
+    return best_temperature(lambda scale: F.cross_entropy(logits_NK * scale, labels_N))
+
+
+def test_answers_that_are_right_three_times_in_four_are_made_as_sure_as_that():
+    # Two classes whose logits differ by d: right 3 times of 4 is fitted by a sigmoid of 3/4, where d / T = log 3.
+    assert temperature_of([[2, 0]] * 4, [0, 0, 0, 1]) == pytest.approx(2 / math.log(3), rel=1e-5)
+    assert temperature_of([[0.5, 0]] * 4, [0, 0, 0, 1]) == pytest.approx(0.5 / math.log(3), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0], ids=["plain", "so large that float32 has no slope left"])
+def test_where_all_are_right_it_is_the_lowest(size: float):
+    assert temperature_of([[size, 0], [0, size]], [0, 1]) == 0.25
+
+
+def test_where_all_are_wrong_it_is_the_highest():
+    assert temperature_of([[1, 0], [0, 1]], [1, 0]) == 4
