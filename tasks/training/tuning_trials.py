@@ -134,6 +134,11 @@ class _UnwatchedTrainer(Trainer):
     def _validate(self) -> None:
         self.state.sums = {}
 
+    def _save(self, draft: Path) -> None:
+        # Of a training that is over its scores alone are wanted, in a moment: dozens of checkpoints are not written.
+        if self.state.step < self.num_steps:
+            super()._save(draft)
+
     def last(self) -> nn.Module:
         """Return the network as it is now; the averaged one, where weights are averaged."""
         return self._evaluated().eval()
