@@ -158,7 +158,7 @@ def test_every_mistake_is_listed_with_a_prefix_where_there_is_one():
         "  experiment.distill.alpha: expected a number from 0 to 1, found 2",
         "  unknown setting 'experiment.nme'; did you mean 'name'? (known: blends, data, distill, generator, name, "
         "precision, probe, problem, runtime, schema, seeds, select, student, student_probe, synthetic_images, teacher "
-        "and 7 more)",
+        "and 8 more)",
     ]
 
 

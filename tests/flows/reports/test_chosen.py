@@ -37,7 +37,7 @@ def test_trials_are_a_table_without_the_columns_that_no_trial_has(store: Artifac
     ref = ArtifactRef("settings", fingerprint({}))
     with store.lock(ref):
         draft = store.draft(ref, {})
-        tried = {"rung": 0, "seed": 0, "learning_rate": 3e-4, "steps": 22, "score": 0.52345, "went_on": True}
+        tried = {"rung": 0, "seed": 0, "learning_rate": 3e-4, "steps": 22, "score": 0.52346, "went_on": True}
         write_table(draft / "trials.parquet", TRIALS, [tried, tried | {"went_on": False, "score": None}])
         store.commit(ref, recipe={}, inputs={}, summary={})
     table = trials_table(store, ref)
