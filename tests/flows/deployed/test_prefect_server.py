@@ -200,8 +200,10 @@ PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
     ["embed", "generate", "select"], "with_blends"
 )
 """Stage -> the experiment that has a step for it, where it is not the plain one."""
-ELSEWHERE = {"probe-images", "precompute-probed"}
-"""Stages of no experiment here, to Prefect like any other (tests/contracts/test_dense_problem.py runs them)."""
+ELSEWHERE = {"probe-images", "precompute-probed", "tune-finetune", "tune-distill"}
+"""Stages of no experiment here, to Prefect like any other (tests/contracts/test_dense_problem.py and
+tests/flows/pipeline/test_tuned_run.py run them).
+"""
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in STAGES if stage.inputs and stage.name not in ELSEWHERE])
