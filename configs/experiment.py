@@ -31,6 +31,7 @@ from configs.stages import (
     check_distillable,
     check_synthetic_images_teach,
 )
+from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
 
 _SHORT_NAME = "^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -89,6 +90,7 @@ class Experiment(Settings):
     training: TrainingSettings = TrainingSettings()
     teacher_finetuning: TeacherFinetuning = TeacherFinetuning()
     distill: DistillSettings = DistillSettings()
+    tuning: TuningSettings = TuningSettings()
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
     runtime: RuntimeConfig = RuntimeConfig()
@@ -170,6 +172,15 @@ class Experiment(Settings):
         teaches = role == "teacher" and self.teacher_training == "probed"
         return "both" if teaches and train_on == "clean" else train_on
 
+    def starting_probe(self) -> ProbeSettings:
+        """Return the settings of the probe that students start from: with a head for each fold where their settings
+        are chosen on folds, which needs cached features.
+        """
+        probe = self.student_probe
+        if self.tuning.search == "none" or self.teacher_cache == "logits" or probe.folds:
+            return probe
+        return probe.model_copy(update={"folds": self.tuning.folds})
+
     def probe_config(self, probe: ProbeSettings) -> ProbeConfig:
         return ProbeConfig(problem=self.problem, probe=probe)
 
@@ -216,6 +227,25 @@ class Experiment(Settings):
             training=self.training,
             distill=self.distill,
             seed=seed,
+        )
+
+    def tune_finetune_config(self) -> TuneFinetuneConfig:
+        return TuneFinetuneConfig(
+            problem=self.problem,
+            backbone=self.student,
+            views=self.views,
+            training=self.training,
+            tuning=self.tuning,
+        )
+
+    def tune_distill_config(self) -> TuneDistillConfig:
+        return TuneDistillConfig(
+            problem=self.problem,
+            backbone=self.student,
+            views=self.views,
+            training=self.training,
+            distill=self.distill,
+            tuning=self.tuning,
         )
 
     def evaluate_config(self) -> EvaluateConfig:

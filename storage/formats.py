@@ -24,6 +24,7 @@ FORMATS: dict[str, int] = {
     "probe": 1,
     "logits": 2,
     "selection": 1,
+    "settings": 1,
     "model": 1,
     "evaluation": 1,
 }

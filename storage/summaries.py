@@ -209,6 +209,36 @@ class ModelSummary(NetworkSummary, ScoredSummary):
     temperature: float | None = None
 
 
+class SettingsSummary(Summary):
+    """Of settings that were chosen on held-out images (stages tune-finetune and tune-distill)."""
+
+    chosen: dict[str, float] = {}
+    default: dict[str, float] = {}
+    """What stood in the settings of the experiment."""
+    is_default: bool = True
+    because: str = ""
+    """Why the default stayed or went: a sentence with figures."""
+    challenger: dict[str, float] = {}
+    """What the default was compared with at last; empty where nothing was."""
+    score_name: str = ""
+    difference: float = 0.0
+    """Of the challenger to the default, mean over held-out images and seeds."""
+    difference_standard_error: float = 0.0
+    held_out: str = ""
+    """On which images it was chosen, in words."""
+    images: int = 0
+    """How many those are."""
+    candidates: int = 0
+    said: list[str] = []
+    """A sentence for each other thing that was decided for the user."""
+    steps: int = 0
+    """Optimiser steps of all trials."""
+    steps_of_training: int = 0
+    """Of one training."""
+    cost: float = 0.0
+    """The first over the second."""
+
+
 class SelectionSummary(Summary):
     """Of a selection among synthetic images."""
 

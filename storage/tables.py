@@ -47,6 +47,25 @@ PROBE_GRID = pa.schema(
     ]
 )
 FOLDS = pa.schema([("id", pa.string()), ("fold", pa.int64())])
+TRIALS = pa.schema(
+    [
+        ("rung", pa.int64()),
+        ("seed", pa.int64()),
+        ("fold", pa.int64()),
+        ("learning_rate", pa.float64()),
+        ("alpha", pa.float64()),
+        ("temperature", pa.float64()),
+        ("steps", pa.int64()),
+        ("images", pa.int64()),
+        ("score", pa.float64()),
+        ("standard_error", pa.float64()),
+        ("difference", pa.float64()),
+        ("difference_standard_error", pa.float64()),
+        ("went_on", pa.bool_()),
+        ("diverged", pa.string()),
+    ]
+)
+"""Settings that were tried; the difference is that to the default. Without a fold: all held-out images together."""
 
 PAIRS = pa.schema([("id", pa.string()), ("parent_a", pa.string()), ("parent_b", pa.string()), ("seed", pa.int64())])
 BLENDS = pa.schema(

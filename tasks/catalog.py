@@ -17,6 +17,7 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
 )
+from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
 from tasks.stage import Pictures, Stage
 
@@ -45,6 +46,8 @@ SCORED = Pictures(
     words="Rows of a confusion matrix are the true classes.",
     legend="test-*.txt",
 )
+
+CHOSEN = Contents(made=("settings.json", "trials.parquet"), working=("trials/*",))
 
 INGEST = Stage(
     name="ingest",
@@ -193,11 +196,34 @@ SELECT = Stage(
     contents=Contents(made=("selection.parquet",)),
 )
 
+TUNE_FINETUNE = Stage(
+    name="tune-finetune",
+    version=1,
+    config_type=TuneFinetuneConfig,
+    inputs={"images": "image-set", "probe": "probe"},
+    output="settings",
+    run="tasks.stages.tune:run_finetune",
+    size="tasks.sizes:chosen_settings",
+    contents=CHOSEN,
+)
+
+TUNE_DISTILL = Stage(
+    name="tune-distill",
+    version=1,
+    config_type=TuneDistillConfig,
+    inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
+    output="settings",
+    run="tasks.stages.tune:run_distill",
+    size="tasks.sizes:chosen_settings",
+    contents=CHOSEN,
+)
+
 FINETUNE = Stage(
     name="finetune",
     version=2,
     config_type=FinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
+    optional_inputs={"settings": "settings"},
     output="model",
     run="tasks.stages.finetune:run",
     size="tasks.sizes:model",
@@ -210,7 +236,12 @@ DISTILL = Stage(
     version=2,
     config_type=DistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
-    optional_inputs={"synthetic": "image-set", "synthetic_logits": "logits", "selection": "selection"},
+    optional_inputs={
+        "synthetic": "image-set",
+        "synthetic_logits": "logits",
+        "selection": "selection",
+        "settings": "settings",
+    },
     output="model",
     run="tasks.stages.distill:run",
     size="tasks.sizes:model",
@@ -256,6 +287,8 @@ STAGES: tuple[Stage[Any], ...] = (
     PRECOMPUTE_PROBED,
     COMBINE,
     SELECT,
+    TUNE_FINETUNE,
+    TUNE_DISTILL,
     FINETUNE,
     DISTILL,
     EVALUATE,

@@ -39,6 +39,7 @@ _CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
 _PICTURE_BYTES = 60_000
+_SETTINGS_BYTES = 10_000
 _EMBEDDING_WIDTH = 768
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
 _MAX_COMPARED = 20_000
@@ -155,6 +156,11 @@ def num_shown(parts: Iterable[Shown]) -> int:
 
 def selection(config: StageConfig, known: Known) -> Estimate:
     return _of_images(known, known.num_images * _VIEW_BYTES)
+
+
+def chosen_settings(config: StageConfig, known: Known) -> Estimate:
+    """A few values, and a line for each trial."""
+    return _of_images(known, _SETTINGS_BYTES)
 
 
 def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:

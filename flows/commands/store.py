@@ -15,6 +15,7 @@ from configs.errors import SettingsError
 from configs.loading import dump_preset, preset_names
 from flows.pipeline.planning import how_far
 from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
+from flows.reports.chosen import TRIALS, trials_table
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -47,6 +48,8 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     if len(manifest.files) > MAX_FILES:
         output.print(f"  and {len(manifest.files) - MAX_FILES} more")
     output.print_json(data=manifest.summary)
+    if TRIALS in manifest.files:
+        print_table("Trials:", trials_table(store, ref))
     output.print(_tree(store, ref))
     made_by = manifest.provenance
     output.print(f"\nmade {made_by['made']} on {made_by['host']} by commit {made_by['commit'][:12]}")

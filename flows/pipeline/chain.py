@@ -30,6 +30,8 @@ from tasks.catalog import (
     GENERATE,
     INGEST,
     SELECT,
+    TUNE_DISTILL,
+    TUNE_FINETUNE,
 )
 
 START = "student probed"
@@ -92,9 +94,10 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
         extra["selection"] = steps.add("select", SELECT, experiment.select_config(), scored)
     student_probe, evaluated = _probed_student(steps, images, logits[REAL])
     models.append(ModelSteps(START, None, evaluated, student_probe))
+    start = {"images": images, "probe": student_probe}
+    chosen = _chosen_settings(steps, start, logits[REAL])
     for seed in experiment.seeds:
-        start = {"images": images, "probe": student_probe}
-        for name, model in _students(steps, seed, start, logits[REAL], extra).items():
+        for name, model in _students(steps, seed, start, logits[REAL], extra, chosen).items():
             inputs = {"images": images, "model": model, "teacher": logits[REAL]}
             step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
             evaluated = steps.add(step, EVALUATE, experiment.evaluate_config(), inputs)
@@ -119,14 +122,38 @@ def _blends(steps: Steps, images: str) -> str:
     return steps.add("generate", GENERATE, steps.experiment.generate_config(), inputs)
 
 
+class ChosenSettings(NamedTuple):
+    """The input of each arm that names the settings chosen for it; none where they are not chosen."""
+
+    finetune: Mapping[str, Source] = {}
+    distill: Mapping[str, Source] = {}
+
+
+def _chosen_settings(steps: Steps, start: Mapping[str, Source], logits: str) -> ChosenSettings:
+    """Choose the settings of both arms, once for all seeds, on real images alone."""
+    experiment = steps.experiment
+    if experiment.tuning.search == "none":
+        return ChosenSettings()
+    finetune = steps.add("tune-finetune", TUNE_FINETUNE, experiment.tune_finetune_config(), start)
+    taught = {**start, "logits": logits}
+    distill = steps.add("tune-distill", TUNE_DISTILL, experiment.tune_distill_config(), taught)
+    return ChosenSettings({"settings": finetune}, {"settings": distill})
+
+
 def _students(
-    steps: Steps, seed: int, start: Mapping[str, Source], logits: str, extra: Mapping[str, Source]
+    steps: Steps,
+    seed: int,
+    start: Mapping[str, Source],
+    logits: str,
+    extra: Mapping[str, Source],
+    chosen: ChosenSettings,
 ) -> dict[str, str]:
     """Train the students of one seed: without a teacher, with one, and with synthetic images where there are any."""
     experiment = steps.experiment
-    config, taught = experiment.distill_config(seed), {**start, "logits": logits}
+    config, taught = experiment.distill_config(seed), {**start, "logits": logits, **chosen.distill}
+    control = {**start, **chosen.finetune}
     students = {
-        "finetuned": steps.add(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), start),
+        "finetuned": steps.add(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), control),
         "distilled": steps.add(f"distill-seed{seed}", DISTILL, config, taught),
     }
     if extra:

@@ -66,7 +66,7 @@ class Teacher(NamedTuple):
 
 
 def student_network(experiment: Experiment) -> Network:
-    return Network("student", experiment.student, experiment.student_probe, experiment.train_views("student"))
+    return Network("student", experiment.student, experiment.starting_probe(), experiment.train_views("student"))
 
 
 def probed(steps: Steps, network: Network, images: Source) -> Probed:

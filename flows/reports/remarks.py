@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.pipeline.chain import CONTROL, START, ModelResult
 from flows.pipeline.teacher_gap import teacher_gap
+from flows.reports.chosen import chosen_settings
 from flows.reports.differences import difference_rows, difference_tables, differences
 from flows.reports.results import score_notes, score_rows, score_table
 from storage.store import ArtifactStore
@@ -57,11 +58,12 @@ def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) ->
 
 def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return a sentence on the teacher and the student's probe, one for each model that still is the probe it started
-    from, or is clearly below what it is compared with, and one on the settings that students were trained with.
+    from, or is clearly below what it is compared with, one on the settings that students were trained with, and a line
+    for those that were chosen.
     """
     gap = teacher_gap(results, store)
     said = [*_unchanged(results, store), *_clearly_below(results, store), *_trained_with(results, store)]
-    return [str(gap), *said] if gap else said
+    return [*([str(gap)] if gap else []), *said, *chosen_settings(results, store)]
 
 
 def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:

@@ -30,7 +30,7 @@ class ViewCache:
     """
 
     def __init__(self, outputs: ViewOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
-        self._source = outputs
+        self.outputs = outputs
         self._images = rows_by_id(outputs.ids, ids)
         self._budget_bytes = budget_mb * 2**20
         self._held: dict[int, CachedViews] = {}
@@ -58,15 +58,15 @@ class ViewCache:
 
     def _view(self, view: int) -> CachedViews:
         if view not in self._held:
-            rows = self._source.rows_at(self._images, view)
+            rows = self.outputs.rows_at(self._images, view)
             # Room is made before reading: afterwards one view more than the budget allows would be in memory.
             # All views are of one size, as each holds the same images; it is known once the first is there.
             while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
                 del self._held[next(iter(self._held))]  # a dictionary keeps the order of insertion: the oldest
             # Read as one span and then picked from: the rows lie scattered over chunks, and zarr reads whole chunks.
-            every = (0, len(self._source.ids_of(view)), view)
+            every = (0, len(self.outputs.ids_of(view)), view)
             whole = CachedViews(
-                self._source.rows(*every), self._source.view_fields(*every), self._source.thumbnails(*every)
+                self.outputs.rows(*every), self.outputs.view_fields(*every), self.outputs.thumbnails(*every)
             )
             self._held[view] = _rows(whole, rows)
             self._view_bytes = sum(field.nbytes for field in self._held[view])

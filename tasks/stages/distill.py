@@ -6,8 +6,8 @@ ones have labels, all have outputs of the teacher: L = (1 - alpha) * mean_real(t
 Shape letters: N images, C channels, H W pixels, S side of a square view; 9 numbers cut a view.
 
 Reads `images` (image-set), their `logits`, and `probe`, with whose head it starts; where given also `synthetic`
-(image-set), `synthetic_logits` and `selection`; writes model.json, best.safetensors, last.safetensors, history.parquet
-and history.png; checkpoint.safetensors lies in the draft until the commit.
+(image-set), `synthetic_logits` and `selection`, and `settings`; writes model.json, best.safetensors, last.safetensors,
+history.parquet and history.png; checkpoint.safetensors lies in the draft until the commit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,10 @@ from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.losses import num_answers
 from tasks.models.preprocessing import Preprocessing
+from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
 from tasks.stage import StageContext
+from tasks.training.chosen_settings import with_chosen_settings
 from tasks.training.distill_source import DistillSource, Draw
 from tasks.training.lesson import Batch, Losses, MicroBatch
 from tasks.training.probed import probed_model
@@ -37,18 +39,31 @@ from tasks.training.student import train_and_write, validation_score
 def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     """Train and write the student.
 
-    Raises CacheMismatchError where probe, logits, images and selection are not of each other, and TrainingDivergedError
-    where the loss is no longer finite.
+    Raises CacheMismatchError where probe, logits, images and selection are not of each other or settings were chosen
+    for something else, and TrainingDivergedError where the loss is no longer finite.
     """
+    config = with_chosen_settings(config, "tune-distill", context)
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
+    lesson = lesson_of(config, images, model, context)
+    summary = train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
+    taught = {"alpha": config.distill.alpha, "temperature": config.distill.temperature}
+    num_synthetic = len(lesson.synthetic.rows) if lesson.synthetic else 0
+    return summary.model_copy(update={"synthetic_images": num_synthetic, **taught})
+
+
+def lesson_of(config: DistillConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "DistillLesson":
+    """Return the lesson of all training images, and of the synthetic ones where there are any; raises
+    CacheMismatchError as `run` does.
+    """
+    problem = problem_named(config.problem)
     real = _opened(config, images, "logits", model.preprocessing, context)
     synthetic = _synthetic(config, model.preprocessing, context)
     for role in ("logits", "synthetic_logits"):
         if role in context.inputs:
             ViewOutputs(context.inputs[role]).require(classes=problem.classes(images), problem=config.problem)
-    lesson = DistillLesson(
+    return DistillLesson(
         problem=problem,
         real=real,
         synthetic=synthetic,
@@ -57,8 +72,6 @@ def run(config: DistillConfig, context: StageContext) -> ModelSummary:
         seed=config.seed,
         score=validation_score(problem, real.source, context, config.training.precision),
     )
-    summary = train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
-    return summary.model_copy(update={"synthetic_images": len(synthetic.rows) if synthetic else 0})
 
 
 @dataclass(frozen=True)

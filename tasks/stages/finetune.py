@@ -2,8 +2,9 @@
 
 Shape letters: N images, C channels, H W pixels, S side of a square view.
 
-Reads `images` (image-set) and `probe`, with whose head it starts; writes model.json, best.safetensors,
-last.safetensors, history.parquet and history.png; checkpoint.safetensors lies in the draft until the commit.
+Reads `images` (image-set) and `probe`, with whose head it starts, and where given `settings`; writes model.json,
+best.safetensors, last.safetensors, history.parquet and history.png; checkpoint.safetensors lies in the draft until the
+commit.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,24 +20,34 @@ from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.order import visits
+from tasks.models.task_model import TaskModel
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
 from tasks.stage import StageContext
+from tasks.training.chosen_settings import with_chosen_settings
 from tasks.training.lesson import Batch, Losses, MicroBatch
 from tasks.training.probed import probed_model
 from tasks.training.student import train_and_write, validation_score
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
-    """Train and write the network; CacheMismatchError where the probe is of another backbone or other classes,
-    TrainingDivergedError where the loss is no longer finite.
+    """Train and write the network; CacheMismatchError where the probe is of another backbone or other classes, or
+    settings were chosen for something else; TrainingDivergedError where the loss is no longer finite.
     """
+    config = with_chosen_settings(config, "tune-finetune", context)
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
+    lesson = lesson_of(config, images, model, context)
+    return train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
+
+
+def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "FinetuneLesson":
+    """Return the lesson of all training images."""
     decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
-    source, rows = ViewSource(decoded, config.views, model.preprocessing), images.rows_of("train")
-    lesson = FinetuneLesson(
+    problem, rows = problem_named(config.problem), images.rows_of("train")
+    source = ViewSource(decoded, config.views, model.preprocessing)
+    return FinetuneLesson(
         problem=problem,
         source=source,
         rows=rows,
@@ -45,7 +56,6 @@ def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
         seed=config.seed,
         score=validation_score(problem, source, context, config.training.precision),
     )
-    return train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
 
 
 class Draw(NamedTuple):

@@ -7,7 +7,7 @@ Shape letters: N images, S side in pixels, K values of an output.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -83,6 +83,11 @@ class DistillSource:
             rows=rows,
             num_views=num_views,
         )
+
+    def of_rows(self, rows: npt.NDArray[np.int64], *, budget_mb: int) -> Self:
+        """Return the source of these images alone, which shares what is decoded and has a cache of its own."""
+        ids = [self.source.images.ids[row] for row in rows]
+        return replace(self, rows=rows, cache=ViewCache(self.cache.outputs, ids, budget_mb=budget_mb))
 
     def draw(self, step: int, count: int, seed: int) -> Draw:
         """Choose the images of a step, in order: epoch e shows augmented view 1 + e mod K.

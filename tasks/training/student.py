@@ -14,36 +14,43 @@ from storage.summaries import ModelSummary
 from storage.weights import ModelDescription
 from tasks.data.batches import ViewSource
 from tasks.functional.lengths import num_steps
-from tasks.inference.predictor import predict
+from tasks.inference.predictor import Numbers, predict
 from tasks.models.device import device_of
 from tasks.models.task_model import TaskModel
 from tasks.problems.labelled import LabelledViews
 from tasks.problems.pictures import draw_history
-from tasks.problems.problem import Problem, Score, score_of
+from tasks.problems.problem import Meter, Problem, Score, score_of
 from tasks.stage import StageContext
 from tasks.training.lesson import Lesson
 from tasks.training.trainer import Trainer
 
 
-def validation_score(
-    problem: Problem, source: ViewSource, context: StageContext, precision: str
-) -> Callable[[nn.Module], Score]:
-    """Return a function model -> score on the clean view of the validation images.
+def judge_on(
+    problem: Problem, source: ViewSource, rows: Numbers, context: StageContext, precision: str
+) -> Callable[[nn.Module], Meter]:
+    """Return a function model -> meter that has seen the clean view of each of these rows, in their order.
 
     Raises ModelError where there is no device of the kind asked for.
     """
-    images, labelled = source.images, LabelledViews(problem, source)
-    rows, classes = images.rows_of("val"), problem.classes(images)
+    labelled, classes = LabelledViews(problem, source), problem.classes(source.images)
     device = device_of(context.runtime)
 
-    def score(model: nn.Module) -> Score:
+    def judged(model: nn.Module) -> Meter:
         # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
         for batch in predict(model, labelled, rows, context.runtime, device, precision):
             meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
-        return score_of(problem, meter)
+        return meter
 
-    return score
+    return judged
+
+
+def validation_score(
+    problem: Problem, source: ViewSource, context: StageContext, precision: str
+) -> Callable[[nn.Module], Score]:
+    """Return a function model -> score on the clean view of the validation images; raises as `judge_on` does."""
+    judged = judge_on(problem, source, source.images.rows_of("val"), context, precision)
+    return lambda model: score_of(problem, judged(model))
 
 
 def train_and_write(
@@ -83,4 +90,5 @@ def train_and_write(
         best_val_score_standard_error=trainer.state.best_error,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         images=len(images.rows_of("train")),
+        learning_rate=training.learning_rate,
     )

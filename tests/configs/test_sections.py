@@ -45,7 +45,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
 """Settings whose other value needs to be chosen, or needs another setting with it."""
 
 LISTS = {"mean": [0.5] * 3, "std": [0.5] * 3, "inputs": ["last4"], "drop": ["uncertain"], "strengths": [0.5, 2.0],
-         "learning_rates": [0.5], "seeds": [3, 4],
+         "learning_rates": [0.5], "seeds": [3, 4], "alphas": [0.5], "temperatures": [0.5],
          "more_teachers": [Teacher(name="other", arguments={"depth": 4}).model_dump(mode="json")]}  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from configs.stages import (
     ProbeSettings,
     TrainingSettings,
 )
+from configs.tuning import TuneDistillConfig, TuningSettings
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import (
@@ -38,6 +39,7 @@ from tasks.catalog import (
     PRECOMPUTE,
     PROBE,
     SELECT,
+    TUNE_DISTILL,
 )
 from tasks.stage import Stage, execute
 from tests.conftest import RUNTIME
@@ -56,6 +58,7 @@ UNFINISHED = ExtractConfig(backbone=STUDENT, views=ViewSettings(num_views=2, see
 """The draft holds the first of its three chunks."""
 PROBE_CONFIG = ProbeConfig(probe=ProbeSettings(inputs=("last",), learning_rates=(1e-2,), steps=20, batch_size=9))
 TRAINING = TrainingSettings(epochs=1, batch_size=3)
+LONGER = TrainingSettings(epochs=8, batch_size=3)
 
 
 class BrokenOffError(Exception):
@@ -86,6 +89,9 @@ def make(root: Path, scratch: Path) -> None:
     of_blends = run(PRECOMPUTE, PrecomputeConfig(), features=say_what_it_sees(TEACHER, synthetic), probe=probe)
     selection = run(SELECT, SelectConfig(), synthetic=synthetic, logits=of_blends)
     taught = {"synthetic": synthetic, "synthetic_logits": of_blends, "selection": selection}
+    trials = TuningSettings(learning_rates=(1e-2,), alphas=(0.75,), temperatures=(2.0,))
+    choosing = TuneDistillConfig(backbone=STUDENT, views=VIEWS, training=LONGER, tuning=trials)
+    run(TUNE_DISTILL, choosing, images=images, probe=student_probe, logits=logits)
     learning = DistillConfig(backbone=STUDENT, views=VIEWS, training=TRAINING)
     model = run(DISTILL, learning, images=images, probe=student_probe, logits=logits, **taught)
     run(EVALUATE_TEACHER, EvaluateConfig(splits=("test",)), images=images, logits=logits)

@@ -15,6 +15,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from storage.drafts import DRAFT
+from storage.files import read_json
 from storage.formats import FORMATS
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef, Manifest
@@ -48,6 +49,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "logits": lambda folder: ViewOutputs(folder).view(0).size,
     "probe": _open_weights,
     "model": lambda folder: len(list(load_model(folder)[0].parameters())),
+    "settings": lambda folder: len(read_json(folder / "settings.json")) + len(read_table(folder / "trials.parquet")),
     "selection": lambda folder: len(read_table(folder / "selection.parquet")),
     "evaluation": lambda folder: len(read_column(folder / "test-predictions.parquet", "score")),
 }

@@ -19,6 +19,7 @@ from storage.summaries import (
     NetworkSummary,
     ProbeSummary,
     SelectionSummary,
+    SettingsSummary,
     Speed,
 )
 
@@ -82,6 +83,7 @@ def test_a_number_that_json_does_not_have_is_not_made_another_value() -> None:
 OF_STAGE = {
     "ingest": IngestSummary, "generate": BlendsSummary, "embed": EmbeddingsSummary, "extract": FeaturesSummary,
     "probe": ProbeSummary, "precompute": LogitsSummary, "precompute-images": LogitsSummary, "select": SelectionSummary,
+    "tune-finetune": SettingsSummary, "tune-distill": SettingsSummary,
     "finetune": ModelSummary, "distill": ModelSummary,
     "evaluate": EvaluationSummary, "evaluate-teacher": EvaluationSummary,
 }  # fmt: skip

@@ -200,9 +200,9 @@ PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
     ["embed", "generate", "select"], "with_blends"
 )
 """Stage -> the experiment that has a step for it, where it is not the plain one."""
-ELSEWHERE = {"probe-images", "precompute-probed", "combine"}
+ELSEWHERE = {"probe-images", "precompute-probed", "combine", "tune-finetune", "tune-distill"}
 """Stages of no experiment here, to Prefect like any other (tests/contracts/test_dense_problem.py and
-tests/flows/pipeline/test_teachers.py run them).
+tests/flows/pipeline/{test_teachers,test_tuned_run}.py run them).
 """
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel
+from configs.stages import ProbeSettings
+from configs.tuning import TuningSettings
 from flows.pipeline.chain import Chain, ModelSteps, chain
 from flows.pipeline.graph import Source
 from storage.manifest import ArtifactRef
@@ -135,3 +137,59 @@ def test_a_given_set_takes_the_place_of_blends() -> None:
     experiment = Experiment(synthetic_images="blends", generator=GeneratorModel(folder="mixer"))
     graph = chain(experiment, synthetic=SYNTHETIC)
     assert "generate" not in names(graph)
+
+
+def configs_of(graph: Chain) -> dict[str, Any]:
+    return {step.name: step.config for step in graph.steps}
+
+
+TUNED = Experiment(tuning=TuningSettings(search="halving"))
+
+
+def test_settings_are_chosen_once_for_all_seeds_and_arms() -> None:
+    graph = chain(TUNED.model_copy(update={"seeds": (3, 5)}), synthetic=SYNTHETIC)
+    read = {name: given["settings"] for name, given in inputs(graph).items() if "settings" in given}
+    assert read == {
+        "finetune-seed3": "tune-finetune", "distill-seed3": "tune-distill", "distill-synthetic-seed3": "tune-distill",
+        "finetune-seed5": "tune-finetune", "distill-seed5": "tune-distill", "distill-synthetic-seed5": "tune-distill",
+    }  # fmt: skip
+
+
+def test_settings_are_chosen_on_real_images_from_where_the_students_start() -> None:
+    found = inputs(chain(TUNED, synthetic=SYNTHETIC))
+    assert found["tune-finetune"] == {"images": "ingest", "probe": "probe-student"}
+    assert found["tune-distill"] == {"images": "ingest", "probe": "probe-student", "logits": "precompute"}
+
+
+def test_the_teachers_finetuning_is_not_tuned() -> None:
+    found = inputs(chain(TUNED.model_copy(update={"teacher_training": "finetuned"})))
+    assert "settings" not in found["finetune-teacher"]
+
+
+def test_both_arms_are_tuned_with_the_same_budget_and_learning_rates() -> None:
+    configs = configs_of(chain(TUNED))
+    assert configs["tune-finetune"].tuning == configs["tune-distill"].tuning == TUNED.tuning
+    assert configs["tune-finetune"].training == configs["tune-distill"].training == TUNED.training
+
+
+def test_the_students_probe_has_the_folds_that_settings_are_chosen_on_and_the_teachers_has_not() -> None:
+    configs = configs_of(chain(TUNED))
+    assert (configs["probe-student"].probe.folds, configs["probe-teacher"].probe.folds) == (3, 0)
+
+
+def test_a_probe_without_cached_features_has_no_folds() -> None:
+    configs = configs_of(chain(TUNED.model_copy(update={"teacher_cache": "logits"})))
+    assert configs["probe-student"].probe.folds == 0
+
+
+def test_folds_that_the_user_asked_the_students_probe_for_stay() -> None:
+    asked = TUNED.model_copy(update={"student_probe": ProbeSettings(folds=5)})
+    configs = configs_of(chain(asked))
+    assert configs["probe-student"].probe.folds == 5
+
+
+def test_without_tuning_no_recipe_changes() -> None:
+    off = Experiment(tuning=TuningSettings(budget=0.1, folds=9, seed=4))
+    assert [step.config.identity() for step in chain(off).steps] == [
+        step.config.identity() for step in chain(Experiment()).steps
+    ]

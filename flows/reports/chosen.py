@@ -1,0 +1,53 @@
+"""Which settings chose themselves, in words under the table of scores, and all that was tried as a table."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from flows.pipeline.chain import ModelResult
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.summaries import SettingsSummary
+from storage.tables import read_table
+
+ROLE = "settings"
+"""Of the input by which a model's training was told what was chosen."""
+TRIALS = "trials.parquet"
+
+
+def chosen_settings(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
+    """Return a line that says what was chosen for which models and why; none where nothing was to be chosen."""
+    models: dict[ArtifactRef, list[str]] = {}
+    for result in results:
+        if (ref := store.manifest(result.artifact).input_refs.get(ROLE)) and ref in store:
+            models.setdefault(ref, []).append(result.model)
+    found = [
+        f"{', '.join(dict.fromkeys(names))}: {SettingsSummary.of(store.manifest(ref)).because}"
+        for ref, names in models.items()
+    ]
+    return [f"Settings chosen on held-out images. {'. '.join(found)}."] if found else []
+
+
+def trials_table(store: ArtifactStore, ref: ArtifactRef) -> Table:
+    """Return a line for each candidate of each rung, and for each fold that it was tried on."""
+    rows = read_table(store.path(ref) / TRIALS)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in columns))
+    return table
+
+
+def _cell(value: float | bool | str | None) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)

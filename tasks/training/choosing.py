@@ -1,0 +1,204 @@
+"""One search for settings, from the candidates to what is written down: settings.json, trials.parquet, and why.
+
+Shape letters: N held-out images.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from configs.stages import TrainingSettings
+from configs.tuning import TuningSettings
+from storage.summaries import SettingsSummary
+from storage.tables import TRIALS, write_table
+from tasks.data.batches import ViewSource
+from tasks.functional.comparison import paired_difference, standard_error
+from tasks.functional.lengths import num_steps
+from tasks.models.task_model import TaskModel
+from tasks.problems.metrics import PERCENT, Metric
+from tasks.problems.problem import problem_named
+from tasks.stage import StageContext
+from tasks.training import successive_halving as halving
+from tasks.training.chosen_settings import write_settings
+from tasks.training.held_out import Fold, HeldOut
+from tasks.training.student import judge_on
+from tasks.training.successive_halving import DEFAULT, MIN_STEPS, Choice, Outcome, Rung, Scores, Settings
+from tasks.training.tuning_trials import Course, Trials
+
+log = logging.getLogger(__name__)
+
+
+class Search(NamedTuple):
+    """What is chosen among, and on what."""
+
+    problem: str
+    model: TaskModel
+    """What every trial starts from, but for the head of a fold."""
+    source: ViewSource
+    held: HeldOut
+    training: TrainingSettings
+    tuning: TuningSettings
+    default: Settings
+    lists: Mapping[str, Sequence[float]]
+    """Name of a setting -> the values to try."""
+
+
+def choose(search: Search, course: Callable[[Fold, Settings, int], Course], context: StageContext) -> SettingsSummary:
+    """Try what the budget allows and write the choice down; `course` says how a candidate trains on a fold, by a seed.
+
+    Raises TrainingDivergedError where the training with the default settings diverges.
+    """
+    tried, num_folds = halving.candidates(search.default, search.lists), len(search.held.folds)
+    of_training = num_steps(search.training, len(search.source.images.rows_of("train")))
+    budget = int(search.tuning.budget * of_training)
+    plan = halving.rungs(len(tried), budget_steps=budget, num_folds=num_folds, seed=search.tuning.seed)
+    said = [*search.held.said, *_repeated(search.lists)]
+    if not plan:
+        summary = _kept(search, "the lists hold no other value")
+    elif plan[0].steps < MIN_STEPS:
+        summary = _kept(search, _too_short(plan, of_training, num_folds))
+    else:
+        summary = _searched(search, tried, plan, course, context)
+    steps = summary.steps
+    facts: dict[str, Any] = {"candidates": len(tried), "said": said, "steps_of_training": of_training}
+    if not steps:
+        write_table(context.draft / "trials.parquet", TRIALS, [])
+    summary = summary.model_copy(update={**facts, "steps": steps, "cost": round(steps / of_training, 3)})
+    write_settings(context.draft, summary.chosen)
+    for sentence in (summary.because, *said):
+        log.info("%s", sentence)
+    return summary
+
+
+def _searched(
+    search: Search,
+    tried: Sequence[Settings],
+    plan: Sequence[Rung],
+    course: Callable[[Fold, Settings, int], Course],
+    context: StageContext,
+) -> SettingsSummary:
+    problem, precision = problem_named(search.problem), search.training.precision
+    judges = {
+        fold.number: judge_on(problem, search.source, fold.held_out_N, context, precision) for fold in search.held.folds
+    }
+    total = halving.num_steps(plan, len(search.held.folds))
+    trials = Trials(
+        search.model,
+        search.held.folds,
+        tried,
+        course,
+        lambda model, fold: judges[fold.number](model),
+        num_steps=total,
+        context=context,
+    )
+    choice = halving.search(plan, trials.tried)
+    rows = [row for outcome in choice.outcomes for row in _rows(outcome, choice, tried, search.held, trials)]
+    write_table(context.draft / "trials.parquet", TRIALS, rows)
+    metric = problem.metrics[0]
+    compared = {"difference": choice.difference.mean, "difference_standard_error": choice.difference.standard_error}
+    return SettingsSummary(
+        chosen=dict(tried[choice.chosen]),
+        default=dict(search.default),
+        is_default=choice.chosen == DEFAULT,
+        because=_because(choice, tried, search.held, metric),
+        challenger=dict(tried[choice.challenger]),
+        score_name=metric.name,
+        **{name: value for name, value in compared.items() if math.isfinite(value)},  # JSON has no other
+        held_out=search.held.words,
+        images=search.held.num_images,
+        steps=total,
+    )
+
+
+def _kept(search: Search, because: str) -> SettingsSummary:
+    """Nothing is tried."""
+    default = dict(search.default)
+    return SettingsSummary(
+        chosen=default, default=default, is_default=True, because=f"{_words(default)} stays: {because}", steps=0
+    )
+
+
+def _rows(
+    outcome: Outcome, choice: Choice, tried: Sequence[Settings], held: HeldOut, trials: Trials
+) -> Iterator[dict[str, Any]]:
+    """Yield a line for all held-out images, and one for each fold where there are any."""
+    rung, candidate = outcome.rung, outcome.candidate
+    default_N = next(one.scores_N for one in choice.outcomes if (one.rung, one.candidate) == (rung, DEFAULT))
+    noted = trials.noted(rung, candidate)
+    common = {"rung": rung.number, "seed": rung.seed, "went_on": outcome.went_on, **tried[candidate]}
+    diverged = next((one.diverged for one in noted if one.diverged), None)
+    every = {"steps": rung.steps * len(noted), "diverged": diverged}
+    yield common | every | _compared(outcome.scores_N, default_N)
+    if held.folds[0].number is None:
+        return
+    ends = np.cumsum([len(fold.held_out_N) for fold in held.folds])[:-1]
+    parts = zip(held.folds, noted, np.split(outcome.scores_N, ends), np.split(default_N, ends), strict=True)
+    for fold, note, scores_N, reference_N in parts:
+        its_own = {"fold": fold.number, "steps": rung.steps, "diverged": note.diverged or None}
+        yield common | its_own | _compared(scores_N, reference_N)
+
+
+def _compared(scores_N: Scores, default_N: Scores) -> dict[str, Any]:
+    if not np.isfinite(scores_N).all():
+        return {"images": len(scores_N)}
+    difference = paired_difference([scores_N], default_N)
+    return {
+        "images": len(scores_N),
+        "score": float(scores_N.mean()),
+        "standard_error": standard_error(scores_N),
+        "difference": difference.mean,
+        "difference_standard_error": difference.standard_error,
+    }
+
+
+# --- in words ------------------------------------------------------------------------------------------------------
+
+
+def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: Metric) -> str:
+    default, challenger = tried[DEFAULT], tried[choice.challenger]
+    [name] = [name for name in default if default[name] != challenger[name]]
+    other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
+    if not math.isfinite(choice.difference.mean):
+        return f"{_words(default)} stays: training with {other} diverged"
+    error = _number(choice.difference.standard_error, metric)
+    figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {held.words}, over 2 seeds"
+    if choice.chosen != DEFAULT:
+        return f"{other} in place of {own}: {figures}"
+    if choice.difference.mean > choice.difference.standard_error:
+        alone = _difference(choice.confirmation.mean, metric)
+        return f"{_words(default)} stays: {other} is {figures}, but {alone} with the other seed alone"
+    return f"{_words(default)} stays: {other} is {figures}, not better by more than one standard error"
+
+
+def _words(settings: Settings) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
+
+
+def _number(value: float, metric: Metric) -> str:
+    return f"{value * metric.scale:.{metric.digits}f}"
+
+
+def _difference(value: float, metric: Metric) -> str:
+    return f"{value * metric.scale:+.{metric.digits}f} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
+
+
+def _too_short(plan: Sequence[Rung], of_training: int, num_folds: int) -> str:
+    first = plan[0]
+    folds = f" on each of {num_folds} folds" if num_folds > 1 else ""
+    return (
+        f"a training takes {of_training} optimiser steps, so that each of the first {first.size} trials would get "
+        f"{first.steps}{folds}, and fewer than {MIN_STEPS} tell nothing; raise tuning.budget, train for longer, or "
+        "shorten the lists"
+    )
+
+
+def _repeated(lists: Mapping[str, Sequence[float]]) -> list[str]:
+    return [
+        f"tuning has {value:g} more than once among the values of {name}: it is tried once"
+        for name, values in lists.items()
+        for value in dict.fromkeys(values)
+        if list(values).count(value) > 1
+    ]

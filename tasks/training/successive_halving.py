@@ -1,0 +1,137 @@
+"""Successive halving without what is trained: which settings are tried, for how long, which go on, and whether the
+default is replaced at the end. After Jamieson and Talwalkar, arXiv 1502.07943, with one more rung that confirms.
+
+The candidates are the default, which comes first and always goes on, and those that differ from it in one setting: the
+product of all lists would cost more than it tells.
+
+Shape letters: N held-out images.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.functional.comparison import Difference, paired_difference
+
+MIN_STEPS = 4
+"""Of the shortest trial: fewer optimiser steps tell nothing."""
+DEFAULT = 0
+"""The place of the default among the candidates."""
+
+Settings = Mapping[str, float]
+Scores = npt.NDArray[np.float64]
+"""Of each held-out image, [N]; not a number where the training diverged."""
+
+
+class Rung(NamedTuple):
+    """Trials of one length."""
+
+    number: int
+    size: int
+    """Candidates that are tried."""
+    seed: int
+    steps: int
+    """Optimiser steps of a candidate on each fold."""
+
+
+class Outcome(NamedTuple):
+    """What became of one candidate in one rung."""
+
+    rung: Rung
+    candidate: int
+    scores_N: Scores
+    went_on: bool
+    """After the last rung: is chosen."""
+
+
+class Choice(NamedTuple):
+    """The end of a search. Without a rung the default stays, and there is no challenger."""
+
+    outcomes: list[Outcome]
+    challenger: int
+    """The candidate that the default was compared with at last."""
+    difference: Difference
+    """Of the challenger to the default, over both seeds."""
+    confirmation: Difference
+    """The same with the other seed alone, which had no part in choosing the challenger."""
+
+    @property
+    def chosen(self) -> int:
+        """The challenger where it is better by more than one standard error, and better with the other seed too."""
+        # The challenger was the best of several with the first seed, so that its score there is too good by chance.
+        is_better = self.difference.mean > self.difference.standard_error and self.confirmation.mean > 0
+        return self.challenger if is_better else DEFAULT
+
+
+def candidates(default: Settings, lists: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    """Return the default, and what differs from it in one setting that takes a value of its list."""
+    others = [
+        {**default, name: value}
+        for name, values in lists.items()
+        for value in dict.fromkeys(values)
+        if value != default[name]
+    ]
+    return [dict(default), *others]
+
+
+def rungs(num_candidates: int, *, budget_steps: int, num_folds: int, seed: int) -> list[Rung]:
+    """Return the rungs of a search that takes at most `budget_steps` optimiser steps, an equal share each; none where
+    there is nothing to choose among.
+
+    All candidates, the better half of them, and so on; when two are left, these two with another seed.
+    """
+    if num_candidates < 2:
+        return []
+    sizes = [num_candidates]
+    while (half := math.ceil(sizes[-1] / 2)) > 2:
+        sizes.append(half)
+    sizes.append(2)
+    share = budget_steps // len(sizes)
+    seeds = [seed] * (len(sizes) - 1) + [(seed + 1) % 2**63]
+    return [
+        Rung(number, size, its_seed, share // (size * num_folds))
+        for number, (size, its_seed) in enumerate(zip(sizes, seeds, strict=True))
+    ]
+
+
+def num_steps(plan: Sequence[Rung], num_folds: int) -> int:
+    """Return the optimiser steps of all trials."""
+    return sum(rung.size * rung.steps for rung in plan) * num_folds
+
+
+def search(plan: Sequence[Rung], tried: Callable[[Rung, int], Scores]) -> Choice:
+    """Go up the rungs; `tried` trains a candidate and returns its scores on the same images in the same order."""
+    outcomes: list[Outcome] = []
+    tables: list[dict[int, Scores]] = []
+    entered = list(range(plan[0].size))
+    for rung, above in itertools.pairwise(plan):
+        tables.append({candidate: tried(rung, candidate) for candidate in entered})
+        kept = going_on(tables[-1], above.size)
+        outcomes += [Outcome(rung, candidate, tables[-1][candidate], candidate in kept) for candidate in entered]
+        entered = kept
+    last = {candidate: tried(plan[-1], candidate) for candidate in entered}
+    challenger = entered[1]
+    both = [tables[-1], last]
+    choice = Choice(
+        outcomes,
+        challenger,
+        paired_difference([table[challenger] for table in both], np.mean([table[DEFAULT] for table in both], axis=0)),
+        paired_difference([last[challenger]], last[DEFAULT]),
+    )
+    ended = [Outcome(plan[-1], candidate, last[candidate], candidate == choice.chosen) for candidate in entered]
+    return choice._replace(outcomes=[*outcomes, *ended])
+
+
+def going_on(scores: Mapping[int, Scores], size: int) -> list[int]:
+    """Return the default and the best others, `size` in all, as they stood; of equals the earlier."""
+    others = [candidate for candidate in scores if candidate != DEFAULT]
+    best = sorted(others, key=lambda candidate: -_mean(scores[candidate]))[: size - 1]
+    return [DEFAULT, *sorted(best)]
+
+
+def _mean(scores_N: Scores) -> float:
+    return float(scores_N.mean()) if np.isfinite(scores_N).all() else -math.inf

@@ -1,0 +1,144 @@
+"""Trials of settings: short trainings of their own, each from the same start with a full schedule, judged once.
+
+    trials/0-3-1.json    rung 0, candidate 3, fold 1: the scores of its held-out images, when it is over
+    trials/0-3-1/        its checkpoint until then
+
+A killed search continues with the trial it was in, from its checkpoint, to the same bytes.
+
+Shape letters: N held-out images.
+"""
+
+import copy
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from configs.stages import TrainingSettings
+from storage.files import make_folder, read_json_if_whole, write_json
+from tasks.models.task_model import TaskModel
+from tasks.problems.problem import Meter
+from tasks.stage import StageContext
+from tasks.training.held_out import Fold
+from tasks.training.lesson import Lesson
+from tasks.training.successive_halving import DEFAULT, Rung, Scores, Settings
+from tasks.training.trainer import Trainer, TrainingDivergedError
+
+log = logging.getLogger(__name__)
+
+FOLDER = "trials"
+
+
+class Course(NamedTuple):
+    """What one trial is trained with."""
+
+    training: TrainingSettings
+    lesson: Lesson[Any]
+
+
+class Noted(NamedTuple):
+    """The end of a trial."""
+
+    scores: list[float]
+    """Of each held-out image; none where it diverged."""
+    diverged: str = ""
+
+    def of_images(self, num_images: int) -> Scores:
+        return np.full(num_images, np.nan) if self.diverged else np.asarray(self.scores, np.float64)
+
+
+class Trials:
+    """All trials of a search: those that are over, and the next ones."""
+
+    def __init__(
+        self,
+        start: TaskModel,
+        folds: Sequence[Fold],
+        candidates: Sequence[Settings],
+        course: Callable[[Fold, Settings, int], Course],
+        judge: Callable[[nn.Module, Fold], Meter],
+        *,
+        num_steps: int,
+        context: StageContext,
+    ) -> None:
+        self._start, self._folds, self._candidates, self._course, self._judge = start, folds, candidates, course, judge
+        self._num_steps, self._context = num_steps, context
+        self._done = 0
+        self._noted: dict[tuple[int, int, int], Noted] = {}
+
+    def tried(self, rung: Rung, candidate: int) -> Scores:
+        """Train a candidate on each fold; returns the scores of all held-out images, fold after fold.
+
+        Raises TrainingDivergedError where the default's loss is no longer finite.
+        """
+        return np.concatenate([self._one(rung, candidate, place) for place in range(len(self._folds))])
+
+    def noted(self, rung: Rung, candidate: int) -> list[Noted]:
+        """Return how the trials of a candidate ended, fold after fold."""
+        return [self._noted[rung.number, candidate, place] for place in range(len(self._folds))]
+
+    def _one(self, rung: Rung, candidate: int, place: int) -> Scores:
+        folder = self._context.draft / FOLDER / f"{rung.number}-{candidate}-{place}"
+        note = folder.with_suffix(".json")
+        if (found := read_json_if_whole(note)) is None:
+            found = self._trained(rung, candidate, self._folds[place], folder)._asdict()
+            write_json(note, found)
+            log.info("rung %d, %s: %s", rung.number, self._candidates[candidate], found["diverged"] or "done")
+        shutil.rmtree(folder, ignore_errors=True)  # of no more use, and as large as three networks
+        self._done += rung.steps
+        self._context.on_progress("steps", self._done, self._num_steps)
+        noted = self._noted[rung.number, candidate, place] = Noted(**found)
+        return noted.of_images(len(self._folds[place].held_out_N))
+
+    def _trained(self, rung: Rung, candidate: int, fold: Fold, folder: Path) -> Noted:
+        training, lesson = self._course(fold, self._candidates[candidate], rung.seed)
+        model = copy.deepcopy(self._start)
+        device = next(model.parameters()).device
+        if fold.head is not None:
+            model.head = copy.deepcopy(fold.head).to(device)
+        trainer = _UnwatchedTrainer(model, training, lesson, seed=rung.seed, device=device, num_steps=rung.steps)
+        try:
+            self._fit(trainer, folder)
+            return Noted(self._scores(trainer, fold))
+        except TrainingDivergedError as error:
+            if candidate == DEFAULT:  # the settings of the run itself: who set them must know
+                raise
+            return Noted([], str(error))
+
+    def _fit(self, trainer: Trainer, folder: Path) -> None:
+        runtime, done = self._context.runtime, self._done
+
+        def on_progress(unit: str, step: int, total: int) -> None:
+            self._context.on_progress(unit, done + step, self._num_steps)
+
+        make_folder(folder)
+        seconds = runtime.checkpoint_seconds
+        trainer.fit(folder, workers=runtime.workers, checkpoint_seconds=seconds, on_progress=on_progress)
+
+    def _scores(self, trainer: "_UnwatchedTrainer", fold: Fold) -> list[float]:
+        scores_N = np.asarray(self._judge(trainer.last(), fold).columns()["score"], np.float64)
+        if not np.isfinite(scores_N).all():
+            raise TrainingDivergedError(
+                f"after {trainer.num_steps} steps the scores are not numbers: lower training.learning_rate"
+            )
+        return [float(score) for score in scores_N]
+
+
+class _UnwatchedTrainer(Trainer):
+    """A training that is judged when it is over, by its last weights: to validate on the way would cost too much."""
+
+    def _validate(self) -> None:
+        self.state.sums = {}
+
+    def _save(self, draft: Path) -> None:
+        # Of a training that is over its scores alone are wanted, in a moment: dozens of checkpoints are not written.
+        if self.state.step < self.num_steps:
+            super()._save(draft)
+
+    def last(self) -> nn.Module:
+        """Return the network as it is now; the averaged one, where weights are averaged."""
+        return self._evaluated().eval()
