@@ -15,7 +15,6 @@ from configs.stages import (
     MAX_TEACHERS,
     CombineConfig,
     DistillConfig,
-    DistillSettings,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -26,6 +25,9 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
     ProbeSettings,
+)
+from configs.training import (
+    DistillSettings,
     TeacherFinetuning,
     TrainingSettings,
     check_distillable,

@@ -8,7 +8,7 @@ from configs.base import Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import ViewSettings
 from configs.models import Backbone
-from configs.stages import DistillSettings, TrainingSettings, check_distillable
+from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 
 class TuningSettings(Settings):

@@ -36,7 +36,8 @@ import tasks.stages.ingest
 from configs.base import StageConfig
 from configs.data import IngestConfig
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
-from configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig, TrainingSettings
+from configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig
+from configs.training import TrainingSettings
 from storage.files import all_files
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.provenance import code_commit

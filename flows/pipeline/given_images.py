@@ -1,7 +1,7 @@
 """Synthetic images that a run is given, by `--synthetic`, in place of blends: what can be asked of them."""
 
 from configs.experiment import Experiment
-from configs.stages import check_synthetic_images_teach
+from configs.training import check_synthetic_images_teach
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 

@@ -15,7 +15,8 @@ from configs.choices import GENERATOR_TRIALS, load
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel
 from configs.models import Backbone
-from configs.stages import ProbeSettings, TrainingSettings
+from configs.stages import ProbeSettings
+from configs.training import TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
 from tasks.models.device import autocast, on_device
 from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from configs.stages import DistillConfig, DistillSettings
+from configs.stages import DistillConfig
+from configs.training import DistillSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import Manifest

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from configs.stages import FinetuneConfig, TrainingSettings
+from configs.stages import FinetuneConfig
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource

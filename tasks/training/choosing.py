@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from configs.tuning import TuningSettings
 from storage.summaries import SettingsSummary
 from storage.tables import TRIALS, write_table

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from storage.weights import ModelDescription

@@ -14,14 +14,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from configs.errors import UserError
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from storage.tables import HISTORY, write_table
 from storage.weights import write_tensors
 from tasks.data.threads import prefetch
@@ -116,14 +116,22 @@ class Trainer:
     @property
     def kept_step(self) -> int:
         """The step after which the weights were as they are kept; 0: as they were at the start."""
-        return self.state.best_step if self._settings.keep == "best" else self.num_steps
+        return self.state.best_step if self._kept() == "best" else self.num_steps
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
         write_tensors(draft / "last.safetensors", as_arrays(self._evaluated().state_dict()))
         write_tensors(draft / "best.safetensors", as_arrays(self._best))
         write_table(draft / "history.parquet", HISTORY, self.state.history)
-        return f"{self._settings.keep}.safetensors"
+        return f"{self._kept()}.safetensors"
+
+    def _kept(self) -> Literal["best", "last"]:
+        if self._settings.keep != "last-unless-worse":
+            return self._settings.keep
+        # The highest of many scores on few images is high by chance too: only a gap beyond the error counts. The error
+        # of one score, not of the difference, which is smaller: in doubt the longer training stands.
+        last_score = self.state.history[-1]["val_score"]
+        return "best" if self.state.best_score - last_score > self.state.best_error else "last"
 
     def backward(self, batch: Batch) -> dict[str, float]:
         """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns loss and terms.

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from storage.files import make_folder, read_json_if_whole, write_json
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Meter

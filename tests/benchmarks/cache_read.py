@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.base import RuntimeConfig
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from storage.view_outputs import ViewOutputs
 from storage.view_writer import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from tasks.data.view_cache import ViewCache

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from configs.base import RuntimeConfig
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from tasks.models.device import keep_freed_memory
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser

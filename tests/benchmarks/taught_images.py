@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from configs.base import RuntimeConfig
 from configs.data import ViewSettings
 from configs.models import Backbone
-from configs.stages import DistillSettings, TrainingSettings
+from configs.training import DistillSettings, TrainingSettings
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource

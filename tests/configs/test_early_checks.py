@@ -9,7 +9,7 @@ from configs.experiment import Experiment
 from configs.generation import SelectSettings
 from configs.loading import validated
 from configs.models import Backbone
-from configs.stages import DistillSettings, TrainingSettings, check_synthetic_images_teach
+from configs.training import DistillSettings, TrainingSettings, check_synthetic_images_teach
 
 BLENDS = {"synthetic_images": "blends", "generator": {"folder": "mixer"}}
 

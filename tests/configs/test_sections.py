@@ -14,7 +14,8 @@ from configs.fields import Kind, dotted_names, kind_at
 from configs.loading import dump_preset, load_experiment
 from configs.merging import merged
 from configs.models import Backbone, Student, Teacher
-from configs.stages import ExtractConfig, FinetuneConfig, TeacherFinetuning, TrainingSettings
+from configs.stages import ExtractConfig, FinetuneConfig
+from configs.training import TeacherFinetuning, TrainingSettings
 from tasks.catalog import STAGES
 
 ONLY_VALUE = {

@@ -11,14 +11,8 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from configs import choices
-from configs.stages import (
-    DistillConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    PrecomputeConfig,
-    ProbeConfig,
-    TrainingSettings,
-)
+from configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
+from configs.training import TrainingSettings
 from flows.commands.demo import world_experiment
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan

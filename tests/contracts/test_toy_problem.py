@@ -16,8 +16,8 @@ from configs.stages import (
     PrecomputeImagesConfig,
     ProbeConfig,
     ProbeSettings,
-    TrainingSettings,
 )
+from configs.training import TrainingSettings
 from flows.pipeline.dataset_words import dataset_words
 from storage.image_set import ImageSet
 from storage.store import ArtifactStore

@@ -15,7 +15,7 @@ from configs.data import IngestConfig
 from configs.experiment import Experiment
 from configs.generation import BlendSettings, GeneratorModel
 from configs.loading import dump_preset
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from flows import cli
 from flows.pipeline.planning import PlannedStep
 from flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan

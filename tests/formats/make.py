@@ -16,15 +16,8 @@ from configs.base import StageConfig
 from configs.data import IngestConfig, ViewSettings
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig
 from configs.models import Backbone
-from configs.stages import (
-    DistillConfig,
-    EvaluateConfig,
-    ExtractConfig,
-    PrecomputeConfig,
-    ProbeConfig,
-    ProbeSettings,
-    TrainingSettings,
-)
+from configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
+from configs.training import TrainingSettings
 from configs.tuning import TuneDistillConfig, TuningSettings
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore

@@ -11,7 +11,8 @@ from configs.base import RuntimeConfig
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel
 from configs.models import Backbone
-from configs.stages import ProbeSettings, TrainingSettings
+from configs.stages import ProbeSettings
+from configs.training import TrainingSettings
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import check_models, run_plan
 from storage.store import ArtifactStore

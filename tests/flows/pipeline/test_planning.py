@@ -10,7 +10,8 @@ from configs.data import IngestConfig
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.generation import GeneratorModel, SelectSettings
-from configs.stages import DistillSettings, ProbeSettings
+from configs.stages import ProbeSettings
+from configs.training import DistillSettings
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import run_plan
 from storage.files import read_json, write_json

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.experiment import Experiment
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from configs.tuning import TuningSettings
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import run_plan

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.stages import TrainingSettings
+from configs.training import TrainingSettings
 from tasks.functional.lengths import is_validated, num_steps
 
 numbers = st.integers(1, 60)

@@ -6,7 +6,8 @@ import torch
 
 from configs.experiment import Experiment
 from configs.models import Backbone
-from configs.stages import ProbeSettings, TeacherFinetuning, TrainingSettings
+from configs.stages import ProbeSettings
+from configs.training import TeacherFinetuning, TrainingSettings
 from tasks.models.encoder import ModelError
 from tasks.models.trial import Wanted, try_encoder, wanted_of
 

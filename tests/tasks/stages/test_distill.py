@@ -12,14 +12,8 @@ import zarr
 from safetensors.torch import load_file
 
 from configs.data import IngestConfig, ViewSettings
-from configs.stages import (
-    DistillConfig,
-    DistillSettings,
-    ExtractConfig,
-    FinetuneConfig,
-    PrecomputeConfig,
-    TrainingSettings,
-)
+from configs.stages import DistillConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig
+from configs.training import DistillSettings, TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef

@@ -11,14 +11,8 @@ from PIL import Image
 
 from configs import choices
 from configs.data import IngestConfig
-from configs.stages import (
-    EvaluateConfig,
-    ExtractConfig,
-    FinetuneConfig,
-    PrecomputeConfig,
-    ProbeConfig,
-    TrainingSettings,
-)
+from configs.stages import EvaluateConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
+from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.fingerprint import fingerprint
 from storage.image_set import ImageSet

@@ -13,8 +13,8 @@ from configs.stages import (
     PrecomputeProbedConfig,
     ProbeConfig,
     ProbeImagesConfig,
-    TrainingSettings,
 )
+from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.manifest import ArtifactRef
 from storage.view_outputs import ViewOutputs

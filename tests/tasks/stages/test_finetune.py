@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from configs.data import IngestConfig
 from configs.models import Backbone
-from configs.stages import ExtractConfig, FinetuneConfig, ProbeConfig, ProbeSettings, TrainingSettings
+from configs.stages import ExtractConfig, FinetuneConfig, ProbeConfig, ProbeSettings
+from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError, StoreError
 from storage.image_set import ImageSet
 from storage.tables import read_table

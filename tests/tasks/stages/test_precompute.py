@@ -14,8 +14,8 @@ from configs.stages import (
     PrecomputeImagesConfig,
     ProbeConfig,
     ProbeSettings,
-    TrainingSettings,
 )
+from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef

@@ -15,7 +15,8 @@ from configs.generation import (
     SelectConfig,
     SelectSettings,
 )
-from configs.stages import DistillConfig, ExtractConfig, PrecomputeConfig, TrainingSettings
+from configs.stages import DistillConfig, ExtractConfig, PrecomputeConfig
+from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.manifest import ArtifactRef
 from storage.tables import read_table

@@ -9,16 +9,8 @@ import pytest
 import torch
 
 from configs.data import IngestConfig
-from configs.stages import (
-    DistillConfig,
-    DistillSettings,
-    ExtractConfig,
-    FinetuneConfig,
-    PrecomputeConfig,
-    ProbeConfig,
-    ProbeSettings,
-    TrainingSettings,
-)
+from configs.stages import DistillConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
+from configs.training import DistillSettings, TrainingSettings
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
 from storage.errors import CacheMismatchError
 from storage.files import read_json

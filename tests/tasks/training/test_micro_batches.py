@@ -8,13 +8,8 @@ import pytest
 import torch
 
 from configs.data import IngestConfig
-from configs.stages import (
-    DistillSettings,
-    ExtractConfig,
-    FinetuneConfig,
-    PrecomputeConfig,
-    TrainingSettings,
-)
+from configs.stages import ExtractConfig, FinetuneConfig, PrecomputeConfig
+from configs.training import DistillSettings, TrainingSettings
 from storage.image_set import ImageSet
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, FINETUNE, INGEST, PRECOMPUTE

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs.data import ViewSettings
-from configs.stages import DistillSettings, ExtractConfig, PrecomputeConfig, TrainingSettings
+from configs.stages import ExtractConfig, PrecomputeConfig
+from configs.training import DistillSettings, TrainingSettings
 from storage.image_set import ImageSet
 from storage.view_outputs import ViewOutputs
 from tasks.catalog import EXTRACT, PRECOMPUTE

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings, TrainingSettings
+from configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.tables import read_table
@@ -221,6 +222,17 @@ def test_the_kept_weights_are_those_of_the_best_epoch_or_of_the_last(workshop: B
         (workshop.path(finetune(workshop, keep=keep)) / "model.json").read_text() for keep in ("best", "last")
     ]
     assert ["best.safetensors" in text for text in descriptions] == [True, False]
+
+
+def test_the_last_weights_are_kept_unless_better_ones_scored_higher_by_more_than_their_error(workshop: Bench) -> None:
+    spoilt = finetune(workshop, learning_rate=1.0, warmup=0, epochs=1, keep="last-unless-worse")
+    history, summary = read_table(workshop.path(spoilt) / "history.parquet"), workshop.summary(spoilt)
+    fall = history[0]["val_score"] - history[-1]["val_score"]
+    assert fall > summary["best_val_score_standard_error"]
+    assert summary["kept_step"] == 0
+    hardly = finetune(workshop, learning_rate=1e-9, epochs=1, keep="last-unless-worse")
+    summary = workshop.summary(hardly)
+    assert (summary["best_step"], summary["kept_step"]) == (0, 3)
 
 
 def test_the_model_it_starts_from_is_scored_before_the_first_step(workshop: Bench) -> None:
