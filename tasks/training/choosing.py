@@ -5,7 +5,7 @@ Shape letters: N held-out images.
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from tasks.training import successive_halving as halving
 from tasks.training.chosen_settings import write_settings
 from tasks.training.held_out import Fold, HeldOut
 from tasks.training.student import judge_on
-from tasks.training.successive_halving import DEFAULT, MIN_STEPS, Choice, Outcome, Rung, Scores, Settings
+from tasks.training.successive_halving import DEFAULT, Choice, Outcome, Rung, Scores, Settings
 from tasks.training.tuning_trials import Course, Trials
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,18 @@ def choose(search: Search, course: Callable[[Fold, Settings, int], Course], cont
     tried, num_folds = halving.candidates(search.default, search.lists), len(search.held.folds)
     of_training = num_steps(search.training, len(search.source.images.rows_of("train")))
     budget = int(search.tuning.budget * of_training)
-    plan = halving.rungs(len(tried), budget_steps=budget, num_folds=num_folds, seed=search.tuning.seed)
+    tuning = search.tuning
+    plan = halving.rungs(
+        len(tried), budget_steps=budget, min_steps=tuning.min_steps, num_folds=num_folds, seed=tuning.seed
+    )
     said = [*search.held.said, *_repeated(search.lists)]
     if not plan:
         summary = _kept(search, "the lists hold no other value")
-    elif plan[0].steps < MIN_STEPS:
-        summary = _kept(search, _too_short(plan, of_training, num_folds))
+    elif plan[0].steps < tuning.min_steps:
+        summary = _kept(search, _too_short(plan, of_training, tuning.min_steps))
     else:
-        summary = _searched(search, tried, plan, course, context)
+        said += _left_out(tried[plan[0].size :], tuning.min_steps)
+        summary = _searched(search, tried[: plan[0].size], plan, of_training, course, context)
     steps = summary.steps
     facts: dict[str, Any] = {"candidates": len(tried), "said": said, "steps_of_training": of_training}
     if not steps:
@@ -77,6 +81,7 @@ def _searched(
     search: Search,
     tried: Sequence[Settings],
     plan: Sequence[Rung],
+    of_training: int,
     course: Callable[[Fold, Settings, int], Course],
     context: StageContext,
 ) -> SettingsSummary:
@@ -84,7 +89,7 @@ def _searched(
     judges = {
         fold.number: judge_on(problem, search.source, fold.held_out_N, context, precision) for fold in search.held.folds
     }
-    total = halving.num_steps(plan, len(search.held.folds))
+    total = halving.num_steps(plan)
     trials = Trials(
         search.model,
         search.held.folds,
@@ -92,10 +97,11 @@ def _searched(
         course,
         lambda model, fold: judges[fold.number](model),
         num_steps=total,
+        of_training=of_training,
         context=context,
     )
     choice = halving.search(plan, trials.tried)
-    rows = [row for outcome in choice.outcomes for row in _rows(outcome, choice, tried, search.held, trials)]
+    rows = [_row(outcome, choice, tried, search.held, trials) for outcome in choice.outcomes]
     write_table(context.draft / "trials.parquet", TRIALS, rows)
     metric = problem.metrics[0]
     compared = {"difference": choice.difference.mean, "difference_standard_error": choice.difference.standard_error}
@@ -107,8 +113,8 @@ def _searched(
         challenger=dict(tried[choice.challenger]),
         score_name=metric.name,
         **{name: value for name, value in compared.items() if math.isfinite(value)},  # JSON has no other
-        held_out=search.held.words,
-        images=search.held.num_images,
+        held_out=_judged_on(search.held),
+        images=sum(len(search.held.folds[place].held_out_N) for place in {rung.fold for rung in plan}),
         steps=total,
     )
 
@@ -121,24 +127,20 @@ def _kept(search: Search, because: str) -> SettingsSummary:
     )
 
 
-def _rows(
-    outcome: Outcome, choice: Choice, tried: Sequence[Settings], held: HeldOut, trials: Trials
-) -> Iterator[dict[str, Any]]:
-    """Yield a line for all held-out images, and one for each fold where there are any."""
+def _row(outcome: Outcome, choice: Choice, tried: Sequence[Settings], held: HeldOut, trials: Trials) -> dict[str, Any]:
+    """Return the line of one trial."""
     rung, candidate = outcome.rung, outcome.candidate
     default_N = next(one.scores_N for one in choice.outcomes if (one.rung, one.candidate) == (rung, DEFAULT))
-    noted = trials.noted(rung, candidate)
-    common = {"rung": rung.number, "seed": rung.seed, "went_on": outcome.went_on, **tried[candidate]}
-    diverged = next((one.diverged for one in noted if one.diverged), None)
-    every = {"steps": rung.steps * len(noted), "diverged": diverged}
-    yield common | every | _compared(outcome.scores_N, default_N)
-    if held.folds[0].number is None:
-        return
-    ends = np.cumsum([len(fold.held_out_N) for fold in held.folds])[:-1]
-    parts = zip(held.folds, noted, np.split(outcome.scores_N, ends), np.split(default_N, ends), strict=True)
-    for fold, note, scores_N, reference_N in parts:
-        its_own = {"fold": fold.number, "steps": rung.steps, "diverged": note.diverged or None}
-        yield common | its_own | _compared(scores_N, reference_N)
+    return {
+        "rung": rung.number,
+        "seed": rung.seed,
+        "fold": held.folds[rung.fold].number,
+        "steps": rung.steps,
+        "went_on": outcome.went_on,
+        "diverged": trials.noted[rung.number, candidate].diverged or None,
+        **tried[candidate],
+        **_compared(outcome.scores_N, default_N),
+    }
 
 
 def _compared(scores_N: Scores, default_N: Scores) -> dict[str, Any]:
@@ -163,36 +165,39 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
     if not math.isfinite(choice.difference.mean):
         return f"{_words(default)} stays: training with {other} diverged"
-    error = _number(choice.difference.standard_error, metric)
-    figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {held.words}, over 2 seeds"
+    error = metric.number(choice.difference.standard_error)
+    figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {_judged_on(held)}, over 2 seeds"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
     if choice.difference.mean > choice.difference.standard_error:
         alone = _difference(choice.confirmation.mean, metric)
-        return f"{_words(default)} stays: {other} is {figures}, but {alone} with the other seed alone"
+        return f"{_words(default)} stays: {other} is {figures}, but {alone} in the last trials alone"
     return f"{_words(default)} stays: {other} is {figures}, not better by more than one standard error"
+
+
+def _judged_on(held: HeldOut) -> str:
+    return f"{held.words} in {len(held.folds)} folds" if len(held.folds) > 1 else held.words
 
 
 def _words(settings: Settings) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in settings.items())
 
 
-def _number(value: float, metric: Metric) -> str:
-    return f"{value * metric.scale:.{metric.digits}f}"
-
-
 def _difference(value: float, metric: Metric) -> str:
-    return f"{value * metric.scale:+.{metric.digits}f} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
+    return f"{metric.signed(value)} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
 
 
-def _too_short(plan: Sequence[Rung], of_training: int, num_folds: int) -> str:
-    first = plan[0]
-    folds = f" on each of {num_folds} folds" if num_folds > 1 else ""
+def _too_short(plan: Sequence[Rung], of_training: int, min_steps: int) -> str:
     return (
-        f"a training takes {of_training} optimiser steps, so that each of the first {first.size} trials would get "
-        f"{first.steps}{folds}, and fewer than {MIN_STEPS} tell nothing; raise tuning.budget, train for longer, or "
-        "shorten the lists"
+        f"a training takes {of_training} optimiser steps, so that trials would get {plan[0].steps}, and fewer than "
+        f"{min_steps} tell nothing; raise tuning.budget, or train for longer (training.min_steps)"
     )
+
+
+def _left_out(tried: Sequence[Settings], min_steps: int) -> list[str]:
+    if not tried:
+        return []
+    return [f"not tried, as trials would have fewer than {min_steps} steps: {'; '.join(_words(one) for one in tried)}"]
 
 
 def _repeated(lists: Mapping[str, Sequence[float]]) -> list[str]:

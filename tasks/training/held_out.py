@@ -47,10 +47,6 @@ class HeldOut(NamedTuple):
     said: list[str]
     """A sentence for what else was decided."""
 
-    @property
-    def num_images(self) -> int:
-        return sum(len(fold.held_out_N) for fold in self.folds)
-
 
 def held_out(images: ImageSet, num_classes: int, probe: Path, model: TaskModel) -> HeldOut:
     """Choose the held-out images; `model` is the network with the probe's head. Test images are never among them.
@@ -100,5 +96,5 @@ def _folds(images: ImageSet, probe: Path, model: TaskModel) -> HeldOut:
             f"{len(rows_N)} training and validation images are too few to hold some of them out: set tuning.search to "
             "none"
         )
-    words = f"{sum(len(fold.held_out_N) for fold in usable)} training and validation images in {len(usable)} folds"
+    words = f"{sum(len(fold.held_out_N) for fold in usable)} training and validation images"
     return HeldOut(usable, words, [])

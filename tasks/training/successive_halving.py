@@ -1,5 +1,5 @@
 """Successive halving without what is trained: which settings are tried, for how long, which go on, and whether the
-default is replaced at the end. After Jamieson and Talwalkar, arXiv 1502.07943, with one more rung that confirms.
+default is replaced at the end. After Jamieson and Talwalkar, arXiv 1502.07943; the last rung confirms.
 
 The candidates are the default, which comes first and always goes on, and those that differ from it in one setting: the
 product of all lists would cost more than it tells.
@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from tasks.functional.comparison import Difference, paired_difference
 
-MIN_STEPS = 4
-"""Of the shortest trial: fewer optimiser steps tell nothing."""
 DEFAULT = 0
 """The place of the default among the candidates."""
 
@@ -35,7 +33,9 @@ class Rung(NamedTuple):
     """Candidates that are tried."""
     seed: int
     steps: int
-    """Optimiser steps of a candidate on each fold."""
+    """Optimiser steps of a candidate."""
+    fold: int
+    """The place of the held-out images among the folds: all candidates of a rung are judged on the same ones."""
 
 
 class Outcome(NamedTuple):
@@ -55,14 +55,14 @@ class Choice(NamedTuple):
     challenger: int
     """The candidate that the default was compared with at last."""
     difference: Difference
-    """Of the challenger to the default, over both seeds."""
+    """Of the challenger to the default, over the last two rungs."""
     confirmation: Difference
-    """The same with the other seed alone, which had no part in choosing the challenger."""
+    """The same in the last rung alone, which had no part in choosing the challenger."""
 
     @property
     def chosen(self) -> int:
-        """The challenger where it is better by more than one standard error, and better with the other seed too."""
-        # The challenger was the best of several with the first seed, so that its score there is too good by chance.
+        """The challenger where it is better by more than one standard error, and better in the last rung too."""
+        # The challenger was the best of several in the rung before, so that its score there is too good by chance.
         is_better = self.difference.mean > self.difference.standard_error and self.confirmation.mean > 0
         return self.challenger if is_better else DEFAULT
 
@@ -78,11 +78,13 @@ def candidates(default: Settings, lists: Mapping[str, Sequence[float]]) -> list[
     return [dict(default), *others]
 
 
-def rungs(num_candidates: int, *, budget_steps: int, num_folds: int, seed: int) -> list[Rung]:
-    """Return the rungs of a search that takes at most `budget_steps` optimiser steps, an equal share each; none where
-    there is nothing to choose among.
+def rungs(num_candidates: int, *, budget_steps: int, min_steps: int, num_folds: int, seed: int) -> list[Rung]:
+    """Return the rungs of a search that takes at most `budget_steps` optimiser steps; none where there is nothing to
+    choose among.
 
-    All candidates, the better half of them, and so on; when two are left, these two with another seed.
+    All candidates, the better half of them for twice as long, and so on; when two are left, these two with another
+    seed. Rungs in between are left out, and then the last candidates, where the first trials would be shorter than
+    `min_steps`; two candidates for fewer steps are what remains at last, for the caller to refuse.
     """
     if num_candidates < 2:
         return []
@@ -90,38 +92,48 @@ def rungs(num_candidates: int, *, budget_steps: int, num_folds: int, seed: int) 
     while (half := math.ceil(sizes[-1] / 2)) > 2:
         sizes.append(half)
     sizes.append(2)
-    share = budget_steps // len(sizes)
+    while _first_steps(sizes, budget_steps) < min_steps and sizes != [2, 2]:
+        if len(sizes) > 2:
+            del sizes[1]
+        else:
+            sizes[0] -= 1
     seeds = [seed] * (len(sizes) - 1) + [(seed + 1) % 2**63]
+    steps = _first_steps(sizes, budget_steps)
     return [
-        Rung(number, size, its_seed, share // (size * num_folds))
+        Rung(number, size, its_seed, steps * 2**number, number % num_folds)
         for number, (size, its_seed) in enumerate(zip(sizes, seeds, strict=True))
     ]
 
 
-def num_steps(plan: Sequence[Rung], num_folds: int) -> int:
+def _first_steps(sizes: Sequence[int], budget_steps: int) -> int:
+    return budget_steps // sum(size * 2**number for number, size in enumerate(sizes))
+
+
+def num_steps(plan: Sequence[Rung]) -> int:
     """Return the optimiser steps of all trials."""
-    return sum(rung.size * rung.steps for rung in plan) * num_folds
+    return sum(rung.size * rung.steps for rung in plan)
 
 
 def search(plan: Sequence[Rung], tried: Callable[[Rung, int], Scores]) -> Choice:
-    """Go up the rungs; `tried` trains a candidate and returns its scores on the same images in the same order."""
+    """Go up the rungs; `tried` trains a candidate and returns its scores, for a rung on the same images in the same
+    order.
+    """
     outcomes: list[Outcome] = []
-    tables: list[dict[int, Scores]] = []
+    before: dict[int, Scores] = {}
     entered = list(range(plan[0].size))
     for rung, above in itertools.pairwise(plan):
-        tables.append({candidate: tried(rung, candidate) for candidate in entered})
-        kept = going_on(tables[-1], above.size)
-        outcomes += [Outcome(rung, candidate, tables[-1][candidate], candidate in kept) for candidate in entered]
+        before = {candidate: tried(rung, candidate) for candidate in entered}
+        kept = going_on(before, above.size)
+        outcomes += [Outcome(rung, candidate, before[candidate], candidate in kept) for candidate in entered]
         entered = kept
     last = {candidate: tried(plan[-1], candidate) for candidate in entered}
     challenger = entered[1]
-    both = [tables[-1], last]
-    choice = Choice(
-        outcomes,
-        challenger,
-        paired_difference([table[challenger] for table in both], np.mean([table[DEFAULT] for table in both], axis=0)),
-        paired_difference([last[challenger]], last[DEFAULT]),
-    )
+    gains = [table[challenger] - table[DEFAULT] for table in (before, last)]
+    # The same images count once, with the mean over both seeds; those of two folds are more images.
+    gains_N = np.mean(gains, axis=0) if plan[-2].fold == plan[-1].fold else np.concatenate(gains)
+    nothing_N = np.zeros_like(gains_N)
+    confirmation = paired_difference([last[challenger]], last[DEFAULT])
+    choice = Choice(outcomes, challenger, paired_difference([gains_N], nothing_N), confirmation)
     ended = [Outcome(plan[-1], candidate, last[candidate], candidate == choice.chosen) for candidate in entered]
     return choice._replace(outcomes=[*outcomes, *ended])
 

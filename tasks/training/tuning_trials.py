@@ -1,7 +1,7 @@
 """Trials of settings: short trainings of their own, each from the same start with a full schedule, judged once.
 
-    trials/0-3-1.json    rung 0, candidate 3, fold 1: the scores of its held-out images, when it is over
-    trials/0-3-1/        its checkpoint until then
+    trials/0-3.json    rung 0, candidate 3: the scores of its held-out images, when it is over
+    trials/0-3/        its checkpoint until then
 
 A killed search continues with the trial it was in, from its checkpoint, to the same bytes.
 
@@ -63,39 +63,35 @@ class Trials:
         judge: Callable[[nn.Module, Fold], Meter],
         *,
         num_steps: int,
+        of_training: int,
         context: StageContext,
     ) -> None:
         self._start, self._folds, self._candidates, self._course, self._judge = start, folds, candidates, course, judge
-        self._num_steps, self._context = num_steps, context
+        self._num_steps, self._of_training, self._context = num_steps, of_training, context
         self._done = 0
-        self._noted: dict[tuple[int, int, int], Noted] = {}
+        self.noted: dict[tuple[int, int], Noted] = {}
+        """How each trial ended, by rung and candidate."""
 
     def tried(self, rung: Rung, candidate: int) -> Scores:
-        """Train a candidate on each fold; returns the scores of all held-out images, fold after fold.
+        """Train a candidate; returns the scores of the rung's held-out images.
 
         Raises TrainingDivergedError where the default's loss is no longer finite.
         """
-        return np.concatenate([self._one(rung, candidate, place) for place in range(len(self._folds))])
-
-    def noted(self, rung: Rung, candidate: int) -> list[Noted]:
-        """Return how the trials of a candidate ended, fold after fold."""
-        return [self._noted[rung.number, candidate, place] for place in range(len(self._folds))]
-
-    def _one(self, rung: Rung, candidate: int, place: int) -> Scores:
-        folder = self._context.draft / FOLDER / f"{rung.number}-{candidate}-{place}"
-        note = folder.with_suffix(".json")
+        folder = self._context.draft / FOLDER / f"{rung.number}-{candidate}"
+        note, fold = folder.with_suffix(".json"), self._folds[rung.fold]
         if (found := read_json_if_whole(note)) is None:
-            found = self._trained(rung, candidate, self._folds[place], folder)._asdict()
+            found = self._trained(rung, candidate, fold, folder)._asdict()
             write_json(note, found)
             log.info("rung %d, %s: %s", rung.number, self._candidates[candidate], found["diverged"] or "done")
         shutil.rmtree(folder, ignore_errors=True)  # of no more use, and as large as three networks
         self._done += rung.steps
         self._context.on_progress("steps", self._done, self._num_steps)
-        noted = self._noted[rung.number, candidate, place] = Noted(**found)
-        return noted.of_images(len(self._folds[place].held_out_N))
+        noted = self.noted[rung.number, candidate] = Noted(**found)
+        return noted.of_images(len(fold.held_out_N))
 
     def _trained(self, rung: Rung, candidate: int, fold: Fold, folder: Path) -> Noted:
         training, lesson = self._course(fold, self._candidates[candidate], rung.seed)
+        training = _shortened(training, rung.steps / self._of_training)
         model = copy.deepcopy(self._start)
         device = next(model.parameters()).device
         if fold.head is not None:
@@ -126,6 +122,13 @@ class Trials:
                 f"after {trainer.num_steps} steps the scores are not numbers: lower training.learning_rate"
             )
         return [float(score) for score in scores_N]
+
+
+def _shortened(training: TrainingSettings, share: float) -> TrainingSettings:
+    """Return the settings of a trial that takes a share of the training: a running mean spans the same share of it, or
+    a short trial would be judged by weights near those it started from.
+    """
+    return training.model_copy(update={"ema": training.ema ** (1 / share)})
 
 
 class _UnwatchedTrainer(Trainer):

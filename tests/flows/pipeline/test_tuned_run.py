@@ -18,9 +18,8 @@ pytestmark = pytest.mark.usefixtures("bare_pictures")
 def test_a_tuned_run_says_what_it_chose_and_trains_with_it(bench: Bench, experiment: Experiment) -> None:
     store = bench.store
     # Finetuning has the default alone, distillation one other temperature.
-    tuning = TuningSettings(
-        search="halving", learning_rates=(1e-3,), alphas=(0.75,), temperatures=(2.0, 2.5), folds=2, budget=1.9
-    )
+    lists = {"learning_rates": (1e-3,), "alphas": (0.75,), "temperatures": (2.0, 2.5)}
+    tuning = TuningSettings(search="halving", folds=2, budget=1.9, min_steps=4, **lists)
     training = TrainingSettings(epochs=12, batch_size=8, learning_rate=1e-3)
     tuned = experiment.model_copy(update={"tuning": tuning, "training": training})
     planned = {step.name: step for step in make_plan(tuned, store).steps}

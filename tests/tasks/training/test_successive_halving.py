@@ -40,36 +40,42 @@ def test_a_value_that_stands_twice_is_tried_once() -> None:
     assert len(candidates({"learning_rate": 1.0}, {"learning_rate": (0.1, 0.1, 1.0)})) == 2
 
 
-def test_eight_candidates_climb_three_rungs_of_equal_shares_the_last_with_another_seed() -> None:
-    # 1000 steps in three shares of 333, of which a trial on each of 3 folds gets 333 / 24, 333 / 12 and 333 / 6.
-    assert rungs(8, budget_steps=1000, num_folds=3, seed=7) == [
-        Rung(0, 8, 7, 13),
-        Rung(1, 4, 7, 27),
-        Rung(2, 2, 8, 55),
-    ]
+def plan_of(count: int, budget: int, min_steps: int = 1, folds: int = 1, seed: int = 0) -> list[Rung]:
+    return rungs(count, budget_steps=budget, min_steps=min_steps, num_folds=folds, seed=seed)
+
+
+def test_eight_candidates_climb_three_rungs_each_twice_as_long_on_another_fold_the_last_with_another_seed() -> None:
+    # 8 s + 4 * 2 s + 2 * 4 s = 24 s steps of 1000.
+    assert plan_of(8, 1000, folds=2, seed=7) == [Rung(0, 8, 7, 41, 0), Rung(1, 4, 7, 82, 1), Rung(2, 2, 8, 164, 0)]
 
 
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, []), (2, [2, 2]), (3, [3, 2]), (4, [4, 2]), (5, [5, 3, 2]), (9, [9, 5, 3, 2])]
 )
 def test_half_goes_on_rounded_up_until_two_are_left(count: int, sizes: list[int]) -> None:
-    assert [rung.size for rung in rungs(count, budget_steps=1000, num_folds=1, seed=0)] == sizes
+    assert [rung.size for rung in plan_of(count, 1000)] == sizes
 
 
-def test_all_trials_together_never_take_more_steps_than_the_budget() -> None:
-    for count, budget, folds in itertools.product(range(2, 20), range(1, 3000, 37), range(1, 6)):
-        plan = rungs(count, budget_steps=budget, num_folds=folds, seed=0)
-        assert num_steps(plan, folds) <= budget
-        assert num_steps(plan, folds) > budget - len(plan) * (1 + count * folds)
+def test_rungs_and_then_candidates_are_left_out_until_the_first_trials_are_long_enough() -> None:
+    # Seven candidates: 7 s + 4 * 2 s + 2 * 4 s = 23 s; without the rung between 7 s + 2 * 2 s = 11 s; five: 9 s.
+    assert [(rung.size, rung.steps) for rung in plan_of(7, 900, min_steps=39)] == [(7, 39), (4, 78), (2, 156)]
+    assert [(rung.size, rung.steps) for rung in plan_of(7, 900, min_steps=80)] == [(7, 81), (2, 162)]
+    assert [(rung.size, rung.steps) for rung in plan_of(7, 900, min_steps=100)] == [(5, 100), (2, 200)]
 
 
-def test_trials_of_a_candidate_are_longer_from_rung_to_rung() -> None:
-    lengths = [rung.steps for rung in rungs(9, budget_steps=900, num_folds=1, seed=0)]
-    assert lengths == sorted(set(lengths))
+def test_two_candidates_for_too_few_steps_are_left_for_the_caller_to_refuse() -> None:
+    assert [(rung.size, rung.steps) for rung in plan_of(7, 60, min_steps=80)] == [(2, 10), (2, 20)]
+
+
+def test_all_trials_together_never_take_more_steps_than_the_budget_and_leave_few_of_it() -> None:
+    for count, budget in itertools.product(range(2, 20), range(1, 3000, 37)):
+        plan = plan_of(count, budget)
+        steps_if_one_longer = sum(rung.size * 2**rung.number for rung in plan)
+        assert budget - steps_if_one_longer < num_steps(plan) <= budget
 
 
 def test_the_seed_after_the_largest_is_the_first() -> None:
-    assert rungs(2, budget_steps=100, num_folds=1, seed=2**63 - 1)[-1].seed == 0
+    assert plan_of(2, 100, seed=2**63 - 1)[-1].seed == 0
 
 
 def test_the_default_goes_on_though_it_is_the_worst_and_of_equals_the_earlier() -> None:
@@ -83,9 +89,9 @@ def test_what_diverged_comes_last() -> None:
     assert going_on(scores, 2) == [0, 2]
 
 
-def choice_of(*tables: Mapping[int, list[float]]) -> int:
+def choice_of(*tables: Mapping[int, list[float]], folds: int = 1) -> int:
     """Go through rungs whose scores are given, and return what is chosen."""
-    plan = rungs(len(tables[0]), budget_steps=1000, num_folds=1, seed=0)
+    plan = plan_of(len(tables[0]), 1000, folds=folds)
     return search(plan, lambda rung, candidate: np.asarray(tables[rung.number][candidate], np.float64)).chosen
 
 
@@ -94,6 +100,13 @@ def test_a_challenger_that_is_better_by_more_than_one_standard_error_with_both_s
     first = {0: [0, 0, 0, 1], 1: [1, 1, 0, 1]}
     second = {0: [0, 0, 0, 1], 1: [1, 0, 1, 1]}
     assert choice_of(first, second) == 1
+
+
+def test_two_folds_are_more_images_than_one() -> None:
+    # Differences 1, 1, 0, 0 and 1, 0, 1, 0, 0, 0: mean .4, spread .49, standard error .155.
+    first = {0: [0, 0, 0, 1], 1: [1, 1, 0, 1]}
+    second = {0: [0, 0, 0, 1, 0, 0], 1: [1, 0, 1, 1, 0, 0]}
+    assert choice_of(first, second, folds=2) == 1
 
 
 def test_a_challenger_within_one_standard_error_is_left() -> None:
@@ -119,7 +132,7 @@ def test_a_challenger_that_diverges_at_last_is_left() -> None:
 
 
 def test_every_trial_is_told_with_whether_it_went_on() -> None:
-    plan = rungs(3, budget_steps=100, num_folds=1, seed=0)
+    plan = plan_of(3, 100)
     tables = [{0: [0.0, 0.0], 1: [0.5, 0.5], 2: [1.0, 1.0]}, {0: [0.0, 0.0], 2: [1.0, 1.0]}]
     found = search(plan, lambda rung, candidate: np.asarray(tables[rung.number][candidate]))
     assert [(one.rung.number, one.candidate, one.went_on) for one in found.outcomes] == [
