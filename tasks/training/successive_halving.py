@@ -106,7 +106,8 @@ def rungs(num_candidates: int, *, budget_steps: int, min_steps: int, num_folds: 
 
 
 def _first_steps(sizes: Sequence[int], budget_steps: int) -> int:
-    return budget_steps // sum(size * 2**number for number, size in enumerate(sizes))
+    for_one_step = sum(size << number for number, size in enumerate(sizes))
+    return budget_steps // for_one_step
 
 
 def num_steps(plan: Sequence[Rung]) -> int:
