@@ -54,6 +54,11 @@ def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = Non
         raise DecodeMemoryError(f"{name}: {error}") from None
 
 
+def halves(budget_mb: int) -> tuple[int, int]:
+    """Return what a training keeps of its memory for images decoded, and what for views cut from them."""
+    return budget_mb - budget_mb // 2, budget_mb // 2
+
+
 class DecodedImages:
     """Decoded images of a set by row, kept in memory while the budget lasts. For any number of threads.
 
@@ -93,12 +98,21 @@ class DecodedImages:
 
 
 class ViewSource:
-    """Views of an image-set as one network takes them, at that network's size and resampling."""
+    """Views of an image-set as one network takes them, at that network's size and resampling.
 
-    def __init__(self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing) -> None:
+    `views_mb` is memory for cut views, for whoever wants the same ones again: on few images each of their views comes
+    back after some epochs, and cutting it takes as long as a small network takes to learn from it.
+    """
+
+    def __init__(
+        self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing, *, views_mb: int = 0
+    ) -> None:
         self.images = decoded.images
         self.preprocessing = preprocessing
         self._decoded, self._settings = decoded, settings
+        self._kept: dict[tuple[int, bytes], Pixels] = {}
+        self._free_views = (views_mb << 20) // (3 * preprocessing.side_px**2)
+        self._lock = threading.Lock()
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
         """Return how one view of each row is cut, [N, 9]: CLEAN_VIEW is the clean one, the augmented ones count
@@ -108,17 +122,28 @@ class ViewSource:
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
         """Return the views of the rows as uint8 [N, S, S, 3]."""
-        side, interpolation = self.preprocessing.side_px, self.preprocessing.interpolation
-        return np.stack(
-            [
-                replay(self._decoded.pixels(row), view, side, interpolation)
-                for row, view in zip(rows, views_N9, strict=True)
-            ]
+        return np.stack([self._cut(row, view) for row, view in zip(rows, views_N9, strict=True)])
+
+    def _cut(self, row: int, view_9: View) -> Pixels:
+        # By how it is cut, not by its number: the views of a teacher's cache come without one.
+        key = row, view_9.tobytes()
+        if (kept := self._kept.get(key)) is not None:
+            return kept
+        pixels_SS3 = replay(
+            self._decoded.pixels(row), view_9, self.preprocessing.side_px, self.preprocessing.interpolation
         )
+        with self._lock:  # never dropped for another, as with decoded images
+            if self._free_views and key not in self._kept:
+                self._kept[key] = pixels_SS3
+                self._free_views -= 1
+        return pixels_SS3
 
     def forget_pixels(self) -> None:
-        """Drop the decoded images, where those to come are others."""
+        """Drop the decoded images and cut views, where those to come are others."""
         self._decoded.forget()
+        with self._lock:
+            self._free_views += len(self._kept)
+            self._kept = {}
 
     def _view(self, row: int, number: int) -> View:
         # From the index, not from the pixels: how a view is cut is known without decoding its image.

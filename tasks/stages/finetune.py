@@ -19,7 +19,7 @@ from configs.stages import FinetuneConfig
 from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
-from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.batches import DecodedImages, ViewSource, halves
 from tasks.functional.order import visits
 from tasks.models.task_model import TaskModel
 from tasks.problems.labelled import LabelledViews
@@ -45,9 +45,10 @@ def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
 
 def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "FinetuneLesson":
     """Return the lesson of all training images."""
-    decoded = DecodedImages(images, cache_mb=context.runtime.image_cache_mb, decode_mb=context.runtime.decode_memory_mb)
+    images_mb, views_mb = halves(context.runtime.image_cache_mb)
+    decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=context.runtime.decode_memory_mb)
     problem, rows = problem_named(config.problem), images.rows_of("train")
-    source = ViewSource(decoded, config.views, model.preprocessing)
+    source = ViewSource(decoded, config.views, model.preprocessing, views_mb=views_mb)
     return FinetuneLesson(
         problem=problem,
         source=source,

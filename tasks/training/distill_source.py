@@ -18,7 +18,7 @@ from configs.data import ViewSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.view_outputs import ViewOutputs
-from tasks.data.batches import DecodedImages, ViewSource
+from tasks.data.batches import DecodedImages, ViewSource, halves
 from tasks.data.shown import check_num_views
 from tasks.data.view_cache import CachedViews, ViewCache
 from tasks.functional.order import visits
@@ -76,9 +76,10 @@ class DistillSource:
         if kept is not None:
             # In the order of the image-set, not of `kept`, which is a set: draws depend on positions among the rows.
             rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
-        decoded = DecodedImages(images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
+        images_mb, views_mb = halves(runtime.image_cache_mb)
+        decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=runtime.decode_memory_mb)
         return cls(
-            source=ViewSource(decoded, views, preprocessing),
+            source=ViewSource(decoded, views, preprocessing, views_mb=views_mb),
             cache=ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=runtime.logits_cache_mb),
             rows=rows,
             num_views=num_views,

@@ -54,6 +54,28 @@ def test_view_0_is_the_clean_one_and_the_others_are_drawn_from_the_images_name(i
         assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), expected[index], 24, "bilinear"))
 
 
+def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(images: ImageSet) -> None:
+    decoded = DecodedImages(images, cache_mb=0)
+    keeping = ViewSource(decoded, ViewSettings(num_views=3), PREPROCESSING, views_mb=1)
+    cutting = ViewSource(decoded, ViewSettings(num_views=3), PREPROCESSING)
+    views_N9 = cutting.views([7, 7], [1, 2])
+    expected = cutting.cut([7, 7], views_N9)
+    assert not np.array_equal(*expected)
+    for _ in range(2):
+        assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
+    assert keeping._cut(7, views_N9[0]) is keeping._cut(7, views_N9[0])
+    keeping.forget_pixels()
+    assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
+
+
+def test_views_beyond_the_room_are_cut_again(images: ImageSet) -> None:
+    source = ViewSource(DecodedImages(images, cache_mb=1), ViewSettings(num_views=3), PREPROCESSING, views_mb=1)
+    source._free_views = 1  # the setting counts in MiB
+    first, second = source.views([7, 7], [1, 2])
+    assert source._cut(7, first) is source._cut(7, first)
+    assert source._cut(7, second) is not source._cut(7, second)
+
+
 def test_a_byte_that_flipped_on_the_disk_is_found_when_its_image_is_read(bench: Bench) -> None:
     folder = bench.path(bench.images)
     images = ImageSet.open(folder)
