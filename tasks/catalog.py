@@ -19,35 +19,8 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
+from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, MODEL, OUTPUTS, SCORED
 from tasks.stage import Pictures, Stage
-
-OUTPUTS = Contents(
-    made=(
-        "rows.parquet",
-        "outputs.zarr/zarr.json",
-        # The star is a part with its slash, such as clean/; in a draft of format 1, which has no parts, it is nothing.
-        *(f"outputs.zarr/*{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
-        *(f"outputs.zarr/*{array}/c/*" for array in ("outputs", "views", "thumbnails")),
-    ),
-    optional=tuple(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
-    working=(".efforts/*",),
-)
-"""Outputs of a frozen network (storage.view_outputs)."""
-MODEL = Contents(
-    made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
-    optional=("history.png",),
-    working=("checkpoint.safetensors",),
-)
-CURVES = Pictures("history.png", heading="Learning curves")
-EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
-SCORED = Pictures(
-    "test-*.png",
-    heading="On the test split",
-    words="Rows of a confusion matrix are the true classes.",
-    legend="test-*.txt",
-)
-
-CHOSEN = Contents(made=("settings.json", "trials.parquet"), working=("trials/*",))
 
 INGEST = Stage(
     name="ingest",
