@@ -22,3 +22,10 @@ def running_mean(model: nn.Module, kept: Callable[[int], float]) -> AveragedMode
             mean.copy_(now)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def decay_of_short(decay: float, *, num_steps: int, of_training: int) -> float:
+    """Return the decay by which the mean spans as large a part of `num_steps` as `decay` does of a whole training, so
+    that as little of the start is left in it at the end: decay^(of_training / num_steps).
+    """
+    return decay ** (of_training / num_steps)

@@ -163,8 +163,9 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
     if not math.isfinite(choice.difference.mean):
         return f"{_words(default)} stays: training with {other} diverged"
-    error = _number(choice.difference.standard_error, metric)
-    figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {held.words}, over 2 seeds"
+    error = choice.difference.standard_error
+    written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none
+    figures = f"{_difference(choice.difference.mean, metric)}{written} on {held.words}, over 2 seeds"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
     if choice.difference.mean > choice.difference.standard_error:
@@ -177,12 +178,8 @@ def _words(settings: Settings) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in settings.items())
 
 
-def _number(value: float, metric: Metric) -> str:
-    return f"{value * metric.scale:.{metric.digits}f}"
-
-
 def _difference(value: float, metric: Metric) -> str:
-    return f"{value * metric.scale:+.{metric.digits}f} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
+    return f"{metric.signed(value)} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
 
 
 def _too_short(plan: Sequence[Rung], of_training: int, num_folds: int) -> str:

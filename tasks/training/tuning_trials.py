@@ -1,4 +1,5 @@
 """Trials of settings: short trainings of their own, each from the same start with a full schedule, judged once.
+Warm-up, decay of the learning rate and averaging of weights take as large a part of a trial as of a whole training.
 
     trials/0-3-1.json    rung 0, candidate 3, fold 1: the scores of its held-out images, when it is over
     trials/0-3-1/        its checkpoint until then
@@ -20,9 +21,11 @@ from torch import nn
 
 from configs.training import TrainingSettings
 from storage.files import make_folder, read_json_if_whole, write_json
+from tasks.functional.lengths import num_steps as num_steps_of
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Meter
 from tasks.stage import StageContext
+from tasks.training.averaging import decay_of_short
 from tasks.training.held_out import Fold
 from tasks.training.lesson import Lesson
 from tasks.training.successive_halving import DEFAULT, Rung, Scores, Settings
@@ -100,6 +103,10 @@ class Trials:
         device = next(model.parameters()).device
         if fold.head is not None:
             model.head = copy.deepcopy(fold.head).to(device)
+        # At its own decay the mean of a few dozen steps would be the start, whatever was tried.
+        whole = num_steps_of(training, lesson.num_images)
+        ema = decay_of_short(training.ema, num_steps=rung.steps, of_training=whole)
+        training = training.model_copy(update={"ema": ema})
         trainer = _UnwatchedTrainer(model, training, lesson, seed=rung.seed, device=device, num_steps=rung.steps)
         try:
             self._fit(trainer, folder)

@@ -77,6 +77,11 @@ def test_it_is_the_mean_of_log_probabilities_as_scipy_has_it(workshop: Bench, ot
         np.testing.assert_allclose(outputs_of(workshop, ref, view), expected_NK, rtol=1e-3, atol=1e-7)
 
 
+def test_the_mean_does_not_say_that_it_was_divided_by_the_temperature_of_one_teacher(bench: Bench) -> None:
+    ref = combined(bench, altered(bench, attributes={"temperature": 3.0}), bench.logits)
+    assert "temperature" not in ViewOutputs(bench.path(ref)).attributes
+
+
 def test_it_is_the_mean_of_probabilities_where_that_is_asked_for(workshop: Bench, other: ArtifactRef) -> None:
     ref = combined(workshop, workshop.logits, other, config=ARITHMETIC)
     for view in range(3):
