@@ -23,6 +23,7 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
 )
+from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
@@ -158,9 +159,11 @@ def selection(config: StageConfig, known: Known) -> Estimate:
     return _of_images(known, known.num_images * _VIEW_BYTES)
 
 
-def chosen_settings(config: StageConfig, known: Known) -> Estimate:
-    """A few values, and a line for each trial."""
-    return _of_images(known, _SETTINGS_BYTES)
+def chosen_settings(config: TuneFinetuneConfig | TuneDistillConfig, known: Known) -> Estimate:
+    """A few values, and a line for each trial. Of the steps those that it may take at most."""
+    estimate = _of_images(known, _SETTINGS_BYTES)
+    length = num_steps(config.training, known.splits.get("train", 0)) if known.splits else 0
+    return estimate._replace(num_steps=int(config.tuning.budget * length))
 
 
 def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:

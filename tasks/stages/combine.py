@@ -125,7 +125,9 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
     def _layout(self) -> Layout:
         encoders = [LogitsAttributes.of(teacher).encoder for teacher in self.teachers]
         encoder = fingerprint({"mean_of": self.config.mean_of, "encoders": encoders})
-        return Layout(self.first.row_shape, self.attributes.model_copy(update={"encoder": encoder}).as_json())
+        # Each teacher was divided by its own temperature; the mean by none.
+        mean = self.attributes.model_copy(update={"encoder": encoder, "temperature": None})
+        return Layout(self.first.row_shape, mean.as_json())
 
 
 run = ByPartitions(MeanLogits)

@@ -112,7 +112,8 @@ def _folds(images: ImageSet, num_folds: int) -> dict[str, int]:
         raise DatasetError(
             f"probe.folds is {num_folds}, and there are {len(of_train)} training images: there must be at least as "
             "many as folds, and some left whichever fold is left out. Set probe.folds (of a student's probe, "
-            "student_probe.folds) to fewer, or to 0 for none"
+            "student_probe.folds) to fewer, or to 0 for none; where the student's settings are chosen on folds, "
+            "tuning.folds to fewer, or tuning.search to 'none'"
         )
     return dict(zip(ids, fold_N.tolist(), strict=True))
 

@@ -1,5 +1,6 @@
 """The running mean of a network's weights: steadier than the last ones, and often better."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
@@ -22,3 +23,10 @@ def running_mean(model: nn.Module, kept: Callable[[int], float]) -> AveragedMode
             mean.copy_(now)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def decay_of_short(decay: float, *, num_steps: int, of_training: int) -> float:
+    """Return the decay by which the mean spans as large a part of `num_steps` as `decay` does of a whole training, so
+    that as little of the start is left in it at the end: decay^(of_training / num_steps).
+    """
+    return math.pow(decay, of_training / num_steps)

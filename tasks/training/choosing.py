@@ -165,8 +165,9 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
     if not math.isfinite(choice.difference.mean):
         return f"{_words(default)} stays: training with {other} diverged"
-    error = metric.number(choice.difference.standard_error)
-    figures = f"{_difference(choice.difference.mean, metric)} (SE {error}) on {_judged_on(held)}, over 2 seeds"
+    error = choice.difference.standard_error
+    written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none
+    figures = f"{_difference(choice.difference.mean, metric)}{written} on {_judged_on(held)}, over 2 seeds"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
     if choice.difference.mean > choice.difference.standard_error:

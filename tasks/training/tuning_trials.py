@@ -1,4 +1,5 @@
 """Trials of settings: short trainings of their own, each from the same start with a full schedule, judged once.
+Warm-up, decay of the learning rate and averaging of weights take as large a part of a trial as of a whole training.
 
     trials/0-3.json    rung 0, candidate 3: the scores of its held-out images, when it is over
     trials/0-3/        its checkpoint until then
@@ -23,6 +24,7 @@ from storage.files import make_folder, read_json_if_whole, write_json
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Meter
 from tasks.stage import StageContext
+from tasks.training.averaging import decay_of_short
 from tasks.training.held_out import Fold
 from tasks.training.lesson import Lesson
 from tasks.training.successive_halving import DEFAULT, Rung, Scores, Settings
@@ -91,11 +93,13 @@ class Trials:
 
     def _trained(self, rung: Rung, candidate: int, fold: Fold, folder: Path) -> Noted:
         training, lesson = self._course(fold, self._candidates[candidate], rung.seed)
-        training = _shortened(training, rung.steps / self._of_training)
         model = copy.deepcopy(self._start)
         device = next(model.parameters()).device
         if fold.head is not None:
             model.head = copy.deepcopy(fold.head).to(device)
+        # At its own decay the mean of a few dozen steps would be the start, whatever was tried.
+        ema = decay_of_short(training.ema, num_steps=rung.steps, of_training=self._of_training)
+        training = training.model_copy(update={"ema": ema})
         trainer = _UnwatchedTrainer(model, training, lesson, seed=rung.seed, device=device, num_steps=rung.steps)
         try:
             self._fit(trainer, folder)
@@ -122,13 +126,6 @@ class Trials:
                 f"after {trainer.num_steps} steps the scores are not numbers: lower training.learning_rate"
             )
         return [float(score) for score in scores_N]
-
-
-def _shortened(training: TrainingSettings, share: float) -> TrainingSettings:
-    """Return the settings of a trial that takes a share of the training: a running mean spans the same share of it, or
-    a short trial would be judged by weights near those it started from.
-    """
-    return training.model_copy(update={"ema": training.ema ** (1 / share)})
 
 
 class _UnwatchedTrainer(Trainer):

@@ -55,6 +55,15 @@ def test_few_images_are_counted_in_the_views_that_a_limit_allows_and_the_steps_a
     assert found["distill-seed0"].words == "2,500 steps"
 
 
+def test_a_search_for_settings_is_counted_with_the_steps_that_it_may_take(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    training = experiment.training.model_copy(update={"min_steps": 600})
+    tuning = experiment.tuning.model_copy(update={"search": "halving", "budget": 1.25})
+    found = work(experiment.model_copy(update={"training": training, "tuning": tuning}), store)
+    assert [found[name].words for name in ("tune-finetune", "tune-distill")] == ["750 steps", "750 steps"]
+
+
 def test_without_cached_features_the_probes_show_views_at_every_step(
     experiment: Experiment, store: ArtifactStore
 ) -> None:

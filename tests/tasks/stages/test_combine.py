@@ -17,7 +17,8 @@ from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.view_outputs import GROUP, ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.catalog import COMBINE, EXTRACT, OUTPUTS, PRECOMPUTE, PROBE
+from tasks.artifact_files import OUTPUTS
+from tasks.catalog import COMBINE, EXTRACT, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, VIEWS, Bench
 from tests.storage.artifacts import write_format_1
 
@@ -75,6 +76,11 @@ def test_it_is_the_mean_of_log_probabilities_as_scipy_has_it(workshop: Bench, ot
         logs = [log_softmax(outputs_of(workshop, one, view), axis=1) for one in (workshop.logits, other)]
         expected_NK = log_softmax((logs[0] + logs[1]) / 2, axis=1)
         np.testing.assert_allclose(outputs_of(workshop, ref, view), expected_NK, rtol=1e-3, atol=1e-7)
+
+
+def test_the_mean_does_not_say_that_it_was_divided_by_the_temperature_of_one_teacher(bench: Bench) -> None:
+    ref = combined(bench, altered(bench, attributes={"temperature": 3.0}), bench.logits)
+    assert "temperature" not in ViewOutputs(bench.path(ref)).attributes
 
 
 def test_it_is_the_mean_of_probabilities_where_that_is_asked_for(workshop: Bench, other: ArtifactRef) -> None:

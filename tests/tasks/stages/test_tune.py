@@ -103,6 +103,17 @@ def test_a_clearly_bad_learning_rate_is_left_for_a_better_one(
     assert summary["because"].startswith(f"learning_rate 0.003 in place of learning_rate {bad:g}: +")
 
 
+def test_averaged_weights_of_a_short_trial_show_what_was_tried(workshop: Bench, untrained: ArtifactRef) -> None:
+    """13 steps of a training of 600: at the decay of the whole training seven eighths of their mean were the start."""
+    config = finetuning(1e-9, (3e-4,), budget=0.09)
+    scores = [
+        trials(workshop, tune(workshop, config.model_copy(update={"training": training}), untrained))[1]["score"]
+        for ema in (0.0, 0.99)
+        for training in [config.training.model_copy(update={"ema": ema, "min_steps": 600, "warmup": 0.5})]
+    ]
+    assert scores[1] == pytest.approx(scores[0], abs=1 / 12)
+
+
 def test_a_default_that_nothing_is_better_than_stays_and_it_is_said_why(workshop: Bench) -> None:
     ref = tune(workshop, finetuning(1e-3, (1.1e-3,)))
     summary = workshop.summary(ref)

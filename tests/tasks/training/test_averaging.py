@@ -1,9 +1,10 @@
 """The running mean of weights, and of what a network keeps besides them."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from tasks.training.averaging import running_mean
+from tasks.training.averaging import decay_of_short, running_mean
 
 
 class Table(nn.Module):
@@ -45,3 +46,10 @@ def test_the_model_that_is_averaged_is_left_alone() -> None:
     model = Table()
     running_mean(model, lambda updates: 0.5).update_parameters(model)
     assert model.weight.item() == 0
+
+
+def test_the_mean_of_a_short_training_holds_as_much_of_the_start_as_that_of_a_whole_one() -> None:
+    short = decay_of_short(0.99, num_steps=60, of_training=600)
+    assert short == pytest.approx(0.904382075)  # 0.99 ** 10
+    assert short**60 == pytest.approx(0.99**600)
+    assert decay_of_short(0.0, num_steps=60, of_training=600) == 0
