@@ -62,6 +62,14 @@ class TuneFinetuneConfig(StageConfig):
         tried = {name: value for name, value in fields["tuning"].items() if name not in ("alphas", "temperatures")}
         return fields | {"tuning": tried}
 
+    def default(self) -> dict[str, float]:
+        """Return the values that stay where nothing else is better."""
+        return {"learning_rate": self.training.learning_rate}
+
+    def lists(self) -> dict[str, tuple[float, ...]]:
+        """Return the values to try of each of these settings."""
+        return {"learning_rate": self.tuning.learning_rates}
+
 
 class TuneDistillConfig(StageConfig):
     """From images, a probe and a teacher's cached logits to the settings of distillation that are best on
@@ -80,3 +88,13 @@ class TuneDistillConfig(StageConfig):
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
         check_distillable(self.views, self.training)
         return self
+
+    def default(self) -> dict[str, float]:
+        """Return the values that stay where nothing else is better."""
+        taught = {"alpha": self.distill.alpha, "temperature": self.distill.temperature}
+        return {"learning_rate": self.training.learning_rate, **taught}
+
+    def lists(self) -> dict[str, tuple[float, ...]]:
+        """Return the values to try of each of these settings."""
+        tuning = self.tuning
+        return {"learning_rate": tuning.learning_rates, "alpha": tuning.alphas, "temperature": tuning.temperatures}

@@ -27,6 +27,7 @@ from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.dataset import open_dataset, size_of
+from tasks.functional import successive_halving as halving
 from tasks.functional.lengths import num_steps
 
 _BACKBONES = (
@@ -160,10 +161,18 @@ def selection(config: StageConfig, known: Known) -> Estimate:
 
 
 def chosen_settings(config: TuneFinetuneConfig | TuneDistillConfig, known: Known) -> Estimate:
-    """A few values, and a line for each trial. Of the steps those that it may take at most."""
-    estimate = _of_images(known, _SETTINGS_BYTES)
+    """A few values, and a line for each trial."""
+    estimate, tuning = _of_images(known, _SETTINGS_BYTES), config.tuning
     length = num_steps(config.training, known.splits.get("train", 0)) if known.splits else 0
-    return estimate._replace(num_steps=int(config.tuning.budget * length))
+    plan = halving.rungs(
+        len(halving.candidates(config.default(), config.lists())),
+        budget_steps=int(tuning.budget * length),
+        min_steps=tuning.min_steps,
+        num_folds=1,  # which images are held out makes no trial longer
+        seed=tuning.seed,
+    )
+    is_tried = plan and plan[0].steps >= tuning.min_steps
+    return estimate._replace(num_steps=halving.num_steps(plan) if is_tried else 0)
 
 
 def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:

@@ -12,6 +12,7 @@ from configs.stages import DistillConfig, FinetuneConfig
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.image_set import ImageSet
 from storage.summaries import SettingsSummary
+from tasks.functional.successive_halving import Settings
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext
 from tasks.stages.distill import lesson_of as distill_lesson_of
@@ -19,7 +20,6 @@ from tasks.stages.finetune import lesson_of as finetune_lesson_of
 from tasks.training.choosing import Search, choose
 from tasks.training.held_out import Fold, held_out
 from tasks.training.probed import probed_model
-from tasks.training.successive_halving import Settings
 from tasks.training.tuning_trials import Course
 
 
@@ -46,8 +46,8 @@ def run_finetune(config: TuneFinetuneConfig, context: StageContext) -> SettingsS
         held=held_out(images, len(classes), context.inputs["probe"], model),
         training=config.training,
         tuning=config.tuning,
-        default={"learning_rate": config.training.learning_rate},
-        lists={"learning_rate": config.tuning.learning_rates},
+        default=config.default(),
+        lists=config.lists(),
     )
     return choose(search, course, context)
 
@@ -73,23 +73,14 @@ def run_distill(config: TuneDistillConfig, context: StageContext) -> SettingsSum
         distill = config.distill.model_copy(update={name: settings[name] for name in ("alpha", "temperature")})
         return Course(training, replace(lesson, real=taught[fold.number], distill=distill, seed=seed))
 
-    tuning = config.tuning
     search = Search(
         problem=config.problem,
         model=model,
         source=lesson.real.source,
         held=held,
         training=config.training,
-        tuning=tuning,
-        default={
-            "learning_rate": config.training.learning_rate,
-            "alpha": config.distill.alpha,
-            "temperature": config.distill.temperature,
-        },
-        lists={
-            "learning_rate": tuning.learning_rates,
-            "alpha": tuning.alphas,
-            "temperature": tuning.temperatures,
-        },
+        tuning=config.tuning,
+        default=config.default(),
+        lists=config.lists(),
     )
     return choose(search, course, context)

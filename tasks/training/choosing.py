@@ -15,17 +15,17 @@ from configs.tuning import TuningSettings
 from storage.summaries import SettingsSummary
 from storage.tables import TRIALS, write_table
 from tasks.data.batches import ViewSource
+from tasks.functional import successive_halving as halving
 from tasks.functional.comparison import paired_difference, standard_error
 from tasks.functional.lengths import num_steps
+from tasks.functional.successive_halving import DEFAULT, Choice, Outcome, Rung, Scores, Settings, words_of
 from tasks.models.task_model import TaskModel
 from tasks.problems.metrics import PERCENT, Metric
 from tasks.problems.problem import problem_named
 from tasks.stage import StageContext
-from tasks.training import successive_halving as halving
 from tasks.training.chosen_settings import write_settings
 from tasks.training.held_out import Fold, HeldOut
 from tasks.training.student import judge_on
-from tasks.training.successive_halving import DEFAULT, Choice, Outcome, Rung, Scores, Settings
 from tasks.training.tuning_trials import Course, Trials
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def choose(search: Search, course: Callable[[Fold, Settings, int], Course], cont
     if not plan:
         summary = _kept(search, "the lists hold no other value")
     elif plan[0].steps < tuning.min_steps:
-        summary = _kept(search, _too_short(plan, of_training, tuning.min_steps))
+        summary = _kept(search, _too_short(plan, of_training, tuning))
     else:
         said += _left_out(tried[plan[0].size :], tuning.min_steps)
         summary = _searched(search, tried[: plan[0].size], plan, of_training, course, context)
@@ -123,7 +123,7 @@ def _kept(search: Search, because: str) -> SettingsSummary:
     """Nothing is tried."""
     default = dict(search.default)
     return SettingsSummary(
-        chosen=default, default=default, is_default=True, because=f"{_words(default)} stays: {because}", steps=0
+        chosen=default, default=default, is_default=True, because=f"{_stays(default)}: {because}", steps=0
     )
 
 
@@ -164,7 +164,7 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     [name] = [name for name in default if default[name] != challenger[name]]
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
     if not math.isfinite(choice.difference.mean):
-        return f"{_words(default)} stays: training with {other} diverged"
+        return f"{_stays(default)}: training with {other} diverged"
     error = choice.difference.standard_error
     written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none
     figures = f"{_difference(choice.difference.mean, metric)}{written} on {_judged_on(held)}, over 2 seeds"
@@ -172,33 +172,34 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
         return f"{other} in place of {own}: {figures}"
     if choice.difference.mean > choice.difference.standard_error:
         alone = _difference(choice.confirmation.mean, metric)
-        return f"{_words(default)} stays: {other} is {figures}, but {alone} in the last trials alone"
-    return f"{_words(default)} stays: {other} is {figures}, not better by more than one standard error"
+        return f"{_stays(default)}: {other} is {figures}, but {alone} in the last trials alone"
+    return f"{_stays(default)}: {other} is {figures}, not better by more than one standard error"
 
 
 def _judged_on(held: HeldOut) -> str:
     return f"{held.words} in {len(held.folds)} folds" if len(held.folds) > 1 else held.words
 
 
-def _words(settings: Settings) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
+def _stays(default: Settings) -> str:
+    return f"{words_of(default)} {'stay' if len(default) > 1 else 'stays'}"
 
 
 def _difference(value: float, metric: Metric) -> str:
     return f"{metric.signed(value)} {'points' if metric.unit == PERCENT else f'in {metric.name}'}"
 
 
-def _too_short(plan: Sequence[Rung], of_training: int, min_steps: int) -> str:
+def _too_short(plan: Sequence[Rung], of_training: int, tuning: TuningSettings) -> str:
+    enough = math.ceil(sum(rung.size << rung.number for rung in plan) * tuning.min_steps / tuning.budget)
     return (
         f"a training takes {of_training} optimiser steps, so that trials would get {plan[0].steps}, and fewer than "
-        f"{min_steps} tell nothing; raise tuning.budget, or train for longer (training.min_steps)"
+        f"{tuning.min_steps} tell nothing; set training.min_steps to {enough} or more, or raise tuning.budget"
     )
 
 
 def _left_out(tried: Sequence[Settings], min_steps: int) -> list[str]:
     if not tried:
         return []
-    return [f"not tried, as trials would have fewer than {min_steps} steps: {'; '.join(_words(one) for one in tried)}"]
+    return [f"not tried, as trials would have fewer than {min_steps} steps: {'; '.join(map(words_of, tried))}"]
 
 
 def _repeated(lists: Mapping[str, Sequence[float]]) -> list[str]:

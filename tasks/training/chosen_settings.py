@@ -9,8 +9,8 @@ from storage.descriptions import Description
 from storage.errors import CacheMismatchError
 from storage.files import write_json
 from storage.manifest import Manifest, check_file
+from tasks.functional.successive_halving import Settings
 from tasks.stage import StageContext
-from tasks.training.successive_halving import Settings
 
 log = logging.getLogger(__name__)
 

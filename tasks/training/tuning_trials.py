@@ -21,13 +21,13 @@ from torch import nn
 
 from configs.training import TrainingSettings
 from storage.files import make_folder, read_json_if_whole, write_json
+from tasks.functional.successive_halving import DEFAULT, Rung, Scores, Settings, words_of
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Meter
 from tasks.stage import StageContext
 from tasks.training.averaging import decay_of_short
 from tasks.training.held_out import Fold
 from tasks.training.lesson import Lesson
-from tasks.training.successive_halving import DEFAULT, Rung, Scores, Settings
 from tasks.training.trainer import Trainer, TrainingDivergedError
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ class Trials:
         if (found := read_json_if_whole(note)) is None:
             found = self._trained(rung, candidate, fold, folder)._asdict()
             write_json(note, found)
-            log.info("rung %d, %s: %s", rung.number, self._candidates[candidate], found["diverged"] or "done")
+            tried = words_of(self._candidates[candidate])
+            log.info("trial of %d steps with %s: %s", rung.steps, tried, found["diverged"] or "done")
         shutil.rmtree(folder, ignore_errors=True)  # of no more use, and as large as three networks
         self._done += rung.steps
         self._context.on_progress("steps", self._done, self._num_steps)

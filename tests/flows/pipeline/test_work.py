@@ -61,7 +61,17 @@ def test_a_search_for_settings_is_counted_with_the_steps_that_it_may_take(
     training = experiment.training.model_copy(update={"min_steps": 600})
     tuning = experiment.tuning.model_copy(update={"search": "halving", "budget": 1.25})
     found = work(experiment.model_copy(update={"training": training, "tuning": tuning}), store)
-    assert [found[name].words for name in ("tune-finetune", "tune-distill")] == ["750 steps", "750 steps"]
+    # Finetuning: the default is in the list of 3, so 3 candidates and then 2 for twice as long, 750 // 7 steps each.
+    # Distillation: of 8 candidates the 5 that have room for 80 steps, 750 // (5 + 2 * 2), and then 2.
+    assert [found[name].words for name in ("tune-finetune", "tune-distill")] == ["749 steps", "747 steps"]
+
+
+@pytest.mark.parametrize("changed", [{"learning_rates": (1e-3,)}, {"min_steps": 10_000}])
+def test_a_search_that_tries_nothing_has_nothing_to_compute(
+    experiment: Experiment, store: ArtifactStore, changed: dict[str, Any]
+) -> None:
+    tuning = experiment.tuning.model_copy(update={"search": "halving", **changed})
+    assert work(experiment.model_copy(update={"tuning": tuning}), store)["tune-finetune"].words == ""
 
 
 def test_without_cached_features_the_probes_show_views_at_every_step(

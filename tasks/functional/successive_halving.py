@@ -67,6 +67,11 @@ class Choice(NamedTuple):
         return self.challenger if is_better else DEFAULT
 
 
+def words_of(settings: Settings) -> str:
+    """Return settings as people read them, such as "learning_rate 0.001, alpha 0.8"."""
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
+
+
 def candidates(default: Settings, lists: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
     """Return the default, and what differs from it in one setting that takes a value of its list."""
     others = [

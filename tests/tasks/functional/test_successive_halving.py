@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tasks.training.successive_halving import (
+from tasks.functional.successive_halving import (
     Rung,
     candidates,
     going_on,
