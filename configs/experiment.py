@@ -99,7 +99,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
-        check_distillable(self.views, self.training)
+        check_distillable(self.views, self.training, self.distill)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:
