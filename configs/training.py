@@ -46,6 +46,10 @@ class TrainingSettings(Settings):
     """
     min_steps: Annotated[int, AddedLater] = Field(default=0, ge=0, le=100_000_000)
     """Optimiser steps at least: where `epochs` passes over few images are fewer, training goes on for more passes."""
+    head_first: Annotated[float, AddedLater] = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which the head alone learns and the encoder is frozen; after it all learns (linear probing
+    then fine-tuning, arXiv 2202.10054). 0: all from the start, as the head is a probe already.
+    """
     keep: Literal["best", "last", "last-unless-worse"] = "best"
     """Which weights are evaluated: the best on validation, where those it starts from take part; those of the last
     step; or these unless the best ones score higher by more than their standard error, as few images tell no more.
