@@ -207,9 +207,17 @@ class Experiment(Settings):
     def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
         return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)
 
+    def control_training(self) -> TrainingSettings:
+        """Return how the finetuned student trains: on mixtures of views where the distilled one does, or what mixing
+        alone is worth would count for the teacher.
+        """
+        if self.distill.mix_views == "none":
+            return self.training
+        return self.training.model_copy(update={self.distill.mix_views: self.distill.mix_beta})
+
     def finetune_config(self, seed: int) -> FinetuneConfig:
         return FinetuneConfig(
-            problem=self.problem, backbone=self.student, views=self.views, training=self.training, seed=seed
+            problem=self.problem, backbone=self.student, views=self.views, training=self.control_training(), seed=seed
         )
 
     def finetune_teacher_config(self) -> FinetuneConfig:
@@ -236,7 +244,7 @@ class Experiment(Settings):
             problem=self.problem,
             backbone=self.student,
             views=self.views,
-            training=self.training,
+            training=self.control_training(),
             tuning=self.tuning,
         )
 

@@ -104,7 +104,7 @@ class DistillSettings(Settings):
     mix_views: Annotated[Literal["none", "mixup", "cutmix"], AddedLater] = "none"
     """Mix each view with another one whose logits are known too, and their labels likewise. An approximation: the
     teacher never saw the mixture; the same mixture of its two answers, as probabilities at `temperature`, stands for
-    what it would say.
+    what it would say. The finetuned student, the control, is shown the same mixtures.
     """
     mix_beta: Annotated[float, AddedLater] = Field(default=0.8, gt=0, le=1000)
     """Beta parameter of mix_views."""
