@@ -385,3 +385,14 @@ def test_two_classes_of_five_images_are_worked_with(bench: Bench, tmp_path: Path
     logits = bench.run(PRECOMPUTE, PrecomputeConfig(), features=teaching, probe=teacher)
     ref = bench.run(TUNE_DISTILL, distilling(DistillSettings()), images=images, probe=probe, logits=logits)
     assert "stays" in bench.summary(ref)["because"]
+
+
+def test_of_one_held_out_image_no_error_is_said(bench: Bench, tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "shapes", {"train": 4, "val": 1, "test": 1})
+    for file in [*(folder / "val" / "disc").iterdir(), *(folder / "val" / "wedge").iterdir()]:
+        file.unlink()
+    images = bench.run(INGEST, IngestConfig(path=str(folder)))
+    features = bench.run(EXTRACT, ExtractConfig(backbone=STUDENT, views=VIEWS), images=images)
+    probe = bench.run(PROBE, UNTRAINED, images=images, features=features)
+    ref = bench.run(TUNE_FINETUNE, finetuning(1e-3, (1.1e-3,)), images=images, probe=probe)
+    assert " points on 1 validation images, over 2 seeds" in bench.summary(ref)["because"]
