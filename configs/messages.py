@@ -147,6 +147,8 @@ def _hint(kind: Kind, found: Any, where: str) -> str:
     if kind.choices and isinstance(found, str):
         close = nearest(found, map(str, kind.choices))
         return close.partition(" (")[0] if "did you mean" in close else ""
+    if kind.section and is_plain and where.endswith("]"):  # of a list, which is set as a whole
+        return f"; write {{{_first(kind)}: {found}}}"
     if kind.section and is_plain:
         return f"; set one of them, such as {where}.{_first(kind)}"
     if kind.is_list_of_sections and found not in ("", []):

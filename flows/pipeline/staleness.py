@@ -109,8 +109,13 @@ def _different(before: Flat, after: Flat) -> list[str]:
 def _change(name: str, old: Flat, new: Flat) -> str:
     if name.startswith("external."):
         return f"the content of {name.removeprefix('external.')} changed"
-    before, after = old.get(name, "nothing"), new.get(name, "nothing")
+    before, after = (_written(recipe.get(name, "nothing")) for recipe in (old, new))
     return f"{name.removeprefix('config.')} changed from {before} to {after}"
+
+
+def _written(value: Any) -> str:
+    """Return a value as people set it: a list in brackets, which a recipe and a plan hold as one or as a tuple."""
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -68,8 +68,9 @@ def warnings(counts: Counts) -> list[str]:
         )
     for split, num_images in totals(counts).items():
         if split != "train" and num_images and standard_error(num_images) > MAX_STANDARD_ERROR:
+            images = "1 image" if num_images == 1 else f"{num_images} images"
             said.append(
-                f"{split} has {num_images} images: an accuracy of {_ACCURACY:.0%} on it has a standard error of "
+                f"{split} has {images}: an accuracy of {_ACCURACY:.0%} on it has a standard error of "
                 f"{100 * standard_error(num_images):.1f} points, so smaller differences between models say nothing"
             )
     return said

@@ -65,6 +65,7 @@ ONE_OF_EACH: list[tuple[dict[str, Any], str]] = [
     ({"more_teachers": "vit"}, "more_teachers: expected a list of sections, each with any of the settings source, "),
     ({"more_teachers": {"name": "vit"}}, "found {name: 'vit'}; write [{name: ...}] for a list of one"),
     ({"more_teachers": [{}, "vit"]}, "more_teachers[1]: expected a section with the settings source, name"),
+    ({"more_teachers": ["vit"]}, "found 'vit'; write {name: vit}"),
     ({"more_teachers": [{"input_px": 3}]}, "more_teachers[0].input_px: expected a whole number from 16 to 4096, found"),
     ({"more_teachers": [{"nme": "vit"}]}, "unknown setting 'more_teachers[0].nme'; did you mean 'name'?"),
     ({"more_teachers": [{"file": "x"}]}, "more_teachers[0]: weights 'file' needs the path in 'file'"),

@@ -90,6 +90,11 @@ def test_a_held_out_split_is_small_below_400_images() -> None:
     ]
 
 
+def test_a_split_of_one_image_is_spoken_of_in_the_singular() -> None:
+    counts = {"cat": {"train": 9, "val": 1, "test": 400}, "dog": {"train": 9, "val": 0, "test": 400}}
+    assert warnings(counts)[1].startswith("val has 1 image: an accuracy of 80% on it")
+
+
 def test_classes_that_a_held_out_split_lacks_are_named() -> None:
     counts = {name: {"train": 9, "val": 500 * (name > "b"), "test": 500} for name in "abcdef"}
     assert warnings(counts) == ["val has no image of 2 of 6 classes, so no score tells of 'a', 'b'"]
