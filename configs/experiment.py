@@ -99,7 +99,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
-        check_distillable(self.views, self.training)
+        check_distillable(self.views, self.training, self.distill)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:
@@ -207,9 +207,17 @@ class Experiment(Settings):
     def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
         return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)
 
+    def control_training(self) -> TrainingSettings:
+        """Return how the finetuned student trains: on mixtures of views where the distilled one does, or what mixing
+        alone is worth would count for the teacher.
+        """
+        if self.distill.mix_views == "none":
+            return self.training
+        return self.training.model_copy(update={self.distill.mix_views: self.distill.mix_beta})
+
     def finetune_config(self, seed: int) -> FinetuneConfig:
         return FinetuneConfig(
-            problem=self.problem, backbone=self.student, views=self.views, training=self.training, seed=seed
+            problem=self.problem, backbone=self.student, views=self.views, training=self.control_training(), seed=seed
         )
 
     def finetune_teacher_config(self) -> FinetuneConfig:
@@ -236,7 +244,7 @@ class Experiment(Settings):
             problem=self.problem,
             backbone=self.student,
             views=self.views,
-            training=self.training,
+            training=self.control_training(),
             tuning=self.tuning,
         )
 

@@ -157,11 +157,11 @@ class DistillConfig(StageConfig):
     training: TrainingSettings = TrainingSettings()
     distill: DistillSettings = DistillSettings()
     seed: Seed = 0
-    """Decides order and stochastic depth."""
+    """Decides order, stochastic depth and mixing."""
 
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
-        check_distillable(self.views, self.training)
+        check_distillable(self.views, self.training, self.distill)
         return self
 
 

@@ -46,6 +46,10 @@ class TrainingSettings(Settings):
     """
     min_steps: Annotated[int, AddedLater] = Field(default=0, ge=0, le=100_000_000)
     """Optimiser steps at least: where `epochs` passes over few images are fewer, training goes on for more passes."""
+    head_first: Annotated[float, AddedLater] = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which the head alone learns and the encoder is frozen; after it all learns (linear probing
+    then fine-tuning, arXiv 2202.10054). 0: all from the start, as the head is a probe already.
+    """
     keep: Literal["best", "last", "last-unless-worse"] = "best"
     """Which weights are evaluated: the best on validation, where those it starts from take part; those of the last
     step; or these unless the best ones score higher by more than their standard error, as few images tell no more.
@@ -97,19 +101,32 @@ class DistillSettings(Settings):
     """Softens both distributions; large values compare the small probabilities too."""
     synthetic_ratio: float = Field(default=1.0, ge=0, le=1000)
     """Synthetic images per real one in a batch, when there is a synthetic image-set."""
+    mix_views: Annotated[Literal["none", "mixup", "cutmix"], AddedLater] = "none"
+    """Mix each view with another one whose logits are known too, and their labels likewise. An approximation: the
+    teacher never saw the mixture; the same mixture of its two answers, as probabilities at `temperature`, stands for
+    what it would say. The finetuned student, the control, is shown the same mixtures.
+    """
+    mix_beta: Annotated[float, AddedLater] = Field(default=0.8, gt=0, le=1000)
+    """Beta parameter of mix_views."""
 
     def num_synthetic(self, batch_size: int) -> int:
         """Return how many synthetic images go along with a batch of real ones."""
         return round(batch_size * self.synthetic_ratio)
 
 
-def check_distillable(views: ViewSettings, training: TrainingSettings) -> None:
+def check_distillable(views: ViewSettings, training: TrainingSettings, distill: DistillSettings) -> None:
     """Raise ValueError where cached logits could not describe what the student would be shown."""
     if training.mixup or training.cutmix:
         raise ValueError(
             "training.mixup and training.cutmix must be 0 when distilling from cached logits: the teacher has seen "
             "each view, never the mixture of two, and its logits are not linear in the pixels. Set both to 0; "
-            "synthetic images (ImageMixer) are the mixing that a cache can hold"
+            "synthetic images (ImageMixer) are the mixing that a cache can hold, and distill.mix_views (mixup or "
+            "cutmix) mixes two views whose logits are both known, as an approximation"
+        )
+    if distill.mix_views != "none" and training.batch_size == 1:
+        raise ValueError(
+            f"training.batch_size 1 leaves one image in a batch, and distill.mix_views {distill.mix_views!r} would mix "
+            "it with itself: set distill.mix_views to none, or training.batch_size to at least 2"
         )
     if views.num_views == 0:
         raise ValueError("views.num_views must be at least 1 to distil: the student trains on augmented views")

@@ -86,7 +86,7 @@ class TuneDistillConfig(StageConfig):
 
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
-        check_distillable(self.views, self.training)
+        check_distillable(self.views, self.training, self.distill)
         return self
 
     def default(self) -> dict[str, float]:

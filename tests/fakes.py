@@ -18,7 +18,7 @@ from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
-from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import LAST, Block, Encoder
@@ -137,10 +137,12 @@ class Ordinal:
         total = F.mse_loss(outputs.float(), teacher_outputs.float(), reduction="sum")
         return Sum(total, num_answers(teacher_outputs))
 
-    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+    def mix_targets(self, targets: Tensor, mixing: Mixing) -> tuple[WeightedTargets, ...]:
         """Places on a scale can be mixed themselves."""
-        mixed_NCHW, share = (mixup(images_NCHW, share), share) if kind == "mixup" else cutmix(images_NCHW, share, rng)
-        return Mixture(mixed_NCHW, (WeightedTargets(1.0, share * targets + (1 - share) * targets.flip(0)),))
+        return (WeightedTargets(1.0, self.mix_outputs(targets, mixing, 1.0)),)
+
+    def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:
+        return mixing.share * outputs + (1 - mixing.share) * outputs.flip(0)
 
     def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
         """Places on a scale have one mean."""

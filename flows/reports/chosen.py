@@ -18,15 +18,18 @@ TRIALS = "trials.parquet"
 
 def chosen_settings(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return a line that says what was chosen for which models and why; none where nothing was to be chosen."""
+    choices = choices_of(results, store)
+    found = [f"{models}: {SettingsSummary.of(store.manifest(ref)).because}" for ref, models in choices.items()]
+    return [f"Settings chosen on held-out images. {'. '.join(found)}."] if found else []
+
+
+def choices_of(results: Sequence[ModelResult], store: ArtifactStore) -> dict[ArtifactRef, str]:
+    """Return the settings that were chosen, as far as they are in the store, with the models that were trained so."""
     models: dict[ArtifactRef, list[str]] = {}
     for result in results:
         if (ref := store.manifest(result.artifact).input_refs.get(ROLE)) and ref in store:
             models.setdefault(ref, []).append(result.model)
-    found = [
-        f"{', '.join(dict.fromkeys(names))}: {SettingsSummary.of(store.manifest(ref)).because}"
-        for ref, names in models.items()
-    ]
-    return [f"Settings chosen on held-out images. {'. '.join(found)}."] if found else []
+    return {ref: ", ".join(dict.fromkeys(names)) for ref, names in models.items()}
 
 
 def trials_table(store: ArtifactStore, ref: ArtifactRef) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
+from flows.reports.chosen import choices_of, trials_table
 from flows.reports.differences import difference_tables
 from flows.reports.pictures import pictures_of
 from flows.reports.remarks import remarks
@@ -38,6 +39,7 @@ def write_report(
     sections = [
         _score_html(results, store, title),
         _section("Images", "", [_text(dataset)] if dataset else []),
+        *_trial_sections(results, store),
         *_picture_sections(results, made, store),
         _section("Next", "", [_text(command) for command in next_commands]),
     ]
@@ -50,6 +52,11 @@ def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str
     for table, notes in difference_tables(results, store):
         parts += [as_html(table), _paragraph(notes)]
     return "".join([*parts, *map(_paragraph, remarks(results, store))])
+
+
+def _trial_sections(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    for ref, models in choices_of(results, store).items():
+        yield _section(f"Settings tried: {html.escape(models)}", "", [as_html(trials_table(store, ref))])
 
 
 def _picture_sections(

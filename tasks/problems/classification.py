@@ -15,7 +15,7 @@ from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
 from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
 from tasks.functional.means import mean_of_outputs
-from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
 from tasks.functional.views import View
 from tasks.models.encoder import LAST, MEAN, Block
@@ -68,13 +68,12 @@ class Classification:
         divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
         return Sum(divergence_N.sum(), num_answers(teacher_outputs))
 
-    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+    def mix_targets(self, targets: Tensor, mixing: Mixing) -> tuple[WeightedTargets, ...]:
         """Each image belongs to its own class by the share of it that is left, and to its partner's by the rest."""
-        if kind == "mixup":
-            mixed_NCHW = mixup(images_NCHW, share)
-        else:
-            mixed_NCHW, share = cutmix(images_NCHW, share, rng)
-        return Mixture(mixed_NCHW, (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0))))
+        return WeightedTargets(mixing.share, targets), WeightedTargets(1 - mixing.share, targets.flip(0))
+
+    def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:
+        return mixed_logits(outputs, mixing, temperature)
 
     def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
         return mean_of_outputs(outputs, mean_of)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from storage.image_set import ImageSet
-from tasks.functional.mixup import Mixture, WeightedTargets
+from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View
 from tasks.models.encoder import Block
@@ -99,8 +99,19 @@ class Problem(Protocol):
         """
         ...
 
-    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
-        """Mix each image of a whole batch with another, keeping about `share` of itself; kind: mixup or cutmix."""
+    def mix_targets(self, targets: Tensor, mixing: Mixing) -> tuple[WeightedTargets, ...]:
+        """Return what the images of a whole batch are to be recognised as, each mixed with the one opposite.
+
+        The loss is the weighted sum over the targets, whose weights add up to 1.
+        """
+        ...
+
+    def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:
+        """Return what stands for a teacher's outputs [N, ...] for such mixtures, given those for the images.
+
+        At this temperature `distill_loss` has against them the gradient that it has on average against those of both
+        images, each weighed by its share: that of a teacher who is linear between the two.
+        """
         ...
 
     def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:

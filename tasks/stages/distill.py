@@ -1,7 +1,9 @@
 """Stage "distill": train the student on labels and on the teacher's cached logits; no teacher runs.
 
 One batch holds B real images and, where there is a synthetic image-set, B * synthetic_ratio synthetic ones. Only real
-ones have labels, all have outputs of the teacher: L = (1 - alpha) * mean_real(task) + alpha * mean_all(distill).
+ones have labels, all have outputs of the teacher: L = (1 - alpha) * mean_real(task) + alpha * mean_all(distill). With
+`mix_views` each view is mixed with another of its kind, and the teacher's outputs for the two as if it were linear
+between them, which is an approximation: it never saw the mixture.
 
 Shape letters: N images, C channels, H W pixels, S side of a square view; 9 numbers cut a view.
 
@@ -13,8 +15,10 @@ history.parquet and history.png; checkpoint.safetensors lies in the draft until 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from configs.stages import DistillConfig
@@ -26,6 +30,7 @@ from storage.summaries import ModelSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from tasks.functional.losses import num_answers
+from tasks.functional.mixup import draw_mixing, mixed_images
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
@@ -120,8 +125,18 @@ class DistillLesson:
         )
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
-        """As it is: the teacher's outputs are those for single views, never for a mixture of two."""
-        return batch
+        """As it is, or with `mix_views` mixed as finetuning mixes, and the teacher's outputs along with the images."""
+        distill = self.distill
+        if distill.mix_views == "none":
+            return batch
+        rng = np.random.default_rng([self.seed, step])
+        mixing = draw_mixing({distill.mix_views: distill.mix_beta}, batch.size, rng)
+        mix_outputs = partial(self.problem.mix_outputs, mixing=mixing, temperature=distill.temperature)
+        return MicroBatch(
+            _apart(batch.images_NCHW, batch.num_labelled, partial(mixed_images, mixing=mixing)),
+            self.problem.mix_targets(batch.targets[0].targets, mixing),
+            _apart(_teacher(batch), batch.num_labelled, mix_outputs),
+        )
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
         return {"task": num_targets_of(self.problem, batch.targets), "distill": num_answers(_teacher(batch))}
@@ -133,6 +148,11 @@ class DistillLesson:
             "task": task_loss_of(self.problem, outputs[: batch.num_labelled], batch.targets),
             "distill": self.problem.distill_loss(outputs, _teacher(batch), self.distill.temperature),
         }
+
+
+def _apart(rows: Tensor, num_labelled: int, mix: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mix real rows with real ones and synthetic ones with synthetic ones: the others have no labels."""
+    return torch.cat([mix(some) for some in (rows[:num_labelled], rows[num_labelled:]) if len(some)])
 
 
 def _teacher(batch: MicroBatch) -> Tensor:

@@ -20,6 +20,7 @@ from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from storage.summaries import ModelSummary
 from tasks.data.batches import DecodedImages, ViewSource, halves
+from tasks.functional.mixup import draw_mixing, mixed_images
 from tasks.functional.order import visits
 from tasks.models.task_model import TaskModel
 from tasks.problems.labelled import LabelledViews
@@ -109,13 +110,11 @@ class FinetuneLesson:
         # Not torch's generator, from which stochastic depth draws: mixup would change which layers are dropped.
         rng = np.random.default_rng([self.seed, step])
         betas = {"mixup": self.training.mixup, "cutmix": self.training.cutmix}
-        kinds = [kind for kind, beta in betas.items() if beta]
-        if not kinds:
+        if not (used := {kind: beta for kind, beta in betas.items() if beta}):
             return batch
-        kind = kinds[int(rng.integers(len(kinds)))]
-        share = float(rng.beta(betas[kind], betas[kind]))
-        mixture = self.problem.mix(batch.images_NCHW, batch.targets[0].targets, kind, share, rng)
-        return MicroBatch(mixture.images_NCHW, mixture.targets)
+        mixing = draw_mixing(used, batch.size, rng)
+        targets = self.problem.mix_targets(batch.targets[0].targets, mixing)
+        return MicroBatch(mixed_images(batch.images_NCHW, mixing), targets)
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
         return {"task": num_targets_of(self.problem, batch.targets)}

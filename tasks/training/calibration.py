@@ -18,7 +18,7 @@ from storage.image_set import ImageSet
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.candidates import DatasetError
-from tasks.functional.calibration import HIGHEST, LOWEST, UNCHANGED, best_temperature
+from tasks.functional.calibration import LOWEST, UNCHANGED, best_temperature
 from tasks.functional.views import CLEAN_VIEW
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import Problem
@@ -73,8 +73,8 @@ def remarks(temperature: float | None) -> list[str]:
     if temperature != UNCHANGED:
         return []
     return [
-        f"the teacher's logits are as they were: no temperature from {LOWEST:g} to {HIGHEST:g} makes the loss of the "
-        "validation images smallest, as where all of them are classified right. More of them would decide it"
+        f"the teacher's logits are as they were: surer answers fit the validation images ever better, down to a "
+        f"temperature of {LOWEST:g}, as where all of them are classified right. More images would decide it"
     ]
 
 

@@ -109,12 +109,12 @@ def _searched(
         chosen=dict(tried[choice.chosen]),
         default=dict(search.default),
         is_default=choice.chosen == DEFAULT,
-        because=_because(choice, tried, search.held, metric),
+        because=_because(choice, tried, _judged_on(search.held, plan[-2:]), metric),
         challenger=dict(tried[choice.challenger]),
         score_name=metric.name,
         **{name: value for name, value in compared.items() if math.isfinite(value)},  # JSON has no other
-        held_out=_judged_on(search.held),
-        images=sum(len(search.held.folds[place].held_out_N) for place in {rung.fold for rung in plan}),
+        held_out=_judged_on(search.held, plan),
+        images=_num_images(search.held, plan),
         steps=total,
     )
 
@@ -159,7 +159,7 @@ def _compared(scores_N: Scores, default_N: Scores) -> dict[str, Any]:
 # --- in words ------------------------------------------------------------------------------------------------------
 
 
-def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: Metric) -> str:
+def _because(choice: Choice, tried: Sequence[Settings], judged_on: str, metric: Metric) -> str:
     default, challenger = tried[DEFAULT], tried[choice.challenger]
     [name] = [name for name in default if default[name] != challenger[name]]
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
@@ -167,7 +167,7 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
         return f"{_stays(default)}: training with {other} diverged"
     error = choice.difference.standard_error
     written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none
-    figures = f"{_difference(choice.difference.mean, metric)}{written} on {_judged_on(held)}, over 2 seeds"
+    figures = f"{_difference(choice.difference.mean, metric)}{written} on {judged_on}, over 2 seeds"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
     if choice.difference.mean > choice.difference.standard_error:
@@ -176,8 +176,15 @@ def _because(choice: Choice, tried: Sequence[Settings], held: HeldOut, metric: M
     return f"{_stays(default)}: {other} is {figures}, not better by more than one standard error"
 
 
-def _judged_on(held: HeldOut) -> str:
-    return f"{held.words} in {len(held.folds)} folds" if len(held.folds) > 1 else held.words
+def _judged_on(held: HeldOut, plan: Sequence[Rung]) -> str:
+    """Say on which images the candidates of some rungs were compared: each rung is judged on one fold."""
+    num_images, num_folds = _num_images(held, plan), len({rung.fold for rung in plan})
+    images = f"{num_images} {held.of} image{'' if num_images == 1 else 's'}"
+    return f"{images} in {num_folds} of {len(held.folds)} folds" if len(held.folds) > 1 else images
+
+
+def _num_images(held: HeldOut, plan: Sequence[Rung]) -> int:
+    return sum(len(held.folds[place].held_out_N) for place in {rung.fold for rung in plan})
 
 
 def _stays(default: Settings) -> str:

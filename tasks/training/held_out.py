@@ -42,8 +42,8 @@ class HeldOut(NamedTuple):
     """All folds, or the validation split alone."""
 
     folds: list[Fold]
-    words: str
-    """On what is judged, for people."""
+    of: str
+    """The splits they are of, for people."""
     said: list[str]
     """A sentence for what else was decided."""
 
@@ -64,7 +64,7 @@ def held_out(images: ImageSet, num_classes: int, probe: Path, model: TaskModel) 
             "cached features: teacher_cache 'features'): set tuning.search to none, or give the dataset a val split"
         )
     said = [] if is_large else [_small(len(val_N), num_classes)]
-    return HeldOut([Fold(None, train_N, val_N, None)], f"{len(val_N)} validation images", said)
+    return HeldOut([Fold(None, train_N, val_N, None)], "validation", said)
 
 
 def _small(num_images: int, num_classes: int) -> str:
@@ -96,5 +96,4 @@ def _folds(images: ImageSet, probe: Path, model: TaskModel) -> HeldOut:
             f"{len(rows_N)} training and validation images are too few to hold some of them out: set tuning.search to "
             "none"
         )
-    words = f"{sum(len(fold.held_out_N) for fold in usable)} training and validation images"
-    return HeldOut(usable, words, [])
+    return HeldOut(usable, "training and validation", [])

@@ -47,6 +47,12 @@ class MicroBatch(NamedTuple):
     def num_labelled(self) -> int:
         return len(self.targets[0].targets)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        height, width = self.images_NCHW.shape[-2:]
+        return height, width
+
 
 class Lesson(Protocol[D]):
     """One training run; D is what it draws for a step."""

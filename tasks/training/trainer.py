@@ -80,8 +80,11 @@ class Trainer:
         num_steps: int,
     ) -> None:
         self.model, self._settings, self._lesson, self._seed, self._device = model, settings, lesson, seed, device
-        self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings))
+        # At least one step is left in which all learns.
+        self._num_head_steps = min(round(settings.head_first * num_steps), num_steps - 1)
+        self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings, self._num_head_steps))
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
+        self._of_encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
         self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self.state = State()
@@ -170,12 +173,13 @@ class Trainer:
         # Stochastic depth draws from the global generator: seeded by the step, a continued run draws the same.
         torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)[0]))
         self.model.train()
+        if self._num_head_steps:
+            self._freeze_encoder_at_first()
         if settings.batchnorm == "frozen":
             freeze_batchnorm(self.model)  # `train` has just woken them
         # A factor of each group's own peak: with layer_decay every depth has another learning rate.
-        factor = warmup_cosine(step, num_steps=self.num_steps, num_warmup=round(settings.warmup * self.num_steps))
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * factor
+            group["lr"] = peak * self._rate_factor(group["first_step"])
         self._optimizer.zero_grad()
         _add(self.state.sums, {"count": 1, **self.backward(batch)})
         if settings.clip_norm:  # of the whole batch's gradient, so after its last part
@@ -185,6 +189,24 @@ class Trainer:
             self._ema.update_parameters(self.model)
         # Counted last: until here `state.step` is the step being made, which the lesson's random numbers depend on.
         self.state.step += 1
+
+    def _freeze_encoder_at_first(self) -> None:
+        """Freeze the encoder while the head learns alone, and let it learn from the step it joins at."""
+        learns = self.state.step >= self._num_head_steps
+        # Frozen, it says what the head was probed on: its statistics stay, and no layer is dropped.
+        self.model.encoder.train(learns)
+        # Without a gradient the optimiser passes over it: no decay either, and its moments start when it joins.
+        for parameter in self._of_encoder:
+            parameter.requires_grad_(learns)
+
+    def _rate_factor(self, first_step: int) -> float:
+        """Return the factor on the peak learning rate of parameters that begin to learn at `first_step`: each rises
+        from there, since the first steps of AdamW are as large as its rate, and all fall to 0 together.
+        """
+        step, num_steps = self.state.step - first_step, self.num_steps - first_step
+        if step < 0:
+            return 0.0
+        return warmup_cosine(step, num_steps=num_steps, num_warmup=round(self._settings.warmup * num_steps))
 
     def _on_device(self, batch: Batch) -> MicroBatch:
         """Return a batch as the model wants it: bytes travel to the device, a quarter of what floats would be.
@@ -265,12 +287,14 @@ def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
         sums[name] = sums.get(name, 0) + value
 
 
-def _parameter_groups(model: TaskModel, settings: TrainingSettings) -> list[dict[str, Any]]:
+def _parameter_groups(model: TaskModel, settings: TrainingSettings, joins: int) -> list[dict[str, Any]]:
+    """Return what AdamW is given; `joins` is the step at which the encoder begins to learn."""
     # Weight decay is for matrices and kernels: biases and scales of norms, which have one axis, are not pulled to 0.
     rate, decay = settings.learning_rate, settings.weight_decay
     head = [parameter for parameter in model.head.parameters() if parameter.requires_grad]
+    of_head = {"lr": rate, "first_step": 0}
     return [
-        *model.encoder.parameter_groups(rate, decay, settings.layer_decay),
-        {"params": [parameter for parameter in head if parameter.ndim > 1], "lr": rate, "weight_decay": decay},
-        {"params": [parameter for parameter in head if parameter.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+        *(group | {"first_step": joins} for group in model.encoder.parameter_groups(rate, decay, settings.layer_decay)),
+        {"params": [parameter for parameter in head if parameter.ndim > 1], "weight_decay": decay, **of_head},
+        {"params": [parameter for parameter in head if parameter.ndim <= 1], "weight_decay": 0.0, **of_head},
     ]

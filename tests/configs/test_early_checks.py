@@ -39,6 +39,13 @@ def test_one_image_cannot_be_mixed_with_another(kind: str):
     assert TrainingSettings(batch_size=2, accumulate=2, mixup=0.2).mixup == 0.2  # mixed before it is cut
 
 
+def test_one_view_in_a_batch_cannot_be_mixed_with_another():
+    message = refusal({"training": {"batch_size": 1}, "distill": {"mix_views": "cutmix"}})
+    assert "training.batch_size 1 leaves one image in a batch, and distill.mix_views 'cutmix' would mix it" in message
+    assert validated({"training": {"batch_size": 1}, "distill": {"mix_beta": 0.5}}, "x")
+    assert validated({"training": {"batch_size": 2}, "distill": {"mix_views": "cutmix"}}, "x")
+
+
 def test_a_batch_smaller_than_its_parts_is_refused():
     assert "batch_size 4 cannot be cut into 8 equal parts" in refusal({"training": {"batch_size": 4, "accumulate": 8}})
 

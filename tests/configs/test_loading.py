@@ -84,7 +84,7 @@ def test_an_override_below_a_value_says_that_it_is_no_section(birds: str):
 def test_an_unknown_setting_is_named_in_full_with_the_nearest_known_one(birds: str):
     message = refusal(birds, "distill.temprature=3")
     assert "unknown setting 'distill.temprature'; did you mean 'temperature'?" in message
-    assert "known: alpha, synthetic_ratio, temperature" in message
+    assert "known: alpha, mix_beta, mix_views, synthetic_ratio, temperature" in message
 
 
 def test_an_unknown_section_is_named_with_the_nearest_known_one(birds: str):
@@ -152,6 +152,7 @@ def test_mixing_pixels_together_with_distillation_is_refused_with_the_reason(bir
     message = refusal(birds, f"training.{setting}=0.2")
     assert "must be 0 when distilling from cached logits" in message
     assert "its logits are not linear in the pixels" in message
+    assert "distill.mix_views (mixup or cutmix) mixes two views whose logits are both known" in message
 
 
 def test_distilling_without_augmented_views_is_refused(birds: str):

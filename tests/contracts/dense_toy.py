@@ -20,7 +20,7 @@ from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
 from tasks.functional.means import mean_of_outputs
-from tasks.functional.mixup import Mixture, WeightedTargets, cutmix, mixup
+from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, View, replay
 from tasks.miniature.world import PARTS
@@ -75,13 +75,16 @@ class Parts:
         divergence_Nhw = distillation_divergence(_at(outputs, teacher_outputs.shape[2:]), teacher_outputs, temperature)
         return Sum(divergence_Nhw.sum(), num_answers(teacher_outputs))
 
-    def mix(self, images_NCHW: Tensor, targets: Tensor, kind: str, share: float, rng: np.random.Generator) -> Mixture:
+    def mix_targets(self, targets: Tensor, mixing: Mixing) -> tuple[WeightedTargets, ...]:
         """What is pasted brings its mask along; what shines through is learnt by its share."""
-        if kind == "mixup":
-            weighted = (WeightedTargets(share, targets), WeightedTargets(1 - share, targets.flip(0)))
-            return Mixture(mixup(images_NCHW, share), weighted)
-        with_masks, _ = cutmix(torch.cat([images_NCHW, targets[:, None].to(images_NCHW)], dim=1), share, rng)
-        return Mixture(with_masks[:, :-1], (WeightedTargets(1.0, with_masks[:, -1].round().to(targets)),))
+        if mixing.box is None:
+            return WeightedTargets(mixing.share, targets), WeightedTargets(1 - mixing.share, targets.flip(0))
+        is_own = mixing.kept(targets.shape[1:]).to(targets.device) >= 0.5
+        return (WeightedTargets(1.0, torch.where(is_own, targets, targets.flip(0))),)
+
+    def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:
+        """Each cell by the share of it that is left."""
+        return mixed_logits(outputs, mixing, temperature)
 
     def mean(self, outputs: Sequence[Tensor], mean_of: str) -> Tensor:
         return mean_of_outputs(outputs, mean_of)

@@ -23,6 +23,7 @@ from storage.view_outputs import ViewOutputs
 from storage.weights import read_tensors
 from tasks.catalog import DISTILL, EVALUATE, FINETUNE, PRECOMPUTE, PROBE
 from tasks.functional.losses import IGNORED
+from tasks.functional.mixup import Mixing, cutmix, mixed_images
 from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
 from tasks.problems.classification import Classification
@@ -140,11 +141,20 @@ def test_its_meter_counts_as_torchmetrics_does_and_passes_over_ignored_pixels() 
 def test_a_perfect_answer_is_not_punished_where_images_are_pasted_into_each_other() -> None:
     targets = torch.arange(4)[:, None, None].expand(4, 8, 8).contiguous()
     images = targets[:, None].float().expand(4, 3, 8, 8)
-    mixture = Parts().mix(images, targets, "cutmix", 0.5, np.random.default_rng(0))
-    [weighted] = mixture.targets
-    assert torch.equal(mixture.images_NCHW[:, 0], weighted.targets.float())
+    mixing = cutmix(0.5, (8, 8), np.random.default_rng(0))
+    [weighted] = Parts().mix_targets(targets, mixing)
+    assert torch.equal(mixed_images(images, mixing)[:, 0], weighted.targets.float())
     perfect = torch.nn.functional.one_hot(weighted.targets, 4).permute(0, 3, 1, 2) * 100.0
     assert float(Parts().task_loss(perfect, weighted.targets).mean()) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_cell_that_a_pasted_box_covers_in_part_is_taught_by_both_images() -> None:
+    """8 x 8 pixels in 4 cells a side; the box covers rows 0-3, cells 0 and 1, and columns 0-2, cell 0 and half of 1."""
+    sure = torch.tensor([30.0, 0.0])[None, :, None, None].expand(1, 2, 4, 4)
+    mixing = Mixing(1 - 12 / 64, (8, 8), (slice(0, 4), slice(0, 3)))
+    first, _ = Parts().mix_outputs(torch.cat([sure, sure.flip(1)]), mixing, 2.0)
+    expected = [[0.0, 0.5, 1.0, 1.0]] * 2 + [[1.0] * 4] * 2
+    torch.testing.assert_close((first / 2).softmax(0)[0], torch.tensor(expected), atol=1e-6, rtol=0)
 
 
 def test_its_meter_draws_with_the_pixels_at_hand(tmp_path: Path) -> None:

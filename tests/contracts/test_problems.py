@@ -15,6 +15,7 @@ from storage.image_set import ImageSet
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
+from tasks.functional.mixup import Mixing, cutmix, mixup
 from tasks.functional.views import clean_view
 from tasks.models.encoder import Block
 from tasks.problems.metrics import metrics_of
@@ -32,6 +33,11 @@ from tests.conftest import Bench
 Judge = Callable[..., Meter]
 
 WIDTH = 6
+
+MIXINGS = [
+    pytest.param(mixup(0.75, (8, 8)), id="mixup"),
+    pytest.param(cutmix(0.75, (8, 8), np.random.default_rng(0)), id="cutmix"),
+]
 
 
 class ProblemContract:
@@ -119,24 +125,43 @@ class ProblemContract:
             assert added.count == whole.count
             assert float(added.total) == pytest.approx(float(whole.total), rel=1e-5)
 
-    @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-    def test_images_are_mixed_with_others_of_the_batch_and_their_targets_alike(
-        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, kind: str
+    @pytest.mark.parametrize("mixing", MIXINGS)
+    def test_the_targets_of_mixed_images_weigh_one_in_all(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, mixing: Mixing
     ) -> None:
-        images_NCHW = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        mixture = problem.mix(images_NCHW, targets, kind, 0.75, np.random.default_rng(0))
-        assert mixture.images_NCHW.shape == images_NCHW.shape
-        assert not torch.equal(mixture.images_NCHW, images_NCHW)
-        assert sum(weight for weight, _ in mixture.targets) == pytest.approx(1)
-        loss = task_loss_of(problem, outputs, mixture.targets)
-        assert loss.count == num_targets_of(problem, mixture.targets)
+        mixed = problem.mix_targets(targets, mixing)
+        assert sum(weight for weight, _ in mixed) == pytest.approx(1)
+        loss = task_loss_of(problem, outputs, mixed)
+        assert loss.count == num_targets_of(problem, mixed)
         assert torch.isfinite(loss.mean())
-        # A batch of one image alone, many times over, is what it was, and so is what it is to be recognised as.
-        same_NCHW, same = images_NCHW[:1].expand(12, -1, -1, -1), targets[:1].expand(12, *targets.shape[1:])
-        alone = problem.mix(same_NCHW, same, kind, 0.75, np.random.default_rng(0))
-        torch.testing.assert_close(alone.images_NCHW, same_NCHW)
+
+    @pytest.mark.parametrize("mixing", MIXINGS)
+    def test_an_image_that_is_mixed_with_the_same_one_is_to_be_recognised_as_before(
+        self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor, mixing: Mixing
+    ) -> None:
+        same = targets[:1].expand(12, *targets.shape[1:])
         expected = problem.task_loss(outputs, same).mean()
-        torch.testing.assert_close(task_loss_of(problem, outputs, alone.targets).mean(), expected)
+        mixed = problem.mix_targets(same, mixing)
+        torch.testing.assert_close(task_loss_of(problem, outputs, mixed).mean(), expected)
+        taught = outputs[:1].expand(outputs.shape).half()
+        its_loss = problem.distill_loss(problem.mix_outputs(taught, mixing, 2.0), taught, 2.0)
+        assert float(its_loss.mean()) == pytest.approx(0, abs=1e-5)
+
+    @pytest.mark.parametrize("temperature", [1.0, 4.0])
+    def test_a_mixture_teaches_what_both_its_images_teach_each_by_its_share(
+        self, problem: Problem, outputs: torch.Tensor, temperature: float
+    ) -> None:
+        """The gradient against the mixed outputs is the weighted mean of those against each."""
+        teacher, student = outputs * 3, outputs.roll(1, 0)
+        mixture = problem.mix_outputs(teacher, mixup(0.7, (8, 8)), temperature)
+        assert mixture.shape == teacher.shape
+        gradients = []
+        for one in (mixture, teacher, teacher.flip(0)):
+            given = student.clone().requires_grad_()
+            problem.distill_loss(given, one, temperature).mean().backward()
+            gradients.append(given.grad)
+        of_mixture, of_own, of_other = gradients
+        torch.testing.assert_close(of_mixture, 0.7 * of_own + 0.3 * of_other, atol=1e-6, rtol=1e-4)
 
     @pytest.mark.parametrize("mean_of", get_args(MeanOf))
     def test_the_mean_of_several_models_that_say_the_same_is_what_each_says(

@@ -28,7 +28,7 @@ def test_a_tuned_run_says_what_it_chose_and_trains_with_it(bench: Bench, experim
     assert [row["action"] for row in done if row["name"].startswith("tune-")] == ["built", "built"]
 
     summary = SettingsSummary.of(store.manifest(planned["tune-distill"].ref))
-    assert summary.held_out == "36 training and validation images in 2 folds"
+    assert summary.held_out == "36 training and validation images in 2 of 2 folds"
     assert (summary.candidates, summary.steps_of_training) == (2, 36)
     assert summary.cost < 2
     [distilled] = [ModelSummary.of(store.manifest(one.artifact)) for one in results if one.model == "student distilled"]

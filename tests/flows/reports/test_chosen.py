@@ -1,6 +1,9 @@
 """What is said of settings that chose themselves, under the table and by `show`."""
 
+from pathlib import Path
+
 from flows.reports.chosen import chosen_settings, trials_table
+from flows.reports.page import write_report
 from flows.reports.remarks import remarks
 from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
@@ -33,14 +36,28 @@ def test_nothing_is_said_where_nothing_was_chosen(store: ArtifactStore) -> None:
     assert chosen_settings([evaluated(store, "finetuned", 0, [1.0])], store) == []
 
 
-def test_trials_are_a_table_without_the_columns_that_no_trial_has(store: ArtifactStore) -> None:
+def tried(store: ArtifactStore) -> ArtifactRef:
+    """Commit settings of which two were tried."""
     ref = ArtifactRef("settings", fingerprint({}))
     with store.lock(ref):
         draft = store.draft(ref, {})
-        tried = {"rung": 0, "seed": 0, "learning_rate": 3e-4, "steps": 22, "score": 0.52346, "went_on": True}
-        write_table(draft / "trials.parquet", TRIALS, [tried, tried | {"went_on": False, "score": None}])
-        store.commit(ref, recipe={}, inputs={}, summary={})
-    table = trials_table(store, ref)
+        trial = {"rung": 0, "seed": 0, "learning_rate": 3e-4, "steps": 22, "score": 0.52346, "went_on": True}
+        write_table(draft / "trials.parquet", TRIALS, [trial, trial | {"went_on": False, "score": None}])
+        store.commit(ref, recipe={}, inputs={}, summary={"because": WHY})
+    return ref
+
+
+def test_the_page_of_a_run_holds_all_that_was_tried(store: ArtifactStore, tmp_path: Path) -> None:
+    artifact = commit(store, "model", {"kept_step": 1}, settings=tried(store))
+    results = [evaluated(store, "finetuned", 0, [1.0], artifact=artifact)]
+    write_report(tmp_path / "page.html", "A run", results, [], store, [])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h2>Settings tried: finetuned</h2>" in page
+    assert "<td>0.0003</td><td>22</td><td>0.5235</td><td>yes</td>" in page
+
+
+def test_trials_are_a_table_without_the_columns_that_no_trial_has(store: ArtifactStore) -> None:
+    table = trials_table(store, tried(store))
     assert [str(column.header) for column in table.columns] == [
         "rung", "seed", "learning rate", "steps", "score", "went on",
     ]  # fmt: skip

@@ -25,5 +25,5 @@ def test_where_all_are_right_answers_stay_as_sure_as_they_are(size: float):
     assert temperature_of([[size, 0], [0, size]], [0, 1]) == 1
 
 
-def test_where_all_are_wrong_too():
-    assert temperature_of([[1, 0], [0, 1]], [1, 0]) == 1
+def test_where_all_are_wrong_answers_are_as_unsure_as_they_may_be():
+    assert temperature_of([[1, 0], [0, 1]], [1, 0]) == 4

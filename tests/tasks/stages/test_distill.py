@@ -86,8 +86,10 @@ def test_without_weight_on_the_teacher_it_is_finetuning_step_for_step(workshop: 
     assert scores[0] == scores[1]
 
 
-def test_interrupted_distillation_continues_bit_for_bit(bench: Bench, workshop: Bench) -> None:
-    settings = config(TRAINING.model_copy(update={"epochs": 2, "drop_path": 0.5, "ema": 0.7, "accumulate": 2}))
+@pytest.mark.parametrize("mix_views", ["none", "mixup", "cutmix"])
+def test_interrupted_distillation_continues_bit_for_bit(bench: Bench, workshop: Bench, mix_views: str) -> None:
+    training = TRAINING.model_copy(update={"epochs": 2, "drop_path": 0.5, "ema": 0.7, "accumulate": 2})
+    settings = config(training, mix_views=mix_views)
     whole = distill(workshop, settings)
 
     def die(unit: str, done: int, total: int) -> None:
@@ -98,6 +100,21 @@ def test_interrupted_distillation_continues_bit_for_bit(bench: Bench, workshop: 
         distill(bench, settings, on_progress=die, runtime={"checkpoint_seconds": 1e-9})
     assert distill(bench, settings) == whole
     assert bench.store.manifest(whole).files == workshop.store.manifest(whole).files
+
+
+# --- mixtures of views ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixed_views_without_weight_on_the_teacher_are_finetuning_on_the_same_mixtures(
+    workshop: Bench, kind: str
+) -> None:
+    ref = distill(workshop, config(alpha=0.0, mix_views=kind, mix_beta=0.6))
+    mixing = TRAINING.model_copy(update={kind: 0.6})
+    labels_only = FinetuneConfig(backbone=STUDENT, views=VIEWS, training=mixing)
+    finetuned = workshop.run(FINETUNE, labels_only, images=workshop.images, probe=workshop.student_probe)
+    assert same(student(workshop, ref), student(workshop, finetuned))
+    assert not same(student(workshop, ref), student(workshop, distill(workshop, config(alpha=0.0))))
 
 
 # --- what does not belong together ---------------------------------------------------------------------------------

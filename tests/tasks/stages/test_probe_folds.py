@@ -121,7 +121,8 @@ def test_more_folds_than_training_images_are_refused(bench: Bench, tmp_path: Pat
     )
     features = bench.run(EXTRACT, ExtractConfig(backbone=Backbone(name="test_resnet", weights="random")), images=images)
     config = ProbeConfig(probe=FOLDS.model_copy(update={"folds": 10}))
-    with pytest.raises(DatasetError, match=r"probe\.folds is 10, and there are 9 training images: .* or to 0 for none"):
+    said = r"probe\.folds is 10, and there are 9 training images: .* or to 0 for none; .* tuning\.folds to fewer"
+    with pytest.raises(DatasetError, match=said):
         bench.run(PROBE, config, images=images, features=features)
 
 

@@ -104,7 +104,7 @@ def test_a_clearly_bad_learning_rate_is_left_for_a_better_one(
 
 
 def test_averaged_weights_of_a_short_trial_show_what_was_tried(workshop: Bench, untrained: ArtifactRef) -> None:
-    """13 steps of a training of 600: at the decay of the whole training seven eighths of their mean were the start."""
+    """9 steps of a training of 600: at the decay of the whole training nine tenths of their mean were the start."""
     config = finetuning(1e-9, (3e-4,), budget=0.09)
     scores = [
         trials(workshop, tune(workshop, config.model_copy(update={"training": training}), untrained))[1]["score"]
@@ -231,7 +231,7 @@ def test_few_validation_images_without_folds_are_used_and_it_is_said(workshop: B
 def test_each_rung_holds_out_another_fold(workshop: Bench, folded: ArtifactRef) -> None:
     ref = tune(workshop, finetuning(1e-9, (3e-3,)), folded)
     summary, rows = workshop.summary(ref), trials(workshop, ref)
-    assert (summary["images"], summary["held_out"]) == (36, "36 training and validation images in 2 folds")
+    assert (summary["images"], summary["held_out"]) == (36, "36 training and validation images in 2 of 2 folds")
     assert [(row["fold"], row["images"], row["steps"]) for row in rows] == [
         (0, 18, 9), (0, 18, 9), (1, 18, 18), (1, 18, 18),
     ]  # fmt: skip
@@ -386,3 +386,23 @@ def test_two_classes_of_five_images_are_worked_with(bench: Bench, tmp_path: Path
     logits = bench.run(PRECOMPUTE, PrecomputeConfig(), features=teaching, probe=teacher)
     ref = bench.run(TUNE_DISTILL, distilling(DistillSettings()), images=images, probe=probe, logits=logits)
     assert " stay: " in bench.summary(ref)["because"]
+
+
+def test_of_three_folds_only_those_are_named_that_the_trials_were_judged_on(
+    workshop: Bench, untrained: ArtifactRef
+) -> None:
+    """Two rungs hold out a fold each, of 12 images."""
+    summary = workshop.summary(tune(workshop, finetuning(1e-9, (3e-3,)), with_folds(workshop, untrained, 3)))
+    assert (summary["images"], summary["held_out"]) == (24, "24 training and validation images in 2 of 3 folds")
+    assert "on 24 training and validation images in 2 of 3 folds, over 2 seeds" in summary["because"]
+
+
+def test_of_one_held_out_image_no_error_is_said(bench: Bench, tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "shapes", {"train": 4, "val": 1, "test": 1})
+    for file in [*(folder / "val" / "disc").iterdir(), *(folder / "val" / "wedge").iterdir()]:
+        file.unlink()
+    images = bench.run(INGEST, IngestConfig(path=str(folder)))
+    features = bench.run(EXTRACT, ExtractConfig(backbone=STUDENT, views=VIEWS), images=images)
+    probe = bench.run(PROBE, UNTRAINED, images=images, features=features)
+    ref = bench.run(TUNE_FINETUNE, finetuning(1e-3, (1.1e-3,)), images=images, probe=probe)
+    assert " points on 1 validation image, over 2 seeds" in bench.summary(ref)["because"]

@@ -46,7 +46,7 @@ def test_a_large_validation_split_is_used_though_the_probe_has_folds(
     found = of(workshop, made(tmp_path, train=5, val=num_val, test=7), folded, num_classes)
     [fold] = found.folds
     assert (fold.number, len(fold.train_N), len(fold.held_out_N), fold.head) == (None, 5, num_val, None)
-    assert (found.words, found.said) == (f"{num_val} validation images", [])
+    assert (found.of, found.said) == ("validation", [])
 
 
 def test_each_image_of_training_and_validation_is_in_one_fold_and_no_test_image_is(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from configs.data import IngestConfig
 from configs.stages import ExtractConfig, FinetuneConfig, PrecomputeConfig
@@ -80,13 +81,13 @@ def sources(workshop: Bench, model: TaskModel, tmp_path_factory: pytest.TempPath
     ]
 
 
-def distilling(sources: list[DistillSource], synthetic_ratio: float) -> DistillLesson:
+def distilling(sources: list[DistillSource], synthetic_ratio: float, **distill: Any) -> DistillLesson:
     return DistillLesson(
         problem=PROBLEM,
         real=sources[0],
         synthetic=sources[1],
         batch_size=BATCH_SIZE,
-        distill=DistillSettings(synthetic_ratio=synthetic_ratio, alpha=0.4),
+        distill=DistillSettings(synthetic_ratio=synthetic_ratio, alpha=0.4, **distill),
         seed=0,
         score=no_score,
     )
@@ -149,6 +150,16 @@ def test_where_synthetic_images_do_not_divide(
     assert_parts_make_the_whole(model, lesson, batch)
 
 
+@pytest.mark.parametrize("ignored", [slice(0), UNEVEN])
+@pytest.mark.parametrize("synthetic_ratio", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("mix_views", ["mixup", "cutmix"])
+def test_where_views_are_mixed_with_what_the_teacher_says_of_them(
+    model: TaskModel, sources: list[DistillSource], mix_views: str, synthetic_ratio: float, ignored: slice
+) -> None:
+    lesson = distilling(sources, synthetic_ratio, mix_views=mix_views)
+    assert_parts_make_the_whole(model, lesson, first_batch(lesson, ignored))
+
+
 def test_a_batch_without_a_label_teaches_nothing_and_is_no_error(
     model: TaskModel, finetuning: Callable[..., FinetuneLesson]
 ) -> None:
@@ -183,6 +194,39 @@ def test_every_image_is_in_one_part_and_labelled_ones_come_first_in_each() -> No
         assert part.teacher is not None
         assert torch.equal(part.teacher.flatten(), part.images_NCHW.flatten())
         assert torch.equal(part.targets[0].targets, part.images_NCHW.flatten()[: part.num_labelled])
+
+
+def test_real_views_are_mixed_with_real_ones_and_synthetic_ones_with_synthetic_ones(
+    sources: list[DistillSource],
+) -> None:
+    lesson = distilling(sources, 1.0, mix_views="mixup", temperature=3.0)
+    values_N, labels_N = torch.tensor([1.0, 2.0, 4.0, 8.0, 100.0, 200.0]), torch.tensor([0, 1, 2, 0])
+    logits_NK = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    batch = MicroBatch(values_N.view(6, 1, 1, 1), (WeightedTargets(1.0, labels_N),), logits_NK)
+    mixed, opposite_N = lesson.mixed(batch, step=7), [3, 2, 1, 0, 5, 4]
+    own, other = mixed.targets
+    share = own.weight
+    assert 0.01 < share < 0.99
+    assert other.weight == pytest.approx(1 - share)
+    assert (own.targets.tolist(), other.targets.tolist()) == ([0, 1, 2, 0], [0, 2, 1, 0])
+    torch.testing.assert_close(mixed.images_NCHW.flatten(), share * values_N + (1 - share) * values_N[opposite_N])
+    assert mixed.teacher is not None
+    softened_NK = softmax(logits_NK.numpy() / 3, axis=1)
+    expected_NK = share * softened_NK + (1 - share) * softened_NK[opposite_N]
+    np.testing.assert_allclose(softmax(mixed.teacher.numpy() / 3, axis=1), expected_NK, atol=1e-6)
+    assert lesson.mixed(batch, step=8).targets[0].weight != share  # each step has a share of its own
+
+
+@pytest.mark.parametrize("mix_views", ["mixup", "cutmix"])
+@pytest.mark.parametrize("num_others", [0, 1, 6])
+def test_mixed_views_keep_the_order_in_memory_that_convolutions_are_fast_in(
+    sources: list[DistillSource], num_others: int, mix_views: str
+) -> None:
+    images_NCHW = torch.zeros(4 + num_others, 3, 5, 5).to(memory_format=torch.channels_last)
+    batch = MicroBatch(images_NCHW, (WeightedTargets(1.0, torch.arange(4)),), torch.zeros(4 + num_others, 3))
+    mixed = distilling(sources, 1.0, mix_views=mix_views).mixed(batch, step=0)
+    assert mixed.images_NCHW.shape == images_NCHW.shape
+    assert mixed.images_NCHW.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("num_others", [0, 1, 6])

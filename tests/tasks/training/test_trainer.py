@@ -64,8 +64,15 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"ema": 0.7, "drop_path": 0.5},
         {"accumulate": 2, "batchnorm": "train", "mixup": 1.0, "cutmix": 1.0},
         {"epochs": 3, "batch_size": 10, "layer_decay": 0.7},
+        {"head_first": 0.5, "ema": 0.7, "drop_path": 0.5, "batchnorm": "train"},
     ],
-    ids=["plain", "averaged with drop path", "accumulated with BatchNorm and mixing", "batches that straddle epochs"],
+    ids=[
+        "plain",
+        "averaged with drop path",
+        "accumulated with BatchNorm and mixing",
+        "batches that straddle epochs",
+        "head first",
+    ],
 )
 def test_training_interrupted_twice_is_uninterrupted_training_bit_for_bit(
     bench: Bench, workshop: Bench, training: dict[str, Any]
@@ -126,6 +133,7 @@ def test_each_setting_of_training_does_something(workshop: Bench) -> None:
         {"mixup": 1.0},
         {"cutmix": 1.0},
         {"layer_decay": 0.7},
+        {"head_first": 0.4},
         {"seed": 1},
     ]
     found = [weights(workshop, finetune(workshop, **once, **setting)) for setting in settings]
