@@ -58,10 +58,16 @@ class Choice(NamedTuple):
     """Of the challenger to the default, over the last two rungs."""
     confirmation: Difference
     """The same in the last rung alone, which had no part in choosing the challenger."""
+    diverged: frozenset[int]
+    """Which of these two diverged in one of the last two rungs."""
 
     @property
     def chosen(self) -> int:
-        """The challenger where it is better by more than one standard error, and better in the last rung too."""
+        """The challenger where it is better by more than one standard error, and better in the last rung too, or where
+        the default alone diverged.
+        """
+        if self.diverged == {DEFAULT}:
+            return self.challenger
         # The challenger was the best of several in the rung before, so that its score there is too good by chance.
         is_better = self.difference.mean > self.difference.standard_error and self.confirmation.mean > 0
         return self.challenger if is_better else DEFAULT
@@ -139,7 +145,8 @@ def search(plan: Sequence[Rung], tried: Callable[[Rung, int], Scores]) -> Choice
     gains_N = np.mean(gains, axis=0) if plan[-2].fold == plan[-1].fold else np.concatenate(gains)
     nothing_N = np.zeros_like(gains_N)
     confirmation = paired_difference([last[challenger]], last[DEFAULT])
-    choice = Choice(outcomes, challenger, paired_difference([gains_N], nothing_N), confirmation)
+    diverged = frozenset(one for one in entered if not all(np.isfinite(table[one]).all() for table in (before, last)))
+    choice = Choice(outcomes, challenger, paired_difference([gains_N], nothing_N), confirmation, diverged)
     ended = [Outcome(plan[-1], candidate, last[candidate], candidate == choice.chosen) for candidate in entered]
     return choice._replace(outcomes=[*outcomes, *ended])
 

@@ -27,7 +27,7 @@ def run_finetune(config: TuneFinetuneConfig, context: StageContext) -> SettingsS
     """Choose the learning rate of finetuning.
 
     Raises CacheMismatchError where the probe is of other images or another backbone, SettingsError where no image can
-    be held out, and TrainingDivergedError where the training with the default settings diverges.
+    be held out, and TrainingDivergedError where training diverges with the default and with what else is left.
     """
     images = ImageSet.open(context.inputs["images"])
     classes = problem_named(config.problem).classes(images)

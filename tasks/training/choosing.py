@@ -26,6 +26,7 @@ from tasks.stage import StageContext
 from tasks.training.chosen_settings import write_settings
 from tasks.training.held_out import Fold, HeldOut
 from tasks.training.student import judge_on
+from tasks.training.trainer import TrainingDivergedError
 from tasks.training.tuning_trials import Course, Trials
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Search(NamedTuple):
 def choose(search: Search, course: Callable[[Fold, Settings, int], Course], context: StageContext) -> SettingsSummary:
     """Try what the budget allows and write the choice down; `course` says how a candidate trains on a fold, by a seed.
 
-    Raises TrainingDivergedError where the training with the default settings diverges.
+    Raises TrainingDivergedError where training diverges with the default and with what it was compared with at last.
     """
     tried, num_folds = halving.candidates(search.default, search.lists), len(search.held.folds)
     of_training = num_steps(search.training, len(search.source.images.rows_of("train")))
@@ -101,6 +102,8 @@ def _searched(
         context=context,
     )
     choice = halving.search(plan, trials.tried)
+    if choice.chosen == DEFAULT and DEFAULT in choice.diverged:  # nothing else is left: who set it must know
+        raise TrainingDivergedError(_why_diverged(trials, plan))
     rows = [_row(outcome, choice, tried, search.held, trials) for outcome in choice.outcomes]
     write_table(context.draft / "trials.parquet", TRIALS, rows)
     metric = problem.metrics[0]
@@ -117,6 +120,11 @@ def _searched(
         images=_num_images(search.held, plan),
         steps=total,
     )
+
+
+def _why_diverged(trials: Trials, plan: Sequence[Rung]) -> str:
+    noted = (trials.noted[rung.number, DEFAULT].diverged for rung in plan)
+    return next(reason for reason in noted if reason)
 
 
 def _kept(search: Search, because: str) -> SettingsSummary:
@@ -163,7 +171,9 @@ def _because(choice: Choice, tried: Sequence[Settings], judged_on: str, metric: 
     default, challenger = tried[DEFAULT], tried[choice.challenger]
     [name] = [name for name in default if default[name] != challenger[name]]
     other, own = f"{name} {challenger[name]:g}", f"{name} {default[name]:g}"
-    if not math.isfinite(choice.difference.mean):
+    if choice.diverged == {DEFAULT}:
+        return f"{other} in place of {own}: training with {own} diverged"
+    if choice.diverged:
         return f"{_stays(default)}: training with {other} diverged"
     error = choice.difference.standard_error
     written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none

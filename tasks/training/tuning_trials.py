@@ -21,7 +21,7 @@ from torch import nn
 
 from configs.training import TrainingSettings
 from storage.files import make_folder, read_json_if_whole, write_json
-from tasks.functional.successive_halving import DEFAULT, Rung, Scores, Settings, words_of
+from tasks.functional.successive_halving import Rung, Scores, Settings, words_of
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Meter
 from tasks.stage import StageContext
@@ -75,10 +75,7 @@ class Trials:
         """How each trial ended, by rung and candidate."""
 
     def tried(self, rung: Rung, candidate: int) -> Scores:
-        """Train a candidate; returns the scores of the rung's held-out images.
-
-        Raises TrainingDivergedError where the default's loss is no longer finite.
-        """
+        """Train a candidate; returns the scores of the rung's held-out images."""
         folder = self._context.draft / FOLDER / f"{rung.number}-{candidate}"
         note, fold = folder.with_suffix(".json"), self._folds[rung.fold]
         if (found := read_json_if_whole(note)) is None:
@@ -106,8 +103,6 @@ class Trials:
             self._fit(trainer, folder)
             return Noted(self._scores(trainer, fold))
         except TrainingDivergedError as error:
-            if candidate == DEFAULT:  # the settings of the run itself: who set them must know
-                raise
             return Noted([], str(error))
 
     def _fit(self, trainer: Trainer, folder: Path) -> None:

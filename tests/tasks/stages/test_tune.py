@@ -163,9 +163,16 @@ def test_a_trial_that_diverges_is_noted_and_loses(bench: Bench) -> None:
     assert [row["score"] is None for row in rows] == [False, True, False, True]
 
 
-def test_a_default_that_diverges_is_the_users_to_know(bench: Bench) -> None:
+def test_a_default_that_diverges_gives_way(bench: Bench) -> None:
+    ref = tune(bench, finetuning(1e30, (1e-3,)))
+    assert chosen(bench, ref) == {"learning_rate": 1e-3}
+    because = "learning_rate 0.001 in place of learning_rate 1e+30: training with learning_rate 1e+30 diverged"
+    assert bench.summary(ref)["because"] == because
+
+
+def test_where_all_diverges_the_user_must_know(bench: Bench) -> None:
     with pytest.raises(TrainingDivergedError, match=r"Lower training\.learning_rate"):
-        tune(bench, finetuning(1e30, (1e-3,)))
+        tune(bench, finetuning(1e30, (1e29,)))
 
 
 # --- killed and continued ------------------------------------------------------------------------------------------
