@@ -26,6 +26,7 @@ from configs.stages import (
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
+from tasks.data.counts import too_few_for_folds
 from tasks.data.dataset import open_dataset, size_of
 from tasks.functional import successive_halving as halving
 from tasks.functional.lengths import num_steps
@@ -121,6 +122,10 @@ def features(config: ExtractConfig, known: Known) -> Estimate:
 
 
 def probe(config: ProbeConfig, known: Known) -> Estimate:
+    """Raises DatasetError where there are fewer training images than folds: a run would come to it after extracting."""
+    num_train = known.splits.get("train", 0)
+    if known.splits and num_train < config.probe.folds:
+        raise too_few_for_folds(num_train, config.probe.folds)
     found, num_heads = _about(known.backbone), 1 + config.probe.folds
     num_bytes = found and num_heads * 4 * found.num_blocks * found.width * known.num_classes
     return _of_images(known, num_bytes)._replace(num_steps=num_heads * config.probe.steps)

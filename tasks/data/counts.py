@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from tasks.data.candidates import Candidate, some
+from tasks.data.candidates import Candidate, DatasetError, some
 
 SPLITS = ("train", "val", "test")
 MAX_STANDARD_ERROR = 0.02
@@ -52,6 +52,16 @@ def described(counts: Counts) -> str:
 def standard_error(num_images: int, accuracy: float = _ACCURACY) -> float:
     """Return the standard error of an accuracy, 0..1, found on this many images: that of a binomial share."""
     return math.sqrt(accuracy * (1 - accuracy) / num_images)
+
+
+def too_few_for_folds(num_train: int, num_folds: int) -> DatasetError:
+    """Return the error of training images of which some fold would have none, or one all of them."""
+    return DatasetError(
+        f"probe.folds is {num_folds}, and there are {num_train} training images: there must be at least as many as "
+        "folds, and some left whichever fold is left out. Set probe.folds (of a student's probe, student_probe.folds) "
+        "to fewer, or to 0 for none; where the student's settings are chosen on folds, tuning.folds to fewer, or "
+        "tuning.search to 'none'"
+    )
 
 
 def warnings(counts: Counts) -> list[str]:

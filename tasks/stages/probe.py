@@ -19,7 +19,7 @@ from storage.image_set import ImageSet
 from storage.summaries import ProbeSummary
 from storage.view_attributes import FeaturesAttributes
 from storage.view_outputs import ViewOutputs
-from tasks.data.candidates import DatasetError
+from tasks.data.counts import too_few_for_folds
 from tasks.data.shown import check_num_views
 from tasks.functional.folds import folds_of
 from tasks.functional.order import visits
@@ -109,12 +109,7 @@ def _folds(images: ImageSet, num_folds: int) -> dict[str, int]:
     fold_N = folds_of(ids, images.labels[rows], num_folds)
     of_train = fold_N[images.splits[rows] == "train"]
     if len(of_train) < num_folds or len(np.unique(of_train)) == 1:
-        raise DatasetError(
-            f"probe.folds is {num_folds}, and there are {len(of_train)} training images: there must be at least as "
-            "many as folds, and some left whichever fold is left out. Set probe.folds (of a student's probe, "
-            "student_probe.folds) to fewer, or to 0 for none; where the student's settings are chosen on folds, "
-            "tuning.folds to fewer, or tuning.search to 'none'"
-        )
+        raise too_few_for_folds(len(of_train), num_folds)
     return dict(zip(ids, fold_N.tolist(), strict=True))
 
 

@@ -12,6 +12,7 @@ from configs.experiment import Experiment
 from configs.generation import GeneratorModel, SelectSettings
 from configs.stages import ProbeSettings
 from configs.training import DistillSettings
+from configs.tuning import TuningSettings
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import run_plan
 from storage.files import read_json, write_json
@@ -22,6 +23,7 @@ from tasks.catalog import EXTRACT, PRECOMPUTE_IMAGES
 from tasks.data.candidates import DatasetError
 from tasks.stage import execute
 from tests.conftest import RUNTIME, Bench
+from tests.fakes import write_shapes
 from tests.flows.conftest import quietly
 from tests.flows.pipeline.test_chain import PROBED
 
@@ -220,6 +222,15 @@ def test_contradicting_labels_are_refused_before_anything_runs(
         make_plan(wrong, store)
     dropped = experiment.model_copy(update={"data": IngestConfig(path=str(folder), contradictions="drop")})
     assert make_plan(dropped, store).datasets[0].splits == {"train": 23, "val": 12, "test": 12}
+
+
+def test_more_folds_than_training_images_are_refused_before_anything_runs(
+    experiment: Experiment, store: ArtifactStore, tmp_path: Path
+) -> None:
+    few = IngestConfig(path=str(write_shapes(tmp_path / "few", {"train": 3, "val": 2, "test": 1})))
+    tuning = TuningSettings(search="halving", folds=10)
+    with pytest.raises(DatasetError, match=r"is 10, and there are 9 training images: .* tuning\.folds to fewer"):
+        make_plan(experiment.model_copy(update={"data": few, "tuning": tuning}), store)
 
 
 @pytest.mark.parametrize("name", ["data.path", "student.file"])
