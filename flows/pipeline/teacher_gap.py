@@ -33,8 +33,7 @@ class TeacherGap(NamedTuple):
     @property
     def may_help(self) -> bool:
         """Whether the teacher is better by more than the standard error; one image, which has none, cannot show it."""
-        mean, error = self.comparison.found
-        return mean > error
+        return self.comparison.found.is_better
 
     def __str__(self) -> str:
         one = self.comparison

@@ -23,6 +23,13 @@ class Difference(NamedTuple):
     """NaN where there is one image, which says nothing of how much others differ from it."""
 
     @property
+    def is_better(self) -> bool:
+        """Whether the model is above the other by more than one standard error; one image alone that went another way
+        is exactly one, whatever rounding makes of it.
+        """
+        return self.mean > (1 + 1e-9) * self.standard_error
+
+    @property
     def is_clear(self) -> bool:
         return abs(self.mean) > CLEAR * self.standard_error  # never, where the error is NaN
 
@@ -40,5 +47,7 @@ def paired_difference(values_MN: Values, reference_N: Values) -> Difference:
     images are the sample: how much another seed would give shows in the spread over the models, not here.
     """
     differences_N = np.mean(np.asarray(values_MN, np.float64) - np.asarray(reference_N, np.float64), axis=0)
-    error = standard_error(differences_N) if len(differences_N) > 1 else math.nan
+    num_images = len(differences_N)
+    # By N - 1, as their mean is of the same images: on few of them it matters.
+    error = float(differences_N.std(ddof=1)) / math.sqrt(num_images) if num_images > 1 else math.nan
     return Difference(float(differences_N.mean()), error)

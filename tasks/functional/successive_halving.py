@@ -69,8 +69,7 @@ class Choice(NamedTuple):
         if self.diverged == {DEFAULT}:
             return self.challenger
         # The challenger was the best of several in the rung before, so that its score there is too good by chance.
-        is_better = self.difference.mean > self.difference.standard_error and self.confirmation.mean > 0
-        return self.challenger if is_better else DEFAULT
+        return self.challenger if self.difference.is_better and self.confirmation.mean > 0 else DEFAULT
 
 
 def words_of(settings: Settings) -> str:

@@ -180,7 +180,7 @@ def _because(choice: Choice, tried: Sequence[Settings], judged_on: str, metric: 
     figures = f"{_difference(choice.difference.mean, metric)}{written} on {judged_on}, over 2 seeds"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
-    if choice.difference.mean > choice.difference.standard_error:
+    if choice.difference.is_better:
         alone = _difference(choice.confirmation.mean, metric)
         return f"{_stays(default)}: {other} is {figures}, but {alone} in the last trials alone"
     return f"{_stays(default)}: {other} is {figures}, not better by more than one standard error"

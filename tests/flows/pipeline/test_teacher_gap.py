@@ -40,11 +40,11 @@ def said(results: Sequence[ModelResult], store: ArtifactStore) -> str:
 
 
 def test_a_better_teacher_is_said_by_how_much_and_how_often_the_two_agree(store: ArtifactStore) -> None:
-    # One of ten images more for five of them: 5 differences of 1, mean 0.5, error sqrt(0.25 / 10) = 0.158.
+    # One of ten images more for five of them: 5 differences of 1, mean 0.5, variance 2.5 / 9, error 0.167.
     results = pair(store, [1.0] * 10, HALF, more={"teacher_agreement": 0.5})
     assert said(results, store) == (
         "On validation (10 images, top-1) the teacher has 100.0 %, the student's probe 50.0 %: difference +50.0 "
-        "(SE 15.8), agreement 50.0 %."
+        "(SE 16.7), agreement 50.0 %."
     )
 
 
@@ -52,16 +52,19 @@ def test_a_teacher_weaker_than_its_student_cannot_be_expected_to_help(store: Art
     results = pair(store, HALF, [1.0] * 10)
     assert said(results, store) == (
         "On validation (10 images, top-1) the teacher has 50.0 %, the student's probe 100.0 %: difference -50.0 "
-        "(SE 15.8). The teacher is not better by more than the standard error, so that distilling from it cannot be "
+        "(SE 16.7). The teacher is not better by more than the standard error, so that distilling from it cannot be "
         "expected to help. Try another teacher, a larger input size (teacher.input_px), or more labelled images."
     )
 
 
 def test_a_teacher_better_by_its_standard_error_or_less_is_not_better(store: ArtifactStore) -> None:
-    # One of ten images better and none worse: mean 0.1, error sqrt(0.1 * 0.9 / 10) = 0.095.
+    # Two of ten images better and none worse: mean 0.2, variance 1.6 / 9, error 0.133.
+    two = [1.0] * 7 + [0.0] * 3
+    assert "cannot be expected" not in said(pair(store, two, HALF), store)
+    # One better: mean 0.1, variance 0.9 / 9, error 0.1.
     one = [1.0] * 6 + [0.0] * 4
-    assert "cannot be expected" not in said(pair(store, one, HALF), store)
-    # Two better, one worse: mean 0.1, variance 0.3 - 0.01, error 0.170.
+    assert "cannot be expected to help" in said(pair(store, one, HALF), store)
+    # Two better, one worse: mean 0.1, variance 2.9 / 9, error 0.180.
     mixed = [0.0] + [1.0] * 6 + [0.0] * 3
     assert "cannot be expected to help" in said(pair(store, mixed, HALF), store)
 
@@ -84,10 +87,10 @@ def test_other_problems_are_told_in_their_own_unit_and_without_agreement(store: 
         evaluated(store, TEACHER, None, [0.0], val=[-1.0, -2.0], inputs={"logits": logits}, score_name="minus_mae"),
         evaluated(store, PROBED, None, [0.0], val=[-2.0, -4.0], inputs={"teacher": logits}, score_name="minus_mae"),
     ]
-    # Differences 1 and 2: mean 1.5, deviation 0.5, error 0.354.
+    # Differences 1 and 2: mean 1.5, variance 0.5, error sqrt(0.5 / 2).
     assert said(results, store) == (
         "On validation (2 images, minus_mae) the teacher has -1.500, the student's probe -3.000: difference +1.500 "
-        "(SE 0.354)."
+        "(SE 0.500)."
     )
 
 

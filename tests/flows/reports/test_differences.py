@@ -45,8 +45,8 @@ def test_students_are_compared_with_their_start_and_taught_ones_with_the_control
     assert head == ["model", "to student probed", "to student finetuned"]
     assert alignment == [":---", "---:", "---:"]
     assert rows == [
-        [FINETUNED, "+5.0 (SE 4.7)", ""],
-        [DISTILLED, "\\* +40.0 (SE 15.5)", "\\* +35.0 (SE 14.2)"],
+        [FINETUNED, "+5.0 (SE 5.0)", ""],
+        [DISTILLED, "\\* +40.0 (SE 16.3)", "\\* +35.0 (SE 15.0)"],
     ]
 
 
@@ -62,7 +62,7 @@ def test_the_notes_say_on_how_many_images_and_what_the_star_means(
 
 def test_students_on_synthetic_images_have_a_line_too(results: list[ModelResult], store: ArtifactStore) -> None:
     synthetic = evaluated(store, "student +synthetic", 0, SEVEN)
-    assert rows_of([*results, synthetic], store)[-1][:2] == ["student +synthetic", "+10.0 (SE 9.5)"]
+    assert rows_of([*results, synthetic], store)[-1][:2] == ["student +synthetic", "+10.0 (SE 10.0)"]
 
 
 def test_rows_for_programs_hold_shares_and_whether_a_difference_is_clear(
@@ -74,7 +74,7 @@ def test_rows_for_programs_hold_shares_and_whether_a_difference_is_clear(
     ]  # fmt: skip
     assert rows[0] == {
         "model": FINETUNED, "reference": PROBED, "split": "test", "metric": "top1",
-        "difference": pytest.approx(0.05), "standard_error": pytest.approx(0.00225**0.5), "is_clear": False,
+        "difference": pytest.approx(0.05), "standard_error": pytest.approx(0.05), "is_clear": False,
         "seeds": 2, "images": 10,
     }  # fmt: skip
     assert [row["is_clear"] for row in rows] == [False, True, True]
@@ -90,8 +90,8 @@ def test_two_models_that_never_differ_are_no_difference_apart_without_error_and_
 def test_other_problems_are_compared_in_their_own_unit(store: ArtifactStore) -> None:
     start = evaluated(store, PROBED, None, [-0.25, -0.5], score_name="minus_mae")
     student = evaluated(store, FINETUNED, 0, [-0.75, -1.5], score_name="minus_mae")
-    # Differences -0.5 and -1: mean -0.75, deviation 0.25, error 0.25 / sqrt(2).
-    assert rows_of([start, student], store)[2] == [FINETUNED, "\\* -0.750 (SE 0.177)"]
+    # Differences -0.5 and -1: mean -0.75, variance 0.125, error sqrt(0.125 / 2).
+    assert rows_of([start, student], store)[2] == [FINETUNED, "\\* -0.750 (SE 0.250)"]
     assert difference_tables([start, student], store)[0].notes.startswith("Differences of minus_mae on test")
 
 
@@ -123,14 +123,14 @@ def test_without_a_probe_in_the_table_students_are_compared_with_the_control_alo
     assert rows_of(results, store) == [
         ["model", "to student finetuned"],
         [":---", "---:"],
-        [DISTILLED, "+10.0 (SE 9.5)"],
+        [DISTILLED, "+10.0 (SE 10.0)"],
     ]
 
 
 def test_in_html_names_are_text_and_the_star_stands_as_it_is(store: ArtifactStore) -> None:
     results = [evaluated(store, PROBED, None, SIX), evaluated(store, "student <b>", 0, TEN)]
     ((table, _),) = difference_tables(results, store)
-    assert "<tr><td>student &lt;b&gt;</td><td>* +40.0 (SE 15.5)</td></tr>" in as_html(table)
+    assert "<tr><td>student &lt;b&gt;</td><td>* +40.0 (SE 16.3)</td></tr>" in as_html(table)
 
 
 def test_teacher_and_probe_on_validation_are_the_first_row_for_programs(store: ArtifactStore) -> None:

@@ -96,21 +96,21 @@ def choice_of(*tables: Mapping[int, list[float]], folds: int = 1) -> int:
 
 
 def test_a_challenger_that_is_better_by_more_than_one_standard_error_with_both_seeds_is_chosen() -> None:
-    # Differences image by image over both seeds: 1, .5, .5, 0: mean .5, spread .354, standard error .177.
+    # Differences image by image over both seeds: 1, .5, .5, 0: mean .5, variance .5 / 3, standard error .204.
     first = {0: [0, 0, 0, 1], 1: [1, 1, 0, 1]}
     second = {0: [0, 0, 0, 1], 1: [1, 0, 1, 1]}
     assert choice_of(first, second) == 1
 
 
 def test_two_folds_are_more_images_than_one() -> None:
-    # Differences 1, 1, 0, 0 and 1, 0, 1, 0, 0, 0: mean .4, spread .49, standard error .155.
+    # Differences 1, 1, 0, 0 and 1, 0, 1, 0, 0, 0: mean .4, variance 2.4 / 9, standard error .163.
     first = {0: [0, 0, 0, 1], 1: [1, 1, 0, 1]}
     second = {0: [0, 0, 0, 1, 0, 0], 1: [1, 0, 1, 1, 0, 0]}
     assert choice_of(first, second, folds=2) == 1
 
 
 def test_a_challenger_within_one_standard_error_is_left() -> None:
-    # Differences 1, -.5, 0, 0: mean .125, spread .545, standard error .272.
+    # Differences 1, -.5, 0, 0: mean .125, variance 1.1875 / 3, standard error .315.
     first = {0: [0, 1, 0, 1], 1: [1, 0, 0, 1]}
     second = {0: [0, 0, 0, 1], 1: [1, 0, 0, 1]}
     assert choice_of(first, second) == 0
