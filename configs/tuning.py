@@ -31,8 +31,8 @@ class TuningSettings(Settings):
     budget: float = Field(default=1.6, gt=0, lt=2)
     """What the choice of one student's settings may cost: its optimiser steps, in trainings of one student."""
     min_steps: int = Field(default=80, ge=1)
-    """Optimiser steps of the shortest trial. A high learning rate spoils a pretrained network before it betters it: on
-    360 photographs 1e-3 was far behind 3e-4 after 54 steps and ahead after 84.
+    """Optimiser steps of the shortest trial. A high learning rate spoils a pretrained network before it betters it, so
+    that shorter trials choose too low a rate.
     """
     folds: int = Field(default=3, ge=2, le=20)
     """Where validation is small: into how many parts the training and validation images are dealt. Each rung holds out
