@@ -1,7 +1,8 @@
 """Whether the recipe earns its keep on real photographs: the student distilled, against the probe it starts from and
 against the same student finetuned, with the settings that a folder of one's own gets.
 
-    REAL_DATA_DIR=... python -m tests.benchmarks.clothing_protocol --folder RUNS [--rows main,ten ...] [--set ...]
+    REAL_DATA_DIR=... python -m tests.benchmarks.clothing_protocol --folder RUNS [--rows main,ten ...] [--runs 2]
+        [--set ...]
 
 A row of the table is a cut of the photographs (`tests.benchmarks.clothing_cuts`), a teacher and a student, five times:
 the five folds of a cross-validation, in which each of the 596 photographs is tested once, or five seeds. Nothing is set
@@ -17,7 +18,7 @@ import argparse
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,35 +86,47 @@ def main() -> None:
     options.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     options.add_argument("--set", action="append", default=[], dest="overrides")
     options.add_argument("--name", default="", help="what the settings of --set are called in the table")
+    options.add_argument("--runs", type=int, default=len(RUNS), help="as many folds or seeds, the first ones")
     arguments = options.parse_args()
-    data = Path(os.environ["REAL_DATA_DIR"]).absolute()
-    photographs = arguments.folder.absolute() / "photographs"
-    write_cuts(data / "clothing10", photographs)
-    store = ArtifactStore(arguments.folder / "store")
     found: dict[str, Scores] = {}
     for name in arguments.rows.split(","):
-        experiments = [
-            experiment_of(ROWS[name], run, photographs, data / "weights", arguments.overrides) for run in RUNS
-        ]
-        for experiment in experiments:
-            with on_console(experiment, Console(stderr=True)) as show:
-                run_plan(experiment, store, show)
-        found[" ".join(filter(None, (name, arguments.name)))] = _scores(experiments, store)
+        title = " ".join(filter(None, (name, arguments.name)))
+        found[title] = scores_of(ROWS[name], arguments.folder, arguments.overrides, RUNS[: arguments.runs])
         Console(width=160).print(table(found))
 
 
-def experiment_of(row: Row, run: int, photographs: Path, weights: Path, overrides: list[str]) -> Experiment:
+def scores_of(row: Row, folder: Path, overrides: Sequence[str], runs: Iterable[int] = RUNS) -> Scores:
+    """Run what is missing of a row, and return the scores of every model on every photograph that was tested."""
+    photographs = folder.absolute() / "photographs"
+    write_cuts(_data() / "clothing10", photographs)
+    store = ArtifactStore(folder / "store")
+    experiments = [experiment_of(row, run, photographs, overrides) for run in runs]
+    for experiment in experiments:
+        with on_console(experiment, Console(stderr=True)) as show:
+            run_plan(experiment, store, show)
+    return _scores(experiments, store)
+
+
+def experiment_of(row: Row, run: int, photographs: Path, overrides: Sequence[str]) -> Experiment:
     """Return the experiment of one fold or seed of a row."""
     data = [f"data.path={photographs}", "data.form=table", f"data.table={table_of(row.cut, run)}", f"seeds=[{run}]"]
     networks = [
         f"{role}.{setting}"
         for role, network in (("teacher", row.teacher), ("student", row.student))
-        for setting in (
-            f"name={network.name}", "weights=file", f"file={weights / network.file}", f"input_px={network.input_px}",
-            *network.settings,
-        )
-    ]  # fmt: skip
+        for setting in network_settings(network)
+    ]
     return load_experiment(PRESET, [*data, *networks, *row.settings, *overrides])
+
+
+def network_settings(network: Network) -> list[str]:
+    """Return the settings of a network of `$REAL_DATA_DIR/weights`, without the role it has."""
+    file = _data() / "weights" / network.file
+    named = [f"name={network.name}", "weights=file", f"file={file}", f"input_px={network.input_px}"]
+    return [*named, *network.settings]
+
+
+def _data() -> Path:
+    return Path(os.environ["REAL_DATA_DIR"]).absolute()
 
 
 def _scores(experiments: list[Experiment], store: ArtifactStore) -> Scores:
@@ -138,23 +151,26 @@ def table(found: Mapping[str, Scores]) -> Table:
     for name, scores in found.items():
         teacher = next(model for model in scores if model.startswith("teacher"))
         means = [
-            f"{100 * statistics.mean(_means(scores[model])):.1f}" for model in (teacher, START, CONTROL, DISTILLED)
+            f"{100 * statistics.mean(means_of(scores[model])):.1f}" for model in (teacher, START, CONTROL, DISTILLED)
         ]
         pairs = ((DISTILLED, START), (DISTILLED, CONTROL), (CONTROL, START))
-        differences = [written(_difference(scores, model, reference)) for model, reference in pairs]
+        differences = [written(difference(scores, model, reference)) for model, reference in pairs]
         shown.add_row(name, str(len(scores[START])), *means, *differences)
     return shown
 
 
-def _means(by_photograph: Mapping[str, list[float]]) -> list[float]:
+def means_of(by_photograph: Mapping[str, list[float]]) -> list[float]:
+    """Return the mean score of each photograph over the runs that test it, in the order of their ids."""
     return [statistics.mean(by_photograph[name]) for name in sorted(by_photograph)]
 
 
-def _difference(scores: Scores, model: str, reference: str) -> Difference:
-    return paired_difference([_means(scores[model])], _means(scores[reference]))
+def difference(scores: Scores, model: str, reference: str) -> Difference:
+    """Return how much better a model is than another one, on the photographs of both."""
+    return paired_difference([means_of(scores[model])], means_of(scores[reference]))
 
 
 def written(found: Difference) -> str:
+    """Return a difference in points of a hundred, with its standard error, and a star where it is beyond two."""
     star = "*" if found.is_clear else ""
     return f"{100 * found.mean:+.1f} (SE {100 * found.standard_error:.1f}){star}"
 
