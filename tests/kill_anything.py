@@ -36,8 +36,9 @@ from storage.files import all_files, read_json, sha256_of
 from storage.manifest import MANIFEST, ArtifactRef
 from storage.store import DRAFT, ArtifactStore
 
-KINDS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
-DEMO_KINDS = (*KINDS, "embeddings", "image-set", "selection")
+ALWAYS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
+KINDS = (*ALWAYS, "settings", "settings")
+DEMO_KINDS = (*ALWAYS, "embeddings", "image-set", "selection")
 
 Command = Callable[[Path], list[str]]
 """The arguments of the command line for a run on a store."""
@@ -52,6 +53,7 @@ views: {{num_views: 4}}
 probe: {{steps: 150, batch_size: 64}}
 student_probe: {{steps: 150, batch_size: 64, inputs: [last, last4]}}
 training: {{epochs: 6, batch_size: 16, drop_path: 0.1, ema: 0.9, accumulate: 2}}
+tuning: {{search: halving, min_steps: 6, folds: 2}}
 runtime: {{device: cpu, workers: 1, inference_batch_size: 16, checkpoint_seconds: 0.2}}
 """
 

@@ -32,6 +32,12 @@ def test_distilling_from_cached_logits_costs_about_as_much_as_plain_finetuning_a
     assert rows["vit_tiny_patch16_224, online / cached"] > 1.6
 
 
+def test_choosing_settings_costs_less_than_two_trainings():
+    rows = measured("tuning_cost")
+    assert rows["tune-finetune / finetune"] < 2
+    assert rows["tune-distill / distill"] < 2
+
+
 def test_reading_cached_logits_is_under_one_percent_of_a_training_step():
     rows = measured("cache_read")
     assert rows["take and loading / step"] < 0.01

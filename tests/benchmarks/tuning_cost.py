@@ -1,0 +1,63 @@
+"""What it costs that settings choose themselves: CPU seconds of the choice over those of one training.
+
+    python -m tests.benchmarks.tuning_cost [--quick]
+
+The preset `small-cpu` runs as it is on pictures drawn for it, with untrained networks: what a step costs does not
+depend on what is learnt. Trials take at most `tuning.budget` trainings' steps; what they cost beyond those, and what a
+training costs beyond its own (a validation every epoch, checkpoints, weights), shows in the ratio.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from configs.loading import load_experiment
+from flows.pipeline.planning import PlannedStep
+from flows.pipeline.running import ExecuteStep, run_plan
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.stage import no_progress
+from tests.benchmarks.pictures import write_class_folders
+from tests.benchmarks.report import Row, finish, parser
+
+AT_MOST = 2.0
+NETWORKS = [
+    *("teacher.name=mobilenetv2_050", "teacher.weights=random", "teacher.input_px=96"),
+    *("student.name=mobilenetv2_035", "student.weights=random", "student.input_px=96"),
+]
+QUICK = ["training.min_steps=150", "tuning.min_steps=20", "views.num_views=4"]
+
+
+def main() -> None:
+    arguments = parser(__doc__).parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = cpu_seconds(Path(folder), QUICK if arguments.quick else [])
+    rows = [
+        Row(f"{choice} / {training}", seconds[choice] / seconds[f"{training}-seed0"], at_most=AT_MOST)
+        for choice, training in (("tune-finetune", "finetune"), ("tune-distill", "distill"))
+    ]
+    finish("CPU time of a choice", rows, as_json=arguments.json)
+
+
+def cpu_seconds(folder: Path, settings: list[str]) -> dict[str, float]:
+    """Return the CPU seconds of each step of a run in this process."""
+    pictures = write_class_folders(folder / "pictures", count=200, side_px=160)
+    one_by_one = [f"data.path={pictures}", "runtime.slots=1", "runtime.workers=1"]
+    found: dict[str, float] = {}
+
+    def timed(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+        began = time.process_time()
+        made = execute(step, no_progress)
+        found[step.name] = time.process_time() - began
+        return made
+
+    experiment = load_experiment("small-cpu", [*one_by_one, *NETWORKS, *settings])
+    run_plan(experiment, ArtifactStore(folder / "store"), timed)
+    return found
+
+
+if __name__ == "__main__":
+    main()
