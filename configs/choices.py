@@ -52,7 +52,28 @@ GENERATOR_TRIALS: dict[str, str] = {
 DATASET_FORMS: dict[str, str] = {
     "folder": "tasks.data.folder:list_images",
     "table": "tasks.data.table:list_images",
+    "masks": "tasks.data.mask_folder:list_images",
 }
+
+LABEL_TABLES: dict[str, str] = {
+    "camvid": "tasks.data.label_tables:CAMVID",
+    "voc": "tasks.data.label_tables:VOC",
+    "cityscapes": "tasks.data.label_tables:CITYSCAPES",
+    "cityscapes-ids": "tasks.data.label_tables:CITYSCAPES_IDS",
+    "bird-parts": "tasks.data.label_tables:BIRD_PARTS",
+}
+"""What the numbers and colours in masks mean, for data sets that many people have."""
+
+LABEL_SOURCES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.labels:label_table",
+}
+"""What makes such a table from a name: `mmseg:ADE20KDataset` asks the first of these for ADE20KDataset."""
+
+FOUND = "found"
+"""In place of the name of a table: the classes are the numbers or colours that the masks hold."""
+
+LABEL_FILES = (".txt", ".csv", ".tsv", ".parquet")
+"""Endings of files of a user's own that say what masks mean."""
 
 
 MAX_LISTED, MANY = 16, 100
@@ -82,6 +103,19 @@ def _one_of(table: dict[str, str]) -> tuple[AfterValidator, WithJsonSchema]:
         return name
 
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": sorted(table)})
+
+
+def check_labels(name: str) -> str:
+    """Return what names the classes of masks; ValueError where it is none of what can (`IngestConfig.labels`)."""
+    source, separator, _ = name.partition(":")
+    is_known = name in ("", FOUND, *LABEL_TABLES) or (separator and source in LABEL_SOURCES)
+    if not is_known and not name.lower().endswith(LABEL_FILES):
+        others = [FOUND, *LABEL_TABLES, *(f"{source}:NAME" for source in LABEL_SOURCES)]
+        raise ValueError(
+            f"unknown name {name!r}{nearest(name, others)}; for a file of your own write its path inside data.path, "
+            f"with its ending ({', '.join(LABEL_FILES)})"
+        )
+    return name
 
 
 ProblemName = Annotated[str, *_one_of(PROBLEMS)]

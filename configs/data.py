@@ -1,18 +1,24 @@
 """Settings of datasets and of the views shown of each image."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from configs.base import AddedLater, Path_, Seed, Settings, StageConfig
-from configs.choices import FormName
+from configs.choices import FormName, check_labels
+
+UNLABELLED = "unlabelled"
+"""The split of images of a dataset that have no label: no stage that needs labels reads them."""
 
 CLEAN_VIEW = 0
 """The number of the view without augmentation; the augmented ones count from 1."""
 
 MIN_VIEWS = 4
 """Augmented views that `ViewSettings.max_total` leaves each image, however many images there are."""
+
+FolderLayout = Literal["class", "split/class", "class/split"]
+MaskLayout = Literal["folders", "voc", "ade20k", "cityscapes", "camvid"]
 
 TrainViews = Literal["augmented", "clean", "both"]
 
@@ -23,13 +29,32 @@ class IngestConfig(StageConfig):
     path: Path_ = ""
     """Folder that holds the images."""
     form: FormName = "folder"
-    """folder: split/class/file, class/split/file or class/file. table: a CSV or Parquet table of path, label, split."""
+    """folder: split/class/file, class/split/file or class/file. table: a CSV or Parquet table of path, label or mask,
+    split. masks: a folder of images and one of masks, as images/split/file and masks/split/file.
+    """
     table: str = ""
     """Form table: the table's path inside the folder; its path column is relative to the folder."""
-    layout: Annotated[Literal["by-names", "class", "split/class", "class/split"], AddedLater] = "by-names"
-    """Form folder: what the folders above the images are. by-names: found from their names, and refused in doubt; else
-    as stated here.
+    layout: Annotated[Literal["by-names", FolderLayout, MaskLayout], AddedLater] = "by-names"
+    """Form folder: what the folders above the images are; form masks: where images and masks lie. by-names: found from
+    their names, and refused in doubt; else as stated here.
     """
+    labels: Annotated[str, AddedLater, AfterValidator(check_labels)] = ""
+    """What the numbers or colours in masks mean: camvid, voc, cityscapes, cityscapes-ids, bird-parts; mmseg:NAME, a
+    dataset class of mmsegmentation; a file inside the folder (classes.txt: one name a line; CSV: name, value, red,
+    green, blue); found: what the masks hold. Empty: as the layout says, else found; a table's labels, if it has any.
+    """
+    ignored_values: Annotated[tuple[Annotated[int, Field(ge=0, le=65_535)], ...], AddedLater] = ()
+    """Numbers in masks that are ignored, beside 255 where that is no class and what the labels ignore. Names without
+    numbers are those of the others, in order: with [0] the first name is that of 1.
+    """
+    val_images: Annotated[tuple[str, ...], AddedLater] = ()
+    """Patterns of paths inside the folder, such as train/0001TP_*: these images are the val split, wherever they lie. A
+    star stands for any text, slashes too.
+    """
+    test_images: Annotated[tuple[str, ...], AddedLater] = ()
+    """The same for the test split."""
+    left_out_images: Annotated[tuple[str, ...], AddedLater] = ()
+    """The same for images that are to be no part of the dataset."""
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
@@ -53,10 +78,22 @@ class IngestConfig(StageConfig):
     def _table_is_named(self) -> Self:
         if (self.form == "table") != bool(self.table):
             raise ValueError(
-                "form 'table' needs data.table (a file inside data.path), and form 'folder' must not have it"
+                "form 'table' needs data.table (a file inside data.path), and other forms must not have it"
             )
         if self.form == "table" and self.layout != "by-names":
             raise ValueError("data.layout says how folders are read, and form 'table' names each image: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_are_described_where_there_are_any(self) -> Self:
+        foreign = {"folder": get_args(MaskLayout), "masks": get_args(FolderLayout)}
+        if self.layout in foreign.get(self.form, ()):
+            raise ValueError(f"data.layout {self.layout!r} is none of form {self.form!r}")
+        if self.form == "folder" and (self.labels or self.ignored_values):
+            raise ValueError(
+                "data.labels and data.ignored_values say what masks mean, and form 'folder' has none: set data.form to "
+                "'masks', or to 'table' with a column mask"
+            )
         return self
 
     @model_validator(mode="after")

@@ -66,7 +66,13 @@ class IngestSummary(ImageSetSummary):
     """Of a set made from a folder of images (stage ingest). Lists and tables hold the first or the smallest entries."""
 
     counts: dict[str, dict[str, int]] | None = None
-    """Class -> split -> images, of the smallest classes; None in sets made before they were counted."""
+    """Class -> split -> images, of the smallest classes; None in sets made before they were counted. Where masks are
+    learnt from, images that show the class.
+    """
+    pixels: dict[str, dict[str, int]] | None = None
+    """Class -> split -> pixels, where masks are learnt from."""
+    ignored_pixels: dict[str, int] = {}
+    """Split -> pixels of masks that are ignored."""
     left_out: dict[str, int] = {}
     """Reason -> number of files that are no part of the set."""
     left_out_first: list[str] = []

@@ -16,6 +16,7 @@ from configs.data import IngestConfig
 from configs.models import Backbone
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
+from tasks.data.label_tables import LabelTable
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import Mixing, WeightedTargets
@@ -229,7 +230,7 @@ def list_masked_images(config: IngestConfig) -> Listing:
     """A toy dataset form without labels: 000.png beside 000.mask.png, whose values count through the classes."""
     files = sorted(Path(config.path).glob("*[0-9].png"))
     candidates = [Candidate(file.name, file, None, "", file.with_suffix(".mask.png")) for file in files]
-    return Listing(candidates, classes=("nothing", "shape"))
+    return Listing(candidates, labels=LabelTable(("nothing", "shape")))
 
 
 def gradient_image(height: int, width: int) -> Pixels:

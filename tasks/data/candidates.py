@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from configs.data import IngestConfig
 from configs.errors import UserError
+from tasks.data.label_tables import LabelTable
 
 
 class DatasetError(UserError, ValueError):
@@ -20,10 +21,10 @@ class Candidate(NamedTuple):
     path: Path
     label: str | None
     """Name of its class, in normal form (`tasks.data.names`); None where it has none, as where a mask says what is to
-    be learnt. Either all images of a dataset have a label or none has.
+    be learnt. Either all images of a dataset have a label or none has, those of the split unlabelled aside.
     """
     split: str
-    """train, val or test; empty where the dataset does not say."""
+    """train, val, test or unlabelled; empty where the dataset does not say."""
     mask: Path | None = None
     """Its label map, where the dataset has one."""
 
@@ -45,10 +46,8 @@ class Listing(NamedTuple):
     left_out: Sequence[LeftOut] = ()
     said: Sequence[str] = ()
     """A sentence for each decision that was taken for the user."""
-    classes: Sequence[str] = ()
-    """What is told apart, in order, where the dataset says so itself, as it must where images have no labels and their
-    masks hold numbers. Empty: the labels are the classes.
-    """
+    labels: LabelTable | None = None
+    """What the numbers or colours of the masks mean, where the form knows it; data.labels goes before it."""
 
 
 def dataset_folder(config: IngestConfig) -> Path:

@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from configs.data import UNLABELLED
 from tasks.data.candidates import Candidate, DatasetError, some
 
 SPLITS = ("train", "val", "test")
@@ -22,7 +23,7 @@ Counts = dict[str, dict[str, int]]
 
 
 def count(candidates: Iterable[Candidate], classes: Sequence[str]) -> Counts:
-    found = Counter((candidate.label, candidate.split) for candidate in candidates)
+    found = Counter((candidate.label, candidate.split) for candidate in candidates if candidate.split != UNLABELLED)
     if any(label is None for label, _ in found):  # then none of them has one
         return {NO_LABEL: {split: found[None, split] for split in SPLITS}}
     return {name: {split: found[name, split] for split in SPLITS} for name in classes}
@@ -76,7 +77,8 @@ def warnings(counts: Counts) -> list[str]:
         said.append(
             f"{split} has no image of {len(names)} of {len(counts)} classes, so no score tells of {some(names)}"
         )
-    for split, num_images in totals(counts).items():
+    # Of masks other things are scored than the share of images that are right.
+    for split, num_images in totals(counts).items() if are_labelled(counts) else ():
         if split != "train" and num_images and standard_error(num_images) > MAX_STANDARD_ERROR:
             images = "1 image" if num_images == 1 else f"{num_images} images"
             said.append(

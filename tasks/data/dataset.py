@@ -4,18 +4,25 @@ import hashlib
 import logging
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from configs.choices import DATASET_FORMS, load
-from configs.data import IngestConfig
+from configs.base import RuntimeConfig
+from configs.choices import DATASET_FORMS, FOUND, load
+from configs.data import UNLABELLED, IngestConfig
 from storage.files import read_json_if_whole, write_json
 from storage.sources import LFS_POINTER
 from storage.summaries import IngestSummary
 from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
-from tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, totals, warnings
+from tasks.data.chosen_images import chosen
+from tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, described, totals, warnings
+from tasks.data.label_tables import LabelTable
 from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
+from tasks.data.masked import is_of_masks, with_unlabelled
 from tasks.data.splits import check_splits, class_names, with_splits
+
+if TYPE_CHECKING:
+    from tasks.data.mask_survey import MaskSurvey
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,10 @@ class Dataset(NamedTuple):
     """A sentence for each split that the dataset did not have."""
     said: list[str]
     """A sentence for each other decision that was taken for the user."""
+    labels: LabelTable | None = None
+    """What the masks mean, where they are what is learnt."""
+    masks: "MaskSurvey | None" = None
+    """What they hold, where that had to be looked up to know the classes."""
 
     @property
     def counts(self) -> Counts:
@@ -46,7 +57,7 @@ class Dataset(NamedTuple):
         counts = self.counts
         smallest = set(sorted(counts, key=lambda name: counts[name]["train"])[:MAX_CLASSES])
         return IngestSummary(
-            splits=totals(counts),
+            splits=totals(counts) | self._unlabelled(),
             classes=len(self.classes),
             counts={name: counts[name] for name in counts if name in smallest} if are_labelled(counts) else {},
             left_out=by_reason(self.left_out),
@@ -54,6 +65,17 @@ class Dataset(NamedTuple):
             made_splits=self.made_splits,
             said=[*self.said, *warnings(counts)],
         )
+
+    def described(self) -> str:
+        """Return the images of each split, and what is known of the classes."""
+        told = described(self.counts)
+        if self.labels:
+            told = f"{len(self.classes)} classes in masks, images: {told.partition(': ')[2]}"
+        return told + "".join(f", {split} {number}" for split, number in self._unlabelled().items())
+
+    def _unlabelled(self) -> dict[str, int]:
+        number = sum(one.split == UNLABELLED for one in self.candidates)
+        return {UNLABELLED: number} if number else {}
 
 
 def open_dataset(config: IngestConfig) -> Dataset:
@@ -63,10 +85,34 @@ def open_dataset(config: IngestConfig) -> Dataset:
     listing: Listing = load(DATASET_FORMS, config.form)(config)
     said = [*listing.said, *_checked_names(config, listing)]
     _refuse_lfs_pointers(listing)
-    classes = class_names(listing.candidates, listing.classes)
-    candidates, made_splits = with_splits(sorted(listing.candidates), config)
+    chosen_ones, left_out, moved = chosen(listing.candidates, config)
+    listing = listing._replace(candidates=chosen_ones, left_out=[*listing.left_out, *left_out])
+    dataset = Dataset(list(listing.candidates), [], list(listing.left_out), [], [*said, *moved])
+    if is_of_masks(dataset.candidates, listing.labels):
+        dataset = _of_masks(dataset, listing.labels, config)
+    classes = class_names(dataset.candidates, dataset.labels.names if dataset.labels else ())
+    candidates, made_splits = with_splits(sorted(dataset.candidates), config)
     check_splits(candidates, classes)
-    return Dataset(candidates, classes, list(listing.left_out), made_splits, said)
+    return dataset._replace(candidates=candidates, classes=classes, made_splits=made_splits)
+
+
+def _of_masks(dataset: Dataset, labels: LabelTable | None, config: IngestConfig) -> Dataset:
+    """Return the dataset with what its masks mean, which are looked at where nothing says so."""
+    from tasks.data.label_files import labels_of  # tables of a user's own need pyarrow
+
+    candidates, said = with_unlabelled(dataset.candidates)
+    labels = None if config.labels == FOUND else labels_of(config) or labels
+    masks = None
+    if labels is None:
+        from tasks.data.mask_survey import survey_masks  # numpy and Pillow, only where masks must be looked at
+
+        masks = survey_masks(candidates, None, config, RuntimeConfig())
+        labels = masks.reading.labels
+        said.append(
+            f"nothing names the classes, so they are the {len(labels.names)} that the masks hold: "
+            f"{some(labels.names)}; data.labels names them"
+        )
+    return dataset._replace(candidates=candidates, said=[*dataset.said, *said], labels=labels, masks=masks)
 
 
 def keep_listing(draft: Path, dataset: Dataset, num_shards: int) -> None:

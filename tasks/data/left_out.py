@@ -24,6 +24,10 @@ SPECIAL = "pipe or device"
 ODD_NAME = "name is not UTF-8"
 NOT_IN_TABLE = "not in the table"
 CONTRADICTS = "contradicting labels"
+BY_SETTING = "left out by data.left_out_images"
+NO_IMAGE = "mask of no image"
+NOT_IN_LAYOUT = "in no folder of images or masks"
+IN_NO_LIST = "in no list of images"
 
 PICTURES = frozenset((
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "avif", "tif", "tiff", "bmp", "dib", "gif", "jp2", "j2k",

@@ -22,6 +22,7 @@ _WORDS = COMMON | {
     "trn": "train", "dev": "val", "devel": "val", "development": "val", "tst": "test",
     "eval": HELD_OUT, "evaluate": HELD_OUT, "evaluation": HELD_OUT, "holdout": HELD_OUT, "heldout": HELD_OUT,
 }  # fmt: skip
+_NOT_LABELLED = ("unlabelled", "unlabeled", "nolabel", "nolabels")
 _FILLER = "sets?|split|data|datasets?|images?|imgs?|pictures?|photos?|folder|dir"
 
 
@@ -29,6 +30,13 @@ def meaning(name: str) -> str:
     """Return train, val, test or HELD_OUT, whichever the whole name means; empty where it means none."""
     letters = "".join(word for word in _words(name) if not re.fullmatch(_FILLER, word))
     return _WORDS.get(letters) or _WORDS.get(re.sub(f"({_FILLER})$", "", letters), "")
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether the whole name means images that nobody labelled, as `unlabeled2017` does. Not in `meaning`: in a folder
+    of classes it may be one.
+    """
+    return "".join(word for word in _words(name) if not re.fullmatch(_FILLER, word)) in _NOT_LABELLED
 
 
 def hint(name: str) -> str:

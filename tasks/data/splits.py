@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from configs.data import IngestConfig
+from configs.data import UNLABELLED, IngestConfig
 from tasks.data.candidates import Candidate, DatasetError, some
 from tasks.data.counts import NO_LABEL
 from tasks.data.names import clashes, in_order
@@ -38,7 +38,7 @@ def class_names(candidates: Iterable[Candidate], named: Sequence[str] = ()) -> l
 
 
 def _check_labels(candidates: Sequence[Candidate], labels: Sequence[str], named: Sequence[str]) -> None:
-    bare = [candidate.id for candidate in candidates if candidate.label is None]
+    bare = [one.id for one in candidates if one.label is None and one.split != UNLABELLED]
     if bare and labels:
         raise DatasetError(
             f"{len(bare)} of {len(candidates)} images have no label while others do, such as {some(bare)}: give all of "
@@ -46,8 +46,8 @@ def _check_labels(candidates: Sequence[Candidate], labels: Sequence[str], named:
         )
     if bare and not named:
         raise DatasetError(
-            f"none of the {len(bare)} images has a label, and the dataset does not name the classes in their masks: "
-            "give the images labels, or use a form (data.form) that names what is to be learnt"
+            f"none of the {len(bare)} images has a label or a mask: give them one, or use a form (data.form) that "
+            "names what is to be learnt"
         )
     if named and (unknown := sorted(set(labels) - set(named))):
         raise DatasetError(f"the labels {unknown[:5]} are none of the classes that the dataset names, {some(named)}")
@@ -62,7 +62,7 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
     """
     named = Counter(candidate.split for candidate in candidates)
     if named[""] and len(named) > 1:
-        raise DatasetError(f"{named['']} of {len(candidates)} images have no split while others do: name all or none")
+        raise DatasetError(f"{named['']} of {named.total()} images have no split while others do: name all or none")
     result = [candidate._replace(split=candidate.split or "train") for candidate in candidates]
     _refuse_too_small_to_share(result, [split for split in ("test", "val") if not named[split]])
     made = []

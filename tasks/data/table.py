@@ -1,4 +1,7 @@
-"""Dataset form "table": a CSV or Parquet file with the columns path, label and, if it likes, split and mask.
+"""Dataset form "table": a CSV or Parquet file with the columns path, label or mask or both and, if it likes, split.
+
+What is learnt is the labels where it has any and `data.labels` does not say what its masks mean; else the masks. Rows
+of a split called unlabelled need neither.
 
 Paths are relative to the dataset's folder and must stay inside it: a table may come from anywhere. They are joined with
 the files on disk by their normal form (`tasks.data.names`), so that a table written on a PC fits files from a Mac.
@@ -7,15 +10,24 @@ Whatever is wrong is counted over the whole table and its first rows are named.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
-from configs.data import IngestConfig
+from configs.data import UNLABELLED, IngestConfig
 from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder
 from tasks.data.left_out import LITTER, NOT_AN_IMAGE, NOT_IN_TABLE, Contents, contents
 from tasks.data.names import normal
-from tasks.data.split_names import COMMON, explained, meaning, resolve
-from tasks.data.table_file import Row, read_rows
+from tasks.data.paths import inside
+from tasks.data.split_names import COMMON, explained, is_unlabelled, meaning, resolve
+from tasks.data.table_file import Expected, Row, read_rows
+
+_NAMES = {column: (column,) for column in ("path", "label", "split", "mask")}
+_EXPECTED = Expected(_NAMES, needed=(("path",), ("label", "mask")), example="cats/1.jpg,cat")
+_OF_MASKS = Expected(
+    {column: (column,) for column in ("path", "mask", "split")},
+    needed=(("path",), ("mask",)),
+    example="1.jpg,masks/1.png",
+)
 
 
 class _Named(NamedTuple):
@@ -23,7 +35,7 @@ class _Named(NamedTuple):
 
     number: int
     id: str
-    label: str
+    label: str | None
     split: str
     """As the table writes it."""
     mask: str
@@ -32,23 +44,33 @@ class _Named(NamedTuple):
 def list_images(config: IngestConfig) -> Listing:
     """Return the table's rows as candidates; DatasetError names the first rows that cannot be used."""
     folder = dataset_folder(config)
-    table = folder / _inside(config.table, "data.table")
-    rows, said = read_rows(table)
+    table = folder / inside(config.table, "data.table")
+    if not table.is_file():
+        raise DatasetError(f"data.table: there is no file {table}")
+    rows, said = read_rows(table, _OF_MASKS if config.labels else _EXPECTED)
     found = contents(folder)
     files = _Files(folder, table, found)
     every = [files.of_row(number, row) for number, row in rows]
     files.refuse_missing()
     named, repeated = _without_repeated(table, every)
     splits = _splits(table, named)
-    candidates = [
-        Candidate(row.id, folder / row.id, row.label, splits.get(row.split, ""), _mask(folder, row)) for row in named
-    ]
+    candidates = [_candidate(folder, row, splits.get(row.split, "")) for row in named]
     left_out = [one for one in _left_out(found, named) if folder / one.path != table]
-    return Listing(candidates, left_out, [*said, *files.said(), *repeated, *explained(splits)])
+    return Listing(
+        candidates,
+        left_out,
+        [
+            *said,
+            *files.said(),
+            *repeated,
+            *explained({word: split for word, split in splits.items() if split != UNLABELLED}),
+        ],
+    )
 
 
-def _mask(folder: Path, row: _Named) -> Path | None:
-    return folder / row.mask if row.mask else None
+def _candidate(folder: Path, row: _Named, split: str) -> Candidate:
+    label = None if split == UNLABELLED else row.label or None
+    return Candidate(row.id, folder / row.id, label, split, folder / row.mask if row.mask else None)
 
 
 def _left_out(found: Contents, named: Sequence[_Named]) -> list[LeftOut]:
@@ -67,14 +89,16 @@ class _Files:
         self._by_normal: dict[str, list[str]] = {}
         self._missing: list[tuple[int, str]] = []
         self._unlabelled: list[int] = []
+        self._needed = ""
         self._backslashes = 0
 
     def of_row(self, number: int, row: Row) -> _Named:
         """Return a row with its files; what is missing is remembered for `refuse_missing`."""
         where = f"{self._table}, row {number}"
-        label = normal(row["label"])
-        if not row["path"] or not label:
+        label = normal(row["label"]) if "label" in row else None
+        if not row["path"] or (label == "" and not is_unlabelled(row.get("split", ""))):
             self._unlabelled.append(number)
+            self._needed = "path" if label is None else "path and label"
             return _Named(number, "", "", "", "")
         mask = row.get("mask", "")
         found = self._find(number, row["path"], where)
@@ -86,7 +110,7 @@ class _Files:
         if self._unlabelled:
             these = "these rows" if len(self._unlabelled) > 1 else "this row"
             faults.append(
-                f"{_rows(self._unlabelled)}: path and label must not be empty; fill them in, or delete {these}"
+                f"{_rows(self._unlabelled)}: {self._needed} must not be empty; fill them in, or delete {these}"
             )
         if self._missing:
             number, path = self._missing[0]
@@ -101,12 +125,12 @@ class _Files:
         return [f"{self._backslashes} paths of {self._table.name} are written with backslashes and read as folders"]
 
     def _find(self, number: int, text: str, where: str) -> str:
-        path = str(_inside(text, where))
+        path = str(inside(text, where))
         if path in self._paths:
             return path
         if "\\" in text:
             self._backslashes += 1
-            path = str(_inside(text.replace("\\", "/"), where))
+            path = str(inside(text.replace("\\", "/"), where))
         return path if path in self._paths else self._alike(number, path, where)
 
     def _alike(self, number: int, path: str, where: str) -> str:
@@ -161,24 +185,14 @@ def _splits(table: Path, named: Iterable[_Named]) -> dict[str, str]:
     for row in named:
         if row.split:
             rows[row.split].append(row.number)
-    unknown = [word for word in rows if not meaning(word)]
+    unknown = [word for word in rows if not meaning(word) and not is_unlabelled(word)]
     if unknown:
         count = f" ({len(unknown)} such words)" if len(unknown) > 1 else ""
         raise DatasetError(
             f"{table}, row {rows[unknown[0]][0]}: unknown split {unknown[0]!r}{count}; known: {', '.join(COMMON)}"
         )
-    return resolve(rows, str(table))
-
-
-def _inside(path: str, where: str) -> PurePosixPath:
-    relative = PurePosixPath(path)
-    if "://" in path:
-        raise DatasetError(f"{where}: {path!r} is an address: download the files, and name them relative to data.path")
-    if any(part.startswith(".") and part != ".." for part in relative.parts):
-        raise DatasetError(f"{where}: {path!r} is hidden, and hidden files have no part in a dataset: rename it")
-    if relative.is_absolute() or ".." in relative.parts or ("\\" in path[1:3] and path[1:2] == ":"):
-        raise DatasetError(f"{where}: {path!r} leads out of the dataset's folder: use paths relative to data.path")
-    return relative
+    without_labels = {word: UNLABELLED for word in rows if is_unlabelled(word)}
+    return resolve([word for word in rows if word not in without_labels], str(table)) | without_labels
 
 
 def _by_normal_form(paths: Collection[str]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ columns, capitals and blanks in their names. Anything else is refused with what 
 import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,32 @@ from storage.tree import unreadable
 from tasks.data.candidates import DatasetError
 from tasks.data.names import normal
 
-COLUMNS = ("path", "label", "split", "mask")
-NEEDED = ("path", "label")
+
+class Expected(NamedTuple):
+    """The columns that are read."""
+
+    names: Mapping[str, Sequence[str]]
+    """Our column -> what it may be called in the file, case aside."""
+    needed: Sequence[Sequence[str]]
+    """Columns that must be there; of several in one place, one must."""
+    example: str
+    """A row, for errors."""
+
+    @property
+    def header(self) -> str:
+        """The first line of the smallest table."""
+        return ",".join(columns[0] for columns in self.needed)
+
+    def lacking(self, columns: Collection[str]) -> list[str]:
+        return sorted(some[0] for some in self.needed if not set(some) & set(columns))
+
+    def columns_of(self, cells: Sequence[str]) -> dict[str, list[str]]:
+        """Return the cells of a first line that name each of our columns."""
+        return {
+            column: [cell for cell in cells if _plain(cell) in spellings] for column, spellings in self.names.items()
+        }
+
+
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SAVE = "save the table as CSV in UTF-8 (a spreadsheet offers 'CSV UTF-8'), or as Parquet"
@@ -43,18 +67,16 @@ class Rows(NamedTuple):
     said: list[str]
 
 
-def read_rows(table: Path) -> Rows:
-    """Return the rows of a table; DatasetError where it cannot be read, or lacks a column."""
-    if not table.is_file():
-        raise DatasetError(f"data.table: there is no file {table}")
+def read_rows(table: Path, expected: Expected) -> Rows:
+    """Return the rows of a table, of the columns expected; DatasetError where it cannot be read, or lacks one."""
     said: list[str] = []
-    read = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(table, said)
-    columns = _columns(table, read.column_names)
+    read = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(table, expected, said)
+    columns = _columns(table, read.column_names, expected)
     texts = [_texts(table, name, read[found]) for name, found in columns.items()]
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*texts, strict=True)]
     numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(row.values())]
     if not numbered:
-        raise DatasetError(f"{table} has no rows below its columns: name an image in each, such as cats/1.jpg,cat")
+        raise DatasetError(f"{table} has no rows below its columns: write them below, such as {expected.example}")
     if len(numbered) < len(rows):
         said.append(f"{len(rows) - len(numbered)} rows of {table.name} are empty and are left out")
     return Rows(numbered, said)
@@ -72,10 +94,10 @@ def _parquet(table: Path) -> pa.Table:
         raise unreadable(table, error) from error
 
 
-def _csv(table: Path, said: list[str]) -> pa.Table:
-    text = _decoded(table, said)
+def _csv(table: Path, expected: Expected, said: list[str]) -> pa.Table:
+    text = _decoded(table, expected, said)
     header = re.split(r"\r\n|\r|\n", text, maxsplit=1)[0]
-    separator = _separator(header, table.name, said)
+    separator = _separator(header, expected, table.name, said)
     names = dict.fromkeys(_cells(header, separator), pa.string())
     try:
         return pyarrow.csv.read_csv(
@@ -87,26 +109,28 @@ def _csv(table: Path, said: list[str]) -> pa.Table:
             convert_options=pyarrow.csv.ConvertOptions(column_types=names),
         )
     except pa.ArrowException as error:
-        raise DatasetError(f"{_cannot_be_read(table)}: {_reason(str(error), text)}") from error
+        raise DatasetError(f"{_cannot_be_read(table)}: {_reason(str(error), text, expected)}") from error
 
 
 def _cannot_be_read(table: Path) -> str:
     return f"{table} cannot be read as {table.suffix or 'a table'}"
 
 
-def _reason(error: str, text: str) -> str:
+def _reason(error: str, text: str, expected: Expected) -> str:
     """Return why a text is no table, in words of ours."""
     if uneven := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", error, re.DOTALL):
-        row, expected, got, cells = uneven.groups()
+        row, columns, got, cells = uneven.groups()
         return (
-            f"line {row} has {got} cells, the first line {expected}: {cells[:80]!r}. Give each line as many as the "
-            "first, which names the columns, such as path,label; a cell that holds the separator needs quotes"
+            f"line {row} has {got} cells, the first line {columns}: {cells[:80]!r}. Give each line as many as the "
+            f"first, which names the columns, such as {expected.header}; a cell that holds the separator needs quotes"
         )
     begin = text.lstrip()[:40]
-    return f"it begins with {begin!r}: save the table as CSV in UTF-8 with the columns path,label in its first line"
+    return (
+        f"it begins with {begin!r}: save the table as CSV in UTF-8 with the columns {expected.header} in its first line"
+    )
 
 
-def _decoded(table: Path, said: list[str]) -> str:
+def _decoded(table: Path, expected: Expected, said: list[str]) -> str:
     try:
         data = table.read_bytes()
     except OSError as error:
@@ -114,7 +138,7 @@ def _decoded(table: Path, said: list[str]) -> str:
     if foreign := next((what for start, what in _FOREIGN.items() if data.startswith(start)), ""):
         raise DatasetError(f"{_cannot_be_read(table)}: it is {foreign}")
     if not data.strip():
-        raise DatasetError(f"{_cannot_be_read(table)}: it is empty; name an image in each line, below path,label")
+        raise DatasetError(f"{_cannot_be_read(table)}: it is empty; its first line is {expected.header}")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding == "utf-16":
         said.append(f"{table.name} is read as UTF-16")
@@ -133,9 +157,14 @@ def _decoded(table: Path, said: list[str]) -> str:
     return re.sub(r"\Asep=.\r?\n", "", text)  # a line that some spreadsheets write for themselves
 
 
-def _separator(header: str, table: str, said: list[str]) -> str:
+def _separator(header: str, expected: Expected, table: str, said: list[str]) -> str:
     """Return what stands between the columns: what makes the needed ones of the first line."""
-    fitting = [sign for sign in _SEPARATORS if set(NEEDED) <= set(map(_plain, _cells(header, sign)))]
+    found = {sign: expected.columns_of(_cells(header, sign)) for sign in _SEPARATORS}
+    fitting = [
+        sign
+        for sign, columns in found.items()
+        if not expected.lacking([column for column, cells in columns.items() if cells])
+    ]
     if fitting and fitting[0] != ",":
         said.append(f"the columns of {table} are separated by {_SEPARATORS[fitting[0]]}")
     return fitting[0] if fitting else ","
@@ -149,18 +178,17 @@ def _plain(name: str) -> str:
     return normal(name).casefold()
 
 
-def _columns(table: Path, found: Sequence[str]) -> dict[str, str]:
+def _columns(table: Path, found: Sequence[str], expected: Expected) -> dict[str, str]:
     """Return the name that each of our columns has in the file."""
     columns = {}
-    for wanted in COLUMNS:
-        alike = [name for name in found if _plain(name) == wanted]
+    for wanted, alike in expected.columns_of(found).items():
         if len(alike) > 1:
             raise DatasetError(f"{table} has several columns called {wanted}: {alike}. Keep one of them")
         columns.update(dict.fromkeys([wanted], alike[0]) if alike else {})
-    if missing := sorted(set(NEEDED) - columns.keys()):
+    if missing := expected.lacking(columns):
         raise DatasetError(
             f"{table} lacks the columns {missing}; it has {list(found)}: name the columns in its first line, such as "
-            "path,label,split"
+            f"{','.join(list(expected.names)[:3])}"
         )
     return columns
 

@@ -28,11 +28,14 @@ from storage.tree import unreadable
 from tasks.data.brightness import PixelStatistics, look_at
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
-from tasks.data.counts import NO_LABEL, described, warnings
+from tasks.data.counts import NO_LABEL, warnings
 from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
 from tasks.data.decode import check_mask, header_size
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.left_out import by_reason
+from tasks.data.mask_checks import checked_masks
+from tasks.data.mask_counts import remarks
+from tasks.data.mask_reading import Reading, canonical
 from tasks.data.opening import UnreadableImageError
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
@@ -62,12 +65,13 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     memory than decoding may take, and SourceChangedError where the dataset changed while it was read.
     """
     dataset = settle(open_dataset(config), config.contradictions)
-    log.info("%s", described(dataset.counts))
+    log.info("%s", dataset.described())
     for reason, count in by_reason(dataset.left_out).items():
         log.info("left out: %d, %s; see left-out.parquet", count, reason)
     for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
         log.warning("%s", sentence)
 
+    masks = checked_masks(dataset, config, context.runtime, context.on_progress) if dataset.labels else None
     shards = list(_shards(dataset.candidates))
     notes = context.draft / "notes"
     notes.mkdir(exist_ok=True)
@@ -79,7 +83,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
         note = notes / f"{number:05d}.json"
         found = read_json_if_whole(note)
         if found is None or not _has_statistics(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
-            found = _write_shard(config, context, number, shard, dataset.classes)
+            found = _write_shard(config, context, number, shard, dataset.classes, masks.reading if masks else None)
             write_json(note, found)
         files += found
         done += len(shard)
@@ -87,11 +91,15 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
 
     _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
+    of_masks = IngestSummary()
+    if masks:
+        counted = masks.counts(kept.candidates)
+        of_masks, kept = counted.summary(), kept._replace(said=[*kept.said, *masks.said, *remarks(counted)])
     statistics = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
     levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
-    return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness)
+    return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness, of_masks)
 
 
 def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> IngestSummary:
@@ -131,7 +139,12 @@ def _shards(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 
 def _write_shard(
-    config: IngestConfig, context: StageContext, number: int, shard: Sequence[Candidate], classes: Sequence[str]
+    config: IngestConfig,
+    context: StageContext,
+    number: int,
+    shard: Sequence[Candidate],
+    classes: Sequence[str],
+    reading: Reading | None,
 ) -> list[dict[str, Any]]:
     """Write one shard of images; returns what became of each of its files."""
     labels: dict[str | None, int | None] = {None: None} | {name: label for label, name in enumerate(classes)}
@@ -140,7 +153,7 @@ def _write_shard(
 
     def rows() -> Iterator[ImageRow]:
         for found in prefetch(
-            lambda c: _read(config, c, labels[c.label], memory), shard, workers=context.runtime.workers
+            lambda c: _read(config, c, labels[c.label], memory, reading), shard, workers=context.runtime.workers
         ):
             statistics = found.statistics._asdict() if found.statistics else None
             files.append(
@@ -153,7 +166,13 @@ def _write_shard(
     return files
 
 
-def _read(config: IngestConfig, candidate: Candidate, label: int | None, memory: DecodeMemory) -> Read:
+def _read(
+    config: IngestConfig,
+    candidate: Candidate,
+    label: int | None,
+    memory: DecodeMemory,
+    reading: Reading | None = None,
+) -> Read:
     data = _bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
@@ -164,7 +183,7 @@ def _read(config: IngestConfig, candidate: Candidate, label: int | None, memory:
                 f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
             )
         (height, width), statistics = look_at(data, memory)
-        mask = _read_mask(candidate, (width, height), memory)
+        mask = _read_mask(candidate, (width, height), reading, memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
     except DecodeMemoryError as error:
@@ -180,12 +199,19 @@ def _bytes_of(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def _read_mask(candidate: Candidate, size: tuple[int, int], memory: DecodeMemory) -> bytes | None:
-    """Return the bytes of an image's label map; UnreadableImageError where it is none, or not of this width, height."""
+def _read_mask(
+    candidate: Candidate, size: tuple[int, int], reading: Reading | None, memory: DecodeMemory
+) -> bytes | None:
+    """Return an image's mask: canonical where masks are learnt from, else as it came.
+
+    Raises UnreadableImageError where it is none, or not of this width and height.
+    """
     if candidate.mask is None:
         return None
     mask = _bytes_of(candidate.mask)
     try:
+        if reading:
+            return canonical(mask, size, reading, memory)
         check_mask(mask, size, memory=memory)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its mask {candidate.mask.name}: {error}") from error

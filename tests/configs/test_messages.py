@@ -161,8 +161,7 @@ def test_every_mistake_is_listed_with_a_prefix_where_there_is_one():
     *lines, last = str(caught.value).splitlines()
     assert lines == [
         "the parameter cannot be used:",
-        "  experiment.data: form 'table' needs data.table (a file inside data.path), and form 'folder' must not have "
-        "it",
+        "  experiment.data: form 'table' needs data.table (a file inside data.path), and other forms must not have it",
         "  experiment.distill.alpha: expected a number from 0 to 1, found 2",
     ]
     assert last.startswith("  unknown setting 'experiment.nme'; did you mean 'name'? (known: blends, data, distill, ")

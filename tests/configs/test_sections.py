@@ -26,6 +26,8 @@ ONLY_VALUE = {
 TOGETHER: dict[str, dict[str, Any]] = {
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},
+    "data.labels": {"data.form": "masks", "data.labels": "voc"},
+    "data.ignored_values": {"data.form": "masks", "data.ignored_values": [0, 3]},
     "teacher.weights": {"teacher.weights": "random"},
     "teacher.file": {"teacher.weights": "file", "teacher.file": "/weights/vit.safetensors"},
     "student.weights": {"student.weights": "random"},
@@ -45,7 +47,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
 }
 """Settings whose other value needs to be chosen, or needs another setting with it."""
 
-LISTS = {"mean": [0.5] * 3, "std": [0.5] * 3, "inputs": ["last4"], "drop": ["uncertain"], "strengths": [0.5, 2.0],
+LISTS = {"val_images": ["a/*"], "test_images": ["b/*"], "left_out_images": ["c/*"],
+         "mean": [0.5] * 3, "std": [0.5] * 3, "inputs": ["last4"], "drop": ["uncertain"], "strengths": [0.5, 2.0],
          "learning_rates": [0.5], "seeds": [3, 4], "alphas": [0.5], "temperatures": [0.5],
          "more_teachers": [Teacher(name="other", arguments={"depth": 4}).model_dump(mode="json")]}  # fmt: skip
 

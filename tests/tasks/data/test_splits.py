@@ -74,7 +74,7 @@ def test_labels_for_some_of_the_images_are_refused() -> None:
 
 
 def test_without_labels_and_without_classes_there_is_nothing_to_learn() -> None:
-    with pytest.raises(DatasetError, match=r"none of the 3 images has a label, and the dataset does not name the cl"):
+    with pytest.raises(DatasetError, match=r"none of the 3 images has a label or a mask: give them one"):
         class_names(without_labels(3))
 
 

@@ -1,0 +1,75 @@
+"""The masks of a dataset checked and counted before any of its images is decoded, and again of what became rows."""
+
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from configs.base import RuntimeConfig
+from configs.data import IngestConfig
+from tasks.data.candidates import Candidate, DatasetError
+from tasks.data.dataset import Dataset
+from tasks.data.decode_memory import DecodeMemory
+from tasks.data.mask_counts import MaskCounts, check_counts, count_masks, listed, remarks
+from tasks.data.mask_reading import Reading
+from tasks.data.mask_survey import Content, described_unknown, survey_masks, unknown_in
+
+log = logging.getLogger(__name__)
+
+
+class CheckedMasks(NamedTuple):
+    """The masks that can be used, and how they are read."""
+
+    reading: Reading
+    contents: list[Content]
+    said: list[str]
+    """A sentence for each decision on how they are read that the dataset does not have yet."""
+
+    def counts(self, candidates: Sequence[Candidate]) -> MaskCounts:
+        """Count the masks of these images."""
+        return count_masks(self.contents, {one.id: one.split for one in candidates}, self.reading)
+
+
+def checked_masks(
+    dataset: Dataset, config: IngestConfig, runtime: RuntimeConfig, on_progress: Callable[[str, int, int], None]
+) -> CheckedMasks:
+    """Look at all masks, log what they hold, and return those that can be used.
+
+    Raises DatasetError where too many cannot be used, or what they hold cannot be learnt.
+    """
+    survey = dataset.masks or survey_masks(dataset.candidates, dataset.labels, config, runtime, on_progress)
+    unknown = {one.id for one in survey.contents if unknown_in(one, survey.reading)}
+    memory = DecodeMemory(runtime.decode_memory_mb)
+    bad = [one for one in dataset.candidates if one.id in unknown or one.id in survey.unusable]
+    _refuse_too_many(bad, len(survey.contents) + len(survey.unusable), survey.unusable, survey.reading, config, memory)
+    usable = [one for one in survey.contents if one.id not in unknown]
+    checked = CheckedMasks(survey.reading, usable, [] if dataset.masks else survey.said)
+    counts = checked.counts(dataset.candidates)
+    check_counts(counts, dataset.candidates, are_named=dataset.masks is None)
+    for line in listed(counts):
+        log.info("%s", line)
+    for sentence in [*checked.said, *remarks(counts)]:
+        log.warning("%s", sentence)
+    return checked
+
+
+def _refuse_too_many(
+    bad: Sequence[Candidate],
+    total: int,
+    unusable: Mapping[str, str],
+    reading: Reading,
+    config: IngestConfig,
+    memory: DecodeMemory,
+) -> None:
+    """Raise DatasetError where more masks than may be set aside cannot be used; fewer are set aside later."""
+    if len(bad) <= config.max_quarantined_share * total:
+        return
+    first = "; ".join(
+        f"{one.id}: {unusable.get(one.id) or described_unknown(one, reading, memory)}"
+        for one in itertools.islice(bad, 5)
+    )
+    raise DatasetError(
+        f"{len(bad)} of {total} masks cannot be used, more than data.max_quarantined_share = "
+        f"{config.max_quarantined_share:g} allows. {first}. Correct them or data.labels, or leave these images out "
+        "with data.left_out_images"
+    )

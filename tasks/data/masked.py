@@ -1,0 +1,47 @@
+"""Datasets whose masks say what is to be learnt: which these are, and which of their images have no mask."""
+
+from collections.abc import Sequence
+
+from configs.data import UNLABELLED
+from tasks.data.candidates import Candidate, DatasetError, some
+from tasks.data.label_tables import LabelTable
+
+
+def is_of_masks(candidates: Sequence[Candidate], labels: LabelTable | None) -> bool:
+    """Whether masks are what is learnt: no image has a label, and some have a mask, or it is said what masks mean."""
+    bare = all(one.label is None for one in candidates)
+    return bare and (labels is not None or any(one.mask for one in candidates))
+
+
+def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """Return the candidates, those of train without a mask as the split unlabelled, and a sentence for each decision.
+
+    DatasetError where an image of val or test has no mask, or none has one.
+    """
+    lacking = [one for one in candidates if one.mask is None and one.split in ("val", "test")]
+    if lacking:
+        raise DatasetError(
+            f"{len(lacking)} images of {' and '.join(sorted({one.split for one in lacking}))} have no mask, such as "
+            f"{some([one.id for one in lacking])}: add their masks, or leave these images out with "
+            f"--set data.left_out_images=[{lacking[0].id}] (a star stands for any text)"
+        )
+    if not any(one.mask for one in candidates if one.split != UNLABELLED):
+        raise DatasetError(
+            f"none of the {len(candidates)} images has a mask, such as {some([one.id for one in candidates])}: a mask "
+            "is named as its image is, in the folder of masks or in the table's column mask"
+        )
+    result = [
+        one._replace(split=UNLABELLED, mask=None) if one.mask is None or one.split == UNLABELLED else one
+        for one in candidates
+    ]
+    bare = [one.id for one in candidates if one.mask is None and one.split != UNLABELLED]
+    named = sum(one.split == UNLABELLED for one in candidates)
+    said = []
+    if bare:
+        said.append(
+            f"{len(bare)} images of train have no mask, such as {some(bare)}: they are the split {UNLABELLED}, which "
+            "no training on labels reads"
+        )
+    if named:
+        said.append(f"{named} images are named {UNLABELLED}: no training on labels reads them")
+    return result, said
