@@ -57,6 +57,12 @@ def list_images(config: IngestConfig) -> Listing:
     masks, _ = _with_splits([(path, rest) for path, (is_mask, rest, _) in placed.items() if is_mask])
     _refuse_several(placed)
     pairs = paired(images, masks)
+    if not pairs.mask_of:
+        raise DatasetError(
+            f"no mask is named as an image is: images are such as {images[0].path!r}, masks such as {masks[0].path!r}. "
+            "Give them the same names in the same folders, or name each image and its mask in a table "
+            "(--set data.form=table)"
+        )
     candidates = [
         Candidate(one.path, folder / one.path, None, one.split, _mask_of(folder, pairs, one)) for one in images
     ]

@@ -104,7 +104,7 @@ def test_a_list_that_names_an_image_that_is_not_there_is_refused(tmp_path: Path)
     write_masks(tmp_path, ["SegmentationClass/0.png"])
     (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets/Segmentation/train.txt").write_text("0\n2007_000032\n")
-    with pytest.raises(DatasetError, match="1 of 2 images that the lists in .* name are not in .*'2007_000032'"):
+    with pytest.raises(DatasetError, match=r"1 of 2 images that the lists in .* name are not in .*'2007_000032'"):
         open_dataset(config(tmp_path))
 
 
@@ -162,7 +162,7 @@ def test_a_held_out_image_without_a_mask_is_refused_by_name(tmp_path: Path) -> N
             ["images/train/1.jpg", "images/extra/1.jpg"], ["masks/train/1.png"],
             "the folders 'train' are splits, and 'images/extra/1.jpg' lies in none",
         ),
-        (["images/train/1.jpg"], ["masks/train/2.png"], "none of the 1 images has a mask, such as 'images/train/1.jpg'"),
+        (["images/train/1.jpg"], ["masks/train/2.png"], "no mask is named as an image is: .* 'masks/train/2.png'"),
     ],
     ids=["no such folders", "one folder above", "two folders of masks", "no split", "other names"],
 )  # fmt: skip
