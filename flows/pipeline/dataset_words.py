@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from configs.data import UNLABELLED
 from flows.pipeline.chain import ModelResult
 from storage.store import ArtifactStore
 from storage.summaries import IngestSummary
@@ -18,7 +19,7 @@ def dataset_words(dataset: IngestSummary) -> list[str]:
     image-set, of which older ones know less.
     """
     sizes = dataset.splits
-    splits = ", ".join(f"{split} {sizes[split]}" for split in SPLITS if sizes.get(split))
+    splits = ", ".join(f"{split} {sizes[split]}" for split in (*SPLITS, UNLABELLED) if sizes.get(split))
     lines = [f"{sum(sizes.values())} images of {dataset.classes} classes: {splits}"]
     lines += _classes(dataset.counts or {}, dataset.classes)
     if dataset.left_out:

@@ -33,6 +33,14 @@ def test_the_tables_that_come_along_are_those_of_the_benchmarks() -> None:
     assert BIRD_PARTS.names == PARTS
 
 
+def test_a_dataset_class_of_mmsegmentation_names_its_classes() -> None:
+    pytest.importorskip("tasks.openmmlab.labels")
+    pytest.importorskip("mmseg", reason="mmsegmentation is not installed")
+    found = labels_of(IngestConfig(form="masks", path="x", labels="mmseg:ADE20KDataset"))
+    assert found
+    assert (len(found.names), found.names[0], found.values[0], found.ignored) == (150, "wall", (1,), (0,))
+
+
 def test_names_without_numbers_are_those_of_the_numbers_that_are_not_ignored() -> None:
     table = LabelTable(("sky", "road"))
     assert table.with_values().values == ((0,), (1,))

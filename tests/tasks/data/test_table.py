@@ -166,7 +166,7 @@ def test_a_spreadsheets_own_file_is_refused_with_what_to_save(folder: Path) -> N
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "it is empty; name an image in each line"),
+        (b"", "it is empty; its first line is path,label"),
         (b"PK\x03\x04rest", "a spreadsheet's own file, or an archive: save the table as CSV"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: run 'git lfs pull'"),
         (b"<!DOCTYPE html><html></html>", "a web page: download the table again"),

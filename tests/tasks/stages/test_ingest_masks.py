@@ -19,6 +19,8 @@ from storage.summaries import IngestSummary
 from storage.tables import read_table
 from tasks.catalog import INGEST
 from tasks.data.candidates import DatasetError
+from tasks.miniature.dataset import write_dataset
+from tasks.miniature.world import PARTS
 from tests.conftest import Run
 from tests.tasks.data.mask_files import (
     HALVES,
@@ -182,6 +184,15 @@ def test_labels_of_a_table_are_learnt_unless_it_is_said_what_its_masks_mean(fold
     of_masks, _ = ingested(folder, **settings, labels="found")
     assert of_masks.classes == ["class 0", "class 1"]
     assert (of_masks.labels == -1).all()
+
+
+def test_the_parts_of_birds_are_learnt_from_the_table_of_the_miniature(folder: Path, ingested: Ingested) -> None:
+    write_dataset(folder, seed=0, train_per_class=2, val_per_class=1, test_per_class=1)
+    images, summary = ingested(folder, form="table", table="images.csv", labels="bird-parts")
+    assert images.classes == list(PARTS)
+    assert images.mask(0) == (folder / images.ids[0].replace("images", "masks", 1)).read_bytes()
+    assert summary.pixels
+    assert sum(of_split["val"] for of_split in summary.pixels.values()) == 25 * 64 * 64
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
