@@ -11,11 +11,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from configs.foreign import PrecomputeForeignConfig
 from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from storage.image_set import ImageSet
 from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
+from tasks.foreign.network import ForeignNetwork
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.device import autocast, device_of, on_device
 from tasks.models.encoder import Encoder
@@ -23,7 +25,7 @@ from tasks.models.task_model import TaskModel
 from tasks.partitions import Throughput
 from tasks.stage import StageContext
 
-V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig)
+V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig)
 
 
 class ImagePartitions(ChunkPartitions[V]):
@@ -40,14 +42,14 @@ class ImagePartitions(ChunkPartitions[V]):
         )
 
     @abstractmethod
-    def network(self) -> Encoder | TaskModel:
+    def network(self) -> Encoder | TaskModel | ForeignNetwork:
         """Load the network with its weights: only those who show it images need it."""
 
     @abstractmethod
     def layout(self) -> Layout:
         """Return the shape of one output and what the outputs belong to, without loading weights."""
 
-    def outputs(self, network: Encoder | TaskModel, images_NCHW: Tensor) -> Tensor:
+    def outputs(self, network: Encoder | TaskModel | ForeignNetwork, images_NCHW: Tensor) -> Tensor:
         """Return what is kept of normalised images, [N, ...]."""
         found: Tensor = network(images_NCHW)
         return found
