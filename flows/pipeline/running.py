@@ -183,14 +183,14 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
 
     device = device_of(experiment.runtime)
     backbones = [getattr(config, "backbone", None) for config in configs]
-    sizes = {}
+    sizes: dict[str, float] = {}
     for wanted in wanted_of(experiment):
         if wanted.backbone in backbones:
             with naming(wanted.role if experiment.more_teachers else ""):
                 sizes[wanted.role] = try_encoder(wanted, device)
     if any(isinstance(config, PrecomputeForeignConfig) for config in configs):
-        axes = problem_named(experiment.problem).output_axes
-        sizes["teacher"] = tried(experiment.foreign_teacher, axes, device)
+        size = tried(experiment.foreign_teacher, problem_named(experiment.problem).output_axes, device)
+        sizes["teacher"] = size or math.inf  # of a plain function nobody can say how large the network behind it is
     if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
         try_generator(experiment.generator)
     if sizes.get("student", 0) > sizes.get("teacher", math.inf):

@@ -38,8 +38,8 @@ def counted(outputs_NK: Tensor, targets_N: Tensor, num_classes: int) -> Counts:
 
 
 def doubts(counts_KK: Counts, classes: Sequence[str]) -> list[str]:
-    """Return a sentence for each reason to think that classes or images are not what the network takes them for; none
-    where it answers as its label map says.
+    """Return in a sentence why classes or images seem not to be what the network takes them for; none where it answers
+    as its label map says.
     """
     num_labels_K = counts_KK.sum(axis=1)
     present = np.flatnonzero(num_labels_K)
@@ -47,12 +47,6 @@ def doubts(counts_KK: Counts, classes: Sequence[str]) -> list[str]:
         return []
     shares_KK = counts_KK / np.maximum(num_labels_K, 1)[:, None]
     recall, chance = float(shares_KK.diagonal()[present].mean()), 1 / len(classes)
-    said = []
-    if recall < chance + ABOVE_CHANCE * (1 - chance):
-        said.append(
-            f"the foreign teacher recognises {recall:.1%} of a class on average, where guessing has {chance:.1%}: look "
-            "at its input (foreign_teacher.pixels, channels, mean, std, input_px) and at the order of its classes"
-        )
     called_K = shares_KK.argmax(axis=1)
     # That two classes are mistaken for one another is common; that each is mostly called by the other's name is not.
     swapped = [
@@ -65,10 +59,16 @@ def doubts(counts_KK: Counts, classes: Sequence[str]) -> list[str]:
             f"{classes[label]!r} is called {classes[called]!r} ({shares_KK[label, called]:.0%})"
             for label, called in swapped[:6]
         )
-        said.append(
-            f"classes of the foreign teacher look permuted: {pairs}; correct foreign_teacher.label_map or classes"
-        )
-    return said
+        return [
+            f"classes of the foreign teacher look permuted: {pairs}; correct foreign_teacher.label_map or "
+            "foreign_teacher.classes"
+        ]
+    if recall >= chance + ABOVE_CHANCE * (1 - chance):
+        return []
+    return [
+        f"the foreign teacher recognises {recall:.1%} of a class on average, where guessing has {chance:.1%}: look at "
+        "its input (foreign_teacher.pixels, channels, mean, std, input_px) and at the order of its classes"
+    ]
 
 
 def table(counts_KK: Counts, classes: Sequence[str]) -> str:
