@@ -20,7 +20,7 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
-from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, MODEL, OUTPUTS, SCORED
+from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, FOREIGN, LABEL_FREE, MODEL, OUTPUTS, SCORED
 from tasks.stage import Pictures, Stage
 
 INGEST = Stage(
@@ -45,9 +45,7 @@ INGEST_UNLABELLED = Stage(
     output="image-set",
     run="tasks.stages.ingest_unlabelled:run",
     size="tasks.sizes:unlabelled",
-    contents=Contents(
-        made=("image-set.json", "shards/*.parquet", "files.parquet", "left-out.parquet"), working=("notes/*.json",)
-    ),
+    contents=LABEL_FREE,
 )
 
 EXTRACT = Stage(
@@ -167,7 +165,7 @@ PRECOMPUTE_FOREIGN = Stage(
     output="logits",
     run="tasks.stages.precompute_foreign:run",
     size="tasks.sizes:logits_of_images",
-    contents=Contents(OUTPUTS.made, (*OUTPUTS.optional, "confusion.txt"), OUTPUTS.working),
+    contents=FOREIGN,
 )
 
 # Roles by number, and not one role of many artifacts: whatever walks over stages, from the recipe to the forms of the

@@ -44,6 +44,7 @@ _CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
 _PICTURE_BYTES = 60_000
+_IMAGE_BYTES = 100_000
 _SETTINGS_BYTES = 10_000
 _EMBEDDING_WIDTH = 768
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
@@ -115,7 +116,8 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
     listing = list_folder(config)
     if not known.splits:
         return Estimate(None, {})
-    num_images = known.splits.get(UNLABELLED, 0) + len(listing.candidates)
+    num_own = known.splits.get(UNLABELLED, 0)
+    num_images = num_own + len(listing.candidates)
     if not num_images:
         raise nothing_there(config)
     dataset = IngestSummary(
@@ -124,7 +126,7 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
         left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(listing.left_out)[:10]],
         said=list(listing.said),
     )
-    num_bytes = sum(size_of(candidate.path) for candidate in listing.candidates)
+    num_bytes = sum(size_of(candidate.path) for candidate in listing.candidates) + num_own * _IMAGE_BYTES
     return Estimate(num_bytes, {"train": num_images}, dataset=dataset)
 
 

@@ -57,3 +57,8 @@ def build_from(weights: Path) -> nn.Module:
 
 def build_nothing() -> int:
     return 7
+
+
+def build_parts() -> Callable[[Tensor], Tensor]:
+    """A map of two classes, the first of which is everywhere."""
+    return lambda images_NCHW: images_NCHW[:, :2].float() * 0 + torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)

@@ -73,6 +73,7 @@ class ForeignNetwork(nn.Module):
         return self._map
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Return the logits of the task's classes; TypeError before `bring_to` was told these."""
         outputs_NF = self._said(images_NCHW)
         if self._map is None:  # an error of the program: `opened` maps the classes first
             raise TypeError("a foreign network has not been told the classes of the task")

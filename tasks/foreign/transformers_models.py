@@ -98,7 +98,6 @@ def _loaded(kind: Any, folder: Path, config: Any) -> nn.Module:
         model, report = kind.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **options,
