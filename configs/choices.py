@@ -52,7 +52,7 @@ GENERATOR_TRIALS: dict[str, str] = {
 FOREIGN_SOURCES: dict[str, str] = {
     "function": "tasks.foreign.function:build_foreign",
     "transformers": "tasks.foreign.transformers_models:build_foreign",
-    "mmseg": "tasks.openmmlab.foreign:build_foreign",
+    "mmseg": "tasks.foreign.mmseg_models:build_foreign",
 }
 """Where networks come from that were trained elsewhere and teach as they are (`tasks.foreign.network`)."""
 

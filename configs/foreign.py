@@ -107,6 +107,11 @@ def check_foreign(teacher: ForeignTeacher) -> None:
             f"foreign_teacher.function is {teacher.function!r}: expected module:function, such as mynet:build for the "
             "function 'build' of mynet.py in the working folder"
         )
+    if teacher.source == "mmseg" and teacher.channels == "bgr":
+        raise ValueError(
+            "foreign_teacher.channels is 'bgr', and a model of mmsegmentation turns its channels round itself: leave it "
+            "at 'rgb'"
+        )
     for name in ("mean", "std"):
         if len(getattr(teacher, name)) not in (0, 3):
             raise ValueError(f"foreign_teacher.{name} has one value for each of three channels, or none")
