@@ -109,8 +109,8 @@ def check_foreign(teacher: ForeignTeacher) -> None:
         )
     if teacher.source == "mmseg" and teacher.channels == "bgr":
         raise ValueError(
-            "foreign_teacher.channels is 'bgr', and a model of mmsegmentation turns its channels round itself: leave it "
-            "at 'rgb'"
+            "foreign_teacher.channels is 'bgr', and a model of mmsegmentation turns its channels round itself: leave "
+            "it at 'rgb'"
         )
     for name in ("mean", "std"):
         if len(getattr(teacher, name)) not in (0, 3):
