@@ -49,6 +49,19 @@ GENERATOR_TRIALS: dict[str, str] = {
 }
 """What tries a generator before anything expensive, without loading its weights; a generator may have none."""
 
+FOREIGN_SOURCES: dict[str, str] = {
+    "function": "tasks.foreign.function:build_foreign",
+    "transformers": "tasks.foreign.transformers_models:build_foreign",
+    "mmseg": "tasks.foreign.mmseg_models:build_foreign",
+}
+"""Where networks come from that were trained elsewhere and teach as they are (`tasks.foreign.network`)."""
+
+FOREIGN_FOLDERS: dict[str, str] = {
+    "function": "tasks.prechecks.foreign_models:check_function",
+    "transformers": "tasks.prechecks.foreign_models:check_folder",
+}
+"""What looks at such a network's files for `plan`, without torch; a source may have none."""
+
 DATASET_FORMS: dict[str, str] = {
     "folder": "tasks.data.folder:list_images",
     "table": "tasks.data.table:list_images",
@@ -121,4 +134,5 @@ def check_labels(name: str) -> str:
 ProblemName = Annotated[str, *_one_of(PROBLEMS)]
 SourceName = Annotated[str, *_one_of(MODEL_SOURCES)]
 GeneratorName = Annotated[str, *_one_of(GENERATORS)]
+ForeignSourceName = Annotated[str, *_one_of(FOREIGN_SOURCES)]
 FormName = Annotated[str, *_one_of(DATASET_FORMS)]

@@ -106,6 +106,19 @@ class IngestConfig(StageConfig):
         return self
 
 
+class UnlabelledConfig(StageConfig):
+    """From images without labels, of a folder and of the dataset itself, to an image-set that a teacher speaks for."""
+
+    path: Path_ = ""
+    """A folder of images without labels, at any depth; none: those of the dataset that have no label."""
+    max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
+    """Unreadable images are set aside and named; a larger share of them stops the work."""
+    max_side_px: int = Field(default=16_384, ge=16, le=65_535)
+    """Images wider or higher than this are set aside."""
+    max_megapixels: float = Field(default=80.0, gt=0)
+    """Images of more pixels than this are set aside."""
+
+
 class ViewSettings(Settings):
     """The augmented views of each image, drawn once, stored, and shown to teacher and student alike."""
 

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
-from configs.data import IngestConfig, TrainViews, ViewSettings
+from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
+from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
 from configs.stages import (
@@ -61,8 +62,11 @@ class Experiment(Settings):
     data: IngestConfig = IngestConfig()
     teacher: Teacher = Teacher()
     student: Student = Student()
-    teacher_training: Literal["probed", "finetuned"] = "probed"
-    """Which teacher teaches: the frozen encoder with its probe, or the whole network finetuned."""
+    teacher_training: Literal["probed", "finetuned", "foreign"] = "probed"
+    """Which teacher teaches: the frozen encoder with its probe, the whole network finetuned, or a network that was
+    trained elsewhere and answers as it is (foreign_teacher).
+    """
+    foreign_teacher: ForeignTeacher = ForeignTeacher()
     more_teachers: tuple[Teacher, ...] = ()
     """Further teachers, each probed as the first is; what they say is averaged, and the mean teaches."""
     teachers_mean: MeanOf = "log-probabilities"
@@ -79,8 +83,11 @@ class Experiment(Settings):
     """
     teacher_calibration: Calibration = "none"
     """temperature: the probed teacher's logits are divided by the one number that fits the validation images best."""
-    synthetic_images: Literal["none", "blends"] = "none"
-    """blends: a third student is distilled on real images and on blends of pairs of them."""
+    synthetic_images: Literal["none", "blends", "unlabelled"] = "none"
+    """A third student is distilled on the labelled images and on others that the teacher alone speaks for. blends: made
+    from pairs of training images. unlabelled: photographs of your own without labels.
+    """
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
     generator: GeneratorModel = GeneratorModel()
     blends: BlendSettings = BlendSettings()
     select: SelectSettings = SelectSettings()
@@ -107,8 +114,10 @@ class Experiment(Settings):
                 "synthetic_images 'blends' needs generator.folder, a diffusers folder of safetensors: make one with "
                 "'taskdistill convert-image-mixer'"
             )
-        if self.synthetic_images == "blends":
+        if self.synthetic_images != "none":
             check_synthetic_images_teach(self.distill, self.training)
+        if self.synthetic_images == "unlabelled":
+            self.select.check_is_known("the set of unlabelled images")
         return self
 
     @model_validator(mode="after")
@@ -118,14 +127,16 @@ class Experiment(Settings):
             check_features_for_folds(self.student_probe.folds, "student_probe")
         teacher = self.teacher_training, self.teacher_cache
         check_teacher_logits(self.teacher_logits, self.teacher_calibration, teacher, self.probe.folds)
+        if self.teacher_training == "foreign":
+            check_foreign(self.foreign_teacher)
         return self
 
     @model_validator(mode="after")
     def _teachers_can_be_joined(self) -> Self:
-        if self.more_teachers and self.teacher_training == "finetuned":
+        if self.more_teachers and self.teacher_training != "probed":
             raise ValueError(
-                "more_teachers is for probed teachers, and teacher_training is 'finetuned': set it to 'probed', or "
-                "leave more_teachers out"
+                f"more_teachers is for probed teachers, and teacher_training is {self.teacher_training!r}: set it to "
+                "'probed', or leave more_teachers out"
             )
         if len(self.teachers) > MAX_TEACHERS:
             raise ValueError(
@@ -206,6 +217,24 @@ class Experiment(Settings):
 
     def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
         return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)
+
+    def precompute_foreign_config(self, train_views: TrainViews = "augmented") -> PrecomputeForeignConfig:
+        return PrecomputeForeignConfig(
+            problem=self.problem,
+            model=self.foreign_teacher,
+            views=self.views,
+            precision=self.precision,
+            train_views=train_views,
+        )
+
+    def is_location_used(self, name: str) -> bool:
+        """Return whether a run reads the place of this setting: others may name what is not there."""
+        used = {
+            "generator": self.synthetic_images == "blends",
+            "unlabelled": self.synthetic_images == "unlabelled",
+            "foreign_teacher": self.teacher_training == "foreign",
+        }
+        return used.get(name.partition(".")[0], True)
 
     def control_training(self) -> TrainingSettings:
         """Return how the finetuned student trains: on mixtures of views where the distilled one does, or what mixing

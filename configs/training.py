@@ -100,7 +100,7 @@ class DistillSettings(Settings):
     temperature: float = Field(default=2.0, ge=1e-3, le=1e4)
     """Softens both distributions; large values compare the small probabilities too."""
     synthetic_ratio: float = Field(default=1.0, ge=0, le=1000)
-    """Synthetic images per real one in a batch, when there is a synthetic image-set."""
+    """Synthetic or unlabelled images per labelled one in a batch, when there is a set of them."""
     mix_views: Annotated[Literal["none", "mixup", "cutmix"], AddedLater] = "none"
     """Mix each view with another one whose logits are known too, and their labels likewise. An approximation: the
     teacher never saw the mixture; the same mixture of its two answers, as probabilities at `temperature`, stands for

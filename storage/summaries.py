@@ -146,6 +146,13 @@ class LogitsSummary(Summary):
     """A sentence for what a person should know of the calibration."""
 
 
+class ForeignLogitsSummary(LogitsSummary, NetworkSummary):
+    """Of logits of a network that was trained elsewhere (stage precompute-foreign), whose size nothing else says.
+
+    `said` has a sentence for what a person should know of its classes.
+    """
+
+
 class EncoderSummary(Summary):
     """How much a frozen encoder was shown, and how long that took: what features, embeddings and logits all say, read
     alone.

@@ -15,6 +15,12 @@ OUTPUTS = Contents(
     working=(".efforts/*",),
 )
 """Outputs of a frozen network (storage.view_outputs)."""
+FOREIGN = Contents(OUTPUTS.made, (*OUTPUTS.optional, "confusion.txt"), OUTPUTS.working)
+"""The same of a network that was trained elsewhere."""
+LABEL_FREE = Contents(
+    made=("image-set.json", "shards/*.parquet", "files.parquet", "left-out.parquet"), working=("notes/*.json",)
+)
+"""Images without labels."""
 MODEL = Contents(
     made=("model.json", "best.safetensors", "last.safetensors", "history.parquet"),
     optional=("history.png",),

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from configs.data import IngestConfig
+from configs.data import IngestConfig, UnlabelledConfig
+from configs.foreign import PrecomputeForeignConfig
 from configs.generation import EmbedConfig, GenerateConfig, SelectConfig
 from configs.stages import (
     MAX_TEACHERS,
@@ -19,7 +20,7 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
-from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, MODEL, OUTPUTS, SCORED
+from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, FOREIGN, LABEL_FREE, MODEL, OUTPUTS, SCORED
 from tasks.stage import Pictures, Stage
 
 INGEST = Stage(
@@ -34,6 +35,17 @@ INGEST = Stage(
         made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
         working=("notes/*.json",),
     ),
+)
+
+INGEST_UNLABELLED = Stage(
+    name="ingest-unlabelled",
+    version=1,
+    config_type=UnlabelledConfig,
+    inputs={"images": "image-set"},
+    output="image-set",
+    run="tasks.stages.ingest_unlabelled:run",
+    size="tasks.sizes:unlabelled",
+    contents=LABEL_FREE,
 )
 
 EXTRACT = Stage(
@@ -144,6 +156,18 @@ PRECOMPUTE_PROBED = Stage(
     contents=OUTPUTS,
 )
 
+PRECOMPUTE_FOREIGN = Stage(
+    name="precompute-foreign",
+    version=1,
+    config_type=PrecomputeForeignConfig,
+    inputs={"images": "image-set"},
+    optional_inputs={"labelled": "image-set"},
+    output="logits",
+    run="tasks.stages.precompute_foreign:run",
+    size="tasks.sizes:logits_of_images",
+    contents=FOREIGN,
+)
+
 # Roles by number, and not one role of many artifacts: whatever walks over stages, from the recipe to the forms of the
 # Prefect flows, stays a mapping of one role to one artifact.
 COMBINE = Stage(
@@ -250,6 +274,7 @@ EVALUATE_TEACHER = Stage(
 
 STAGES: tuple[Stage[Any], ...] = (
     INGEST,
+    INGEST_UNLABELLED,
     EMBED,
     GENERATE,
     EXTRACT,
@@ -258,6 +283,7 @@ STAGES: tuple[Stage[Any], ...] = (
     PRECOMPUTE,
     PRECOMPUTE_IMAGES,
     PRECOMPUTE_PROBED,
+    PRECOMPUTE_FOREIGN,
     COMBINE,
     SELECT,
     TUNE_FINETUNE,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.base import StageConfig
-from configs.data import IngestConfig, TrainViews, ViewSettings, views_of_train
+from configs.data import UNLABELLED, IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, views_of_train
+from configs.foreign import PrecomputeForeignConfig
 from configs.generation import GenerateConfig
 from configs.models import Backbone
 from configs.stages import (
@@ -28,6 +29,7 @@ from storage.summaries import IngestSummary
 from tasks.data.contradictions import settle
 from tasks.data.counts import too_few_for_folds
 from tasks.data.dataset import open_dataset, size_of
+from tasks.data.left_out import by_reason, most_telling
 from tasks.functional import successive_halving as halving
 from tasks.functional.lengths import num_steps
 
@@ -42,6 +44,7 @@ _CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
 _PICTURE_BYTES = 60_000
+_IMAGE_BYTES = 100_000
 _SETTINGS_BYTES = 10_000
 _EMBEDDING_WIDTH = 768
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
@@ -103,6 +106,30 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
     return Estimate(num_bytes, splits, dataset=dataset.summary())
 
 
+def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
+    """Count the pictures of the folder, and those of the dataset that have no label.
+
+    Raises DatasetError where there is no picture, or the folder cannot be used.
+    """
+    from tasks.data.unlabelled import list_folder, nothing_there  # opens image-sets too, which nobody else here does
+
+    listing = list_folder(config)
+    if not known.splits:
+        return Estimate(None, {})
+    num_own = known.splits.get(UNLABELLED, 0)
+    num_images = num_own + len(listing.candidates)
+    if not num_images:
+        raise nothing_there(config)
+    dataset = IngestSummary(
+        splits={"train": num_images},
+        left_out=by_reason(listing.left_out),
+        left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(listing.left_out)[:10]],
+        said=list(listing.said),
+    )
+    num_bytes = sum(size_of(candidate.path) for candidate in listing.candidates) + num_own * _IMAGE_BYTES
+    return Estimate(num_bytes, {"train": num_images}, dataset=dataset)
+
+
 def blends(config: GenerateConfig, known: Known) -> Estimate:
     settings = config.blends
     num_images = max(1, round(settings.per_image * known.num_train))
@@ -143,7 +170,9 @@ def logits(config: StageConfig, known: Known) -> Estimate:
     return _of_images(known, known.num_shown * (2 * known.num_classes + _VIEW_BYTES), known.num_shown)
 
 
-def logits_of_images(config: PrecomputeImagesConfig | PrecomputeProbedConfig, known: Known) -> Estimate:
+def logits_of_images(
+    config: PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig, known: Known
+) -> Estimate:
     parts = shown(config.views, config.train_views, known.splits)
     num_bytes = num_shown(parts) * (2 * known.num_classes + _VIEW_BYTES)
     return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)

@@ -115,6 +115,7 @@ class Ordinal:
     """A toy problem: the label is a place on a scale, learnt by least squares with a single output."""
 
     metrics = ORDINAL_METRICS
+    output_axes = 1
 
     def classes(self, images: ImageSet) -> list[str]:
         return images.classes

@@ -13,8 +13,10 @@ from flows.pipeline.graph import ShownSet, Source, Step, Steps
 from flows.pipeline.teachers import (
     REAL,
     SYNTHETIC,
+    UNLABELLED,
     Teacher,
     finetuned_teacher,
+    foreign_teacher,
     probed,
     probed_logits,
     probed_teacher,
@@ -29,6 +31,7 @@ from tasks.catalog import (
     FINETUNE,
     GENERATE,
     INGEST,
+    INGEST_UNLABELLED,
     SELECT,
     TUNE_DISTILL,
     TUNE_FINETUNE,
@@ -39,6 +42,9 @@ START = "student probed"
 
 CONTROL = "student finetuned"
 """What every claim of distillation is measured against: the same student, trained on the labels alone."""
+
+
+_TEACHERS = {"probed": probed_teacher, "finetuned": finetuned_teacher, "foreign": foreign_teacher}
 
 
 class ModelSteps(NamedTuple):
@@ -70,28 +76,21 @@ class ModelResult:
 def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Chain:
     """Return every step of an experiment and the models it evaluates.
 
-    The student's own probe is one of them: what training adds is the difference to it. Where there are synthetic
-    images, one more student is distilled, on real and synthetic ones; the student without them is its control.
+    The student's own probe is one of them: what training adds is the difference to it. Where there are images without
+    labels, synthetic or not, one more student is distilled, with them; the student without them is its control.
     `synthetic` is an image-set without labels that takes the place of generated ones.
     """
     steps = Steps(experiment)
     images = steps.add("ingest", INGEST, experiment.data, {})
-    blends = synthetic or (_blends(steps, images) if experiment.synthetic_images == "blends" else None)
     sets = {REAL: ShownSet(images, "augmented")}
-    if blends:
-        # Select wants the clean view too. A set of training images alone, as blends are, is shown it anyway; nothing
-        # says that of images that were given.
-        sets[SYNTHETIC] = ShownSet(blends, "both" if synthetic else "augmented")
-    teach = {"probed": probed_teacher, "finetuned": finetuned_teacher}[experiment.teacher_training]
-    teacher = teach(steps, sets)
+    more = _without_labels(steps, images, synthetic)
+    if more:
+        sets[more.end] = more.shown
+    teacher = _TEACHERS[experiment.teacher_training](steps, sets)
     logits = teacher.logits
     models = _evaluated_teachers(steps, images, teacher)
 
-    extra: dict[str, Source] = {}
-    if blends:
-        extra = {"synthetic": blends, "synthetic_logits": logits[SYNTHETIC]}
-        scored: dict[str, Source] = {"synthetic": blends, "logits": logits[SYNTHETIC]}
-        extra["selection"] = steps.add("select", SELECT, experiment.select_config(), scored)
+    extra = _extra_images(steps, more, logits) if more else None
     student_probe, evaluated = _probed_student(steps, images, logits[REAL])
     models.append(ModelSteps(START, None, evaluated, student_probe))
     start = {"images": images, "probe": student_probe}
@@ -113,6 +112,43 @@ def _evaluated_teachers(steps: Steps, images: str, teacher: Teacher) -> list[Mod
         evaluated = steps.add(f"evaluate-teacher{number or ''}", EVALUATE_TEACHER, config, inputs)
         models.append(ModelSteps(one.model, None, evaluated, one.artifact))
     return models
+
+
+class LabelFree(NamedTuple):
+    """Images without labels that one more student is shown."""
+
+    end: str
+    """Of the names of their steps (`flows.pipeline.teachers`)."""
+    shown: ShownSet
+
+
+def _without_labels(steps: Steps, images: str, given: ArtifactRef | None) -> LabelFree | None:
+    """Return the images without labels that the settings ask for, or those that were given in their place."""
+    # Select wants the clean view too. A set of training images alone, as blends and unlabelled images are, is shown it
+    # anyway; nothing says that of images that were given.
+    if given:
+        return LabelFree(SYNTHETIC, ShownSet(given, "both"))
+    match steps.experiment.synthetic_images:
+        case "blends":
+            return LabelFree(SYNTHETIC, ShownSet(_blends(steps, images), "augmented"))
+        case "unlabelled":
+            made = steps.add("ingest-unlabelled", INGEST_UNLABELLED, steps.experiment.unlabelled, {"images": images})
+            return LabelFree(UNLABELLED, ShownSet(made, "augmented"))
+    return None
+
+
+class Extra(NamedTuple):
+    """What one more student is given."""
+
+    end: str
+    inputs: Mapping[str, Source]
+
+
+def _extra_images(steps: Steps, more: LabelFree, logits: Mapping[str, str]) -> Extra:
+    scored: dict[str, Source] = {"synthetic": more.shown.images, "logits": logits[more.end]}
+    selection = steps.add("select", SELECT, steps.experiment.select_config(), scored)
+    inputs = {"synthetic": more.shown.images, "synthetic_logits": logits[more.end], "selection": selection}
+    return Extra(more.end, inputs)
 
 
 def _blends(steps: Steps, images: str) -> str:
@@ -145,10 +181,10 @@ def _students(
     seed: int,
     start: Mapping[str, Source],
     logits: str,
-    extra: Mapping[str, Source],
+    extra: Extra | None,
     chosen: ChosenSettings,
 ) -> dict[str, str]:
-    """Train the students of one seed: without a teacher, with one, and with synthetic images where there are any."""
+    """Train the students of one seed: without a teacher, with one, and with more images where there are any."""
     experiment = steps.experiment
     config, taught = experiment.distill_config(seed), {**start, "logits": logits, **chosen.distill}
     control = {**start, **chosen.finetune}
@@ -157,7 +193,8 @@ def _students(
         "distilled": steps.add(f"distill-seed{seed}", DISTILL, config, taught),
     }
     if extra:
-        students["+synthetic"] = steps.add(f"distill-synthetic-seed{seed}", DISTILL, config, {**taught, **extra})
+        name, inputs = f"distill{extra.end}-seed{seed}", {**taught, **extra.inputs}
+        students[f"+{extra.end.removeprefix('-')}"] = steps.add(name, DISTILL, config, inputs)
     return students
 
 

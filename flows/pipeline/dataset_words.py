@@ -20,7 +20,8 @@ def dataset_words(dataset: IngestSummary) -> list[str]:
     """
     sizes = dataset.splits
     splits = ", ".join(f"{split} {sizes[split]}" for split in (*SPLITS, UNLABELLED) if sizes.get(split))
-    lines = [f"{sum(sizes.values())} images of {dataset.classes} classes: {splits}"]
+    of_classes = f"{sum(sizes.values())} images of {dataset.classes} classes: {splits}"
+    lines = [f"{sizes['train']} images without labels" if sizes.keys() == {"train"} else of_classes]
     lines += _classes(dataset.counts or {}, dataset.classes)
     if dataset.left_out:
         reasons = ", ".join(f"{reason} {count}" for reason, count in dataset.left_out.items())

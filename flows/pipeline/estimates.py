@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from configs.data import IngestConfig, ViewSettings
+from configs.data import IngestConfig, UnlabelledConfig, ViewSettings
 from configs.experiment import Experiment
 from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
@@ -46,11 +46,12 @@ class Sizes:
             self._note_real_images(found.dataset)
         return found
 
-    def dataset_of(self, config: IngestConfig, ref: ArtifactRef) -> IngestSummary:
+    def dataset_of(self, config: IngestConfig | UnlabelledConfig, ref: ArtifactRef) -> IngestSummary:
         """Return what is known of an image-set, there or estimated; raises what `check_older_reading` raises."""
         if ref not in self._store:
             return self._datasets[ref]
-        check_older_reading(config, ref, self._store)
+        if isinstance(config, IngestConfig):
+            check_older_reading(config, ref, self._store)
         return IngestSummary.of(self._store.manifest(ref))
 
     def _of_first(self, inputs: Mapping[str, ArtifactRef]) -> Estimate:
@@ -69,8 +70,7 @@ class Sizes:
         manifest = self._store.manifest(ref)
         if ref.kind == "image-set":
             images = ImageSetSummary.of(manifest)
-            if images.splits.keys() - {"train"}:  # blends and the like have no other split
-                self._note_real_images(images)
+            self._note_real_images(images)
             return Estimate(None, images.splits)
         source = next(
             (found for source in manifest.input_refs.values() if (found := self._of(source)).splits), _NOTHING
@@ -83,4 +83,6 @@ class Sizes:
         return Estimate(None, source.splits, num_shown(shown(views, train_views, source.splits)))
 
     def _note_real_images(self, images: ImageSetSummary) -> None:
+        if images.splits.keys() <= {"train"}:  # blends and other images without labels have no other split
+            return
         self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.base import StageConfig
-from configs.data import IngestConfig
+from configs.data import IngestConfig, UnlabelledConfig
 from configs.errors import SettingsError, naming
 from configs.experiment import Experiment
 from flows.pipeline.chain import ModelResult, chain
@@ -82,7 +82,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     results = [
         ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
     ]
-    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig)]
+    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)]
     return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
@@ -109,8 +109,7 @@ def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) 
 def _check_places(experiment: Experiment) -> None:
     """Raise SettingsError where a folder or file that is needed does not exist, by the setting that names it."""
     for name, path in experiment.locations().items():
-        is_needed = experiment.synthetic_images == "blends" or not name.startswith("generator.")
-        if is_needed and not Path(path).expanduser().exists():
+        if experiment.is_location_used(name) and not Path(path).expanduser().exists():
             raise SettingsError(f"{name} is {path!r}, which does not exist: set it to what is there")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from configs.choices import nearest
 from configs.errors import SettingsError, naming
 from configs.experiment import Experiment
+from configs.foreign import PrecomputeForeignConfig
 from configs.generation import EmbedConfig, GenerateConfig
 from configs.places import portable
 from flows.pipeline.chain import ModelResult
@@ -175,20 +176,26 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     configs = [step.config for step in plan.steps if step.action != "have"]
     if not configs:
         return
-    from tasks.models.device import device_of  # torch, only where there is work
+    from tasks.foreign.network import tried  # torch, only where there is work
+    from tasks.models.device import device_of
     from tasks.models.trial import try_encoder, try_generator, wanted_of
+    from tasks.problems.problem import problem_named
 
     device = device_of(experiment.runtime)
     backbones = [getattr(config, "backbone", None) for config in configs]
-    sizes = {}
+    sizes: dict[str, float] = {}
     for wanted in wanted_of(experiment):
         if wanted.backbone in backbones:
             with naming(wanted.role if experiment.more_teachers else ""):
                 sizes[wanted.role] = try_encoder(wanted, device)
+    if any(isinstance(config, PrecomputeForeignConfig) for config in configs):
+        size = tried(experiment.foreign_teacher, problem_named(experiment.problem).output_axes, device)
+        sizes["teacher"] = size or math.inf  # of a plain function nobody can say how large the network behind it is
     if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
         try_generator(experiment.generator)
     if sizes.get("student", 0) > sizes.get("teacher", math.inf):
+        teacher = "foreign" if experiment.teacher_training == "foreign" else experiment.teacher.name
         log.warning(
             "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
-            experiment.student.name, sizes["student"] / 1e6, experiment.teacher.name, sizes["teacher"] / 1e6,
+            experiment.student.name, sizes["student"] / 1e6, teacher, sizes["teacher"] / 1e6,
         )  # fmt: skip

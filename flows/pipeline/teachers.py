@@ -15,14 +15,15 @@ from tasks.catalog import (
     EXTRACT,
     FINETUNE,
     PRECOMPUTE,
+    PRECOMPUTE_FOREIGN,
     PRECOMPUTE_IMAGES,
     PRECOMPUTE_PROBED,
     PROBE,
     PROBE_IMAGES,
 )
 
-REAL, SYNTHETIC = "", "-synthetic"
-"""Image-sets, by what the names of their steps end in."""
+REAL, SYNTHETIC, UNLABELLED = "", "-synthetic", "-unlabelled"
+"""Image-sets, by what the names of their steps end in; of the last two, which have no labels, a run has one at most."""
 
 
 class Network(NamedTuple):
@@ -99,7 +100,7 @@ def _features(steps: Steps, network: Network, end: str, shown: ShownSet) -> str:
 
 
 def probed_teacher(steps: Steps, sets: Mapping[str, ShownSet]) -> Teacher:
-    """Make the teacher and its logits for each image-set, real and synthetic; of several teachers, their mean."""
+    """Make the teacher and its logits for each image-set, with labels and without; of several teachers, their mean."""
     experiment = steps.experiment
     if not experiment.more_teachers:
         return _member(steps, sets, 1, "teacher probed")
@@ -128,12 +129,12 @@ def _member(steps: Steps, sets: Mapping[str, ShownSet], number: int, model: str)
     # Their splits and labels; left out where nobody asks for them, so that the logits stay those of earlier versions.
     asked = Asked(config, {"images": sets[REAL].images} if config != PrecomputeConfig() else {})
     logits = {REAL: probed_logits(steps, precompute, network, made, sets[REAL], asked)}
-    if synthetic := sets.get(SYNTHETIC):
+    for end in sets.keys() - {REAL}:
         if made.features:
-            made = made._replace(features=_features(steps, network, SYNTHETIC, synthetic))
+            made = made._replace(features=_features(steps, network, end, sets[end]))
         config = experiment.precompute_synthetic_config()
         asked = Asked(config, {"calibrated": logits[REAL]} if config.calibration != "none" else {})
-        logits[SYNTHETIC] = probed_logits(steps, f"{precompute}{SYNTHETIC}", network, made, synthetic, asked)
+        logits[end] = probed_logits(steps, f"{precompute}{end}", network, made, sets[end], asked)
     return Teacher(model, made.probe, logits)
 
 
@@ -159,3 +160,15 @@ def finetuned_teacher(steps: Steps, sets: Mapping[str, ShownSet]) -> Teacher:
         for end, shown in sets.items()
     }
     return Teacher("teacher finetuned", model, logits)
+
+
+def foreign_teacher(steps: Steps, sets: Mapping[str, ShownSet]) -> Teacher:
+    """A network that was trained elsewhere: it has no probe, and is shown the images once."""
+    experiment, real = steps.experiment, sets[REAL].images
+    logits = {}
+    for end, shown in sets.items():
+        # Which classes there are, and in which order, only labelled images say.
+        inputs = {"images": shown.images} | ({"labelled": real} if end != REAL else {})
+        config = experiment.precompute_foreign_config(shown.train_views)
+        logits[end] = steps.add(f"precompute{end}", PRECOMPUTE_FOREIGN, config, inputs)
+    return Teacher("teacher foreign", logits[REAL], logits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from configs.base import RuntimeConfig
 from configs.choices import DATASET_FORMS, FOUND, load
-from configs.data import UNLABELLED, IngestConfig
+from configs.data import UNLABELLED, IngestConfig, UnlabelledConfig
 from storage.files import read_json_if_whole, write_json
 from storage.sources import LFS_POINTER
 from storage.summaries import IngestSummary
@@ -83,8 +83,8 @@ def open_dataset(config: IngestConfig) -> Dataset:
     read.
     """
     listing: Listing = load(DATASET_FORMS, config.form)(config)
-    said = [*listing.said, *_checked_names(config, listing)]
-    _refuse_lfs_pointers(listing)
+    said = [*listing.said, *checked_names(config, listing)]
+    refuse_lfs_pointers(listing)
     chosen_ones, left_out, moved = chosen(listing.candidates, config)
     listing = listing._replace(candidates=chosen_ones, left_out=[*listing.left_out, *left_out])
     dataset = Dataset(list(listing.candidates), [], list(listing.left_out), [], [*said, *moved])
@@ -148,7 +148,7 @@ def size_of(path: Path) -> int:
         raise unreadable(path, error) from error
 
 
-def _checked_names(config: IngestConfig, listing: Listing) -> list[str]:
+def checked_names(config: IngestConfig | UnlabelledConfig, listing: Listing) -> list[str]:
     """Return what there is to say of pictures whose names nothing could hold; DatasetError for more of them than may be
     set aside.
     """
@@ -158,13 +158,14 @@ def _checked_names(config: IngestConfig, listing: Listing) -> list[str]:
     found = f"{len(odd)} pictures have names that are not UTF-8, such as {some([one.path for one in odd])}"
     if len(odd) > config.max_quarantined_share * (len(listing.candidates) + len(odd)):
         raise DatasetError(
-            f"{found}, so that more images cannot be used than data.max_quarantined_share = "
+            f"{found}, so that more images cannot be used than max_quarantined_share = "
             f"{config.max_quarantined_share:g} allows: {odd[0].detail}"
         )
     return [f"{found}, and they are left out: {odd[0].detail}"]
 
 
-def _refuse_lfs_pointers(listing: Listing) -> None:
+def refuse_lfs_pointers(listing: Listing) -> None:
+    """Raise DatasetError where files are pointers of Git LFS."""
     pointers = []
     for candidate in listing.candidates:
         if size_of(candidate.path) in _LFS_BYTES and _begins_with(candidate.path, LFS_POINTER):

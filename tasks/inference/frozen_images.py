@@ -6,11 +6,12 @@ Shape letters: N images, C channels, H W pixels.
 import functools
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from configs.foreign import PrecomputeForeignConfig
 from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from storage.image_set import ImageSet
 from storage.view_writer import Layout, ViewOutputsWriter
@@ -18,12 +19,20 @@ from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.shown import shown_parts
 from tasks.inference.frozen import ChunkPartitions, run_frozen
 from tasks.models.device import autocast, device_of, on_device
-from tasks.models.encoder import Encoder
-from tasks.models.task_model import TaskModel
+from tasks.models.preprocessing import Preprocessing
 from tasks.partitions import Throughput
 from tasks.stage import StageContext
 
-V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig)
+V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig)
+
+
+class Frozen(Protocol):
+    """A network of torch that is not trained, and says how it wants to see an image."""
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    def __call__(self, *arguments: Any) -> Any: ...
 
 
 class ImagePartitions(ChunkPartitions[V]):
@@ -40,14 +49,14 @@ class ImagePartitions(ChunkPartitions[V]):
         )
 
     @abstractmethod
-    def network(self) -> Encoder | TaskModel:
+    def network(self) -> Frozen:
         """Load the network with its weights: only those who show it images need it."""
 
     @abstractmethod
     def layout(self) -> Layout:
         """Return the shape of one output and what the outputs belong to, without loading weights."""
 
-    def outputs(self, network: Encoder | TaskModel, images_NCHW: Tensor) -> Tensor:
+    def outputs(self, network: Frozen, images_NCHW: Tensor) -> Tensor:
         """Return what is kept of normalised images, [N, ...]."""
         found: Tensor = network(images_NCHW)
         return found
@@ -56,7 +65,8 @@ class ImagePartitions(ChunkPartitions[V]):
     def make(self, numbers: Sequence[int]) -> Throughput:
         config, runtime = self.config, self.context.runtime
         device = device_of(runtime)
-        network = on_device(self.network().eval(), device)
+        network = self.network()
+        on_device(cast(nn.Module, network).eval(), device)
         decoded = DecodedImages(self.images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
         source = ViewSource(decoded, config.views, network.preprocessing)
         outputs = functools.partial(self.outputs, network)

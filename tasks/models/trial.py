@@ -42,7 +42,9 @@ class Wanted(NamedTuple):
 
 
 def wanted_of(experiment: Experiment) -> list[Wanted]:
-    """Return what an experiment will ask of its teacher, or of each of several, and of its student."""
+    """Return what an experiment will ask of its teacher, or of each of several, and of its student; a teacher that was
+    trained elsewhere is tried by `tasks.foreign.network`.
+    """
     teacher, *more = [
         Wanted(setting, experiment.problem, backbone, [experiment.precision], "probe", experiment.probe)
         for setting, backbone in experiment.teachers.items()
@@ -56,7 +58,7 @@ def wanted_of(experiment: Experiment) -> list[Wanted]:
         "student", experiment.problem, experiment.student, precisions, "student_probe", experiment.student_probe,
         training_section="training", training=experiment.training,
     )  # fmt: skip
-    return [teacher, *more, student]
+    return [student] if experiment.teacher_training == "foreign" else [teacher, *more, student]
 
 
 def try_generator(model: GeneratorModel) -> None:

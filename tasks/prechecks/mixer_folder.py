@@ -44,7 +44,7 @@ _WEIGHTS = {
     "vae": "diffusion_pytorch_model",
     "image_encoder": "model",
 }
-_FOREIGN = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation", "_attn_implementation")
+FROM_ELSEWHERE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation", "_attn_implementation")
 """Keys of a configuration by which transformers and diffusers import or download more."""
 
 
@@ -67,7 +67,7 @@ def check_folder(model: GeneratorModel) -> None:
             wanted = " or ".join(".".join(name) for name in sorted(allowed))
             raise GeneratorFolderError(f"{folder / INDEX} has {found} as its {part}: it must be {wanted}")
         settings = read_settings(folder / part / CONFIGS[part])
-        if foreign := [key for key in _FOREIGN if settings.get(key)]:
+        if foreign := [key for key in FROM_ELSEWHERE if settings.get(key)]:
             raise GeneratorFolderError(
                 f"{folder / part / CONFIGS[part]} asks for code or formats from elsewhere ({foreign[0]}), which are "
                 "not used: remove the entry where the part is an ordinary one"

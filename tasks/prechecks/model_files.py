@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from configs.base import StageConfig
-from configs.choices import GENERATOR_FOLDERS, MODEL_NAMES, load
+from configs.base import Settings, StageConfig
+from configs.choices import FOREIGN_FOLDERS, GENERATOR_FOLDERS, MODEL_NAMES, load
+from configs.foreign import ForeignTeacher
 from configs.generation import GeneratorModel
 from configs.models import Backbone
 from storage.tree import walk
@@ -11,19 +12,16 @@ from storage.weight_formats import check_regular, check_weights
 
 
 def check_places(config: StageConfig) -> None:
-    """Raise WeightFileError where a weight file, or a file of a generator, must not be opened: a device, a pipe.
+    """Raise WeightFileError where a weight file, or a file of a model's folder, must not be opened: a device, a pipe.
 
     Before anything is digested, as reading from those may never end. What does not exist is left to the digest.
     """
     for model in _models(config):
-        if isinstance(model, Backbone):
-            files = [Path(model.file).expanduser()] if model.file else []
-        else:
-            folder = Path(model.folder).expanduser()
-            files = _special_files(folder) if folder.is_dir() else [folder]
-        for path in files:
-            if path.exists():
-                check_regular(path)
+        for place in model.locations().values():
+            path = Path(place).expanduser()
+            for file in _special_files(path) if _is_folder_of(model, path) else [path]:
+                if file.exists():
+                    check_regular(file)
 
 
 def check_content(config: StageConfig) -> None:
@@ -35,15 +33,24 @@ def check_content(config: StageConfig) -> None:
             if model.kind in GENERATOR_FOLDERS:
                 load(GENERATOR_FOLDERS, model.kind)(model)
             continue
+        if isinstance(model, ForeignTeacher):
+            if model.source in FOREIGN_FOLDERS:
+                load(FOREIGN_FOLDERS, model.source)(model)
+            continue
         if model.source in MODEL_NAMES:
             load(MODEL_NAMES, model.source)(model)
         if model.file:
             check_weights(Path(model.file).expanduser())
 
 
+def _is_folder_of(model: Settings, path: Path) -> bool:
+    """Whether a folder lies there, and may: a backbone's weights are a file."""
+    return path.is_dir() and not isinstance(model, Backbone)
+
+
 def _special_files(folder: Path) -> list[Path]:
     return [folder / entry.path for entry in walk(folder) if entry.kind == "special"]
 
 
-def _models(config: StageConfig) -> list[Backbone | GeneratorModel]:
-    return [value for _, value in config if isinstance(value, Backbone | GeneratorModel)]
+def _models(config: StageConfig) -> list[Backbone | GeneratorModel | ForeignTeacher]:
+    return [value for _, value in config if isinstance(value, Backbone | GeneratorModel | ForeignTeacher)]

@@ -34,6 +34,7 @@ class Classification:
     """Cross-entropy with the labels, temperature-scaled KL with the teacher, chosen by top-1 accuracy."""
 
     metrics = METRICS
+    output_axes = 1
 
     def classes(self, images: ImageSet) -> list[str]:
         """The names of the folders, or those in the table; DatasetError where no image has a label."""

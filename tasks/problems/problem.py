@@ -64,6 +64,10 @@ class Problem(Protocol):
 
     metrics: tuple[Metric, ...]
     """What it is judged by, declared in a module without torch. The first chooses a model; of it, higher is better."""
+    output_axes: int
+    """Axes of the outputs for one sample: 1 for a vector [K], 3 for a map [K, h, w]; what networks made elsewhere must
+    give.
+    """
 
     def classes(self, images: ImageSet) -> list[str]:
         """Return the names of what is told apart, in the order of the head's outputs."""

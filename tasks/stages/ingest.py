@@ -14,29 +14,27 @@ import itertools
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.data import IngestConfig
 from storage.errors import SourceChangedError
 from storage.files import read_json_if_whole, write_json
 from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
-from storage.sources import content_digest, tree_digest, visible_files
 from storage.summaries import ImageSetSummary, IngestSummary
 from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
-from storage.tree import unreadable
-from tasks.data.brightness import PixelStatistics, look_at
+from tasks.data.brightness import PixelStatistics
 from tasks.data.candidates import Candidate, DatasetError, dataset_folder
 from tasks.data.contradictions import counts_of, identical, settle
 from tasks.data.counts import NO_LABEL, warnings
 from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
-from tasks.data.decode import check_mask, header_size
+from tasks.data.decode import check_mask
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.left_out import by_reason
 from tasks.data.mask_checks import checked_masks
 from tasks.data.mask_counts import remarks
 from tasks.data.mask_reading import Reading, canonical
 from tasks.data.opening import UnreadableImageError
+from tasks.data.reading import bytes_of, digest_with, look_within
 from tasks.data.splits import check_splits
 from tasks.data.survey import survey
 from tasks.data.threads import prefetch
@@ -173,16 +171,10 @@ def _read(
     memory: DecodeMemory,
     reading: Reading | None = None,
 ) -> Read:
-    data = _bytes_of(candidate.path)
+    data = bytes_of(candidate.path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        width, height = header_size(data)
-        if max(height, width) > config.max_side_px or height * width > config.max_megapixels * 1e6:
-            raise UnreadableImageError(  # noqa: TRY301
-                f"{width}x{height} pixels; the limits are {config.max_side_px} a side (data.max_side_px) and "
-                f"{config.max_megapixels:g} megapixels (data.max_megapixels)"
-            )
-        (height, width), statistics = look_at(data, memory)
+        (height, width), statistics = look_within(data, config, memory, section="data")
         mask = _read_mask(candidate, (width, height), reading, memory)
     except UnreadableImageError as error:
         return Read(candidate.id, sha256, None, str(error))
@@ -190,13 +182,6 @@ def _read(
         raise DecodeMemoryError(f"{candidate.id}: {error}") from None
     row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
     return Read(candidate.id, sha256, row, statistics=statistics)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _read_mask(
@@ -208,7 +193,7 @@ def _read_mask(
     """
     if candidate.mask is None:
         return None
-    mask = _bytes_of(candidate.mask)
+    mask = bytes_of(candidate.mask)
     try:
         if reading:
             return canonical(mask, size, reading, memory)
@@ -221,9 +206,7 @@ def _read_mask(
 def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequence[dict[str, str]]) -> None:
     folder = dataset_folder(config)
     known = {file["id"]: file["sha256"] for file in files}
-    names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
-    contents = [(name, known.get(name) or content_digest(folder / name)) for name in names]
-    if tree_digest(contents) != context.content_digests["path"]:
+    if digest_with(folder, known) != context.content_digests["path"]:
         shutil.rmtree(context.draft / "notes")  # of other contents than this draft is for
         raise SourceChangedError(
             f"{folder} changed while it was being read, or since its digest was taken, so nothing was committed: run "

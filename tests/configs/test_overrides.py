@@ -45,7 +45,7 @@ def test_the_value_of_a_text_is_exactly_what_stands_behind_the_equals_sign(birds
 
 def test_a_text_of_a_closed_list_is_text_too(birds: str):
     assert "expected one of auto, cpu, cuda, mps, found '1'" in refusal(birds, "runtime.device=1")
-    assert "expected one of none, blends, found 'null'" in refusal(birds, "synthetic_images=null")
+    assert "expected one of none, blends, unlabelled, found 'null'" in refusal(birds, "synthetic_images=null")
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,19 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "training.accumulate": {"training.accumulate": 2},
     "teacher_finetuning.accumulate": {"teacher_finetuning.accumulate": 2},
     "data.path": {"data.path": "/images"},
+    "unlabelled.path": {"unlabelled.path": "/photographs"},
+    "foreign_teacher.source": {"foreign_teacher.source": "transformers"},
+    "foreign_teacher.folder": {"foreign_teacher.folder": "/weights/segformer"},
+    "foreign_teacher.config_file": {"foreign_teacher.config_file": "/weights/pspnet.py"},
+    "foreign_teacher.weights": {"foreign_teacher.weights": "/weights/pspnet.pth"},
+    "foreign_teacher.label_map": {"foreign_teacher.label_map": {"car": "vehicle"}},
     "generator.folder": {"generator.folder": "/weights/mixer"},
 }
 """Settings whose other value needs to be chosen, or needs another setting with it."""
 
 LISTS = {"val_images": ["a/*"], "test_images": ["b/*"], "left_out_images": ["c/*"],
          "mean": [0.5] * 3, "std": [0.5] * 3, "inputs": ["last4"], "drop": ["uncertain"], "strengths": [0.5, 2.0],
-         "learning_rates": [0.5], "seeds": [3, 4], "alphas": [0.5], "temperatures": [0.5],
+         "learning_rates": [0.5], "seeds": [3, 4], "alphas": [0.5], "temperatures": [0.5], "classes": ["car"],
          "more_teachers": [Teacher(name="other", arguments={"depth": 4}).model_dump(mode="json")]}  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Parts:
     """Parts of birds: logits [N, K, h, w] of any grid, targets [N, S, S]."""
 
     metrics = DENSE_METRICS
+    output_axes = 3
     folder: ClassVar[Path]
     """Of the dataset, whose masks lie beside its images."""
 

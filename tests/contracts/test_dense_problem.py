@@ -11,6 +11,7 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from configs import choices
+from configs.foreign import ForeignTeacher, PrecomputeForeignConfig
 from configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
 from configs.training import TrainingSettings
 from flows.commands.demo import world_experiment
@@ -21,12 +22,13 @@ from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary
 from storage.view_outputs import ViewOutputs
 from storage.weights import read_tensors
-from tasks.catalog import DISTILL, EVALUATE, FINETUNE, PRECOMPUTE, PROBE
+from tasks.catalog import DISTILL, EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE, PRECOMPUTE_FOREIGN, PROBE
 from tasks.functional.losses import IGNORED
 from tasks.functional.mixup import Mixing, cutmix, mixed_images
 from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
 from tasks.problems.classification import Classification
+from tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
 from tests.contracts.dense_toy import BORDER, DenseMeter, OneCell, Parts
 
@@ -164,3 +166,20 @@ def test_its_meter_draws_with_the_pixels_at_hand(tmp_path: Path) -> None:
     )
     meter.draw(tmp_path, "test")
     assert np.asarray(Image.open(tmp_path / "test-overlay.png")).tolist() == [[[50] * 3] * 8] * 8
+
+
+def test_a_network_made_elsewhere_that_answers_for_each_place_teaches_as_it_is(
+    parts: Path, store: ArtifactStore
+) -> None:
+    teacher = ForeignTeacher(
+        function="tests.foreign_nets:build_parts", pixels="uint8", input_px=64, output_stride=8, label_map={"0": "beak"}
+    )
+    experiment = world_experiment(parts, 0, (*SETTINGS, "views.num_views=1"))
+    images = execute(INGEST, experiment.data, {}, store=store, runtime=experiment.runtime)
+    config = PrecomputeForeignConfig(problem="parts", model=teacher, views=experiment.views)
+    logits = execute(PRECOMPUTE_FOREIGN, config, {"images": images}, store=store, runtime=experiment.runtime)
+    assert ViewOutputs(store.path(logits)).row_shape == (len(PARTS), 8, 8)
+    assert (store.path(logits) / "confusion.txt").is_file()
+    inputs = {"images": images, "logits": logits}
+    scored = execute(EVALUATE_TEACHER, EvaluateConfig(problem="parts"), inputs, store=store, runtime=experiment.runtime)
+    assert EvaluationSummary.of(store.manifest(scored)).scores["test"]["pixel_accuracy"] < 0.5  # all is beak

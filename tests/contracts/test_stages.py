@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from configs.base import RuntimeConfig, Settings, StageConfig
-from configs.data import IngestConfig
+from configs.data import UNLABELLED, IngestConfig
 from configs.models import Backbone
 from storage.errors import NotInStoreError
 from storage.fingerprint import canonical_json
@@ -40,7 +40,7 @@ def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
 @every_stage
 def test_it_says_nothing_of_its_size_before_its_images_are_counted_and_a_number_after(stage: Stage[Any]) -> None:
     if stage.inputs:  # ingest looks at a folder
-        splits = {"train": 60, "val": 20, "test": 20}
+        splits = {"train": 60, "val": 20, "test": 20, UNLABELLED: 5}
         known = Known(splits, num_shown=280, num_train=60, num_classes=5, backbone=Backbone(name="vit_tiny"))
         estimate = stage.load_size()(stage.config_type(), known)
         assert estimate.num_bytes

@@ -400,7 +400,7 @@ def test_death_after_the_last_shard_costs_no_decoding(
     with pytest.raises(KeyboardInterrupt):
         run(INGEST, IngestConfig(path=str(folder)))
     monkeypatch.undo()
-    monkeypatch.setattr("tasks.stages.ingest.look_at", die)
+    monkeypatch.setattr("tasks.data.reading.look_at", die)
     images = open_set(store, run(INGEST, IngestConfig(path=str(folder))))
     assert len(images) == 18
 
