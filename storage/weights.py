@@ -36,6 +36,8 @@ class ModelDescription(Description):
     classes: list[str]
     weights: str
     """The safetensors file to load: of the head alone (probe) or of the whole network (model)."""
+    head: str = "linear"
+    """Which of the problem's heads it is; left out where it is the one that all had once."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -48,7 +50,7 @@ class ModelDescription(Description):
         return int(self.preprocessing["side_px"])
 
     def write(self, folder: Path) -> None:
-        write_json(folder / MODEL, self.model_dump(mode="json"))
+        write_json(folder / MODEL, self.model_dump(mode="json", exclude_defaults=True))
 
 
 def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:

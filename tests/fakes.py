@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from configs.data import IngestConfig
 from configs.models import Backbone
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.comparison import standard_error
@@ -121,8 +122,11 @@ class Ordinal:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         return nn.Linear(blocks[0].width, 1)
+
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Ordinal":
+        return self
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)

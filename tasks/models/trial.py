@@ -100,6 +100,9 @@ def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
             f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
             f"{known}: set {wanted.probe_section}.inputs to some of these"
         )
+    problem = problem_named(wanted.problem)
+    for name in wanted.probe.inputs:  # a kind of head may need more of them than one input has
+        problem.head(blocks_named(encoder.blocks, problem.inputs()[name]), 2, wanted.probe.head)
 
 
 def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, name: str) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
 from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
@@ -48,12 +49,17 @@ class Classification:
         last4 = ("layer-4", "layer-3", "layer-2", LAST)
         return {"last": (LAST,), "last4": last4, "last+mean": (LAST, MEAN), "last4+mean": (*last4, MEAN)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
-        """One linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2, arXiv 2304.07193)."""
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
+        """Of the one kind that there is: one linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2,
+        arXiv 2304.07193).
+        """
         head = LinearHead(sum(block.width for block in blocks), num_classes)
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
         return head
+
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Classification":
+        return self
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
@@ -73,8 +74,17 @@ class Problem(Protocol):
         """Return what a head may see, by the names that a probe's settings choose from: the blocks it is made of."""
         ...
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
-        """Return an untrained head, to be called with these blocks in their order."""
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
+        """Return an untrained head, to be called with these blocks in their order.
+
+        `kind` is one of those that the problem has (configs.problem_options); ModelError where it needs other blocks.
+        """
+        ...
+
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Problem":
+        """Return the problem with the task loss that these settings ask for (configs.problem_options), and what that
+        needs to know of the images. One that has a single loss returns itself.
+        """
         ...
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:

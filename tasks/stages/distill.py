@@ -63,7 +63,7 @@ def lesson_of(config: DistillConfig, images: ImageSet, model: TaskModel, context
     """Return the lesson of all training images, and of the synthetic ones where there are any; raises
     CacheMismatchError as `run` does.
     """
-    problem = problem_named(config.problem)
+    problem = problem_named(config.problem).for_training(config.training, images)
     real = _opened(config, images, "logits", model.preprocessing, context)
     synthetic = _synthetic(config, model.preprocessing, context)
     for role in ("logits", "synthetic_logits"):

@@ -48,7 +48,8 @@ def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, contex
     """Return the lesson of all training images."""
     images_mb, views_mb = halves(context.runtime.image_cache_mb)
     decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=context.runtime.decode_memory_mb)
-    problem, rows = problem_named(config.problem), images.rows_of("train")
+    problem = problem_named(config.problem).for_training(config.training, images)
+    rows = images.rows_of("train")
     source = ViewSource(decoded, config.views, model.preprocessing, views_mb=views_mb)
     return FinetuneLesson(
         problem=problem,

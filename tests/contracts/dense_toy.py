@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
@@ -52,8 +53,11 @@ class Parts:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (MAP,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         return DenseHead(blocks[0].width, num_classes)
+
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Parts":
+        return self
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         """Cut the mask as the image is cut, without its colours."""
@@ -154,7 +158,7 @@ class OneCell(Parts):
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         """Drawn as that of classification is, so that the same seed gives the same weights."""
         head = OneCellHead(blocks[0].width, num_classes)
         nn.init.normal_(head.weight, std=0.01)
