@@ -18,7 +18,7 @@ from tasks.functional.losses import cross_entropy, distillation_divergence, num_
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import View
+from tasks.functional.views import Size, View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.problems.classification_meter import ClassificationMeter
 from tasks.problems.classification_metrics import METRICS
@@ -61,7 +61,7 @@ class Classification:
     def for_training(self, training: TrainingSettings, images: ImageSet) -> "Classification":
         return self
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
     def num_targets(self, targets: Tensor) -> Tensor:
@@ -70,7 +70,10 @@ class Classification:
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
         return cross_entropy(outputs, targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
+        """An answer to the whole view teaches whatever is padded."""
         divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
         return Sum(divergence_N.sum(), num_answers(teacher_outputs))
 

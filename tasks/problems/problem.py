@@ -4,7 +4,8 @@ To add one, see the table in .github/CONTRIBUTING.md; `tests/contracts/dense_toy
 
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
 
-Shape letters: N samples, C channels, H W pixels, S side of a square view, K classes; 9 numbers cut a view.
+Shape letters: N samples, C channels, H W pixels, K classes; 9 numbers cut a view, 4 are the area in which it shows its
+image.
 """
 
 import functools
@@ -21,7 +22,7 @@ from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.problems.metrics import Metric
 
@@ -35,7 +36,7 @@ class Meter(Protocol):
         self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
     ) -> None:
         """Take one batch: the model's outputs for N samples, their targets, the teacher's outputs for the same samples
-        (for every batch or for none), and the pixels [N, S, S, 3] where they are at hand, for pictures.
+        (for every batch or for none), and the pixels [N, H, W, 3] where they are at hand, for pictures.
         """
         ...
 
@@ -87,8 +88,8 @@ class Problem(Protocol):
         """
         ...
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
-        """Return what is to be learnt from one view of one image."""
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[Any]:
+        """Return what is to be learnt from one view of one image, cut at this height and width in pixels."""
         ...
 
     def num_targets(self, targets: Tensor) -> Tensor:
@@ -102,10 +103,14 @@ class Problem(Protocol):
         """Return the loss against the labels, summed over the targets that are not ignored."""
         ...
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
         """Return the divergence from the teacher at this temperature, summed over its answers.
 
-        It counts one for each sample and place (`functional.losses.num_answers`), which is known beforehand too.
+        Where views are padded, `shown_N4` are the areas in which they show their images, and places whose centre lies
+        outside teach nothing (`functional.areas.shown_cells`); answers to whole images do all the same. It counts one
+        for each sample and place that teaches (`functional.losses.num_answers`), which is known beforehand too.
         """
         ...
 
@@ -160,11 +165,9 @@ def score_of(problem: Problem, meter: Meter) -> Score:
     return Score(meter.compute()[name], meter.standard_errors()[name])
 
 
-def targets_of(
-    problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, side_px: int
-) -> npt.NDArray[Any]:
+def targets_of(problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, size: Size) -> npt.NDArray[Any]:
     """Return the targets of a batch of views, stacked."""
-    return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])
+    return np.stack([problem.target(images, row, view, size) for row, view in zip(rows, views_N9, strict=True)])
 
 
 def task_loss_of(problem: Problem, outputs: Tensor, targets: Sequence[WeightedTargets]) -> Sum:

@@ -29,14 +29,12 @@ from tasks.functional.losses import IGNORED
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View, replay
+from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS
 
-UNKNOWN = 255
-"""The value of a mask where nobody knows the class."""
 REGIONS: Mapping[str, RegionLoss | None] = {
     "cross-entropy": None,
     "cross-entropy+dice": dice,
@@ -77,12 +75,12 @@ class Segmentation:
             )
         return Segmentation(REGIONS[training.loss], weights_K)
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[np.int64]:
         """Cut the mask as the image is cut, [H, W].
 
         Raises DatasetError where a labelled image has no mask, and CorruptArtifactError where it is not of the image.
         """
-        cut_HW = replay_mask(_mask(images, row), view, (side_px, side_px)).astype(np.int64)
+        cut_HW = replay_mask(_mask(images, row), view, size).astype(np.int64)
         cut_HW[cut_HW == UNKNOWN] = IGNORED
         return cut_HW
 
@@ -158,10 +156,3 @@ def _no_mask(images: ImageSet, row: int) -> DatasetError:
         "'segmentation' learns from masks: ingest the images with their masks, or set 'problem' to 'classification' "
         "where they have labels"
     )
-
-
-def replay_mask(mask_HW: Pixels, view: View, size: tuple[int, int]) -> Pixels:
-    """Stand-in for that of tasks.functional.views."""
-    shape = view.copy()
-    shape[5:8] = 1
-    return replay(np.stack([mask_HW] * 3, axis=-1), shape, size[0], "nearest")[..., 0]

@@ -50,13 +50,13 @@ def images(store: ArtifactStore) -> ImageSet:
 
 
 def test_a_target_is_the_mask_cut_as_the_image_is_and_ignored_where_nobody_knows(images: ImageSet) -> None:
-    target_HW = Segmentation().target(images, 0, clean_view(40, 60, 1.0, "squash"), 20)
+    target_HW = Segmentation().target(images, 0, clean_view(40, 60, 1.0, "squash"), (20, 20))
     assert target_HW.dtype == np.int64
     assert set(np.unique(target_HW[:10, :-1])) == {0}
     assert set(np.unique(target_HW[10:, :-1])) == {1}
     right = clean_view(40, 60, 1.0, "squash")
     right[:4] = 0, 58, 40, 2
-    assert (Segmentation().target(images, 0, right, 4)[:, -2:] == IGNORED).all()
+    assert (Segmentation().target(images, 0, right, (4, 6))[:, -3:] == IGNORED).all()
 
 
 def test_the_classes_are_those_of_the_masks(images: ImageSet) -> None:
@@ -72,7 +72,7 @@ def test_a_labelled_image_without_a_mask_is_named(store: ArtifactStore) -> None:
     )
     assert Segmentation().classes(images) == CLASSES
     with pytest.raises(DatasetError, match=r"'b.png' \(train\).*has no mask.*ingest the images with their masks"):
-        Segmentation().target(images, 1, clean_view(8, 8, 1.0, "center"), 8)
+        Segmentation().target(images, 1, clean_view(8, 8, 1.0, "center"), (8, 8))
 
 
 def test_images_without_any_mask_are_refused_before_anything_is_learnt(store: ArtifactStore) -> None:
@@ -101,7 +101,7 @@ def test_images_that_nobody_labelled_need_no_mask(store: ArtifactStore) -> None:
 def test_a_mask_that_ingest_would_not_write_is_damage(store: ArtifactStore, mask_HW: np.ndarray, words: str) -> None:
     images = opened(store, masked_row("a.png", "train", gradient_image(8, 8), mask_HW))
     with pytest.raises(CorruptArtifactError, match=words):
-        Segmentation().target(images, 0, clean_view(8, 8, 1.0, "center"), 8)
+        Segmentation().target(images, 0, clean_view(8, 8, 1.0, "center"), (8, 8))
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_each_loss_that_can_be_set_is_finite_and_counts_what_is_known_beforehand
     training = TrainingSettings(loss=loss, class_weights=class_weights)
     problem = problem_named("segmentation").for_training(training, images)
     outputs = torch.randn(2, 3, 5, 5, requires_grad=True)
-    target = torch.from_numpy(problem.target(images, 0, clean_view(40, 60, 1.0, "center"), 20))
+    target = torch.from_numpy(problem.target(images, 0, clean_view(40, 60, 1.0, "center"), (20, 20)))
     targets = torch.stack([target, torch.full_like(target, IGNORED)])
     found = problem.task_loss(outputs, targets)
     found.mean().backward()
