@@ -14,10 +14,12 @@ from pydantic import AfterValidator, WithJsonSchema
 
 PROBLEMS: dict[str, str] = {
     "classification": "tasks.problems.classification:Classification",
+    "segmentation": "tasks.problems.segmentation:Segmentation",
 }
 
 METRICS: dict[str, str] = {
     "classification": "tasks.problems.classification_metrics:METRICS",
+    "segmentation": "tasks.problems.segmentation_metrics:METRICS",
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 

@@ -9,6 +9,7 @@ from configs.choices import ProblemName
 from configs.data import TrainViews, ViewSettings
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
+from configs.problem_options import HeadKind, check_options
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
@@ -28,18 +29,19 @@ class ExtractConfig(StageConfig):
 
 
 class ProbeSettings(Settings):
-    """A linear head on frozen features; a whole grid of inputs and learning rates is trained at once."""
+    """A head on frozen features; a whole grid of inputs and learning rates is trained at once."""
 
     inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
-    concatenated, each with or without the mean of the patch tokens. The best is chosen on validation.
+    concatenated, each with or without the mean of the patch tokens; where each pixel has a class the map of the last
+    layer, or of the last 4, which of a convolutional network are a pyramid. The best is chosen on validation.
     """
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
     )
-    """For a batch of 256; scaled linearly with the batch size."""
+    """Peak learning rates; of sgd for a batch of 256, scaled linearly with the batch size, of adamw as they are."""
     steps: int = Field(default=1000, ge=1, le=100_000_000)
-    """Steps of SGD (momentum 0.9, no weight decay, cosine to 0)."""
+    """Optimiser steps."""
     batch_size: int = Field(default=256, ge=1, le=1_000_000)
     """Features per step."""
     train_on: Literal["clean", "augmented"] = "augmented"
@@ -50,6 +52,14 @@ class ProbeSettings(Settings):
     """Folds that training and validation images are dealt to, each class evenly: with the best input and learning rate
     one more head is trained for each, without the images of its fold. 0: none, or 2 to 20.
     """
+    optimizer: Annotated[Literal["sgd", "adamw"], AddedLater] = "sgd"
+    """sgd: momentum 0.9, no weight decay, cosine to 0, as is common for classification. adamw: weight decay 1e-4,
+    warm-up over the first 3.75 % of the steps, then straight to 0, as is common for segmentation (there with 1e-3).
+    """
+    head: Annotated[HeadKind, AddedLater] = "linear"
+    """What is trained on the features; whoever goes on with the probe keeps it. Others than linear are for problems in
+    which each pixel has a class. fcn: 3 x 3 convolutions. lraspp: as in MobileNetV3. segformer-mlp: as in SegFormer.
+    """
 
 
 class ProbeConfig(StageConfig):
@@ -58,6 +68,11 @@ class ProbeConfig(StageConfig):
     problem: ProblemName = "classification"
     """What is learnt."""
     probe: ProbeSettings = ProbeSettings()
+
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, probe=self.probe)
+        return self
 
 
 class ProbeImagesConfig(StageConfig):
@@ -78,6 +93,11 @@ class ProbeImagesConfig(StageConfig):
                 "probe.train_on is 'augmented', but views.num_views is 0: set it to 'clean', or views.num_views to at "
                 "least 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, probe=self.probe)
         return self
 
     @model_validator(mode="after")
@@ -146,6 +166,11 @@ class FinetuneConfig(StageConfig):
     seed: Seed = 0
     """Decides order, stochastic depth and mixing."""
 
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, training=self.training)
+        return self
+
 
 class DistillConfig(StageConfig):
     """From images and a teacher's cached logits to the student."""
@@ -162,6 +187,7 @@ class DistillConfig(StageConfig):
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        check_options(self.problem, training=self.training)
         return self
 
 

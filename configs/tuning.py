@@ -8,6 +8,7 @@ from configs.base import Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import ViewSettings
 from configs.models import Backbone
+from configs.problem_options import check_options
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 
@@ -56,6 +57,11 @@ class TuneFinetuneConfig(StageConfig):
     training: TrainingSettings = TrainingSettings()
     tuning: TuningSettings = TuningSettings()
 
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, training=self.training)
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Leave out what finetuning has not."""
         fields = super().identity()
@@ -87,6 +93,7 @@ class TuneDistillConfig(StageConfig):
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        check_options(self.problem, training=self.training)
         return self
 
     def default(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """A finished model over the clean views of some images, or its outputs from a cache: a stream of batches, which a meter
 takes one after the other.
 
-Shape letters: N images of a batch, C channels, H W pixels, S side of a square view.
+Shape letters: N images of a batch, C channels, H W pixels.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Predicted(NamedTuple):
     """Positions among the images asked for, [N]."""
     outputs: Tensor
     targets: Tensor
-    pixels_NSS3: Pixels | None = None
+    pixels_NHW3: Pixels | None = None
     """What the model was given, where it ran now; a cache holds no pixels."""
 
 
@@ -49,11 +49,11 @@ def predict(
 
     parts = _parts(len(rows), runtime.inference_batch_size)
     for items, batch in prefetch(load, parts, workers=runtime.workers):
-        images_NCHW = normalise(batch.pixels_NSS3, labelled.source.preprocessing, device)
+        images_NCHW = normalise(batch.pixels_NHW3, labelled.source.preprocessing, device)
         with autocast(device, precision):
             # Metrics are computed in float32 whatever the model computes in: sums of bf16 logits would move scores.
             outputs = model(images_NCHW).float().cpu()
-        yield Predicted(items, outputs, torch.from_numpy(batch.targets), batch.pixels_NSS3)
+        yield Predicted(items, outputs, torch.from_numpy(batch.targets), batch.pixels_NHW3)
 
 
 def cached(outputs: LabelledCache, num_images: int, *, batch_size: int) -> Iterator[Predicted]:

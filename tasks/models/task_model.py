@@ -51,7 +51,7 @@ def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Bloc
 def empty_head(description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Build the head of a finished probe, its weights not loaded; ModelError where a block it sees is missing."""
     named = blocks_named(blocks, description.blocks)
-    return problem_named(description.problem).head(named, len(description.classes))
+    return problem_named(description.problem).head(named, len(description.classes), description.head)
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:

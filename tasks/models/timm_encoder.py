@@ -155,7 +155,8 @@ def model_arguments(backbone: Backbone) -> dict[str, Any]:
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
     # Others take any size; these build their position embeddings for one, and timm resamples the weights to it.
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
-        arguments["img_size"] = backbone.input_px
+        height, width = backbone.input_size
+        arguments["img_size"] = height if height == width else (height, width)
     return arguments
 
 
@@ -242,5 +243,12 @@ def _preprocessing(model: nn.Module, backbone: Backbone) -> Preprocessing:
         std=tuple(backbone.std or own["std"]),
         interpolation=own["interpolation"] if backbone.interpolation == "model" else backbone.interpolation,
         crop_share=float(own["crop_pct"]),
-        crop_mode="squash" if own["crop_mode"] == "squash" else "center",
+        crop_mode=_crop_mode(own["crop_mode"], backbone),
+        width_px=backbone.input_width_px,
     )
+
+
+def _crop_mode(own: str, backbone: Backbone) -> str:
+    if backbone.clean_view != "model":
+        return backbone.clean_view
+    return "squash" if own == "squash" else "center"

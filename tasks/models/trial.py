@@ -84,12 +84,18 @@ def try_encoder(wanted: Wanted, device: torch.device) -> int:
 
 def _check_side(wanted: Wanted) -> None:
     backbone = wanted.backbone
-    given = backbone.arguments.get("img_size", backbone.input_px)
-    if given not in (backbone.input_px, [backbone.input_px] * 2):
+    height, width = backbone.input_size
+    given = backbone.arguments.get("img_size", [height, width])
+    if given != [height, width] and (given != height or height != width):
         raise ModelError(
-            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}: the "
-            "network is shown pictures of input_px, so make both the same, or leave img_size out"
+            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}"
+            f"{_width(wanted)}: the network is shown pictures of input_px, so make both the same, or leave img_size out"
         )
+
+
+def _width(wanted: Wanted) -> str:
+    width_px = wanted.backbone.input_width_px
+    return f" and {wanted.role}.input_width_px {width_px}" if width_px else ""
 
 
 def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
@@ -100,6 +106,9 @@ def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
             f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
             f"{known}: set {wanted.probe_section}.inputs to some of these"
         )
+    problem = problem_named(wanted.problem)
+    for name in wanted.probe.inputs:  # a kind of head may need more of them than one input has
+        problem.head(blocks_named(encoder.blocks, problem.inputs()[name]), 2, wanted.probe.head)
 
 
 def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, name: str) -> None:
@@ -122,8 +131,8 @@ def _check_blocks(encoder: Encoder, wanted: Wanted, precision: str, device: torc
     backbone, inputs = wanted.backbone, problem_named(wanted.problem).inputs()
     names = sorted({name for choice in wanted.probe.inputs for name in inputs[choice]})
     blocks = blocks_named(encoder.blocks, names)
-    pixels_1SS3 = np.full((1, backbone.input_px, backbone.input_px, 3), 128, np.uint8)
-    images_1CHW = normalise(pixels_1SS3, encoder.preprocessing, device)
+    pixels_1HW3 = np.full((1, *backbone.input_size, 3), 128, np.uint8)
+    images_1CHW = normalise(pixels_1HW3, encoder.preprocessing, device)
     try:
         with autocast(device, precision):
             found = encoder(images_1CHW, names)

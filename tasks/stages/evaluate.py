@@ -1,7 +1,7 @@
 """Stages "evaluate" and "evaluate-teacher": scores, per-image predictions and pictures, for a model or for cached
 logits: a teacher's, or those of a probe that a student starts from.
 
-Shape letters: N images of a batch, S side in pixels.
+Shape letters: N images of a batch, H W pixels.
 
 Reads `images` (image-set), `model`, or `logits` in its place, and where given the clean view of `teacher` (logits);
 writes SPLIT-predictions.parquet, SPLIT-*.png and SPLIT-*.txt for each split asked for.
@@ -87,7 +87,7 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSu
     scores: dict[str, Scores] = {}
     for split in config.splits:
         rows = images.rows_of(split)
-        cache = LabelledCache(problem, images, rows, logits, side_px=LogitsAttributes.of(logits).side_px, budget_mb=0)
+        cache = LabelledCache(problem, images, rows, logits, size=LogitsAttributes.of(logits).size, budget_mb=0)
         batches = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
         scores[split] = _write(context, split, batches, images, problem.meter(classes), teacher)
     return _summary(problem, images, scores)
@@ -115,7 +115,7 @@ def _write(
     teacher_cache = ViewCache(teacher, ids, budget_mb=0) if teacher else None
     for batch in batches:
         by_teacher = _clean_outputs(teacher_cache, batch.items) if teacher_cache else None
-        meter.update(batch.outputs, batch.targets, teacher=by_teacher, pixels=batch.pixels_NSS3)
+        meter.update(batch.outputs, batch.targets, teacher=by_teacher, pixels=batch.pixels_NHW3)
     # Predictions first: pictures are worth no run, and one that cannot be drawn must not cost the table.
     columns = {"id": ids, "label": images.labels[rows], **meter.columns()}
     write_columns(context.draft / f"{split}-predictions.parquet", columns)

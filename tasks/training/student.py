@@ -1,6 +1,6 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down.
 
-Shape letters: N images of a batch, S side in pixels.
+Shape letters: N images of a batch, H W pixels.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def judge_on(
         # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
         for batch in predict(model, labelled, rows, context.runtime, device, precision):
-            meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
+            meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NHW3)
         return meter
 
     return judged

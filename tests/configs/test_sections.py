@@ -19,11 +19,23 @@ from configs.training import TeacherFinetuning, TrainingSettings
 from tasks.catalog import STAGES
 
 ONLY_VALUE = {
-    "schema", "problem", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",
+    "schema", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",
 }  # fmt: skip
 """Settings with no second value that a whole experiment could have."""
 
 TOGETHER: dict[str, dict[str, Any]] = {
+    "problem": {"problem": "segmentation"},
+    **{
+        name: {"problem": "segmentation", name: value}
+        for name, value in {
+            "probe.head": "fcn",
+            "student_probe.head": "fcn",
+            "training.loss": "cross-entropy+dice",
+            "training.class_weights": "inverse-frequency",
+            "teacher_finetuning.loss": "cross-entropy+dice",
+            "teacher_finetuning.class_weights": "inverse-frequency",
+        }.items()
+    },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},
     "teacher.weights": {"teacher.weights": "random"},

@@ -51,7 +51,7 @@ def test_view_0_is_the_clean_one_and_the_others_are_drawn_from_the_images_name(i
     cut = source.cut([7, 7, 30], views_N9)
     assert cut.shape == (3, 24, 24, 3)
     for index, row in enumerate((7, 7, 30)):
-        assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), expected[index], 24, "bilinear"))
+        assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), expected[index], (24, 24), "bilinear"))
 
 
 def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(images: ImageSet) -> None:

@@ -38,9 +38,9 @@ def test_two_sizes_of_one_view_are_told_from_another_view_of_the_same_photograph
     for path in photographs:
         pixels = decode_rgb(path.read_bytes())
         views = [draw_view(path.name, number, *pixels.shape[:2], ViewSettings()) for number in (1, 2)]
-        small, large = (thumbnail(replay(pixels, views[0], side, "bicubic")) for side in (128, 224))
+        small, large = (thumbnail(replay(pixels, views[0], (side, side), "bicubic")) for side in (128, 224))
         same.append(thumbnail_distance(small, large))
-        other.append(thumbnail_distance(small, thumbnail(replay(pixels, views[1], 224, "bicubic"))))
+        other.append(thumbnail_distance(small, thumbnail(replay(pixels, views[1], (224, 224), "bicubic"))))
     assert max(same) < CHECK_TOLERANCE / 4
     # Two large crops of a plain background can be much alike; among the many images of a training one is enough.
     assert np.mean(np.asarray(other) > CHECK_TOLERANCE) > 0.9

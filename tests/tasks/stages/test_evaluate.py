@@ -21,7 +21,7 @@ from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
 from tasks.catalog import EVALUATE, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
-from tasks.functional.views import View
+from tasks.functional.views import Size, View
 from tasks.problems.classification import Classification
 from tasks.problems.classification_meter import by_class
 from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench, said_of
@@ -230,7 +230,7 @@ def test_logits_of_other_images_are_refused(workshop: Bench, model: ArtifactRef,
 class WhereItLies(Ordinal):
     """What is to be learnt is how far from the left a view was cut: the view of another image is another target."""
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
         return np.asarray([view[1] / 100], np.float32)
 
 
