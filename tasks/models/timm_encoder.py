@@ -45,6 +45,11 @@ class TimmEncoder(Encoder):
         mean = [Block(MEAN, width)] if self._has_tokens else []
         self.blocks = (*tokens, Block(LAST, width), *mean, *maps)
 
+    @property
+    def map_options(self) -> dict[str, bool]:
+        """What timm's `forward_intermediates` is told of the maps, beside which."""
+        return {"norm": True} if self._has_tokens else {}
+
     def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
         found = self._tokens(images_NCHW, names) if self._has_tokens else self._maps(images_NCHW, names)
         return tuple(found[name] for name in names)
@@ -53,11 +58,11 @@ class TimmEncoder(Encoder):
         """Return the blocks of the layers that are asked for, and of those after them, from one pass."""
         layers = self.model.forward_intermediates(
             images_NCHW,
-            indices=max(map(_depth, names)),
-            norm=True,
+            indices=max(map(depth_of, names)),
             return_prefix_tokens=True,
             output_fmt="NLC",
             intermediates_only=True,
+            **self.map_options,
         )
         found: dict[str, Tensor] = {}
         # timm counts layers from the start, and how many there are differs; counted from the end, "layer-2" is the last
@@ -81,7 +86,7 @@ class TimmEncoder(Encoder):
         found: dict[str, Tensor] = {}
         if LAST in names:
             found[LAST] = self.model.forward_head(self.model.forward_features(images_NCHW), pre_logits=True)
-        if depths := [_depth(name) for name in names if name != LAST]:
+        if depths := [depth_of(name) for name in names if name != LAST]:
             maps = self.model.forward_intermediates(
                 images_NCHW, indices=max(depths), output_fmt="NCHW", intermediates_only=True
             )
@@ -123,7 +128,7 @@ def _map_name(depth: int) -> str:
     return MAP if depth == 1 else f"{MAP}-{depth}"
 
 
-def _depth(name: str) -> int:
+def depth_of(name: str) -> int:
     """Return the place of a block's layer, counted from the end."""
     return int(name.rpartition("-")[2]) if "-" in name else 1
 
@@ -139,14 +144,20 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     fit.
     """
     _check_name(backbone)
-    arguments: dict[str, Any] = dict(backbone.arguments) | ({"drop_path_rate": drop_path} if drop_path else {})
+    arguments = model_arguments(backbone) | ({"drop_path_rate": drop_path} if drop_path else {})
+    model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
+    return TimmEncoder(model, _preprocessing(model, backbone))
+
+
+def model_arguments(backbone: Backbone) -> dict[str, Any]:
+    """Return the keyword arguments that timm builds the finished network with."""
+    arguments: dict[str, Any] = dict(backbone.arguments)
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
     # Others take any size; these build their position embeddings for one, and timm resamples the weights to it.
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         height, width = backbone.input_size
         arguments["img_size"] = height if height == width else (height, width)
-    model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
-    return TimmEncoder(model, _preprocessing(model, backbone))
+    return arguments
 
 
 def _check_name(backbone: Backbone) -> None:

@@ -1,0 +1,127 @@
+"""What mmsegmentation runs of a model that is handed over: the image as the network sees it, the backbone, the head,
+and the answer on the image's own grid.
+
+The configuration in the folder names these classes. They are cut out of this program into a file of the folder
+(`bundle`), with the functions and the head that they use; so beside those they import only torch, timm, Pillow and
+mmsegmentation.
+
+Shape letters: N images, C channels, H W pixels, D width of a map, h w cells of a map, K classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.model import BaseModule
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from tasks.functional.views import View, clean_view, replay
+from tasks.models.encoder import Block
+
+
+class CleanView(BaseTransform):  # type: ignore[misc]
+    """Shows a network an image as it was shown one when it was evaluated: the same bytes from the same pixels.
+
+    A transform of a pipeline, in place of Resize and Pad, after an image was loaded in BGR as everywhere there.
+    """
+
+    def __init__(self, side: int, crop_share: float, crop_mode: str, interpolation: str) -> None:
+        self.side = side
+        self.crop_share = crop_share
+        self.crop_mode = crop_mode
+        self.interpolation = interpolation
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        image_HW3 = results["img"]
+        view = clean_view(*image_HW3.shape[:2], self.crop_share, self.crop_mode)
+        shown_HW3 = replay(image_HW3[..., ::-1].copy(), view, self.side, self.interpolation)
+        results["img"] = shown_HW3[..., ::-1].copy()
+        results["img_shape"] = results["pad_shape"] = shown_HW3.shape[:2]
+        results["view"] = view
+        return results
+
+
+class TimmMaps(BaseModule):  # type: ignore[misc]
+    """A timm model that gives the maps a head sees, counted from its last layer: 1 is the last, 2 the one before."""
+
+    def __init__(self, name: str, arguments: dict[str, Any], depths: Sequence[int], options: dict[str, Any]) -> None:
+        super().__init__(init_cfg=None)
+        # Its weights come with those of the whole model.
+        self.model = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
+        self.depths = list(depths)
+        self.options = dict(options)
+
+    def forward(self, images_NCHW: Tensor) -> tuple[Tensor, ...]:
+        maps = self.model.forward_intermediates(
+            images_NCHW, indices=max(self.depths), output_fmt="NCHW", intermediates_only=True, **self.options
+        )
+        return tuple(maps[-depth] for depth in self.depths)
+
+
+class MapHead(BaseDecodeHead):  # type: ignore[misc]
+    """A head of ours as a decode head: it is trained and tested by mmsegmentation as any other is."""
+
+    def __init__(self, head: str, blocks: Sequence[Sequence[Any]], num_classes: int, **options: Any) -> None:
+        seen = [Block(*block) for block in blocks]
+        super().__init__(
+            in_channels=[block.width for block in seen],
+            channels=1,
+            num_classes=num_classes,
+            out_channels=num_classes,
+            in_index=list(range(len(seen))),
+            input_transform="multiple_select",
+            dropout_ratio=0,
+            align_corners=False,
+            init_cfg=None,
+            **options,
+        )
+        del self.conv_seg  # the last layer of heads of theirs
+        self.head = globals()[head](seen, num_classes)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        logits_NKhw: Tensor = self.head(*self._transform_inputs(inputs))
+        return logits_NKhw
+
+
+class CleanViewSegmentor(EncoderDecoder):  # type: ignore[misc]
+    """Brings what was said of a clean view to the image's own grid in one step, as this program does.
+
+    Theirs go by way of the grid of what the network saw, and know of no view that leaves out a part of the image. After
+    another pipeline than CleanView's, and with test_cfg's mode "slide", it answers as theirs do.
+    """
+
+    def predict(self, inputs: Tensor, data_samples: Any = None) -> Any:
+        if not data_samples or self.test_cfg.mode != "whole" or any("view" not in one for one in data_samples):
+            return super().predict(inputs, data_samples)
+        for sample, map_Khw in zip(data_samples, self(inputs), strict=True):
+            logits_KHW = on_image(map_Khw, sample.view, *sample.ori_shape)
+            sample.set_data(
+                {
+                    "seg_logits": PixelData(data=logits_KHW),
+                    "pred_sem_seg": PixelData(data=logits_KHW.argmax(dim=0, keepdim=True)),
+                }
+            )
+        return data_samples
+
+
+def on_image(map_Khw: Tensor, view: View, height: int, width: int) -> Tensor:
+    """Return logits [K, H, W] for each pixel of an image, of which a view showed one box: bilinear, corners not
+    aligned; beyond the box, what the nearest cell says.
+    """
+    top, left, rows, columns = (float(value) for value in view[:4])
+    down_Hh = _weights(height, top, rows, map_Khw.shape[1]).to(map_Khw)
+    across_Ww = _weights(width, left, columns, map_Khw.shape[2]).to(map_Khw)
+    return down_Hh @ map_Khw @ across_Ww.T
+
+
+def _weights(num_pixels: int, start: float, length: float, num_cells: int) -> Tensor:
+    """Return what each cell along an axis counts for each pixel: two of them, or one at the ends."""
+    places = (np.arange(num_pixels) + 0.5 - start) * (num_cells / length) - 0.5
+    distances = np.abs(np.clip(places, 0, num_cells - 1)[:, None] - np.arange(num_cells))
+    return torch.from_numpy(np.clip(1 - distances, 0, None)).float()
