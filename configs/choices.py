@@ -18,8 +18,15 @@ PROBLEMS: dict[str, str] = {
 
 METRICS: dict[str, str] = {
     "classification": "tasks.problems.classification_metrics:METRICS",
+    "segmentation": "tasks.problems.segmentation_metrics:METRICS",
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
+
+WHOLE_IMAGES = "whole images"
+SHOWN: dict[str, str] = {
+    "segmentation": WHOLE_IMAGES,
+}
+"""Problems that are judged on the image's own grid, which may be shown in windows; others by the clean view alone."""
 
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",

@@ -21,7 +21,10 @@ MODEL = Contents(
     working=("checkpoint.safetensors",),
 )
 CURVES = Pictures("history.png", heading="Learning curves")
-EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
+EVALUATION = Contents(
+    made=("*-predictions.parquet",),
+    optional=("*-classes.parquet", "val-*.png", "test-*.png", "val-*.txt", "test-*.txt"),
+)
 SCORED = Pictures(
     "test-*.png",
     heading="On the test split",

@@ -5,8 +5,10 @@ What one step of training sees is chosen elsewhere, by the `draw` and `load` of 
 Shape letters: N images, S side in pixels.
 """
 
+import functools
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -121,17 +123,21 @@ class ViewSource:
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
-        """Return the views of the rows as uint8 [N, S, S, 3]."""
-        return np.stack([self._cut(row, view) for row, view in zip(rows, views_N9, strict=True)])
+        """Return the views of the rows as uint8 [N, S, S, 3]; an image is decoded once for views that follow each
+        other.
+        """
+        cut = []
+        for row, group in itertools.groupby(zip(rows, views_N9, strict=True), key=lambda one: one[0]):
+            pixels = functools.cache(functools.partial(self._decoded.pixels, row))  # not where all views are kept
+            cut += [self._cut(row, view_9, pixels) for _, view_9 in group]
+        return np.stack(cut)
 
-    def _cut(self, row: int, view_9: View) -> Pixels:
+    def _cut(self, row: int, view_9: View, pixels: Callable[[], Pixels]) -> Pixels:
         # By how it is cut, not by its number: the views of a teacher's cache come without one.
         key = row, view_9.tobytes()
         if (kept := self._kept.get(key)) is not None:
             return kept
-        pixels_SS3 = replay(
-            self._decoded.pixels(row), view_9, self.preprocessing.side_px, self.preprocessing.interpolation
-        )
+        pixels_SS3 = replay(pixels(), view_9, self.preprocessing.side_px, self.preprocessing.interpolation)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
                 self._kept[key] = pixels_SS3

@@ -24,6 +24,11 @@ class Preprocessing(NamedTuple):
     crop_mode: str
     """center: that crop. squash: the whole image, its aspect ratio given up."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the network sees, in pixels."""
+        return self.side_px, self.side_px
+
 
 def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.device) -> Tensor:
     """Turn uint8 RGB pixels 0-255, channels last, into a normalised float32 tensor [N, C, H, W] on the device.

@@ -16,16 +16,23 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from configs.evaluation import WindowSettings
 from storage.image_set import ImageSet
 from tasks.functional.comparison import standard_error
+from tasks.functional.joining import JoinedMap
 from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View, replay
+from tasks.functional.views import View, replay
 from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import PERCENT, Metric
+from tasks.problems.problem import PixelsOf
+from tasks.problems.segmentation_meter import SegmentationMeter
+from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
+from tasks.problems.whole_images import image_windows
 
 DENSE_METRICS = (Metric("pixel_accuracy", "pixels", PERCENT), Metric("miou", "mIoU", PERCENT))
 BORDER = 4
@@ -57,13 +64,24 @@ class Parts:
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
         """Cut the mask as the image is cut, without its colours."""
-        mask_HW = np.asarray(Image.open(self.folder / images.ids[row].replace("images", "masks", 1))).astype(np.uint8)
-        known_HW = np.full_like(mask_HW, 255)
-        known_HW[BORDER:-BORDER, BORDER:-BORDER] = mask_HW[BORDER:-BORDER, BORDER:-BORDER]
         shape = view.copy()
         shape[5:8] = 1
+        known_HW = np.where(self.truth(images, row) == IGNORED, 255, self.truth(images, row)).astype(np.uint8)
         cut_SS = replay(np.stack([known_HW] * 3, axis=-1), shape, side_px, "nearest")[..., 0].astype(np.int64)
         return np.where(cut_SS == 255, IGNORED, cut_SS)
+
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        return image_windows(height, width, preprocessing, settings)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:
+        """All of it at once, as the images are small; tasks.problems.segmentation_meter goes through it in strips."""
+        return JoinedMap(outputs, views_M9, height, width).rows(range(height))[None]
+
+    def truth(self, images: ImageSet, row: int) -> np.ndarray:
+        mask_HW = np.asarray(Image.open(self.folder / images.ids[row].replace("images", "masks", 1))).astype(np.int64)
+        known_HW = np.full_like(mask_HW, IGNORED)
+        known_HW[BORDER:-BORDER, BORDER:-BORDER] = mask_HW[BORDER:-BORDER, BORDER:-BORDER]
+        return known_HW
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_labels(targets)
@@ -100,26 +118,34 @@ class Parts:
         return DenseMeter(len(classes))
 
 
+class JudgedParts(Parts):
+    """The same parts, judged as segmentation is: in strips, by its metrics, with its pictures."""
+
+    metrics = SEGMENTATION_METRICS
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> JoinedMap:  # type: ignore[override]
+        return JoinedMap(outputs, views_M9, height, width)
+
+    def meter(self, classes: Sequence[str]) -> SegmentationMeter:  # type: ignore[override]
+        return SegmentationMeter(classes)
+
+
 class DenseMeter:
     """Keeps a confusion matrix, a number of each image, and one picture."""
 
     def __init__(self, num_classes: int) -> None:
         self._counts_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self._accuracies: list[float] = []
-        self._picture: Image.Image | None = None
+        self._first: np.ndarray | None = None
 
-    def update(
-        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
-    ) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None) -> None:
         predicted_NSS, is_known_NSS = _at(outputs, targets.shape[1:]).argmax(1), targets != IGNORED
         self._counts_KK += multiclass_confusion_matrix(
             predicted_NSS, targets, len(self._counts_KK), ignore_index=IGNORED
         ).cpu()
         right_N = ((predicted_NSS == targets) & is_known_NSS).sum((1, 2)) / is_known_NSS.sum((1, 2)).clamp(min=1)
         self._accuracies += right_N.tolist()
-        if pixels is not None and self._picture is None:
-            mask = Image.fromarray(predicted_NSS[0].cpu().numpy().astype(np.uint8) * 20).resize(pixels.shape[1:3])
-            self._picture = Image.blend(Image.fromarray(pixels[0]), mask.convert("RGB"), 0.5)
+        self._first = predicted_NSS[0].cpu().numpy().astype(np.uint8) if self._first is None else self._first
 
     def compute(self) -> dict[str, float]:
         right_K = self._counts_KK.diagonal()
@@ -133,9 +159,14 @@ class DenseMeter:
     def columns(self) -> Mapping[str, np.ndarray]:
         return {"score": np.asarray(self._accuracies)}
 
-    def draw(self, folder: Path, name: str) -> None:
-        if self._picture:
-            self._picture.save(folder / f"{name}-overlay.png")
+    def class_columns(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+        assert self._first is not None
+        image = Image.fromarray(pixels_of(0))
+        mask = Image.fromarray(self._first * 20).resize(image.size)
+        Image.blend(image, mask.convert("RGB"), 0.5).save(folder / f"{name}-overlay.png")
 
 
 class OneCellHead(nn.Linear):
@@ -162,6 +193,12 @@ class OneCell(Parts):
         return head
 
     def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+        return self.truth(images, row)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:
+        return outputs
+
+    def truth(self, images: ImageSet, row: int) -> np.ndarray:
         return np.full((1, 1), images.labels[row], np.int64)
 
 
