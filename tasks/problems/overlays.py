@@ -98,18 +98,16 @@ def _by_image(iou_NK: npt.NDArray[np.float64]) -> list[Example]:
     iou_N = np.nansum(iou_NK, axis=1) / np.maximum(count_N, 1)
     known = np.flatnonzero(count_N)
     order = known[np.argsort(-iou_N[known], kind="stable")].tolist()
-    middle = max(0, (len(order) - NUM_EXAMPLES) // 2)
-    places = {
-        "best": range(NUM_EXAMPLES),
-        "median": range(middle, middle + NUM_EXAMPLES),
-        "worst": range(len(order) - NUM_EXAMPLES, len(order)),
-    }
-    chosen = {  # of few images one may be best and worst: it is drawn once
-        order[place]: Example(order[place], f"{word}: mIoU {100 * iou_N[order[place]]:.1f} %")
-        for word, of_word in places.items()
-        for place in of_word
-        if 0 <= place < len(order)
-    }
+    count = min(NUM_EXAMPLES, max(1, len(order) // 3))
+    middle = (len(order) - count) // 2
+    chosen: dict[int, Example] = {}  # of few images one is several of these, and is drawn once
+    for word, items in {
+        "best": order[:count],
+        "worst": order[-count:],
+        "median": order[middle : middle + count],
+    }.items():
+        for item in items:
+            chosen.setdefault(item, Example(item, f"{word}: mIoU {100 * iou_N[item]:.1f} %"))
     return sorted(chosen.values(), key=lambda example: order.index(example.item))
 
 
