@@ -34,9 +34,14 @@ from tasks.catalog import (
     PRECOMPUTE_PROBED,
     PROBE_IMAGES,
 )
+from tasks.data.batches import DecodedImages, ViewSource
+from tasks.functional.losses import IGNORED
 from tasks.functional.views import CLEAN_VIEW
 from tasks.miniature.world import PARTS
+from tasks.models.encoder import build_encoder
+from tasks.models.preprocessing import normalise
 from tasks.models.task_model import load_head, load_model
+from tasks.problems.segmentation import Segmentation
 from tasks.stage import Stage, execute
 from tests.conftest import RUNTIME, made_once
 from tests.masked_images import commit_birds
@@ -49,7 +54,7 @@ TEACHER = Backbone(
 STUDENT = Backbone(name="test_resnet", weights="random", input_px=64)
 VIEWS = ViewSettings(num_views=2, crop="scaled")
 PROBE = ProbeSettings(
-    inputs=("last4",), learning_rates=(0.001, 0.01), steps=40, batch_size=16, optimizer="adamw", head="linear"
+    inputs=("last4",), learning_rates=(0.01,), steps=25, batch_size=16, optimizer="adamw", head="linear"
 )
 PYRAMID = PROBE.model_copy(update={"head": "segformer-mlp"})
 TRAINING = TrainingSettings(epochs=3, batch_size=10, accumulate=2, learning_rate=1e-3)
@@ -103,10 +108,8 @@ def _make(folder: Path) -> Made:
 def most_frequent_part(made: Made) -> float:
     """Return the mIoU of one who always answers the most frequent part."""
     images = ImageSet.open(made.path(made.images))
-    from tasks.problems.segmentation import _mask
-
-    masks = np.stack([_mask(images, int(row)) for row in images.rows_of("test")])
-    counts = np.bincount(masks[masks != 255], minlength=len(PARTS))
+    masks = np.stack([Segmentation().truth(images, int(row)) for row in images.rows_of("test")])
+    counts = np.bincount(masks[masks != IGNORED], minlength=len(PARTS))
     return float(counts.max() / counts.sum() / (counts > 0).sum())
 
 
@@ -119,6 +122,7 @@ def test_the_teacher_is_scored_by_its_cached_logits(made: Made) -> None:
     assert made.scores(evaluation)["miou"] > 1.5 * most_frequent_part(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "config"), [(FINETUNE, FinetuneConfig), (DISTILL, DistillConfig)])
 def test_students_with_another_head_and_grid_than_the_teachers_are_trained_and_scored(
     made: Made, stage: Stage[Any], config: type
@@ -132,12 +136,14 @@ def test_students_with_another_head_and_grid_than_the_teachers_are_trained_and_s
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, len(PARTS), 16, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross-entropy+dice", "cross-entropy+lovasz"])
 def test_other_losses_and_class_weights_train_it_too(made: Made, loss: str) -> None:
     model = made.trained(FINETUNE, FinetuneConfig, loss=loss, class_weights="inverse-frequency", epochs=1)
     assert np.isfinite(made.store.manifest(model).summary["best_val_score"])
 
 
+@pytest.mark.slow
 def test_a_finetuned_network_teaches_with_its_own_head(made: Made) -> None:
     model = made.trained(FINETUNE, FinetuneConfig)
     logits = made.run(PRECOMPUTE_IMAGES, PrecomputeImagesConfig(views=VIEWS), images=made.images, model=model)
@@ -166,10 +172,6 @@ def test_a_probe_is_written_with_the_statistics_it_learnt_and_answers_with_them(
     assert len(found) == 4
     assert all(np.abs(mean).max() > 0 for mean in found.values())
     # The cached logits of the clean view are what the head, read again and not in training, says of its maps.
-    from tasks.data.batches import DecodedImages, ViewSource
-    from tasks.models.encoder import build_encoder
-    from tasks.models.preprocessing import normalise
-
     images, description = ImageSet.open(made.path(made.images)), ModelDescription.read(folder)
     encoder = build_encoder(TEACHER).eval()
     head = load_head(folder, description, encoder.blocks).eval()
