@@ -126,7 +126,7 @@ def _of_classes(probabilities_NKP: Tensor, targets_NP: Tensor) -> tuple[Tensor, 
 
     Of 150 classes an image has about ten, and memory for the others would be most of it.
     """
-    classes_K = targets_NP[targets_NP != IGNORED].unique()
+    classes_K = torch.unique(targets_NP[targets_NP != IGNORED])
     return probabilities_NKP[:, classes_K], targets_NP[:, None] == classes_K[:, None]
 
 

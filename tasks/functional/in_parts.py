@@ -55,4 +55,4 @@ class _SumInParts(torch.autograd.Function):
 
 
 def _parts(size: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(tensor.split(size) for tensor in tensors), strict=True))
+    return list(zip(*(torch.split(tensor, size) for tensor in tensors), strict=True))

@@ -4,7 +4,7 @@ The outputs are logits on a grid of the head's own; each loss brings them to the
 (`tasks.functional.dense_losses`). Targets are the masks of the image-set: one class number a pixel, IGNORED where
 nobody knows it.
 
-Shape letters: N images, K classes, H W pixels, h w cells of a map.
+Shape letters: N images, M windows of an image, K classes, H W pixels, h w cells of a map.
 """
 
 import io

@@ -10,9 +10,10 @@ from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet, shard_path, write_index, write_shard
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.decode import decode_rgb
-from tasks.functional.views import clean_view, draw_view, replay
+from tasks.functional.views import Pixels, clean_view, draw_view, replay
 from tasks.models.preprocessing import Preprocessing
 from tests.conftest import Bench
+from tests.fakes import gradient_image
 
 PREPROCESSING = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.8, "center")
 
@@ -63,8 +64,7 @@ def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(i
     assert not np.array_equal(*expected)
     for _ in range(2):
         assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
-    first, second = (keeping._cut(7, views_N9[0], lambda: decoded.pixels(7)) for _ in range(2))
-    assert first is second
+    assert keeping._cut(7, views_N9[0], _pixels) is keeping._cut(7, views_N9[0], _pixels)
     keeping.forget_pixels()
     assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
 
@@ -73,8 +73,12 @@ def test_views_beyond_the_room_are_cut_again(images: ImageSet) -> None:
     source = ViewSource(DecodedImages(images, cache_mb=1), ViewSettings(num_views=3), PREPROCESSING, views_mb=1)
     source._free_views = 1  # the setting counts in MiB
     first, second = source.views([7, 7], [1, 2])
-    assert source._cut(7, first) is source._cut(7, first)
-    assert source._cut(7, second) is not source._cut(7, second)
+    assert source._cut(7, first, _pixels) is source._cut(7, first, _pixels)
+    assert source._cut(7, second, _pixels) is not source._cut(7, second, _pixels)
+
+
+def _pixels() -> Pixels:
+    return gradient_image(40, 40)
 
 
 def test_a_byte_that_flipped_on_the_disk_is_found_when_its_image_is_read(bench: Bench) -> None:
