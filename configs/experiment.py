@@ -11,6 +11,7 @@ from configs.data import IngestConfig, TrainViews, ViewSettings
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
+from configs.shapes import check_shapes
 from configs.stages import (
     MAX_TEACHERS,
     CombineConfig,
@@ -100,6 +101,7 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        check_shapes(self.views, {**self.teachers, "student": self.student})
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:

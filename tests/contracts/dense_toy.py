@@ -122,7 +122,7 @@ class DenseMeter:
         right_N = ((predicted_NHW == targets) & is_known_NHW).sum((1, 2)) / is_known_NHW.sum((1, 2)).clamp(min=1)
         self._accuracies += right_N.tolist()
         if pixels is not None and self._picture is None:
-            mask = Image.fromarray(predicted_NHW[0].cpu().numpy().astype(np.uint8) * 20).resize(pixels.shape[1:3])
+            mask = Image.fromarray(predicted_NHW[0].cpu().numpy().astype(np.uint8) * 20).resize(pixels.shape[2:0:-1])
             self._picture = Image.blend(Image.fromarray(pixels[0]), mask.convert("RGB"), 0.5)
 
     def compute(self) -> dict[str, float]:
