@@ -8,6 +8,9 @@ from configs.base import AddedLater, Path_, Seed, Settings
 from configs.choices import SourceName
 from configs.model_arguments import check_arguments
 
+MIN_INPUT_PX = 16
+"""The least a network may be shown, in height and in width."""
+
 
 class Backbone(Settings):
     """A pretrained encoder."""
@@ -24,7 +27,7 @@ class Backbone(Settings):
     """Seed of random weights."""
     arguments: dict[str, JsonValue] = {}
     """Keyword arguments of the model itself, such as pad_type; part of what the weights mean."""
-    input_px: int = Field(default=224, ge=16, le=4096)
+    input_px: int = Field(default=224, ge=MIN_INPUT_PX, le=4096)
     """Side of the square image the network sees, in pixels; its height where input_width_px is set."""
     input_width_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=4096)
     """Width of the image the network sees where it is no square (see views.width_to_height); 0: as wide as high."""
@@ -46,8 +49,10 @@ class Backbone(Settings):
 
     @model_validator(mode="after")
     def _width_differs_from_height(self) -> Self:
-        if 0 < self.input_width_px < 16:
-            raise ValueError(f"input_width_px is {self.input_width_px}: it must be 0 (a square) or 16 to 4096")
+        if 0 < self.input_width_px < MIN_INPUT_PX:
+            raise ValueError(
+                f"input_width_px is {self.input_width_px}: it must be 0 (a square) or {MIN_INPUT_PX} to 4096"
+            )
         # One way to say a square, or the same network would have two fingerprints.
         if self.input_width_px == self.input_px:
             raise ValueError(f"input_width_px is {self.input_px} as input_px is, which is a square: set it to 0")

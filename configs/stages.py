@@ -11,12 +11,23 @@ from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
 from configs.problem_options import HeadKind, check_options
+from configs.shapes import check_shapes
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
 
 
-class ExtractConfig(StageConfig):
+class OnViews(StageConfig):
+    """A stage that shows views to a network."""
+
+    @model_validator(mode="after")
+    def _views_have_the_shape_of_its_pictures(self) -> Self:
+        settings = dict(self)
+        check_shapes(settings["views"], {"backbone": settings["backbone"]})
+        return self
+
+
+class ExtractConfig(OnViews):
     """From images to features of a frozen encoder: every image, every view, once."""
 
     backbone: Backbone = Backbone()
@@ -76,7 +87,7 @@ class ProbeConfig(StageConfig):
         return self
 
 
-class ProbeImagesConfig(StageConfig):
+class ProbeImagesConfig(OnViews):
     """From images and labels to a head, each view shown anew to the frozen encoder: for outputs too large to cache."""
 
     problem: ProblemName = "classification"
@@ -130,7 +141,7 @@ class PrecomputeImagesConfig(StageConfig):
     """Which views of training images are shown, as in extract."""
 
 
-class PrecomputeProbedConfig(StageConfig):
+class PrecomputeProbedConfig(OnViews):
     """From a probe and images to logits where the features are not cached: the frozen encoder runs once a view."""
 
     backbone: Backbone = Backbone()
@@ -156,7 +167,7 @@ class CombineConfig(StageConfig):
     """
 
 
-class FinetuneConfig(StageConfig):
+class FinetuneConfig(OnViews):
     """From images and a probe to a model trained on labels alone: the control of every claim, and a teacher too."""
 
     problem: ProblemName = "classification"
@@ -173,7 +184,7 @@ class FinetuneConfig(StageConfig):
         return self
 
 
-class DistillConfig(StageConfig):
+class DistillConfig(OnViews):
     """From images and a teacher's cached logits to the student."""
 
     problem: ProblemName = "classification"

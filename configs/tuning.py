@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Seed, Settings, StageConfig
+from configs.base import Seed, Settings
 from configs.choices import ProblemName
 from configs.data import ViewSettings
 from configs.models import Backbone
 from configs.problem_options import check_options
+from configs.stages import OnViews
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 
@@ -47,7 +48,7 @@ class TuningSettings(Settings):
         return {name: value for name, value in super().identity().items() if name not in ("search", "folds")}
 
 
-class TuneFinetuneConfig(StageConfig):
+class TuneFinetuneConfig(OnViews):
     """From images and a probe to the settings of finetuning that are best on validation."""
 
     problem: ProblemName = "classification"
@@ -77,7 +78,7 @@ class TuneFinetuneConfig(StageConfig):
         return {"learning_rate": self.tuning.learning_rates}
 
 
-class TuneDistillConfig(StageConfig):
+class TuneDistillConfig(OnViews):
     """From images, a probe and a teacher's cached logits to the settings of distillation that are best on
     validation.
     """

@@ -12,13 +12,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
 from configs.choices import nearest
 from configs.models import Backbone
 from tasks.memory import is_out_of_memory
-from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError
+from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError, multiples_near, pixels_text
 from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
 from tasks.models.fitting_names import fitting_name
 from tasks.models.hub import hub_weights
@@ -146,6 +147,7 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     _check_name(backbone)
     arguments = model_arguments(backbone) | ({"drop_path_rate": drop_path} if drop_path else {})
     model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
+    _check_patches(model, backbone)
     return TimmEncoder(model, _preprocessing(model, backbone))
 
 
@@ -158,6 +160,24 @@ def model_arguments(backbone: Backbone) -> dict[str, Any]:
         height, width = backbone.input_size
         arguments["img_size"] = height if height == width else (height, width)
     return arguments
+
+
+def _check_patches(model: Any, backbone: Backbone) -> None:
+    """Raise ModelError where patches do not fill a picture: timm would leave out what is over, at its edge.
+
+    Of squares that is what earlier versions did too, and their models must stay what they are.
+    """
+    patches = getattr(model, "patch_embed", None)
+    # Others overlap their patches, or pad.
+    if not backbone.input_width_px or not isinstance(patches, PatchEmbed):
+        return
+    sides = zip(("input_px", "input_width_px"), backbone.input_size, patches.patch_size, strict=True)
+    for setting, pixels, patch in sides:
+        if pixels % patch:
+            raise ModelError(
+                f"{setting} of {backbone.name} is {pixels}, which its patches of {patch} px do not fill: set it to "
+                f"{multiples_near(pixels, patch)}"
+            )
 
 
 def _check_name(backbone: Backbone) -> None:
@@ -207,7 +227,7 @@ def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: i
         # device trying them costs little.
         blamed = [name for name in create.keywords if name != "num_classes" and _can_be_built(create, without=name)]
         what = ", ".join(f"{_SETTINGS.get(name, f'arguments.{name}')} ({create.keywords[name]!r})" for name in blamed)
-        with_what = what or f"the arguments {backbone.arguments} at {backbone.input_px} px"
+        with_what = what or f"the arguments {backbone.arguments} at {pixels_text(backbone)}"
         raise ModelError(
             f"timm cannot build {backbone.name} with {with_what}: {reason}. Change or remove it"
         ) from error

@@ -1,5 +1,4 @@
-"""The one optimisation loop: finetune and distill differ in their lesson (`tasks.training.lesson`), and in nothing
-else.
+"""The one optimisation loop: finetune and distill differ in their lesson (`tasks.training.lesson`) alone.
 
 Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the same
 weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the

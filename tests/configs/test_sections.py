@@ -48,6 +48,13 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "teacher_logits": {"teacher_logits": "out-of-fold", "probe.folds": 5},
     "probe.folds": {"probe.folds": 5},
     "student_probe.folds": {"student_probe.folds": 5},
+    "views.width_to_height": {
+        "views.width_to_height": 2.0,
+        "teacher.input_width_px": 448,
+        "student.input_width_px": 448,
+    },
+    "teacher.input_width_px": {"teacher.input_width_px": 226},
+    "student.input_width_px": {"student.input_width_px": 226},
     "views.max_aspect": {"views.max_aspect": 2.0},
     "blends.side_px": {"blends.side_px": 64},
     "training.accumulate": {"training.accumulate": 2},

@@ -113,6 +113,8 @@ class ProblemContract:
         teacher = outputs.flip(0)
         assert problem.task_loss(outputs, targets).count == problem.num_targets(targets) > 0
         assert problem.distill_loss(outputs, teacher, 2.0).count == num_answers(teacher)
+        shown_N4 = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.5, 1.0, 0.0, 1.0], [0.0, 0.1, 0.0, 0.1]] * 4)
+        assert problem.distill_loss(outputs, teacher, 2.0, shown_N4).count == num_answers(teacher, shown_N4)
 
     def test_the_losses_of_parts_add_up_to_those_of_the_whole(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor

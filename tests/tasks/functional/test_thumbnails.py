@@ -7,7 +7,15 @@ import pytest
 
 from configs.data import ViewSettings
 from tasks.data.decode import decode_rgb
-from tasks.functional.views import draw_view, replay, thumbnail, thumbnail_distance
+from tasks.functional.views import (
+    NOT_PADDED,
+    draw_view,
+    replay,
+    shown_area,
+    shown_window,
+    thumbnail,
+    thumbnail_distance,
+)
 from tasks.training.distill_source import CHECK_TOLERANCE
 
 
@@ -28,6 +36,27 @@ def test_the_distance_is_the_mean_difference_and_does_not_wrap_around() -> None:
     assert thumbnail_distance(dark, bright) == thumbnail_distance(bright, dark) == 250
     half = np.concatenate([dark[:32], bright[:32]])
     assert thumbnail_distance(dark, half) == 125
+
+
+@pytest.mark.real_data
+def test_two_sizes_of_a_padded_view_that_is_no_square_are_told_from_another_view(real_data: Path) -> None:
+    frames = sorted((real_data / "camvid/train").glob("*.png"))[::6]
+    assert len(frames) >= 3
+    settings = ViewSettings(crop="scaled", width_to_height=4 / 3)
+    same, other, padded = [], [], []
+    for path in frames:
+        pixels = decode_rgb(path.read_bytes())
+        views = [draw_view(path.name, number, *pixels.shape[:2], settings) for number in range(1, 9)]
+        small, large = (
+            [thumbnail(replay(pixels, view, size, "bicubic")[shown_window(view, pixels.shape, size)]) for view in views]
+            for size in ((168, 224), (352, 476))
+        )
+        same += [thumbnail_distance(*pair) for pair in zip(small, large, strict=True)]
+        other += [thumbnail_distance(*pair) for pair in zip(small, large[1:] + large[:1], strict=True)]
+        padded += [shown_area(view, *pixels.shape[:2]).tolist() != NOT_PADDED for view in views]
+    assert 0.2 < np.mean(padded) < 0.8
+    assert max(same) < CHECK_TOLERANCE / 4
+    assert np.mean(np.asarray(other) > CHECK_TOLERANCE) > 0.85
 
 
 @pytest.mark.real_data
