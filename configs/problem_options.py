@@ -19,9 +19,8 @@ def check_head(kind: str) -> str:
         if source in HEAD_NAMES:
             load(HEAD_NAMES, source)(name)
     elif kind not in HEADS:
-        raise ValueError(
-            f"unknown head {kind!r}{nearest(kind, [*HEADS, *(f'{other}:NAME' for other in HEAD_SOURCES)])}"
-        )
+        known = [*HEADS, *(f"{other}:NAME" for other in HEAD_SOURCES)]
+        raise ValueError(f"unknown head {kind!r}{nearest(kind, known)}")
     return kind
 
 

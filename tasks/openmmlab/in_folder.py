@@ -39,7 +39,8 @@ class CleanView(BaseTransform):  # type: ignore[misc]
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         image_HW3 = results["img"]
-        view = clean_view(*image_HW3.shape[:2], self.crop_share, self.crop_mode, self.size[1] / self.size[0])
+        height, width = image_HW3.shape[:2]
+        view = clean_view(height, width, self.crop_share, self.crop_mode, self.size[1] / self.size[0])
         shown_HW3 = replay(image_HW3[..., ::-1].copy(), view, self.size, self.interpolation)
         results["img"] = shown_HW3[..., ::-1].copy()
         results["img_shape"] = results["pad_shape"] = shown_HW3.shape[:2]

@@ -1,5 +1,6 @@
 """A model that is handed over to mmsegmentation gives there the logits that it gives here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+from typer.testing import CliRunner
 
 from configs.models import Backbone
+from flows.cli import app
 from storage.files import all_files
 from storage.store import ArtifactStore
 from tasks.functional.views import clean_view, replay
@@ -127,6 +130,19 @@ def test_an_image_shown_whole_with_padding_is_answered_where_it_lies(store: Arti
     theirs = exporting.answer_of(tmp_path / "new", pixels_HW3)
     square = interpolate(logits_here(store.path(ref), pixels_HW3)[None], (96, 96), mode="bilinear")[0]
     torch.testing.assert_close(theirs, square[:, 32:64], atol=1e-4, rtol=0)
+
+
+def test_the_command_says_what_it_wrote_and_how_near_the_answers_are(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = finished_model(store, TINY, blocks=["map"])
+    monkeypatch.setenv("TASKDISTILL_STORE", str(store.root))
+    done = CliRunner().invoke(app, ["export", str(ref), str(tmp_path / "new"), "--to", "mmseg", "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["folder"] == str(tmp_path / "new")
+    assert said["files"] == sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert said["difference"] <= 1e-4
 
 
 def test_a_model_that_names_whole_images_is_refused_with_the_reason(workshop: Bench, tmp_path: Path) -> None:

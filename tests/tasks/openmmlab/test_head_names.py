@@ -7,9 +7,7 @@ from configs.stages import ProbeConfig, ProbeSettings
 
 
 def test_a_head_that_needs_compiled_operators_is_refused_with_those_that_do_not() -> None:
-    with pytest.raises(
-        ValidationError, match=r"'CCHead' cannot be used here.*compiled operators.*did you mean 'GCHead'"
-    ):
+    with pytest.raises(ValidationError, match=r"'CCHead' cannot be used.*compiled operators.*did you mean 'GCHead'"):
         ProbeSettings(head="mmseg:CCHead")
 
 

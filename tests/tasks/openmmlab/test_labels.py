@@ -15,7 +15,7 @@ from tasks.openmmlab.packages import mmseg_ready
 @pytest.mark.parametrize("name", ["ADE20KDataset", "CityscapesDataset", "PascalVOCDataset", "COCOStuffDataset"])
 def test_each_value_of_a_mask_is_read_as_mmsegmentation_reads_it(name: str, tmp_path: Path) -> None:
     table = label_table(name)
-    Image.fromarray(np.arange(256, dtype=np.uint8)[None]).save(tmp_path / "every-value.png")
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "every-value.png")
     with mmseg_ready("the test"):
         from mmseg.datasets.transforms import LoadAnnotations
 
@@ -23,7 +23,7 @@ def test_each_value_of_a_mask_is_read_as_mmsegmentation_reads_it(name: str, tmp_
             "seg_map_path": str(tmp_path / "every-value.png"), "seg_fields": [],
             "reduce_zero_label": name == "ADE20KDataset",  # stated in its documentation
         }  # fmt: skip
-        theirs = LoadAnnotations().transform(results)["gt_seg_map"][0]
+        theirs = LoadAnnotations().transform(results)["gt_seg_map"].ravel()
     for number, values in enumerate(table.values):
         assert [int(theirs[value]) for value in values] == [number]
     assert {int(theirs[value]) for value in (*table.ignored, 255)} == {255}

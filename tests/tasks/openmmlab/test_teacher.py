@@ -17,7 +17,9 @@ norm_cfg = dict(type="SyncBN")
 model = dict(
     type="EncoderDecoder",
     pretrained="open-mmlab://resnet18_v1c",
-    data_preprocessor=dict(type="SegDataPreProcessor", mean=[102.0, 51.0, 25.5], std=[51.0, 51.0, 25.5], bgr_to_rgb={rgb}),
+    data_preprocessor=dict(
+        type="SegDataPreProcessor", mean=[102.0, 51.0, 25.5], std=[51.0, 51.0, 25.5], bgr_to_rgb={rgb}
+    ),
     backbone=dict(type="ResNetV1c", depth=18, out_indices=(3,), norm_cfg=norm_cfg),
     decode_head=dict(
         type="{head}", in_channels=512, in_index=0, channels=8, num_classes=2, norm_cfg=norm_cfg{options}
