@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, TrainViews, ViewSettings
+from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
@@ -94,6 +95,10 @@ class Experiment(Settings):
     teacher_finetuning: TeacherFinetuning = TeacherFinetuning()
     distill: DistillSettings = DistillSettings()
     tuning: TuningSettings = TuningSettings()
+    windows: WindowSettings = WindowSettings()
+    """How students and finetuned teachers are shown the images they are scored on; of what is cached, the clean view
+    is scored.
+    """
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
     runtime: RuntimeConfig = RuntimeConfig()
@@ -112,6 +117,11 @@ class Experiment(Settings):
             )
         if self.synthetic_images == "blends":
             check_synthetic_images_teach(self.distill, self.training)
+        return self
+
+    @model_validator(mode="after")
+    def _the_problem_can_be_judged_so(self) -> Self:
+        check_shown(self.problem, self.windows)
         return self
 
     @model_validator(mode="after")
@@ -262,4 +272,8 @@ class Experiment(Settings):
         )
 
     def evaluate_config(self) -> EvaluateConfig:
+        return EvaluateConfig(problem=self.problem, windows=self.windows)
+
+    def evaluate_cached_config(self) -> EvaluateConfig:
+        """Of cached logits: they are of the clean view, however models are shown the images."""
         return EvaluateConfig(problem=self.problem)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import TrainViews, ViewSettings
+from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
 from configs.problem_options import HeadKind, check_options
@@ -198,3 +199,10 @@ class EvaluateConfig(StageConfig):
     """What is learnt."""
     splits: tuple[Literal["val", "test"], ...] = ("val", "test")
     """Which images are scored."""
+    windows: Annotated[WindowSettings, AddedLater] = WindowSettings()
+    """How the images are shown; cached logits are of the clean view."""
+
+    @model_validator(mode="after")
+    def _the_problem_can_be_judged_so(self) -> Self:
+        check_shown(self.problem, self.windows)
+        return self

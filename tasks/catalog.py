@@ -19,7 +19,7 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
-from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, MODEL, OUTPUTS, SCORED
+from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, LOOKED_AT, MODEL, OUTPUTS, SCORED
 from tasks.stage import Pictures, Stage
 
 INGEST = Stage(
@@ -232,7 +232,7 @@ EVALUATE = Stage(
     run="tasks.stages.evaluate:run",
     size="tasks.sizes:evaluation",
     contents=EVALUATION,
-    pictures=(SCORED,),
+    pictures=(LOOKED_AT, SCORED),
 )
 
 EVALUATE_TEACHER = Stage(
@@ -245,7 +245,7 @@ EVALUATE_TEACHER = Stage(
     run="tasks.stages.evaluate:run_on_logits",
     size="tasks.sizes:evaluation",
     contents=EVALUATION,
-    pictures=(SCORED,),
+    pictures=(LOOKED_AT, SCORED),
 )
 
 STAGES: tuple[Stage[Any], ...] = (

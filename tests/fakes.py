@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from configs.data import IngestConfig
+from configs.evaluation import WindowSettings
 from configs.models import Backbone
 from configs.training import TrainingSettings
 from storage.image_set import ImageSet
@@ -25,6 +26,8 @@ from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
+from tasks.problems.problem import PixelsOf
+from tasks.problems.whole_images import clean_window
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
 """Class -> the colour it is drawn in, more or less."""
@@ -131,6 +134,15 @@ class Ordinal:
     def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
 
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        return clean_window(height, width, preprocessing)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:
+        return outputs
+
+    def truth(self, images: ImageSet, row: int) -> np.ndarray:
+        return np.asarray([images.labels[row]], np.float32)
+
     def num_targets(self, targets: Tensor) -> Tensor:
         return torch.tensor(len(targets))
 
@@ -170,17 +182,13 @@ class OrdinalMeter:
     def __init__(self) -> None:
         self._scores: list[float] = []
         self._places: list[float] = []
-        self._darkest: list[int] = []
         self._as_teacher: list[float] = []
 
-    def update(
-        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
-    ) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None) -> None:
         self._scores += (-(outputs.float() - targets).abs()[:, 0]).tolist()
         self._places += outputs[:, 0].tolist()
         if teacher is not None:
             self._as_teacher += (outputs.round() == teacher.round()).float()[:, 0].tolist()
-        self._darkest += [] if pixels is None else pixels.min(axis=(1, 2, 3)).tolist()
 
     def compute(self) -> dict[str, float]:
         values = {"minus_mae": self._scores, "as_teacher": self._as_teacher}
@@ -190,11 +198,14 @@ class OrdinalMeter:
         return {"minus_mae": standard_error(self._scores)}
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        columns = {"place": np.asarray(self._places), "score": np.asarray(self._scores)}
-        return columns | ({"darkest": np.asarray(self._darkest)} if self._darkest else {})
+        return {"place": np.asarray(self._places), "score": np.asarray(self._scores)}
 
-    def draw(self, folder: Path, name: str) -> None:
-        Image.new("L", (8, 8)).save(folder / f"{name}-nothing.png")
+    def class_columns(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+        """The image that is judged last, as it is."""
+        Image.fromarray(pixels_of(len(self._scores) - 1)).save(folder / f"{name}-last.png")
 
 
 class PoolingEncoder(Encoder):

@@ -6,9 +6,11 @@ Shape letters: N images, H W pixels; 9 numbers cut a view, 64 pixels are its thu
 it shows its image.
 """
 
+import functools
+import itertools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +138,14 @@ class ViewSource:
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
-        """Return the views of the rows as uint8 [N, H, W, 3]."""
-        return np.stack([self._cut(row, view) for row, view in zip(rows, views_N9, strict=True)])
+        """Return the views of the rows as uint8 [N, H, W, 3]; an image is decoded once for views that follow each
+        other.
+        """
+        cut = []
+        for row, group in itertools.groupby(zip(rows, views_N9, strict=True), key=lambda one: one[0]):
+            pixels = functools.cache(functools.partial(self._decoded.pixels, row))  # not where all views are kept
+            cut += [self._cut(row, view_9, pixels) for _, view_9 in group]
+        return np.stack(cut)
 
     def thumbnails(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> Pixels:
         """Return the thumbnail [N, 64] of each view, given as it was cut, padding left out."""
@@ -152,13 +160,13 @@ class ViewSource:
         areas_N4 = [shown_area(view, *self._size_of(row)) for row, view in zip(rows, views_N9, strict=True)]
         return np.stack(areas_N4) if any(area.tolist() != NOT_PADDED for area in areas_N4) else None
 
-    def _cut(self, row: int, view_9: View) -> Pixels:
+    def _cut(self, row: int, view_9: View, pixels: Callable[[], Pixels]) -> Pixels:
         # By how it is cut, not by its number: the views of a teacher's cache come without one.
         key = row, view_9.tobytes()
         if (kept := self._kept.get(key)) is not None:
             return kept
         wanted = self.preprocessing
-        pixels_HW3 = replay(self._decoded.pixels(row), view_9, wanted.size, wanted.interpolation)
+        pixels_HW3 = replay(pixels(), view_9, wanted.size, wanted.interpolation)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
                 self._kept[key] = pixels_HW3

@@ -12,6 +12,7 @@ from tasks.models.task_model import TaskModel
 from tasks.models.timm_encoder import TimmEncoder, depth_of
 from tasks.openmmlab.bundle import Name
 from tasks.openmmlab.heads import MmsegHead
+from tasks.problems.palette import palette
 
 _FILE = '''"""A model made by taskdistill: mmseg.apis.init_model("config.py", "weights.pth", device="cpu")."""
 
@@ -51,7 +52,7 @@ def configuration(described: Described, package: str) -> str:
 
 def metainfo(classes: list[str]) -> dict[str, Any]:
     """Return what a dataset of mmsegmentation for this model is told, and what lies beside its weights."""
-    return {"classes": classes, "palette": [list(voc_colour(number)) for number in range(len(classes))]}
+    return {"classes": classes, "palette": palette(len(classes)).tolist()}
 
 
 def model_settings(described: Described, package: str) -> dict[str, Any]:
@@ -98,13 +99,3 @@ def pipeline_settings(see: Preprocessing, package: str) -> list[dict[str, Any]]:
 
 def name_of(head: nn.Module) -> Name:
     return Name(type(head).__module__, type(head).__name__)
-
-
-def voc_colour(number: int) -> tuple[int, int, int]:
-    """Return a colour for a class, by the rule of Pascal VOC's palette: the bits of its number, dealt to red, green and
-    blue from the highest on.
-    """
-    red, green, blue = (
-        sum(((number >> (3 * place + channel)) & 1) << (7 - place) for place in range(8)) for channel in range(3)
-    )
-    return red, green, blue

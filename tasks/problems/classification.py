@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from configs.evaluation import WindowSettings
 from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
@@ -20,8 +21,10 @@ from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
 from tasks.functional.views import Size, View
 from tasks.models.encoder import LAST, MEAN, Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.classification_meter import ClassificationMeter
 from tasks.problems.classification_metrics import METRICS
+from tasks.problems.whole_images import clean_window
 
 
 class LinearHead(nn.Linear):
@@ -62,6 +65,16 @@ class Classification:
         return self
 
     def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[np.int64]:
+        return np.asarray(images.labels[row])
+
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        return clean_window(height, width, preprocessing)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:
+        """An image is shown once, and its logits [1, K] are the answer."""
+        return outputs.cpu()
+
+    def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
     def num_targets(self, targets: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from configs.choices import HEAD_SOURCES, load
+from configs.evaluation import WindowSettings
 from configs.training import TrainingSettings
 from storage.errors import CorruptArtifactError
 from storage.image_set import ImageSet
@@ -26,6 +27,7 @@ from tasks.data.candidates import DatasetError
 from tasks.functional.class_weights import median_frequency_weights
 from tasks.functional.dense_losses import RegionLoss, dice, lovasz, map_divergence, num_pixels, pixel_loss
 from tasks.functional.grids import finest, on_grid
+from tasks.functional.joining import JoinedMap
 from tasks.functional.losses import IGNORED
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
@@ -33,8 +35,10 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS
+from tasks.problems.whole_images import image_windows
 
 REGIONS: Mapping[str, RegionLoss | None] = {
     "cross-entropy": None,
@@ -87,9 +91,17 @@ class Segmentation:
 
         Raises DatasetError where a labelled image has no mask, and CorruptArtifactError where it is not of the image.
         """
-        cut_HW = replay_mask(_mask(images, row), view, size).astype(np.int64)
-        cut_HW[cut_HW == UNKNOWN] = IGNORED
-        return cut_HW
+        return _as_targets(replay_mask(_mask(images, row), view, size))
+
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        return image_windows(height, width, preprocessing, settings)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> JoinedMap:
+        return JoinedMap(outputs, views_M9, height, width)
+
+    def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int64]:
+        """The mask itself, [H, W]; raises as `target` does."""
+        return _as_targets(_mask(images, row))
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_pixels(targets, self._weights_of(targets))
@@ -131,10 +143,16 @@ class Segmentation:
         return entropy_N / math.log(max(outputs.shape[1], 2))
 
     def meter(self, classes: Sequence[str]) -> SegmentationMeter:
-        return SegmentationMeter(classes, self.agreement)
+        return SegmentationMeter(classes)
 
     def _weights_of(self, targets: Tensor) -> Tensor | None:
         return None if self._weights_K is None else self._weights_K.to(targets.device)
+
+
+def _as_targets(mask_HW: Pixels) -> npt.NDArray[np.int64]:
+    targets_HW = mask_HW.astype(np.int64)
+    targets_HW[mask_HW == UNKNOWN] = IGNORED
+    return targets_HW
 
 
 def _mask(images: ImageSet, row: int) -> Pixels:

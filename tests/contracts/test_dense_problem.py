@@ -159,8 +159,6 @@ def test_a_cell_that_a_pasted_box_covers_in_part_is_taught_by_both_images() -> N
 
 def test_its_meter_draws_with_the_pixels_at_hand(tmp_path: Path) -> None:
     meter = DenseMeter(4)
-    meter.update(
-        torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64), pixels=np.full((2, 8, 8, 3), 100, np.uint8)
-    )
-    meter.draw(tmp_path, "test")
+    meter.update(torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))
+    meter.draw(tmp_path, "test", lambda item: np.full((8, 8, 3), 100 + item, np.uint8))
     assert np.asarray(Image.open(tmp_path / "test-overlay.png")).tolist() == [[[50] * 3] * 8] * 8

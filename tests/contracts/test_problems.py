@@ -10,14 +10,16 @@ import torch
 from PIL import Image
 
 from configs import choices
+from configs.evaluation import WindowSettings
 from configs.stages import MeanOf
 from storage.image_set import ImageSet
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import Mixing, cutmix, mixup
-from tasks.functional.views import clean_view
+from tasks.functional.views import Pixels, clean_view
 from tasks.models.encoder import Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import metrics_of
 from tasks.problems.problem import (
     Meter,
@@ -69,15 +71,14 @@ class ProblemContract:
 
     @pytest.fixture
     def judge(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> Judge:
-        """Return a function outputs -> meter that has seen them, with pixels, in batches."""
+        """Return a function outputs -> meter that has seen them in batches."""
 
         def judged(outputs: torch.Tensor, *, teacher: torch.Tensor | None = None, batch_size: int = 12) -> Meter:
             meter = problem.meter(problem.classes(images))
             for start in range(0, len(outputs), batch_size):
                 batch = slice(start, start + batch_size)
                 said = None if teacher is None else teacher[batch]
-                pixels = np.zeros((len(outputs[batch]), 32, 32, 3), np.uint8)
-                meter.update(outputs[batch], targets[batch], teacher=said, pixels=pixels)
+                meter.update(outputs[batch], targets[batch], teacher=said)
             return meter
 
         return judged
@@ -245,6 +246,33 @@ class ProblemContract:
         assert score_N.astype(np.float64).mean() == pytest.approx(meter.compute()[name], abs=1e-5)
         assert standard_error(score_N) == pytest.approx(meter.standard_errors()[name], abs=1e-7)
 
+    @pytest.mark.parametrize("size", [(40, 40), (64, 48), (3, 300), (301, 97)])
+    def test_an_image_is_shown_in_windows_and_what_is_said_of_them_is_judged_as_one(
+        self, problem: Problem, images: ImageSet, outputs: torch.Tensor, size: tuple[int, int]
+    ) -> None:
+        preprocessing = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.875, "center")
+        windows_M9 = problem.windows(*size, preprocessing, WindowSettings())
+        assert windows_M9.ndim == 2
+        assert windows_M9.shape[1] == 9
+        row = int(images.rows_of("test")[0])
+        alone = outputs[:1].expand(len(windows_M9), *outputs.shape[1:])
+        meter, same = problem.meter(problem.classes(images)), problem.joined(alone, windows_M9, *size)
+        meter.update(same, torch.from_numpy(problem.truth(images, row)[None]), teacher=same)
+        assert meter.columns()["score"].shape == (1,)
+        assert all(np.isfinite(value) for value in meter.compute().values())
+        [agreement] = [metric.name for metric in problem.metrics if "teacher" in metric.name]
+        assert meter.compute()[agreement] == 1
+
+    def test_its_table_of_classes_has_a_line_for_each_and_their_means_are_metrics(
+        self, judge: Judge, problem: Problem, images: ImageSet, outputs: torch.Tensor
+    ) -> None:
+        meter = judge(outputs)
+        columns, of_classes = meter.class_columns(), [one for one in problem.metrics if one.of_classes]
+        assert all(column.shape == (len(problem.classes(images)),) for column in columns.values())
+        assert {one.of_classes for one in of_classes} <= columns.keys()
+        for metric in of_classes:
+            assert np.nanmean(columns[metric.of_classes]) == pytest.approx(meter.compute()[metric.name])
+
     def test_the_table_of_predictions_has_a_row_for_each_image_and_can_be_written(
         self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
     ) -> None:
@@ -257,7 +285,7 @@ class ProblemContract:
     def test_its_pictures_are_png_files_that_begin_with_the_name_asked_for(
         self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
     ) -> None:
-        judge(outputs).draw(tmp_path, "val")
+        judge(outputs).draw(tmp_path, "val", _grey)
         pictures = list(tmp_path.iterdir())
         assert pictures
         for picture in pictures:
@@ -270,10 +298,14 @@ class ProblemContract:
     ) -> None:
         meter = problem.meter(["猫", "$x_{", "{0}\n\udce9"])
         meter.update(outputs, targets)
-        meter.draw(tmp_path, "val")
+        meter.draw(tmp_path, "val", _grey)
         names = [path.name for path in tmp_path.iterdir()]
         assert any(name.endswith(".png") for name in names)
         assert all(name.startswith("val") for name in names)
+
+
+def _grey(item: int) -> Pixels:
+    return np.full((40, 40, 3), 128, np.uint8)
 
 
 def _score(problem: Problem, outputs: torch.Tensor, targets: torch.Tensor) -> float:

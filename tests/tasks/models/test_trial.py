@@ -88,3 +88,10 @@ def test_each_of_several_teachers_is_tried_by_the_name_of_its_setting() -> None:
         ("more_teachers[0]", "test_resnet", 1),
         ("student", "test_resnet", 0),
     ]
+
+
+def test_a_head_that_needs_more_maps_than_an_input_has_is_an_error() -> None:
+    lraspp = {"problem": "segmentation", "probe": ProbeSettings(head="lraspp", inputs=("last4",))}
+    assert tried(RESNET, **lraspp)
+    with pytest.raises(ModelError, match=r"'lraspp' sees the last map and a finer one.*inputs to \['last4'\]"):
+        tried(RESNET, problem="segmentation", probe=ProbeSettings(head="lraspp", inputs=("last4", "last")))
