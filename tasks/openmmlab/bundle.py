@@ -1,7 +1,8 @@
-"""Cuts definitions out of this program, with all of ours that they need, into one Python file that stands alone.
+"""Cuts definitions out of this program, with all of ours that they need, into a Python package that stands alone.
 
 A model that is handed over is run by the code it was trained with, word for word, and without this program. Nothing is
-imported: modules are read as text, as the tests of the architecture do.
+imported: modules are read as text, as the tests of the architecture do. Each becomes a file of the package, with what
+is needed of it.
 """
 
 import ast
@@ -21,9 +22,19 @@ class Name(NamedTuple):
     module: str
     name: str
 
+    @property
+    def file(self) -> str:
+        """The module's name in the package that stands alone."""
+        return self.module.rpartition(".")[2]
+
+    @property
+    def place(self) -> str:
+        """Where it is in the package."""
+        return f"{self.file}.{self.name}"
+
 
 class Statement(NamedTuple):
-    """One statement at the top of a module: what it defines or imports."""
+    """One statement at the top of a module that defines something."""
 
     text: str
     needs: frozenset[str]
@@ -33,58 +44,72 @@ class Statement(NamedTuple):
 class Text(NamedTuple):
     """The top of a module."""
 
+    docstring: str
     defined: Mapping[str, Statement]
+    """In the order in which they stand there."""
     ours: Mapping[str, Name]
     """Name it has here -> what it is elsewhere in this program."""
     foreign: Mapping[str, str]
     """Name it has here -> the import of it from another package."""
 
 
-def bundled(wanted: Sequence[Name], docstring: str) -> str:
-    """Return a Python file with these definitions and everything they need of this program.
+def bundled(wanted: Sequence[Name]) -> dict[str, str]:
+    """Return the files of a package, by their names, with these definitions and everything they need of this program.
 
-    Raises ValueError where two of them have the same name in different modules, or a name is not found.
+    Raises ValueError where a name is not found, or two modules have the same last name, and OSError where a module is
+    none of this program.
     """
-    started: set[Name] = set()
-    order: list[Name] = []
-    imports: dict[str, str] = {}
+    needed: dict[str, set[str]] = {}
     for name in wanted:
-        _collect(name, started, order, imports)
-    if doubled := {found.name for found in order if sum(found.name == other.name for other in order) > 1}:
-        raise ValueError(f"{sorted(doubled)} stand in more than one module: give one of them another name")
-    # What a statement needs was collected before it, also what it needs only when it is called.
-    parts = list(dict.fromkeys(_text(found.module).defined[found.name].text for found in order))
-    return "\n".join([f'"""{docstring}"""\n', *sorted(set(imports.values())), "\n\n" + "\n\n\n".join(parts), ""])
+        _collect(name, needed)
+    files = {Name(module, "").file: module for module in needed}
+    if len(files) < len(needed):
+        raise ValueError(f"two of {sorted(needed)} have the same last name: give one of them another")
+    texts = {file: _cut(_text(module), needed[module]) for file, module in files.items()}
+    return {f"{file}.py": text for file, text in sorted(texts.items())}
 
 
-def _collect(wanted: Name, started: set[Name], order: list[Name], imports: dict[str, str]) -> None:
-    """Append a definition after all that it needs, and the imports of both."""
-    if wanted in started:  # done, or it needs itself, by whatever way
+def _collect(wanted: Name, needed: dict[str, set[str]]) -> None:
+    """Add a definition to what is needed of its module, and all that it needs itself."""
+    names = needed.setdefault(wanted.module, set())
+    if wanted.name in names:  # also where it needs itself, by whatever way
         return
-    started.add(wanted)
+    names.add(wanted.name)
     text = _text(wanted.module)
     if wanted.name not in text.defined:
         raise ValueError(f"{wanted.module} defines no {wanted.name} at its top")
-    for needed in sorted(text.defined[wanted.name].needs):
-        if needed in text.foreign:
-            if imports.setdefault(needed, text.foreign[needed]) != text.foreign[needed]:
-                raise ValueError(f"{needed} is imported from two places: {imports[needed]}, {text.foreign[needed]}")
-        elif needed in text.ours or needed in text.defined:
-            inner = text.ours.get(needed, Name(wanted.module, needed))
-            if inner.name != needed:
-                raise ValueError(f"{wanted.module} imports {inner.name} as {needed}: import it by its own name")
-            _collect(inner, started, order, imports)
-        elif not hasattr(builtins, needed):
-            raise ValueError(f"{wanted.module}:{wanted.name} uses {needed}, which is not defined there")
-    order.append(wanted)
+    for name in text.defined[wanted.name].needs:
+        if name in text.ours:
+            _collect(text.ours[name], needed)
+        elif name in text.defined:
+            _collect(Name(wanted.module, name), needed)
+        elif name not in text.foreign and not hasattr(builtins, name):
+            raise ValueError(f"{wanted.module}:{wanted.name} uses {name}, which is not defined there")
+
+
+def _cut(text: Text, names: set[str]) -> str:
+    """Return a module with these of its definitions, and the imports that they need."""
+    kept = list(dict.fromkeys(text.defined[name] for name in text.defined if name in names))
+    uses = {name for statement in kept for name in statement.needs}
+    foreign = sorted({text.foreign[name] for name in uses & text.foreign.keys()})
+    ours = sorted(
+        f"from .{origin.file} import {origin.name}" + (f" as {name}" if name != origin.name else "")
+        for name, origin in text.ours.items()
+        if name in uses
+    )
+    parts = [f'"""{text.docstring}"""', "\n".join(foreign), "\n".join(ours), *(statement.text for statement in kept)]
+    return "\n\n\n".join(part for part in parts if part) + "\n"
 
 
 @cache
 def _text(module: str) -> Text:
     path = ROOT / f"{module.replace('.', '/')}.py"
     source = path.read_text(encoding="utf-8")
-    defined, ours, foreign = {}, {}, {}
-    for node in ast.parse(source, str(path)).body:
+    tree = ast.parse(source, str(path))
+    defined: dict[str, Statement] = {}
+    ours: dict[str, Name] = {}
+    foreign: dict[str, str] = {}
+    for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, origin, line in _imported(node):
                 if isinstance(node, ast.ImportFrom) and origin.module.partition(".")[0] in PACKAGES:
@@ -95,7 +120,7 @@ def _text(module: str) -> Text:
         names = set(_defines(node))
         statement = Statement(_segment(source, node), frozenset(_uses(node) - names))
         defined |= dict.fromkeys(names, statement)
-    return Text(defined, ours, foreign)
+    return Text(ast.get_docstring(tree) or "", defined, ours, foreign)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Name, str]]:

@@ -4,20 +4,24 @@ import pprint
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from tasks.models.encoder import blocks_named
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel
 from tasks.models.timm_encoder import TimmEncoder, depth_of
+from tasks.openmmlab.bundle import Name
 from tasks.openmmlab.heads import MmsegHead
+from tasks.problems.palette import palette
 
 _FILE = '''"""A model made by taskdistill: mmseg.apis.init_model("config.py", "weights.pth", device="cpu")."""
 
 import sys
 
-sys.path.insert(0, r"""{{{{ fileDirname }}}}""")  # {module}.py lies beside this file
+sys.path.insert(0, r"""{{{{ fileDirname }}}}""")  # {package} lies beside this file
 
 default_scope = "mmseg"
-custom_imports = dict(imports=["{module}"])
+custom_imports = dict(imports=["{package}.in_folder"])
 {settings}
 '''
 
@@ -35,29 +39,33 @@ class Described(NamedTuple):
     classes: list[str]
 
 
-def configuration(described: Described, module: str) -> str:
-    """Return the text of the file; `module` is the name of that with our classes, which lies beside it."""
+def configuration(described: Described, package: str) -> str:
+    """Return the text of the file; `package` is the name of that with our classes, which lies beside it."""
     settings = {
         "metainfo": metainfo(described.classes),
-        "model": model_settings(described, module),
-        "test_pipeline": pipeline_settings(described.model.preprocessing, module),
+        "model": model_settings(described, package),
+        "test_pipeline": pipeline_settings(described.model.preprocessing, package),
     }
     lines = (f"{name} = {pprint.pformat(value, width=110, sort_dicts=False)}" for name, value in settings.items())
-    return _FILE.format(module=module, settings="\n".join(lines))
+    return _FILE.format(package=package, settings="\n".join(lines))
 
 
 def metainfo(classes: list[str]) -> dict[str, Any]:
     """Return what a dataset of mmsegmentation for this model is told, and what lies beside its weights."""
-    return {"classes": classes, "palette": [list(voc_colour(number)) for number in range(len(classes))]}
+    return {"classes": classes, "palette": palette(len(classes)).tolist()}
 
 
-def model_settings(described: Described, module: str) -> dict[str, Any]:
+def model_settings(described: Described, package: str) -> dict[str, Any]:
     see = described.model.preprocessing
     seen = blocks_named(described.encoder.blocks, described.blocks)
     head = described.model.head
-    ours = {"type": f"{module}.MapHead", "head": type(head).__name__, "blocks": [list(block) for block in seen]}
+    ours = {
+        "type": f"{package}.in_folder.MapHead",
+        "head": f"{package}.{name_of(head).place}",
+        "blocks": [list(block) for block in seen],
+    }
     return {
-        "type": f"{module}.CleanViewSegmentor",
+        "type": f"{package}.in_folder.CleanViewSegmentor",
         "data_preprocessor": {
             "type": "SegDataPreProcessor",
             "mean": [value * 255 for value in see.mean],
@@ -67,7 +75,7 @@ def model_settings(described: Described, module: str) -> dict[str, Any]:
             "seg_pad_val": 255,
         },
         "backbone": {
-            "type": f"{module}.TimmMaps",
+            "type": f"{package}.in_folder.TimmMaps",
             "name": described.backbone,
             "arguments": dict(described.arguments),
             "depths": [depth_of(name) for name in described.blocks],
@@ -80,20 +88,14 @@ def model_settings(described: Described, module: str) -> dict[str, Any]:
     }
 
 
-def pipeline_settings(see: Preprocessing, module: str) -> list[dict[str, Any]]:
-    shown = {"side": see.side_px, "crop_share": see.crop_share, "crop_mode": see.crop_mode}
+def pipeline_settings(see: Preprocessing, package: str) -> list[dict[str, Any]]:
+    shown = {"size": list(see.size), "crop_share": see.crop_share, "crop_mode": see.crop_mode}
     return [
         {"type": "LoadImageFromFile"},
-        {"type": f"{module}.CleanView", **shown, "interpolation": see.interpolation},
+        {"type": f"{package}.in_folder.CleanView", **shown, "interpolation": see.interpolation},
         {"type": "PackSegInputs", "meta_keys": ["img_path", "ori_shape", "img_shape", "pad_shape", "view"]},
     ]
 
 
-def voc_colour(number: int) -> tuple[int, int, int]:
-    """Return a colour for a class, by the rule of Pascal VOC's palette: the bits of its number, dealt to red, green and
-    blue from the highest on.
-    """
-    red, green, blue = (
-        sum(((number >> (3 * place + channel)) & 1) << (7 - place) for place in range(8)) for channel in range(3)
-    )
-    return red, green, blue
+def name_of(head: nn.Module) -> Name:
+    return Name(type(head).__module__, type(head).__name__)

@@ -8,7 +8,6 @@ Shape letters: K classes, C channels, H W pixels, h w cells of a map.
 
 import contextlib
 import hashlib
-import importlib
 import io
 import sys
 from collections.abc import Iterator
@@ -16,19 +15,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs.errors import UserError
-from configs.models import Backbone
 from storage.files import atomic, make_folder, sync_tree
+from tasks.functional.joining import JoinedMap
 from tasks.functional.views import clean_view, replay
 from tasks.models.encoder import blocks_named
 from tasks.models.preprocessing import normalise
-from tasks.models.task_model import TaskModel, load_model
+from tasks.models.task_model import TaskModel, as_built, load_model
 from tasks.models.timm_encoder import TimmEncoder, model_arguments
 from tasks.openmmlab.bundle import Name, bundled
-from tasks.openmmlab.configuration import Described, configuration, metainfo
+from tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
 from tasks.openmmlab.heads import MmsegHead
 from tasks.openmmlab.packages import mmseg_ready
 
@@ -39,16 +39,15 @@ _TRIED_HEIGHT, _TRIED_WIDTH = 97, 131
 _IN_FOLDER = "tasks.openmmlab.in_folder"
 _CLASSES = ("CleanView", "TimmMaps", "MapHead", "CleanViewSegmentor")
 _ABOUT = "What mmsegmentation runs of models made by taskdistill. Written by 'taskdistill export'; Apache-2.0."
-PREPARE = "taskdistill_prepare"
 _HOW_TO_USE = """# A model for mmsegmentation 1.2
 
 In this folder:
 
 ```python
 # Only beside mmcv-lite, which has no mmcv.ops, and before anything of mmseg is imported.
-import taskdistill_prepare
+from {package}.mmcv_ops import prepare
 
-taskdistill_prepare.prepare()
+prepare()
 
 from mmseg.apis import inference_model, init_model
 
@@ -103,34 +102,41 @@ def _described(source: Path) -> Described:
     if any(block.stride is None for block in blocks):
         raise ExportError(
             "a model for mmsegmentation says which class each pixel is, and this one (problem "
-            f"{description.problem!r}) sees vectors of whole images ({', '.join(description.blocks)}): export a model of a problem with masks"
+            f"{description.problem!r}) sees vectors of whole images ({', '.join(description.blocks)}): export a model "
+            "of a problem with masks"
         )
-    backbone = Backbone.model_validate(description.backbone | {"weights": "random", "file": ""})
+    backbone = as_built(description, source)
     return Described(
         model, model.encoder, backbone.name, model_arguments(backbone), description.blocks, description.classes
     )
 
 
 def _write(described: Described, folder: Path) -> None:
-    head = described.model.head
-    ours = [] if isinstance(head, MmsegHead) else [Name(type(head).__module__, type(head).__name__)]
-    try:
-        code = bundled([*(Name(_IN_FOLDER, name) for name in _CLASSES), *ours], _ABOUT)
-    except OSError as error:
-        raise ExportError(
-            f"the head {type(head).__name__} is no code of this program: it cannot be handed over"
-        ) from error
-    # By its content: two models of different versions may be run side by side.
-    module = f"taskdistill_{hashlib.sha256(code.encode()).hexdigest()[:8]}"
-    timm = importlib.import_module("timm").__version__
-    (folder / f"{module}.py").write_text(code, encoding="utf-8")
-    (folder / CONFIGURATION).write_text(configuration(described, module), encoding="utf-8")
-    (folder / README).write_text(_HOW_TO_USE.format(timm=timm), encoding="utf-8")
-    prepare = bundled([Name("tasks.openmmlab.mmcv_ops", "prepare")], _ABOUT)
-    (folder / f"{PREPARE}.py").write_text(prepare, encoding="utf-8")
+    files = _code(described.model.head)
+    # By its content: two models, also of different versions of this program, may be run side by side.
+    content = hashlib.sha256("".join(files.values()).encode()).hexdigest()
+    package = f"taskdistill_{content[:8]}"
+    (folder / package).mkdir()
+    for name, text in files.items():
+        (folder / package / name).write_text(text, encoding="utf-8")
+    (folder / CONFIGURATION).write_text(configuration(described, package), encoding="utf-8")
+    (folder / README).write_text(_HOW_TO_USE.format(package=package, timm=timm.__version__), encoding="utf-8")
     # A pickle, as init_model reads nothing else; it looks up the classes' names beside the tensors.
     weights = {"meta": {"dataset_meta": metainfo(described.classes)}, "state_dict": _renamed(described.model)}
     torch.save(weights, folder / WEIGHTS)
+
+
+def _code(head: nn.Module) -> dict[str, str]:
+    """Return the files of the package that a model with this head is run with."""
+    wanted = [Name(_IN_FOLDER, name) for name in _CLASSES] + [Name("tasks.openmmlab.mmcv_ops", "prepare")]
+    if not isinstance(head, MmsegHead):
+        wanted.append(name_of(head))
+    try:
+        return {"__init__.py": f'"""{_ABOUT}"""\n', **bundled(wanted)}
+    except OSError as error:
+        raise ExportError(
+            f"the head {type(head).__name__} is no code of this program, and cannot be handed over"
+        ) from error
 
 
 def _renamed(model: TaskModel) -> dict[str, Tensor]:
@@ -162,14 +168,12 @@ def _check(model: TaskModel, folder: Path) -> float:
 
 def _own_answer(model: TaskModel, image_HW3: Any) -> Tensor:
     """Return our logits [K, H, W] for an image of its own size."""
-    from tasks.openmmlab.in_folder import on_image  # imports mmseg
-
-    see = model.preprocessing
-    view = clean_view(*image_HW3.shape[:2], see.crop_share, see.crop_mode)
-    seen = np.array(replay(image_HW3, view, see.side_px, see.interpolation))
+    see, (height, width) = model.preprocessing, image_HW3.shape[:2]
+    view = clean_view(height, width, see.crop_share, see.crop_mode, see.width_to_height)
+    seen = np.array(replay(image_HW3, view, see.size, see.interpolation))
     with torch.no_grad():
-        [map_Khw] = model(normalise(seen[None], see, torch.device("cpu")))
-    return on_image(map_Khw, view, *image_HW3.shape[:2])
+        map_1Khw = model(normalise(seen[None], see, torch.device("cpu")))
+    return JoinedMap(map_1Khw, view[None], height, width).rows(range(height))
 
 
 def answer_of(folder: Path, image_HW3: Any) -> Tensor:

@@ -1,7 +1,7 @@
 """What mmsegmentation runs of a model that is handed over: the image as the network sees it, the backbone, the head,
 and the answer on the image's own grid.
 
-The configuration in the folder names these classes. They are cut out of this program into a file of the folder
+The configuration in the folder names these classes. They are cut out of this program into a package in the folder
 (`bundle`), with the functions and the head that they use; so beside those they import only torch, timm, Pillow and
 mmsegmentation.
 
@@ -11,17 +11,17 @@ Shape letters: N images, C channels, H W pixels, D width of a map, h w cells of 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import timm
-import torch
 from mmcv.transforms import BaseTransform
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
+from mmengine.utils import get_object_from_string
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from tasks.functional.views import View, clean_view, replay
+from tasks.functional.joining import JoinedMap
+from tasks.functional.views import clean_view, replay
 from tasks.models.encoder import Block
 
 
@@ -31,16 +31,17 @@ class CleanView(BaseTransform):  # type: ignore[misc]
     A transform of a pipeline, in place of Resize and Pad, after an image was loaded in BGR as everywhere there.
     """
 
-    def __init__(self, side: int, crop_share: float, crop_mode: str, interpolation: str) -> None:
-        self.side = side
+    def __init__(self, size: Sequence[int], crop_share: float, crop_mode: str, interpolation: str) -> None:
+        self.size = size[0], size[1]
         self.crop_share = crop_share
         self.crop_mode = crop_mode
         self.interpolation = interpolation
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         image_HW3 = results["img"]
-        view = clean_view(*image_HW3.shape[:2], self.crop_share, self.crop_mode)
-        shown_HW3 = replay(image_HW3[..., ::-1].copy(), view, self.side, self.interpolation)
+        height, width = image_HW3.shape[:2]
+        view = clean_view(height, width, self.crop_share, self.crop_mode, self.size[1] / self.size[0])
+        shown_HW3 = replay(image_HW3[..., ::-1].copy(), view, self.size, self.interpolation)
         results["img"] = shown_HW3[..., ::-1].copy()
         results["img_shape"] = results["pad_shape"] = shown_HW3.shape[:2]
         results["view"] = view
@@ -65,7 +66,10 @@ class TimmMaps(BaseModule):  # type: ignore[misc]
 
 
 class MapHead(BaseDecodeHead):  # type: ignore[misc]
-    """A head of ours as a decode head: it is trained and tested by mmsegmentation as any other is."""
+    """A head of ours as a decode head: it is trained and tested by mmsegmentation as any other is.
+
+    `head` is the place of its class, `blocks` what it is built for.
+    """
 
     def __init__(self, head: str, blocks: Sequence[Sequence[Any]], num_classes: int, **options: Any) -> None:
         seen = [Block(*block) for block in blocks]
@@ -82,7 +86,7 @@ class MapHead(BaseDecodeHead):  # type: ignore[misc]
             **options,
         )
         del self.conv_seg  # the last layer of heads of theirs
-        self.head = globals()[head](seen, num_classes)
+        self.head = get_object_from_string(head)(seen, num_classes)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         logits_NKhw: Tensor = self.head(*self._transform_inputs(inputs))
@@ -100,7 +104,8 @@ class CleanViewSegmentor(EncoderDecoder):  # type: ignore[misc]
         if not data_samples or self.test_cfg.mode != "whole" or any("view" not in one for one in data_samples):
             return super().predict(inputs, data_samples)
         for sample, map_Khw in zip(data_samples, self(inputs), strict=True):
-            logits_KHW = on_image(map_Khw, sample.view, *sample.ori_shape)
+            height, width = sample.ori_shape
+            logits_KHW = JoinedMap(map_Khw[None], sample.view[None], height, width).rows(range(height))
             sample.set_data(
                 {
                     "seg_logits": PixelData(data=logits_KHW),
@@ -108,20 +113,3 @@ class CleanViewSegmentor(EncoderDecoder):  # type: ignore[misc]
                 }
             )
         return data_samples
-
-
-def on_image(map_Khw: Tensor, view: View, height: int, width: int) -> Tensor:
-    """Return logits [K, H, W] for each pixel of an image, of which a view showed one box: bilinear, corners not
-    aligned; beyond the box, what the nearest cell says.
-    """
-    top, left, rows, columns = (float(value) for value in view[:4])
-    down_Hh = _weights(height, top, rows, map_Khw.shape[1]).to(map_Khw)
-    across_Ww = _weights(width, left, columns, map_Khw.shape[2]).to(map_Khw)
-    return down_Hh @ map_Khw @ across_Ww.T
-
-
-def _weights(num_pixels: int, start: float, length: float, num_cells: int) -> Tensor:
-    """Return what each cell along an axis counts for each pixel: two of them, or one at the ends."""
-    places = (np.arange(num_pixels) + 0.5 - start) * (num_cells / length) - 0.5
-    distances = np.abs(np.clip(places, 0, num_cells - 1)[:, None] - np.arange(num_cells))
-    return torch.from_numpy(np.clip(1 - distances, 0, None)).float()

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from configs.choices import HEAD_SOURCES, load
 from configs.evaluation import WindowSettings
 from configs.training import TrainingSettings
 from storage.errors import CorruptArtifactError
@@ -68,7 +69,13 @@ class Segmentation:
         return {"last": (MAP,), "last4": (f"{MAP}-4", f"{MAP}-3", f"{MAP}-2", MAP)}
 
     def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
-        """One of `tasks.models.dense_heads`; ModelError where it needs other maps than these."""
+        """One of `tasks.models.dense_heads`, or of another source (source:name); ModelError where it needs other maps
+        than these.
+        """
+        source, separator, name = kind.partition(":")
+        if separator:
+            head: nn.Module = load(HEAD_SOURCES, source)(name, blocks, num_classes)
+            return head
         return HEADS[kind](blocks, num_classes)
 
     def for_training(self, training: TrainingSettings, images: ImageSet) -> "Segmentation":
