@@ -14,12 +14,20 @@ from pydantic import AfterValidator, WithJsonSchema
 
 PROBLEMS: dict[str, str] = {
     "classification": "tasks.problems.classification:Classification",
+    "segmentation": "tasks.problems.segmentation:Segmentation",
 }
 
 METRICS: dict[str, str] = {
     "classification": "tasks.problems.classification_metrics:METRICS",
+    "segmentation": "tasks.problems.segmentation_metrics:METRICS",
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
+
+WHOLE_IMAGES = "whole images"
+SHOWN: dict[str, str] = {
+    "segmentation": WHOLE_IMAGES,
+}
+"""Problems that are judged on the image's own grid, which may be shown in windows; others by the clean view alone."""
 
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
@@ -87,6 +95,26 @@ FOUND = "found"
 
 LABEL_FILES = (".txt", ".csv", ".tsv", ".parquet")
 """Endings of files of a user's own that say what masks mean."""
+
+HEAD_SOURCES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.heads:build_head",
+}
+"""What builds a head on maps that is named source:name, such as mmseg:FCNHead, beside those of a problem itself."""
+
+HEAD_NAMES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.head_names:head_form",
+}
+"""What looks at such a name for `plan`, without torch; a source may have none."""
+
+EXPORT_TARGETS: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.export:export",
+}
+"""What a finished model can be handed over as: a function of its artifact's folder and the new folder."""
+
+EXPORT_PACKAGES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.packages:check_installed",
+}
+"""What names the packages that a target needs and that are not installed, before torch is; a target may have none."""
 
 
 MAX_LISTED, MANY = 16, 100

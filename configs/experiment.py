@@ -8,10 +8,13 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings
+from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
+from configs.problem_options import check_options
+from configs.shapes import check_shapes
 from configs.stages import (
     MAX_TEACHERS,
     CombineConfig,
@@ -100,6 +103,10 @@ class Experiment(Settings):
     teacher_finetuning: TeacherFinetuning = TeacherFinetuning()
     distill: DistillSettings = DistillSettings()
     tuning: TuningSettings = TuningSettings()
+    windows: WindowSettings = WindowSettings()
+    """How students and finetuned teachers are shown the images they are scored on; of what is cached, the clean view
+    is scored.
+    """
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
     runtime: RuntimeConfig = RuntimeConfig()
@@ -107,6 +114,9 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
+        check_options(self.problem, probe=self.probe, student_probe=self.student_probe, **trainings)
+        check_shapes(self.views, {**self.teachers, "student": self.student})
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:
@@ -118,6 +128,11 @@ class Experiment(Settings):
             check_synthetic_images_teach(self.distill, self.training)
         if self.synthetic_images == "unlabelled":
             self.select.check_is_known("the set of unlabelled images")
+        return self
+
+    @model_validator(mode="after")
+    def _the_problem_can_be_judged_so(self) -> Self:
+        check_shown(self.problem, self.windows)
         return self
 
     @model_validator(mode="after")
@@ -288,4 +303,8 @@ class Experiment(Settings):
         )
 
     def evaluate_config(self) -> EvaluateConfig:
+        return EvaluateConfig(problem=self.problem, windows=self.windows)
+
+    def evaluate_cached_config(self) -> EvaluateConfig:
+        """Of cached logits: they are of the clean view, however models are shown the images."""
         return EvaluateConfig(problem=self.problem)

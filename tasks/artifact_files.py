@@ -27,7 +27,16 @@ MODEL = Contents(
     working=("checkpoint.safetensors",),
 )
 CURVES = Pictures("history.png", heading="Learning curves")
-EVALUATION = Contents(made=("*-predictions.parquet",), optional=("val-*.png", "test-*.png", "val-*.txt", "test-*.txt"))
+EVALUATION = Contents(
+    made=("*-predictions.parquet",),
+    optional=("*-classes.parquet", "val-*.png", "test-*.png", "val-*.txt", "test-*.txt"),
+)
+LOOKED_AT = Pictures(
+    "test-images*.png",
+    heading="Images of the test split",
+    words="What is wrong is red in the last column.",
+    is_wide=True,
+)
 SCORED = Pictures(
     "test-*.png",
     heading="On the test split",

@@ -20,7 +20,7 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
-from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, FOREIGN, LABEL_FREE, MODEL, OUTPUTS, SCORED
+from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, FOREIGN, LABEL_FREE, LOOKED_AT, MODEL, OUTPUTS, SCORED
 from tasks.stage import Pictures, Stage
 
 INGEST = Stage(
@@ -256,7 +256,7 @@ EVALUATE = Stage(
     run="tasks.stages.evaluate:run",
     size="tasks.sizes:evaluation",
     contents=EVALUATION,
-    pictures=(SCORED,),
+    pictures=(LOOKED_AT, SCORED),
 )
 
 EVALUATE_TEACHER = Stage(
@@ -269,7 +269,7 @@ EVALUATE_TEACHER = Stage(
     run="tasks.stages.evaluate:run_on_logits",
     size="tasks.sizes:evaluation",
     contents=EVALUATION,
-    pictures=(SCORED,),
+    pictures=(LOOKED_AT, SCORED),
 )
 
 STAGES: tuple[Stage[Any], ...] = (

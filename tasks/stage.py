@@ -68,6 +68,8 @@ class Pictures(NamedTuple):
     words: str = ""
     legend: str = ""
     """Pattern of text files that explain the pictures."""
+    is_wide: bool = False
+    """Whether each takes the width of a page."""
 
 
 @dataclass(frozen=True)

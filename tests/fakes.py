@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from configs.data import IngestConfig
+from configs.evaluation import WindowSettings
 from configs.models import Backbone
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.data.label_tables import LabelTable
@@ -21,10 +23,12 @@ from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
+from tasks.problems.problem import PixelsOf
+from tasks.problems.whole_images import clean_window
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
 """Class -> the colour it is drawn in, more or less."""
@@ -123,10 +127,22 @@ class Ordinal:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         return nn.Linear(blocks[0].width, 1)
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Ordinal":
+        return self
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
+        return np.asarray([images.labels[row]], np.float32)
+
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        return clean_window(height, width, preprocessing)
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:
+        return outputs
+
+    def truth(self, images: ImageSet, row: int) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
 
     def num_targets(self, targets: Tensor) -> Tensor:
@@ -135,7 +151,9 @@ class Ordinal:
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
         return Sum(F.mse_loss(outputs.float(), targets, reduction="sum"), self.num_targets(targets))
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
         total = F.mse_loss(outputs.float(), teacher_outputs.float(), reduction="sum")
         return Sum(total, num_answers(teacher_outputs))
 
@@ -166,17 +184,13 @@ class OrdinalMeter:
     def __init__(self) -> None:
         self._scores: list[float] = []
         self._places: list[float] = []
-        self._darkest: list[int] = []
         self._as_teacher: list[float] = []
 
-    def update(
-        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
-    ) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None) -> None:
         self._scores += (-(outputs.float() - targets).abs()[:, 0]).tolist()
         self._places += outputs[:, 0].tolist()
         if teacher is not None:
             self._as_teacher += (outputs.round() == teacher.round()).float()[:, 0].tolist()
-        self._darkest += [] if pixels is None else pixels.min(axis=(1, 2, 3)).tolist()
 
     def compute(self) -> dict[str, float]:
         values = {"minus_mae": self._scores, "as_teacher": self._as_teacher}
@@ -186,11 +200,14 @@ class OrdinalMeter:
         return {"minus_mae": standard_error(self._scores)}
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        columns = {"place": np.asarray(self._places), "score": np.asarray(self._scores)}
-        return columns | ({"darkest": np.asarray(self._darkest)} if self._darkest else {})
+        return {"place": np.asarray(self._places), "score": np.asarray(self._scores)}
 
-    def draw(self, folder: Path, name: str) -> None:
-        Image.new("L", (8, 8)).save(folder / f"{name}-nothing.png")
+    def class_columns(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+        """The image that is judged last, as it is."""
+        Image.fromarray(pixels_of(len(self._scores) - 1)).save(folder / f"{name}-last.png")
 
 
 class PoolingEncoder(Encoder):

@@ -106,7 +106,7 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
 
 def _evaluated_teachers(steps: Steps, images: str, teacher: Teacher) -> list[ModelSteps]:
     """Score what teaches, and where it is the mean of several teachers, each of them too."""
-    config, models = steps.experiment.evaluate_config(), []
+    config, models = steps.experiment.evaluate_cached_config(), []
     for number, one in enumerate((teacher, *teacher.members)):
         inputs = {"images": images, "logits": one.logits[REAL]}
         evaluated = steps.add(f"evaluate-teacher{number or ''}", EVALUATE_TEACHER, config, inputs)
@@ -204,5 +204,5 @@ def _probed_student(steps: Steps, images: str, teacher: str) -> tuple[str, str]:
     made = probed(steps, network, images)
     logits = probed_logits(steps, "precompute-student", network, made, ShownSet(images, "clean"))
     inputs = {"images": images, "logits": logits, "teacher": teacher}
-    config = steps.experiment.evaluate_config()
+    config = steps.experiment.evaluate_cached_config()
     return made.probe, steps.add("evaluate-student-probed", EVALUATE_TEACHER, config, inputs)

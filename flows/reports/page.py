@@ -8,9 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.reports.chosen import choices_of, trials_table
+from flows.reports.classes import class_tables
 from flows.reports.differences import difference_tables
 from flows.reports.pictures import pictures_of
 from flows.reports.remarks import remarks
@@ -19,7 +22,7 @@ from flows.reports.tables import as_html
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tasks.pages import image_tag, page, write_page
+from tasks.pages import as_jpeg, image_tag, page, write_page
 from tasks.stage import Pictures
 
 KINDS = list(dict.fromkeys(pictures for stage in STAGES for pictures in stage.pictures))
@@ -39,6 +42,7 @@ def write_report(
     sections = [
         _score_html(results, store, title),
         _section("Images", "", [_text(dataset)] if dataset else []),
+        *_class_sections(results, store),
         *_trial_sections(results, store),
         *_picture_sections(results, made, store),
         _section("Next", "", [_text(command) for command in next_commands]),
@@ -54,6 +58,11 @@ def _score_html(results: Sequence[ModelResult], store: ArtifactStore, title: str
     return "".join([*parts, *map(_paragraph, remarks(results, store))])
 
 
+def _class_sections(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    for table, notes in class_tables(results, store):
+        yield _section("Classes", html.escape(notes), [as_html(table)])
+
+
 def _trial_sections(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
     for ref, models in choices_of(results, store).items():
         yield _section(f"Settings tried: {html.escape(models)}", "", [as_html(trials_table(store, ref))])
@@ -67,7 +76,7 @@ def _picture_sections(
     figures, legends = defaultdict[Pictures, list[str]](list), defaultdict[Pictures, list[str]](list)
     for ref in dict.fromkeys([*made, *captions]):
         for pictures, paths in pictures_of(ref, store):
-            figures[pictures] += [_figure(path, ref, captions.get(ref, "")) for path in paths]
+            figures[pictures] += [_figure(path, ref, captions.get(ref, ""), pictures) for path in paths]
             legends[pictures] += _legends(pictures, store.path(ref))
     for pictures in sorted(figures, key=KINDS.index):
         parts = figures[pictures] + list(dict.fromkeys(legends[pictures]))  # once, for all models have the same
@@ -78,9 +87,18 @@ def _caption(result: ModelResult) -> str:
     return result.model if result.seed is None else f"{result.model}, seed {result.seed}"
 
 
-def _figure(path: Path, ref: ArtifactRef, caption: str) -> str:
-    picture = image_tag(path.read_bytes(), "image/png", alt=f"{path.name} of {ref.short}")
-    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>" if caption else picture
+def _figure(path: Path, ref: ArtifactRef, caption: str, kind: Pictures) -> str:
+    picture = image_tag(*_embedded(path, kind), alt=f"{path.name} of {ref.short}")
+    shown = " class=wide" if kind.is_wide else ""
+    return f"<figure{shown}>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>" if caption else picture
+
+
+def _embedded(path: Path, kind: Pictures) -> tuple[bytes, str]:
+    """Return a picture as it is; of sheets full of photographs, some for each model, a tenth of the bytes."""
+    if not kind.is_wide:
+        return path.read_bytes(), "image/png"
+    with Image.open(path) as opened:
+        return as_jpeg(opened.convert("RGB"), quality=85), "image/jpeg"
 
 
 def _legends(pictures: Pictures, folder: Path) -> list[str]:
@@ -108,4 +126,5 @@ table { border-collapse: collapse; }
 td, th { padding: .3em .9em; border-bottom: 1px solid #ddd; text-align: right; }
 td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left; }
 div { display: flex; flex-wrap: wrap; gap: 20px; } figure { margin: 0; } figcaption { text-align: center; }
-img { max-width: 100%; } figure img { max-width: 560px; } pre { background: #f4f4f4; padding: .6em 1em; }"""
+img { max-width: 100%; } figure img { max-width: 560px; }
+figure.wide img { max-width: 100%; } pre { background: #f4f4f4; padding: .6em 1em; }"""

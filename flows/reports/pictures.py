@@ -21,10 +21,14 @@ _MAX_PICTURE_BYTES = (MAX_TEXT_BYTES - 2000) * 3 // 4
 
 
 def pictures_of(ref: ArtifactRef, store: ArtifactStore) -> Iterator[tuple[Pictures, list[Path]]]:
-    """Yield each kind of picture that the artifact's stage may have drawn, with the files that are there."""
-    stage = stage_named(store.manifest(ref).recipe["stage"])
+    """Yield each kind of picture that the artifact's stage may have drawn, with the files that are there; a file that
+    fits several patterns is of the first.
+    """
+    stage, seen = stage_named(store.manifest(ref).recipe["stage"]), set[Path]()
     for pictures in stage.pictures if stage else ():
-        yield pictures, sorted(store.path(ref).glob(pictures.pattern))
+        paths = sorted(set(store.path(ref).glob(pictures.pattern)) - seen)
+        seen.update(paths)
+        yield pictures, paths
 
 
 def picture_markdown(path: Path, title: str) -> str:

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
 from flows.pipeline.planning import PlannedStep
+from flows.reports.classes import class_tables
 from flows.reports.differences import difference_tables
 from flows.reports.pictures import picture_markdown, pictures_of
 from flows.reports.remarks import remarks
@@ -24,7 +25,8 @@ def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: st
 
 def scores_in_markdown(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> str:
     """Return the tables, what there is to say of them, and what the dataset holds."""
-    compared = [text for table, notes in difference_tables(results, store) for text in (as_markdown(table), notes)]
+    tables = [*difference_tables(results, store), *class_tables(results, store)]
+    compared = [text for table, notes in tables for text in (as_markdown(table), notes)]
     dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
     parts = [score_markdown(results, store, name), *compared, *remarks(results, store), "\n".join(dataset)]
     return "\n\n".join(parts)

@@ -13,6 +13,7 @@ from rich.table import Table
 from flows.pipeline.chain import CONTROL, START, ModelResult
 from flows.pipeline.teacher_gap import teacher_gap
 from flows.reports.chosen import chosen_settings
+from flows.reports.classes import class_rows
 from flows.reports.differences import difference_rows, difference_tables, differences
 from flows.reports.results import score_notes, score_rows, score_table
 from storage.store import ArtifactStore
@@ -48,21 +49,28 @@ def _print_line(console: Console, line: str) -> None:
 
 
 def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Any]:
-    """Return what is printed as plain JSON values."""
+    """Return what is printed as plain JSON values, and of problems that are scored class by class the classes too."""
+    classes = class_rows(results, store)
     return {
         "scores": score_rows(results, store),
         "differences": difference_rows(results, store),
+        **({"classes": classes} if classes else {}),
         "remarks": remarks(results, store),
     }
 
 
 def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return a sentence on the teacher and the student's probe, one for each model that still is the probe it started
-    from, or is clearly below what it is compared with, one on the settings that students were trained with, and a line
-    for those that were chosen.
+    from, or is clearly below what it is compared with, one where models were shown the images in different ways, one on
+    the settings that students were trained with, and a line for those that were chosen.
     """
     gap = teacher_gap(results, store)
-    said = [*_unchanged(results, store), *_clearly_below(results, store), *_trained_with(results, store)]
+    said = [
+        *_unchanged(results, store),
+        *_clearly_below(results, store),
+        *_shown_otherwise(results, store),
+        *_trained_with(results, store),
+    ]
     return [*([str(gap)] if gap else []), *said, *chosen_settings(results, store)]
 
 
@@ -81,6 +89,19 @@ def _clearly_below(results: Sequence[ModelResult], store: ArtifactStore) -> Iter
     for one in differences(results, store):
         if one.found.is_clear and one.found.mean < 0:
             yield f"{one.model} is clearly below {one.reference}: {BELOW[one.reference]}."
+
+
+def _shown_otherwise(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    """Say which models were scored in windows where others, of which the clean view is cached, were not."""
+    found = defaultdict[bool, list[str]](list)
+    for result in results:
+        found["windows" in store.manifest(result.evaluation).recipe["config"]].append(result.model)
+    if len(found) > 1:
+        in_windows, by_view = (", ".join(dict.fromkeys(found[is_shown])) for is_shown in (True, False))
+        yield (
+            f"Not shown alike: {in_windows} in the windows that were asked for; {by_view} in the clean view, which is "
+            "what is cached. What lies between them is not training alone."
+        )
 
 
 def _trained_with(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""A finished model over the clean views of some images, or its outputs from a cache: a stream of batches, which a meter
-takes one after the other.
+"""A finished model over whole images, or its outputs for their clean views from a cache: a stream of answers, which a
+meter takes one after the other.
 
-Shape letters: N images of a batch, C channels, H W pixels, S side of a square view.
+Shape letters: M windows of an image, W windows of all images, C channels, H W pixels; 9 numbers cut a window.
 """
 
 from collections.abc import Iterator
@@ -13,57 +13,107 @@ import torch
 from torch import Tensor, nn
 
 from configs.base import RuntimeConfig
+from configs.evaluation import WindowSettings
+from tasks.data.batches import ViewSource
 from tasks.data.threads import prefetch
-from tasks.functional.views import CLEAN_VIEW, Pixels
+from tasks.data.view_cache import ViewCache
+from tasks.functional.views import CLEAN_VIEW, Pixels, View
 from tasks.models.device import autocast
 from tasks.models.preprocessing import normalise
-from tasks.problems.labelled import Labelled, LabelledCache, LabelledViews
+from tasks.problems.labelled import WholeImages
+from tasks.problems.problem import Joined
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Predicted(NamedTuple):
-    """A model's outputs for a batch of images, on the CPU."""
+    """What a model says of one image."""
 
-    items: Numbers
-    """Positions among the images asked for, [N]."""
-    outputs: Tensor
-    targets: Tensor
-    pixels_NSS3: Pixels | None = None
-    """What the model was given, where it ran now; a cache holds no pixels."""
+    item: int
+    """Position among the images asked for."""
+    outputs: Joined
+    truth: Tensor
+
+
+class _Batch(NamedTuple):
+    """Windows from `start` on that go through the network together, and the truth of each image that they complete."""
+
+    start: int
+    pixels_NHW3: Pixels
+    truths: dict[int, Tensor]
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    labelled: LabelledViews,
-    rows: Numbers,
+    images: WholeImages,
+    source: ViewSource,
     runtime: RuntimeConfig,
     device: torch.device,
+    *,
+    windows: WindowSettings | None = None,
     precision: str = "fp32",
 ) -> Iterator[Predicted]:
-    """Yield the model's outputs for the clean view of each row, in their order."""
-
-    def load(items: Numbers) -> tuple[Numbers, Labelled]:
-        return items, labelled.batch(rows[items].tolist(), [CLEAN_VIEW] * len(items))
-
-    parts = _parts(len(rows), runtime.inference_batch_size)
-    for items, batch in prefetch(load, parts, workers=runtime.workers):
-        images_NCHW = normalise(batch.pixels_NSS3, labelled.source.preprocessing, device)
+    """Yield what the model says of each image, in their order; without `windows`, by the clean view."""
+    shown = _Shown(images, source, windows or WindowSettings())
+    waiting: list[Tensor] = []
+    parts = _parts(len(shown.views_W9), runtime.inference_batch_size)
+    for batch in prefetch(shown.load, parts, workers=runtime.workers):
+        images_NCHW = normalise(batch.pixels_NHW3, source.preprocessing, device)
         with autocast(device, precision):
             # Metrics are computed in float32 whatever the model computes in: sums of bf16 logits would move scores.
-            outputs = model(images_NCHW).float().cpu()
-        yield Predicted(items, outputs, torch.from_numpy(batch.targets), batch.pixels_NSS3)
+            outputs = model(images_NCHW).float()
+        for item, first, last in shown.items(batch.start, batch.start + len(outputs)):
+            # The windows of an image may lie in several batches: it is judged when the last of them is there.
+            waiting.append(outputs[first - batch.start : last - batch.start])
+            if item in batch.truths:
+                joined = images.joined(item, torch.cat(waiting), shown.views_of(item))
+                yield Predicted(item, joined, batch.truths[item])
+                waiting = []
 
 
-def cached(outputs: LabelledCache, num_images: int, *, batch_size: int) -> Iterator[Predicted]:
-    """Yield the cached outputs of a model for the clean view of each image, in batches, as `predict` does.
+class _Shown:
+    """The windows of all images one after the other, known without decoding any image."""
+
+    def __init__(self, images: WholeImages, source: ViewSource, settings: WindowSettings) -> None:
+        self._images, self._source = images, source
+        views = [images.windows(item, source.preprocessing, settings) for item in range(len(images.rows))]
+        self.views_W9 = np.concatenate([np.empty((0, 9), np.float32), *views])
+        self._item_W = np.repeat(np.arange(len(views)), [len(views_M9) for views_M9 in views])
+        self._firsts = np.cumsum([0, *(len(views_M9) for views_M9 in views)]).tolist()
+
+    def items(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the images whose windows are among those from start to stop, each with the first and last of these."""
+        for item in range(int(self._item_W[start]), int(self._item_W[stop - 1]) + 1):
+            yield item, max(start, self._firsts[item]), min(stop, self._firsts[item + 1])
+
+    def views_of(self, item: int) -> View:
+        return self.views_W9[self._firsts[item] : self._firsts[item + 1]]
+
+    def load(self, part: Numbers) -> _Batch:
+        start, stop = int(part[0]), int(part[-1]) + 1
+        pixels_NHW3 = self._source.cut(self._images.rows[self._item_W[part]].tolist(), self.views_W9[part])
+        whole = [item for item, _, last in self.items(start, stop) if last == self._firsts[item + 1]]
+        return _Batch(start, pixels_NHW3, {item: self._images.truth(item) for item in whole})
+
+
+def cached(images: WholeImages, cache: ViewCache, *, batch_size: int, device: torch.device) -> Iterator[Predicted]:
+    """Yield what a model says of each image by its cached outputs for the clean view; `cache` holds these images in
+    their order.
 
     Raises CacheMismatchError where the clean view of an image is not in the cache.
     """
-    for items in _parts(num_images, batch_size):
-        found = outputs.take(items, np.full_like(items, CLEAN_VIEW))
-        yield Predicted(items, torch.from_numpy(found.outputs).float(), torch.from_numpy(found.targets))
+    for item, outputs in enumerate(clean_outputs(images, cache, batch_size=batch_size, device=device)):
+        yield Predicted(item, outputs, images.truth(item))
+
+
+def clean_outputs(images: WholeImages, cache: ViewCache, *, batch_size: int, device: torch.device) -> Iterator[Joined]:
+    """Yield what the cached outputs for the clean view of each image say of it; raises as `cached` does."""
+    for items in _parts(len(images.rows), batch_size):
+        found = cache.take(items, np.full_like(items, CLEAN_VIEW))
+        outputs = torch.from_numpy(found.outputs).to(device).float()
+        for place, item in enumerate(items.tolist()):
+            yield images.joined(item, outputs[place : place + 1], found.views_N9[place : place + 1])
 
 
 def _parts(count: int, size: int) -> list[Numbers]:

@@ -21,8 +21,8 @@ from torchmetrics.functional.classification import (
 )
 
 from tasks.functional.comparison import standard_error
-from tasks.functional.views import Pixels
 from tasks.problems.pictures import draw_confusion
+from tasks.problems.problem import PixelsOf
 
 CALIBRATION_BINS = 15
 
@@ -37,9 +37,7 @@ class ClassificationMeter:
         self._targets: list[Tensor] = []
         self._teacher: list[Tensor] = []
 
-    def update(
-        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
-    ) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None) -> None:
         self._logits.append(outputs.float())
         self._targets.append(targets)
         if teacher is not None:
@@ -79,7 +77,10 @@ class ClassificationMeter:
             columns |= {f"teacher_{name}": column for name, column in _said(_joined(self._teacher)).items()}
         return columns
 
-    def draw(self, folder: Path, name: str) -> None:
+    def class_columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        return {}
+
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
         predicted_N, targets_N = _joined(self._logits).argmax(1), _joined(self._targets)
         counts_KK = multiclass_confusion_matrix(predicted_N, targets_N, len(self._classes))
         draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK.cpu()), self._classes)

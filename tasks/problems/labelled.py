@@ -1,8 +1,9 @@
-"""Views of images with their targets: targets joined to the pixels of a view, or to outputs that were cached for it.
+"""Images with their targets: targets joined to the pixels of a view, to outputs that were cached for it, or to what was
+said of a whole image.
 
 Distillation, whose views come with the teacher's outputs, joins all three itself (`tasks.stages.distill`).
 
-Shape letters: N views of a batch, S side in pixels; 9 numbers cut a view.
+Shape letters: N views of a batch, M windows of an image, H W pixels; 9 numbers cut a view.
 """
 
 from collections.abc import Sequence
@@ -10,21 +11,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from configs.evaluation import WindowSettings
 from storage.image_set import ImageSet
 from storage.view_outputs import Half, ViewOutputs
 from tasks.data.batches import ViewSource
 from tasks.data.view_cache import ViewCache
-from tasks.functional.views import Pixels
-from tasks.problems.problem import Problem, targets_of
+from tasks.functional.views import Pixels, Size, View
+from tasks.models.preprocessing import Preprocessing
+from tasks.problems.problem import Joined, Problem, targets_of
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Labelled(NamedTuple):
-    """Views as pixels [N, S, S, 3], and the target of each."""
+    """Views as pixels [N, H, W, 3], and the target of each."""
 
-    pixels_NSS3: Pixels
+    pixels_NHW3: Pixels
     targets: npt.NDArray[Any]
 
 
@@ -38,8 +43,8 @@ class LabelledViews:
     def batch(self, rows: Sequence[int], numbers: Sequence[int]) -> Labelled:
         """Return one view of each row; number 0 is the clean view, the augmented ones count from 1."""
         views_N9 = self.source.views(rows, numbers)
-        side_px = self.source.preprocessing.side_px
-        targets = targets_of(self._problem, self.source.images, rows, views_N9, side_px)
+        size = self.source.preprocessing.size
+        targets = targets_of(self._problem, self.source.images, rows, views_N9, size)
         return Labelled(self.source.cut(rows, views_N9), targets)
 
 
@@ -57,14 +62,41 @@ class LabelledCache:
     """
 
     def __init__(
-        self, problem: Problem, images: ImageSet, rows: Numbers, outputs: ViewOutputs, *, side_px: int, budget_mb: int
+        self, problem: Problem, images: ImageSet, rows: Numbers, outputs: ViewOutputs, *, size: Size, budget_mb: int
     ) -> None:
-        self._problem, self._images, self._rows, self._side_px = problem, images, rows, side_px
+        self._problem, self._images, self._rows, self._size = problem, images, rows, size
         self._cache = ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=budget_mb)
 
     def take(self, items: Numbers, numbers: Numbers) -> LabelledOutputs:
         """Return one view of each item, a position among the rows; `numbers` are the views."""
         cached = self._cache.take(items, numbers)
-        # Of the view as it was cut then, at the side it had then: a dense target is cut as its image was.
-        targets = targets_of(self._problem, self._images, self._rows[items], cached.views_N9, self._side_px)
+        # Of the view as it was cut then, at the size it had then: a dense target is cut as its image was.
+        targets = targets_of(self._problem, self._images, self._rows[items], cached.views_N9, self._size)
         return LabelledOutputs(cached.outputs, targets)
+
+
+class WholeImages:
+    """Some images of a set, to be judged as wholes: what a network is shown of each, and its answer with the truth.
+
+    An item is a position among `rows`. For any number of threads.
+    """
+
+    def __init__(self, problem: Problem, images: ImageSet, rows: Numbers) -> None:
+        self.rows = rows
+        self._problem, self._images = problem, images
+
+    def windows(self, item: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        """Return the views [M, 9] that this network is shown."""
+        return self._problem.windows(*self._size(item), preprocessing, settings)
+
+    def joined(self, item: int, outputs: Tensor, views_M9: View) -> Joined:
+        """Return what outputs [M, ...] for these views of an image are together."""
+        return self._problem.joined(outputs, views_M9, *self._size(item))
+
+    def truth(self, item: int) -> Tensor:
+        """Return what the image is judged against, as a batch of one."""
+        return torch.from_numpy(self._problem.truth(self._images, int(self.rows[item]))[None])
+
+    def _size(self, item: int) -> tuple[int, int]:
+        row = self.rows[item]
+        return int(self._images.heights[row]), int(self._images.widths[row])

@@ -29,6 +29,8 @@ class Metric(NamedTuple):
     """What one value of it is called in a sentence."""
     is_agreement: bool = False
     """Whether it says how far a model agrees with its teacher."""
+    of_classes: str = ""
+    """Name of the column in the table of classes whose mean it is; '': it is no mean over classes that is shown."""
 
     @property
     def scale(self) -> float:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from storage.files import atomic
 from tasks.problems.names import FONT, drawable
+from tasks.problems.palette import palette
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,22 @@ def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[st
         lines = (f"{number} = {' '.join(name.split())}\n" for number, name in names.legend.items())
         with atomic(legend) as partial:
             partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+
+
+def draw_bars(path: Path, iou_K: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    """Draw a bar for each class whose IoU is not NaN, in per cent."""
+    shown_K, colours_K3 = drawable(classes).shown, palette(len(classes)) / 255
+    known = np.flatnonzero(~np.isnan(iou_K))
+    figure = Figure(figsize=(7, 1 + 0.24 * max(len(known), 1)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(range(len(known)), 100 * iou_K[known], color=colours_K3[known])
+    axes.set_yticks(range(len(known)), [shown_K[number] for number in known], **AS_IT_IS)
+    for place, number in enumerate(known):
+        axes.text(100 * iou_K[number] + 1, place, f"{100 * iou_K[number]:.1f}", va="center", fontsize=8)
+    axes.set_xlim(0, 108)
+    axes.set_xlabel("IoU in %")
+    axes.invert_yaxis()
+    save(figure, path)
 
 
 def draw_history(path: Path, history: Sequence[dict[str, Any]], score_name: str) -> None:

@@ -4,11 +4,15 @@ To add one, see the table in .github/CONTRIBUTING.md; `tests/contracts/dense_toy
 
 Outputs are whatever the problem's head gives for N samples, the class axis second: [N, K] for classification.
 
-Shape letters: N samples, C channels, H W pixels, S side of a square view, K classes; 9 numbers cut a view.
+What a whole image is judged by is asked in two steps: `windows` says what a network is shown of it, `joined` makes one
+answer of what it said of them.
+
+Shape letters: N samples, M windows of an image, C channels, H W pixels, K classes; 9 numbers cut a view, 4 are the area
+in which it shows its image.
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,12 +21,22 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
+from configs.evaluation import WindowSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
+
+Joined = Any
+"""What a problem made of the outputs for one image: outputs [1, ...], or what stands for outputs that are too large to
+be held at once. It is for the meter of the problem, and nobody else looks into it.
+"""
+PixelsOf = Callable[[int], Pixels]
+"""Position among the images a meter was given -> the image as it is, uint8 [H, W, 3]; decoded when it is called."""
 
 
 class Meter(Protocol):
@@ -30,11 +44,9 @@ class Meter(Protocol):
     problem makes them small. A dense problem keeps a confusion matrix, and some numbers of each image.
     """
 
-    def update(
-        self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None, pixels: Pixels | None = None
-    ) -> None:
-        """Take one batch: the model's outputs for N samples, their targets, the teacher's outputs for the same samples
-        (for every batch or for none), and the pixels [N, S, S, 3] where they are at hand, for pictures.
+    def update(self, outputs: Tensor | Joined, targets: Tensor, *, teacher: Tensor | Joined | None = None) -> None:
+        """Take the model's outputs for N samples, their targets, and the teacher's outputs for the same samples (each
+        time or never). They are of views, as the head gave them, or of one whole image, as `Problem.joined` did.
         """
         ...
 
@@ -50,11 +62,19 @@ class Meter(Protocol):
 
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return columns of the table of predictions, one entry a sample, in the order they were given. `score` is
-        among them: values [N] whose mean is the first metric; two models are compared by them image by image.
+        among them: values [N] whose mean is the first metric and whose spread over the samples is that of its standard
+        error; two models are compared by them image by image. Of a metric that is no mean over images they are its
+        linear approximation (functional.ratios).
         """
         ...
 
-    def draw(self, folder: Path, name: str) -> None:
+    def class_columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return columns of a table with a line for each class, NaN where there is nothing to say; none where the
+        problem has no such table. Metrics name those of them that they are the mean of (`Metric.of_classes`).
+        """
+        ...
+
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
         """Write the pictures a person looks at, each file beginning with `name`."""
         ...
 
@@ -77,12 +97,35 @@ class Problem(Protocol):
         """Return what a head may see, by the names that a probe's settings choose from: the blocks it is made of."""
         ...
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
-        """Return an untrained head, to be called with these blocks in their order."""
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
+        """Return an untrained head, to be called with these blocks in their order.
+
+        `kind` is one of those that the problem has (configs.problem_options); ModelError where it needs other blocks.
+        """
         ...
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
-        """Return what is to be learnt from one view of one image."""
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Problem":
+        """Return the problem with the task loss that these settings ask for (configs.problem_options), and what that
+        needs to know of the images. One that has a single loss returns itself.
+        """
+        ...
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[Any]:
+        """Return what is to be learnt from one view of one image, cut at this height and width in pixels."""
+        ...
+
+    def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+        """Return the views [M, 9] in which a whole image is shown to a network that is judged by it."""
+        ...
+
+    def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Joined:
+        """Return what a network says of a whole image, given its outputs [M, ...] for these views of it: windows, or a
+        cached clean view alone, which may show a part of the image. They may lie on a GPU.
+        """
+        ...
+
+    def truth(self, images: ImageSet, row: int) -> npt.NDArray[Any]:
+        """Return what a whole image is judged against, on its own grid where the problem has one."""
         ...
 
     def num_targets(self, targets: Tensor) -> Tensor:
@@ -96,10 +139,14 @@ class Problem(Protocol):
         """Return the loss against the labels, summed over the targets that are not ignored."""
         ...
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
         """Return the divergence from the teacher at this temperature, summed over its answers.
 
-        It counts one for each sample and place (`functional.losses.num_answers`), which is known beforehand too.
+        Where views are padded, `shown_N4` are the areas in which they show their images, and places whose centre lies
+        outside teach nothing (`functional.areas.shown_cells`); answers to whole images do all the same. It counts one
+        for each sample and place that teaches (`functional.losses.num_answers`), which is known beforehand too.
         """
         ...
 
@@ -154,11 +201,9 @@ def score_of(problem: Problem, meter: Meter) -> Score:
     return Score(meter.compute()[name], meter.standard_errors()[name])
 
 
-def targets_of(
-    problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, side_px: int
-) -> npt.NDArray[Any]:
+def targets_of(problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, size: Size) -> npt.NDArray[Any]:
     """Return the targets of a batch of views, stacked."""
-    return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])
+    return np.stack([problem.target(images, row, view, size) for row, view in zip(rows, views_N9, strict=True)])
 
 
 def task_loss_of(problem: Problem, outputs: Tensor, targets: Sequence[WeightedTargets]) -> Sum:

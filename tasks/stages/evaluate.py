@@ -1,37 +1,33 @@
 """Stages "evaluate" and "evaluate-teacher": scores, per-image predictions and pictures, for a model or for cached
 logits: a teacher's, or those of a probe that a student starts from.
 
-Shape letters: N images of a batch, S side in pixels.
-
 Reads `images` (image-set), `model`, or `logits` in its place, and where given the clean view of `teacher` (logits);
-writes SPLIT-predictions.parquet, SPLIT-*.png and SPLIT-*.txt for each split asked for.
+writes SPLIT-predictions.parquet, where the problem has such a table SPLIT-classes.parquet, SPLIT-*.png and SPLIT-*.txt
+for each split asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from configs.data import ViewSettings
+from configs.evaluation import WindowSettings
 from configs.stages import EvaluateConfig
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.summaries import EvaluationSummary, NetworkSummary
 from storage.tables import write_columns
-from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.view_cache import ViewCache
-from tasks.functional.views import CLEAN_VIEW
-from tasks.inference.predictor import Predicted, cached, predict
+from tasks.inference.predictor import Predicted, cached, clean_outputs, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.device import device_of, on_device
 from tasks.models.task_model import load_model
-from tasks.problems.labelled import LabelledCache, LabelledViews
-from tasks.problems.problem import Meter, Problem, problem_named
+from tasks.problems.labelled import WholeImages
+from tasks.problems.problem import Joined, Problem, problem_named
 from tasks.stage import StageContext
 
 
@@ -42,95 +38,111 @@ class Scores(NamedTuple):
     standard_errors: dict[str, float]
 
 
+class Judging(NamedTuple):
+    """What every split of one evaluation is judged with."""
+
+    problem: Problem
+    images: ImageSet
+    classes: list[str]
+    decoded: DecodedImages
+    teacher: ViewOutputs | None
+    device: torch.device
+    context: StageContext
+
+    def cached(self, logits: ViewOutputs, judged: WholeImages) -> ViewCache:
+        return ViewCache(logits, [self.images.ids[row] for row in judged.rows], budget_mb=0)
+
+
 def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
-    """Score a finished model on the clean view, and measure its speed.
+    """Score a finished model on whole images, and measure its speed.
 
     Raises CacheMismatchError where model, images and teacher are of different classes, ModelError where the model
     cannot be built or there is no device of the kind asked for.
     """
-    images = ImageSet.open(context.inputs["images"])
-    problem = problem_named(config.problem)
-    classes = problem.classes(images)
+    judging = _judging(config, context)
     model, description = load_model(context.inputs["model"])
-    if description.classes != classes:
-        raise CacheMismatchError(f"the model knows the classes {description.classes}, the images have {classes}")
-    device = device_of(context.runtime)
-    on_device(model, device)
-    teacher = _teacher(context, images, classes)
-    decoded = DecodedImages(images, cache_mb=0, decode_mb=context.runtime.decode_memory_mb)
-    labelled = LabelledViews(problem, ViewSource(decoded, ViewSettings(), model.preprocessing))
+    if description.classes != judging.classes:
+        raise CacheMismatchError(
+            f"the model knows the classes {description.classes}, the images have {judging.classes}"
+        )
+    on_device(model, judging.device)
+    source = ViewSource(judging.decoded, ViewSettings(), model.preprocessing)
+
+    def predicted(images: WholeImages) -> Iterator[Predicted]:
+        return predict(model, images, source, context.runtime, judging.device, windows=config.windows)
+
     scores: dict[str, Scores] = {}
     for split in config.splits:
-        batches = predict(model, labelled, images.rows_of(split), context.runtime, device)
-        scores[split] = _write(context, split, batches, images, problem.meter(classes), teacher)
+        images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
+        scores[split] = _write(judging, split, predicted(images), images)
         context.on_progress("splits", len(scores), len(config.splits))
     # Any images would do; the last split's are at hand, and every model is timed on the same.
-    rows = images.rows_of(config.splits[-1]).tolist()
+    rows = judging.images.rows_of(config.splits[-1]).tolist()
     network = NetworkSummary(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        speed=measured_speed(model, labelled.source, rows, context.runtime, device),
+        speed=measured_speed(model, source, rows, context.runtime, judging.device),
     )
-    return EvaluationSummary.joined(network, _summary(problem, images, scores))
+    return EvaluationSummary.joined(network, _summary(judging, scores))
 
 
 def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     """Score a model by its cached logits of the clean view: it need not run again.
 
-    Raises CacheMismatchError where the logits are of other images, classes, or another problem.
+    Raises CacheMismatchError where the logits are of other images, classes, or another problem, or other windows than
+    the clean view are asked for.
     """
-    images = ImageSet.open(context.inputs["images"])
-    problem = problem_named(config.problem)
-    classes = problem.classes(images)
+    judging = _judging(config, context)
+    if config.windows != WindowSettings():
+        raise CacheMismatchError("cached logits are of the clean view of each image: leave 'windows' out")
     logits = ViewOutputs(context.inputs["logits"])
-    logits.require(images=images.fingerprint, classes=classes, problem=config.problem)
-    teacher = _teacher(context, images, classes)
+    logits.require(images=judging.images.fingerprint, classes=judging.classes, problem=config.problem)
     scores: dict[str, Scores] = {}
     for split in config.splits:
-        rows = images.rows_of(split)
-        cache = LabelledCache(problem, images, rows, logits, side_px=LogitsAttributes.of(logits).side_px, budget_mb=0)
-        batches = cached(cache, len(rows), batch_size=context.runtime.inference_batch_size)
-        scores[split] = _write(context, split, batches, images, problem.meter(classes), teacher)
-    return _summary(problem, images, scores)
+        images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
+        batch_size = context.runtime.inference_batch_size
+        said = cached(images, judging.cached(logits, images), batch_size=batch_size, device=judging.device)
+        scores[split] = _write(judging, split, said, images)
+    return _summary(judging, scores)
 
 
-def _teacher(context: StageContext, images: ImageSet, classes: Sequence[str]) -> ViewOutputs | None:
-    if "teacher" not in context.inputs:
-        return None
-    teacher = ViewOutputs(context.inputs["teacher"])
-    teacher.require(images=images.fingerprint, classes=list(classes))
-    return teacher
+def _judging(config: EvaluateConfig, context: StageContext) -> Judging:
+    images, problem = ImageSet.open(context.inputs["images"]), problem_named(config.problem)
+    classes = problem.classes(images)
+    teacher = None
+    if "teacher" in context.inputs:
+        teacher = ViewOutputs(context.inputs["teacher"])
+        teacher.require(images=images.fingerprint, classes=list(classes))
+    decoded = DecodedImages(images, cache_mb=0, decode_mb=context.runtime.decode_memory_mb)
+    return Judging(problem, images, classes, decoded, teacher, device_of(context.runtime), context)
 
 
-def _write(
-    context: StageContext,
-    split: str,
-    batches: Iterable[Predicted],
-    images: ImageSet,
-    meter: Meter,
-    teacher: ViewOutputs | None,
-) -> Scores:
+def _write(judging: Judging, split: str, said: Iterable[Predicted], images: WholeImages) -> Scores:
     """Write one split's predictions and, after them, its pictures; returns its scores."""
-    rows = images.rows_of(split)
-    ids = [images.ids[row] for row in rows]
-    teacher_cache = ViewCache(teacher, ids, budget_mb=0) if teacher else None
-    for batch in batches:
-        by_teacher = _clean_outputs(teacher_cache, batch.items) if teacher_cache else None
-        meter.update(batch.outputs, batch.targets, teacher=by_teacher, pixels=batch.pixels_NSS3)
+    meter, folder = judging.problem.meter(judging.classes), judging.context.draft
+    for image, by_teacher in zip(said, _teacher_says(judging, images), strict=False):
+        meter.update(image.outputs, image.truth, teacher=by_teacher)
     # Predictions first: pictures are worth no run, and one that cannot be drawn must not cost the table.
-    columns = {"id": ids, "label": images.labels[rows], **meter.columns()}
-    write_columns(context.draft / f"{split}-predictions.parquet", columns)
-    meter.draw(context.draft, split)
+    ids = [judging.images.ids[row] for row in images.rows]
+    columns = {"id": ids, "label": judging.images.labels[images.rows], **meter.columns()}
+    write_columns(folder / f"{split}-predictions.parquet", columns)
+    if of_classes := meter.class_columns():
+        write_columns(folder / f"{split}-classes.parquet", {"class": judging.classes, **of_classes})
+    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])))
     return Scores(meter.compute(), meter.standard_errors())
 
 
-def _clean_outputs(cache: ViewCache, items: npt.NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(cache.take(items, np.full_like(items, CLEAN_VIEW)).outputs).float()
+def _teacher_says(judging: Judging, images: WholeImages) -> Iterator[Joined | None]:
+    """Yield what the teacher says of each image; None for ever where there is no teacher."""
+    if judging.teacher is None:
+        return itertools.repeat(None)
+    cache, batch_size = judging.cached(judging.teacher, images), judging.context.runtime.inference_batch_size
+    return clean_outputs(images, cache, batch_size=batch_size, device=judging.device)
 
 
-def _summary(problem: Problem, images: ImageSet, scores: Mapping[str, Scores]) -> EvaluationSummary:
+def _summary(judging: Judging, scores: Mapping[str, Scores]) -> EvaluationSummary:
     return EvaluationSummary(
-        score_name=problem.metrics[0].name,
-        num_images={split: len(images.rows_of(split)) for split in scores},
+        score_name=judging.problem.metrics[0].name,
+        num_images={split: len(judging.images.rows_of(split)) for split in scores},
         scores={split: _rounded(found.values) for split, found in scores.items()},
         standard_errors={split: _rounded(found.standard_errors) for split, found in scores.items()},
     )

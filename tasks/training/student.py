@@ -1,6 +1,6 @@
 """What finetune and distill do alike: start from a probed encoder, validate, and write the model down.
 
-Shape letters: N images of a batch, S side in pixels.
+Shape letters: N images.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tasks.functional.lengths import num_steps
 from tasks.inference.predictor import Numbers, predict
 from tasks.models.device import device_of
 from tasks.models.task_model import TaskModel
-from tasks.problems.labelled import LabelledViews
+from tasks.problems.labelled import WholeImages
 from tasks.problems.pictures import draw_history
 from tasks.problems.problem import Meter, Problem, Score, score_of
 from tasks.stage import StageContext
@@ -32,14 +32,14 @@ def judge_on(
 
     Raises ModelError where there is no device of the kind asked for.
     """
-    labelled, classes = LabelledViews(problem, source), problem.classes(source.images)
+    images, classes = WholeImages(problem, source.images, rows), problem.classes(source.images)
     device = device_of(context.runtime)
 
     def judged(model: nn.Module) -> Meter:
         # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
-        for batch in predict(model, labelled, rows, context.runtime, device, precision):
-            meter.update(batch.outputs, batch.targets, pixels=batch.pixels_NSS3)
+        for image in predict(model, images, source, context.runtime, device, precision=precision):
+            meter.update(image.outputs, image.truth)
         return meter
 
     return judged

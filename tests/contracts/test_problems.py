@@ -10,14 +10,17 @@ import torch
 from PIL import Image
 
 from configs import choices
+from configs.evaluation import WindowSettings
 from configs.stages import MeanOf
 from storage.image_set import ImageSet
+from storage.store import ArtifactStore
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import Mixing, cutmix, mixup
-from tasks.functional.views import clean_view
+from tasks.functional.views import Pixels, clean_view
 from tasks.models.encoder import Block
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import metrics_of
 from tasks.problems.problem import (
     Meter,
@@ -29,6 +32,8 @@ from tasks.problems.problem import (
     task_loss_of,
 )
 from tests.conftest import Bench
+from tests.fakes import gradient_image
+from tests.masked_images import commit_masked, masked_row
 
 Judge = Callable[..., Meter]
 
@@ -58,26 +63,37 @@ class ProblemContract:
         """What is to be learnt from twelve images."""
         rows = images.rows_of("test")
         views = np.stack([clean_view(40, 40, 1.0, "center")] * len(rows))
-        return torch.from_numpy(targets_of(problem, images, rows.tolist(), views, 32))
+        return torch.from_numpy(targets_of(problem, images, rows.tolist(), views, (32, 32)))
 
     @pytest.fixture
     def outputs(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> torch.Tensor:
         """What an untrained head says of twelve random features."""
         torch.manual_seed(0)
-        head = problem.head([Block("last", WIDTH)], len(images.classes))
-        return head(torch.randn(len(targets), WIDTH)).detach()
+        head = problem.head([self.block(WIDTH)], len(images.classes))
+        return head(self.features(len(targets), WIDTH)).detach()
+
+    def block(self, width: int) -> Block:
+        """What a head of the problem sees."""
+        return Block("last", width)
+
+    def features(self, num: int, width: int) -> torch.Tensor:
+        """Random ones of so many images."""
+        return torch.randn(num, width)
+
+    def truth(self, problem: Problem, images: ImageSet, size: tuple[int, int]) -> np.ndarray:
+        """What an image of this size is judged against."""
+        return problem.truth(images, int(images.rows_of("test")[0]))
 
     @pytest.fixture
     def judge(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> Judge:
-        """Return a function outputs -> meter that has seen them, with pixels, in batches."""
+        """Return a function outputs -> meter that has seen them in batches."""
 
         def judged(outputs: torch.Tensor, *, teacher: torch.Tensor | None = None, batch_size: int = 12) -> Meter:
             meter = problem.meter(problem.classes(images))
             for start in range(0, len(outputs), batch_size):
                 batch = slice(start, start + batch_size)
                 said = None if teacher is None else teacher[batch]
-                pixels = np.zeros((len(outputs[batch]), 32, 32, 3), np.uint8)
-                meter.update(outputs[batch], targets[batch], teacher=said, pixels=pixels)
+                meter.update(outputs[batch], targets[batch], teacher=said)
             return meter
 
         return judged
@@ -112,6 +128,8 @@ class ProblemContract:
         teacher = outputs.flip(0)
         assert problem.task_loss(outputs, targets).count == problem.num_targets(targets) > 0
         assert problem.distill_loss(outputs, teacher, 2.0).count == num_answers(teacher)
+        shown_N4 = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.5, 1.0, 0.0, 1.0], [0.0, 0.1, 0.0, 0.1]] * 4)
+        assert problem.distill_loss(outputs, teacher, 2.0, shown_N4).count == num_answers(teacher, shown_N4)
 
     def test_the_losses_of_parts_add_up_to_those_of_the_whole(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
@@ -214,8 +232,8 @@ class ProblemContract:
         self, problem: Problem, images: ImageSet, targets: torch.Tensor
     ) -> None:
         torch.manual_seed(0)
-        features = torch.randn(len(targets), 32)
-        head = problem.head([Block("last", 32)], len(images.classes))
+        features = self.features(len(targets), 32)
+        head = problem.head([self.block(32)], len(images.classes))
         before = _score(problem, head(features).detach(), targets)
         optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
         for _ in range(100):
@@ -245,6 +263,32 @@ class ProblemContract:
         assert score_N.astype(np.float64).mean() == pytest.approx(meter.compute()[name], abs=1e-5)
         assert standard_error(score_N) == pytest.approx(meter.standard_errors()[name], abs=1e-7)
 
+    @pytest.mark.parametrize("size", [(40, 40), (64, 48), (3, 300), (301, 97)])
+    def test_an_image_is_shown_in_windows_and_what_is_said_of_them_is_judged_as_one(
+        self, problem: Problem, images: ImageSet, outputs: torch.Tensor, size: tuple[int, int]
+    ) -> None:
+        preprocessing = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.875, "center")
+        windows_M9 = problem.windows(*size, preprocessing, WindowSettings())
+        assert windows_M9.ndim == 2
+        assert windows_M9.shape[1] == 9
+        alone = outputs[:1].expand(len(windows_M9), *outputs.shape[1:])
+        meter, same = problem.meter(problem.classes(images)), problem.joined(alone, windows_M9, *size)
+        meter.update(same, torch.from_numpy(self.truth(problem, images, size)[None]), teacher=same)
+        assert meter.columns()["score"].shape == (1,)
+        assert all(np.isfinite(value) for value in meter.compute().values())
+        [agreement] = [metric.name for metric in problem.metrics if "teacher" in metric.name]
+        assert meter.compute()[agreement] == 1
+
+    def test_its_table_of_classes_has_a_line_for_each_and_their_means_are_metrics(
+        self, judge: Judge, problem: Problem, images: ImageSet, outputs: torch.Tensor
+    ) -> None:
+        meter = judge(outputs)
+        columns, of_classes = meter.class_columns(), [one for one in problem.metrics if one.of_classes]
+        assert all(column.shape == (len(problem.classes(images)),) for column in columns.values())
+        assert {one.of_classes for one in of_classes} <= columns.keys()
+        for metric in of_classes:
+            assert np.nanmean(columns[metric.of_classes]) == pytest.approx(meter.compute()[metric.name])
+
     def test_the_table_of_predictions_has_a_row_for_each_image_and_can_be_written(
         self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
     ) -> None:
@@ -257,7 +301,7 @@ class ProblemContract:
     def test_its_pictures_are_png_files_that_begin_with_the_name_asked_for(
         self, judge: Judge, outputs: torch.Tensor, tmp_path: Path
     ) -> None:
-        judge(outputs).draw(tmp_path, "val")
+        judge(outputs).draw(tmp_path, "val", _grey)
         pictures = list(tmp_path.iterdir())
         assert pictures
         for picture in pictures:
@@ -270,10 +314,14 @@ class ProblemContract:
     ) -> None:
         meter = problem.meter(["猫", "$x_{", "{0}\n\udce9"])
         meter.update(outputs, targets)
-        meter.draw(tmp_path, "val")
+        meter.draw(tmp_path, "val", _grey)
         names = [path.name for path in tmp_path.iterdir()]
         assert any(name.endswith(".png") for name in names)
         assert all(name.startswith("val") for name in names)
+
+
+def _grey(item: int) -> Pixels:
+    return np.full((40, 40, 3), 128, np.uint8)
 
 
 def _score(problem: Problem, outputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -287,6 +335,34 @@ class TestClassification(ProblemContract):
 
     def test_its_head_gives_one_logit_for_each_class(self, outputs: torch.Tensor) -> None:
         assert outputs.shape == (12, 3)
+
+
+class TestSegmentation(ProblemContract):
+    name = "segmentation"
+
+    @pytest.fixture
+    def images(self, tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+        """A shape in a corner, another in the middle, the right edge unknown; one image of which nothing is known."""
+        rng, rows = np.random.default_rng(0), []
+        for number in range(12):
+            mask_HW = np.zeros((40, 40), np.uint8)
+            mask_HW[: rng.integers(10, 30), : rng.integers(10, 30)] = 1
+            mask_HW[15:25, 10 : rng.integers(12, 35)] = 2
+            mask_HW[:, 36:] = 255
+            if number == 5:
+                mask_HW[:] = 255
+            rows.append(masked_row(f"{number:02d}.png", "test", gradient_image(40, 40), mask_HW))
+        store = ArtifactStore(tmp_path_factory.mktemp("masked") / "store")
+        return ImageSet.open(store.path(commit_masked(store, rows, ["disc", "frame", "wedge"])))
+
+    def block(self, width: int) -> Block:
+        return Block("map", width, 8)
+
+    def features(self, num: int, width: int) -> torch.Tensor:
+        return torch.randn(num, width, 4, 4)
+
+    def truth(self, problem: Problem, images: ImageSet, size: tuple[int, int]) -> np.ndarray:
+        return np.ones(size, np.int64)
 
 
 class TestToyProblem(ProblemContract):

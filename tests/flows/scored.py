@@ -36,13 +36,15 @@ def evaluated(
     problem: str = "classification",
     column: str = "score",
     inputs: Mapping[str, ArtifactRef] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    classes: Mapping[str, Sequence[Any]] | None = None,
     **summary: Any,
 ) -> ModelResult:
     """Commit the evaluation of a model whose images of test, and of val where there are any, have these scores; `more`
-    are other metrics of each split.
+    are other metrics of each split, `classes` the columns of the table of classes on test, `settings` are of its stage.
     """
     splits = {"test": test, **({"val": val} if val else {})}
-    config = {"number": next(_number), "problem": problem}
+    config = {"number": next(_number), "problem": problem, **(settings or {})}
     recipe = {"stage": "evaluate", "config": config, "inputs": {}}
     ref = ArtifactRef("evaluation", fingerprint(recipe))
     with store.lock(ref):
@@ -50,6 +52,8 @@ def evaluated(
         for split, scores in splits.items():
             columns = {"id": [f"{number}.png" for number in range(len(scores))], column: [*map(float, scores)]}
             write_columns(draft / f"{split}-predictions.parquet", columns)
+        if classes:
+            write_columns(draft / "test-classes.parquet", classes)
         facts = {
             "score_name": score_name,
             "num_images": {split: len(scores) for split, scores in splits.items()},

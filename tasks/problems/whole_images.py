@@ -1,0 +1,21 @@
+"""How problems that are judged on the image's own grid are shown whole images; others are shown the clean view.
+
+Shape letters: M windows; 9 numbers cut one.
+"""
+
+from configs.evaluation import WindowSettings
+from tasks.functional.views import View, clean_view
+from tasks.functional.windows import windows_of
+from tasks.models.preprocessing import Preprocessing
+
+
+def clean_window(height: int, width: int, preprocessing: Preprocessing) -> View:
+    """Return the clean view of an image as its only window, [1, 9]."""
+    shape = preprocessing.width_to_height
+    return clean_view(height, width, preprocessing.crop_share, preprocessing.crop_mode, shape)[None]
+
+
+def image_windows(height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
+    """Return the windows [M, 9] that the settings ask for."""
+    clean_9 = clean_window(height, width, preprocessing)[0]
+    return windows_of(height, width, preprocessing.width_to_height, clean_9, settings)
