@@ -21,6 +21,13 @@ METRICS: dict[str, str] = {
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
+OUTPUT_SIZES: dict[str, str] = {
+    "segmentation": "tasks.problems.output_sizes:of_maps",
+}
+"""What tells how many numbers a problem's outputs for one view are, without torch; of a problem that has no line here
+they are as many as the classes.
+"""
+
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
 }

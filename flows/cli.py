@@ -18,6 +18,7 @@ from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
 from flows.pipeline.planning import PlannedStep, make_plan
+from flows.pipeline.room import check_room
 from flows.pipeline.work import Work, works
 from flows.printing import (
     AsJson,
@@ -72,7 +73,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; how much there is to compute for each
-    step, and how large it will be.
+    step, and how large it will be. Fails where the disk has no room for it.
     """
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
@@ -87,6 +88,7 @@ def plan(
                 "stages": stages,
             }
         )
+        check_room(steps, experiment, store)
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
@@ -97,6 +99,7 @@ def plan(
         size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
         table.add_row(step.name, step.action, step.because, work[step.name].words, size, step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
+    check_room(steps, experiment, store)  # at the end: the table shows what is too large
 
 
 @app.command()
