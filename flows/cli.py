@@ -28,8 +28,8 @@ from flows.printing import (
     print_any_character,
     print_json,
     print_table,
-    size_of,
 )
+from storage.files import bytes_in_words
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -96,7 +96,9 @@ def plan(
     for column in ("step", "action", "because", "work", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
-        size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
+        size = (
+            "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + bytes_in_words(step.num_bytes)
+        )
         table.add_row(step.name, step.action, step.because, work[step.name].words, size, step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
     check_room(steps, experiment, store)  # at the end: the table shows what is too large
@@ -210,6 +212,12 @@ def _input(store: ArtifactStore, text: str) -> tuple[str, ArtifactRef]:
     if not equals:
         raise SettingsError(f"--input {text!r}: expected role=artifact, such as logits=logits@3f9c12ab")
     return role, store.resolve(name)
+
+
+def _size(step: PlannedStep) -> str:
+    if step.num_bytes is None:
+        return "?"
+    return f"{'' if step.action == 'have' else '~'}{bytes_in_words(step.num_bytes)}"
 
 
 def _step_row(step: PlannedStep, work: Work) -> dict[str, Any]:

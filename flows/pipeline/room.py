@@ -10,9 +10,8 @@ from pathlib import Path
 
 from configs.experiment import Experiment
 from flows.pipeline.planning import PlannedStep
-from flows.printing import size_of
 from storage.errors import NoRoomError
-from storage.files import all_files
+from storage.files import all_files, bytes_in_words
 from storage.store import ArtifactStore
 
 _NAMED = 3
@@ -28,10 +27,10 @@ def check_room(steps: Sequence[PlannedStep], experiment: Experiment, store: Arti
     free = shutil.disk_usage(_existing(store.root)).free
     if needed > free:
         raise NoRoomError(
-            f"there is no room for this run: it makes about {size_of(needed)} more ({_largest(missing)}), and the disk "
-            f"of the store {store.root} has {size_of(free)} free. Free at least {size_of(needed - free)} "
-            "('taskdistill collect' shows what nothing needs), or let TASKDISTILL_STORE name a folder on a larger "
-            f"disk{_smaller(steps, missing, experiment)}"
+            f"there is no room for this run: it makes about {bytes_in_words(needed)} more ({_largest(missing)}), and "
+            f"the disk of the store {store.root} has {bytes_in_words(free)} free. Free at least "
+            f"{bytes_in_words(needed - free)} ('taskdistill collect' shows what nothing needs), or let "
+            f"TASKDISTILL_STORE name a folder on a larger disk{_smaller(steps, missing, experiment)}"
         )
 
 
@@ -55,7 +54,7 @@ def _existing(folder: Path) -> Path:
 
 def _largest(missing: Mapping[str, int]) -> str:
     largest = sorted(missing.items(), key=lambda item: item[1], reverse=True)[:_NAMED]
-    return ", ".join(f"{name} {size_of(num_bytes)}" for name, num_bytes in largest)
+    return ", ".join(f"{name} {bytes_in_words(num_bytes)}" for name, num_bytes in largest)
 
 
 def _smaller(steps: Sequence[PlannedStep], missing: Mapping[str, int], experiment: Experiment) -> str:
@@ -63,7 +62,7 @@ def _smaller(steps: Sequence[PlannedStep], missing: Mapping[str, int], experimen
     logits = sum(missing[step.name] for step in steps if step.name in missing and step.ref.kind == "logits")
     ways = []
     if experiment.logits == "fp16" and logits > sum(missing.values()) / 4:
-        ways.append(f"logits=int8, which spares about {size_of(logits / 2)}")
+        ways.append(f"logits=int8, which spares about {bytes_in_words(logits / 2)}")
     if experiment.views.num_views > 1:
         ways.append(f"fewer augmented views than views.num_views={experiment.views.num_views}")
     return f"; or make less: {', or '.join(ways)}" if ways else ""

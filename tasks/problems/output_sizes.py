@@ -18,13 +18,11 @@ _LAST_STRIDE, _FIRST_STRIDE = 32, 4
 """Of the last map of most convolutional networks, and of the first of its last four."""
 
 
-def num_outputs(problem: str, backbone: Backbone, probe: ProbeSettings, num_classes: int) -> int:
-    """Return about how many numbers a head on this backbone gives for a view: one a class, where nothing else is
-    known.
+def num_outputs(name: str, backbone: Backbone, probe: ProbeSettings, num_classes: int) -> int:
+    """Return about how many numbers a head of the problem of this name, on this backbone, gives for a view: one a
+    class, where nothing else is said.
     """
-    if problem not in OUTPUT_SIZES:
-        return num_classes
-    found: int = load(OUTPUT_SIZES, problem)(backbone, probe, num_classes)
+    found: int = load(OUTPUT_SIZES, name)(backbone, probe, num_classes) if name in OUTPUT_SIZES else num_classes
     return found
 
 
