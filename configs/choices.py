@@ -29,6 +29,13 @@ SHOWN: dict[str, str] = {
 }
 """Problems that are judged on the image's own grid, which may be shown in windows; others by the clean view alone."""
 
+OUTPUT_SIZES: dict[str, str] = {
+    "segmentation": "tasks.problems.output_sizes:of_maps",
+}
+"""What tells how many numbers a problem's outputs for one view are, without torch; of a problem that has no line here
+they are as many as the classes.
+"""
+
 MODEL_SOURCES: dict[str, str] = {
     "timm": "tasks.models.timm_encoder:build_encoder",
 }

@@ -29,6 +29,7 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
     ProbeSettings,
+    StoredLogits,
 )
 from configs.training import (
     DistillSettings,
@@ -86,6 +87,10 @@ class Experiment(Settings):
     """
     teacher_calibration: Calibration = "none"
     """temperature: the probed teacher's logits are divided by the one number that fits the validation images best."""
+    logits: StoredLogits = "fp16"
+    """How the teacher's logits are kept. int8: in half the bytes, with a scale and an offset for those of each view;
+    what that loses is far less than what a student makes of them.
+    """
     synthetic_images: Literal["none", "blends", "unlabelled"] = "none"
     """A third student is distilled on the labelled images and on others that the teacher alone speaks for. blends: made
     from pairs of training images. unlabelled: photographs of your own without labels.
@@ -178,7 +183,7 @@ class Experiment(Settings):
         return next((setting for setting, teacher in several.items() if teacher == backbone), "")
 
     def combine_config(self) -> CombineConfig:
-        return CombineConfig(mean_of=self.teachers_mean)
+        return CombineConfig(mean_of=self.teachers_mean, logits=self.logits)
 
     def embed_config(self) -> EmbedConfig:
         return EmbedConfig(model=self.generator)
@@ -217,21 +222,27 @@ class Experiment(Settings):
             problem=self.problem, backbone=backbone, views=self.views, precision=self.precision, probe=probe
         )
 
-    def precompute_probed_config(self, backbone: Backbone, train_views: TrainViews) -> PrecomputeProbedConfig:
+    def precompute_probed_config(
+        self, backbone: Backbone, train_views: TrainViews, logits: StoredLogits
+    ) -> PrecomputeProbedConfig:
         return PrecomputeProbedConfig(
-            backbone=backbone, views=self.views, precision=self.precision, train_views=train_views
+            backbone=backbone, views=self.views, precision=self.precision, train_views=train_views, logits=logits
         )
 
     def precompute_config(self) -> PrecomputeConfig:
         """Of a probed teacher, on the images that its probe was trained on."""
-        return PrecomputeConfig(train_logits=self.teacher_logits, calibration=self.teacher_calibration)
+        return PrecomputeConfig(
+            train_logits=self.teacher_logits, calibration=self.teacher_calibration, logits=self.logits
+        )
 
     def precompute_synthetic_config(self) -> PrecomputeConfig:
         """The same on synthetic images, of which none is in a fold, as no head was trained on any."""
-        return PrecomputeConfig(calibration=self.teacher_calibration)
+        return PrecomputeConfig(calibration=self.teacher_calibration, logits=self.logits)
 
     def precompute_images_config(self, train_views: TrainViews = "augmented") -> PrecomputeImagesConfig:
-        return PrecomputeImagesConfig(views=self.views, precision=self.precision, train_views=train_views)
+        return PrecomputeImagesConfig(
+            views=self.views, precision=self.precision, train_views=train_views, logits=self.logits
+        )
 
     def precompute_foreign_config(self, train_views: TrainViews = "augmented") -> PrecomputeForeignConfig:
         return PrecomputeForeignConfig(

@@ -17,6 +17,10 @@ from configs.training import DistillSettings, TrainingSettings, check_distillabl
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
 
 
+StoredLogits = Literal["fp16", "int8"]
+"""How each number of logits is kept."""
+
+
 class OnViews(StageConfig):
     """A stage that shows views to a network."""
 
@@ -119,7 +123,7 @@ class ProbeImagesConfig(OnViews):
 
 
 class PrecomputeConfig(StageConfig):
-    """From a probe and cached features to logits; raw, in fp16, never at a fixed temperature."""
+    """From a probe and cached features to logits; raw, never at a fixed temperature."""
 
     train_logits: Annotated[TrainLogits, AddedLater] = "in-sample"
     """Whose logits training images get. in-sample: those of the probe's head, which was trained on them; out-of-fold:
@@ -129,6 +133,13 @@ class PrecomputeConfig(StageConfig):
     """temperature: all logits are divided by the one number that makes the loss on the validation images smallest (Guo
     et al., arXiv 1706.04599), from 0.25 to 4.
     """
+    logits: Annotated[StoredLogits, AddedLater] = "fp16"
+    """How they are kept; int8: in half the bytes, with a scale and an offset for the logits of each view."""
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether splits and labels of the images are needed."""
+        return self.train_logits != "in-sample" or self.calibration != "none"
 
 
 class PrecomputeImagesConfig(StageConfig):
@@ -139,6 +150,8 @@ class PrecomputeImagesConfig(StageConfig):
     """bf16: autocast."""
     train_views: Annotated[TrainViews, AddedLater] = "augmented"
     """Which views of training images are shown, as in extract."""
+    logits: Annotated[StoredLogits, AddedLater] = "fp16"
+    """How they are kept, as in PrecomputeConfig."""
 
 
 class PrecomputeProbedConfig(OnViews):
@@ -150,6 +163,8 @@ class PrecomputeProbedConfig(OnViews):
     """bf16: autocast."""
     train_views: TrainViews = "augmented"
     """Which views of training images are shown, as in ExtractConfig."""
+    logits: Annotated[StoredLogits, AddedLater] = "fp16"
+    """How they are kept, as in PrecomputeConfig."""
 
 
 MeanOf = Literal["log-probabilities", "probabilities"]
@@ -159,12 +174,14 @@ MAX_TEACHERS = 8
 
 
 class CombineConfig(StageConfig):
-    """From the logits of several teachers to those of one, their mean; as log-probabilities, in fp16."""
+    """From the logits of several teachers to those of one, their mean; as log-probabilities."""
 
     mean_of: MeanOf = "log-probabilities"
     """log-probabilities: the geometric mean of the teachers' probabilities, high where all agree. probabilities: the
     arithmetic mean, high where one is sure.
     """
+    logits: Annotated[StoredLogits, AddedLater] = "fp16"
+    """How they are kept, as in PrecomputeConfig."""
 
 
 class FinetuneConfig(OnViews):

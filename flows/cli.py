@@ -19,6 +19,7 @@ from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
 from flows.pipeline.planning import PlannedStep, make_plan
+from flows.pipeline.room import check_room
 from flows.pipeline.work import Work, works
 from flows.printing import (
     AsJson,
@@ -28,8 +29,8 @@ from flows.printing import (
     print_any_character,
     print_json,
     print_table,
-    size_of,
 )
+from storage.files import bytes_in_words
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -74,7 +75,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; how much there is to compute for each
-    step, and how large it will be.
+    step, and how large it will be. Fails where the disk has no room for it.
     """
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
@@ -89,6 +90,7 @@ def plan(
                 "stages": stages,
             }
         )
+        check_room(steps, experiment, store)
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
@@ -96,9 +98,12 @@ def plan(
     for column in ("step", "action", "because", "work", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
-        size = "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + size_of(step.num_bytes)
+        size = (
+            "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + bytes_in_words(step.num_bytes)
+        )
         table.add_row(step.name, step.action, step.because, work[step.name].words, size, step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
+    check_room(steps, experiment, store)  # at the end: the table shows what is too large
 
 
 @app.command()
@@ -209,6 +214,12 @@ def _input(store: ArtifactStore, text: str) -> tuple[str, ArtifactRef]:
     if not equals:
         raise SettingsError(f"--input {text!r}: expected role=artifact, such as logits=logits@3f9c12ab")
     return role, store.resolve(name)
+
+
+def _size(step: PlannedStep) -> str:
+    if step.num_bytes is None:
+        return "?"
+    return f"{'' if step.action == 'have' else '~'}{bytes_in_words(step.num_bytes)}"
 
 
 def _step_row(step: PlannedStep, work: Work) -> dict[str, Any]:

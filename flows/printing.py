@@ -90,12 +90,3 @@ def _instead(error: UnicodeError) -> tuple[str | bytes, int]:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python keeps a byte of a name that is not UTF-8
         return bytes([ord(character) - 0xDC00]), error.start + 1
     return _LIKE.get(character, "?"), error.start + 1
-
-
-def size_of(count: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

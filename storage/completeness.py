@@ -17,7 +17,7 @@ import zarr
 from storage.errors import CorruptArtifactError
 from storage.files import read_json
 from storage.image_set import INDEX, shard_path
-from storage.view_outputs import GROUP, ROWS, read_rows
+from storage.view_outputs import GROUP, ROWS, arrays_of, read_rows
 
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
 """What reading a damaged file raises; the file itself is named by storage.proof."""
@@ -80,6 +80,9 @@ def _rows_without_outputs(folder: Path) -> Iterator[Gap]:
         if not (folder / name).is_dir():
             yield Gap(f"{name}/zarr.json", f"is missing: {ROWS} says that it must be there")
             continue
+        for other in arrays_of(folder, place):
+            if not (folder / GROUP / place / other).is_dir():
+                yield Gap(Path(GROUP, place, other, "zarr.json").as_posix(), f"is missing: {name} needs it")
         try:
             num_rows = zarr.open_array(folder / name, mode="r").shape[0]
         except _DAMAGE:

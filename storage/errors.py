@@ -27,6 +27,10 @@ class DraftError(StoreError):
     """A draft does not hold what the artifact is made of."""
 
 
+class NoRoomError(StoreError):
+    """The disk of the store cannot hold what is to be made."""
+
+
 class StillNeededError(StoreError):
     """Something cannot be removed because other things stand on it or work on it."""
 

@@ -167,3 +167,12 @@ def remove_partials(folder: Path) -> None:
 def all_files(folder: Path) -> list[Path]:
     """Every file below `folder`, in a fixed order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def bytes_in_words(count: float) -> str:
+    """Return a number of bytes as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

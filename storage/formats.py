@@ -22,7 +22,7 @@ FORMATS: dict[str, int] = {
     "features": 2,
     "embeddings": 2,
     "probe": 1,
-    "logits": 2,
+    "logits": 3,
     "selection": 1,
     "settings": 1,
     "model": 1,

@@ -6,6 +6,7 @@ filled with zeros fail.
 """
 
 import json
+import os
 from pathlib import Path
 
 import google_crc32c
@@ -16,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 CHUNKS = "c"
 """The folder in which Zarr keeps the chunks of an array."""
-_CRC_BYTES = 4
+CRC_BYTES = 4
+_PIECE_BYTES = 1024 * 1024
 
 
 def damage_of(path: Path) -> str:
@@ -39,9 +41,13 @@ def is_chunk_whole(path: Path) -> bool:
     """Whether there is a Zarr chunk, and the checksum at its end is that of its bytes."""
     if not path.is_file():
         return False
-    data = path.read_bytes()
-    found = google_crc32c.value(data[:-_CRC_BYTES])
-    return len(data) > _CRC_BYTES and found == int.from_bytes(data[-_CRC_BYTES:], "little")
+    with path.open("rb") as file:
+        left, checksum = os.fstat(file.fileno()).st_size - CRC_BYTES, 0
+        is_empty = left <= 0
+        # In pieces: a chunk of large outputs would be in memory twice.
+        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+            checksum, left = google_crc32c.extend(checksum, piece), left - len(piece)
+        return not is_empty and left == 0 and checksum == int.from_bytes(file.read(), "little")
 
 
 def _parquet(path: Path) -> str:

@@ -2,6 +2,8 @@
 
     rows.parquet                   id of each image, and the part that holds it
     outputs.zarr/PART/outputs      [n, v, ...] float16   features [n, v, R, D], embeddings [n, 1, D] or logits [n, v, K]
+                                                         or [n, v, K, h, w]; logits also int8, where there are scales
+    outputs.zarr/PART/scales       [n, v, 2]   float32   scale and offset of each row of int8 (storage.int8_rows)
     outputs.zarr/PART/views        [n, v, 9]   float32   how each view was cut (tasks.functional.views.VIEW_FIELDS)
     outputs.zarr/PART/thumbnails   [n, v, 64]  uint8     8x8 grey picture of the view that was shown: the proof
 
@@ -11,9 +13,11 @@ the clean view alone, "augmented" the views from 1 on, "all" both. So no place i
 three arrays lie in the group itself; it is recognised by that.
 
 A chunk is S rows of one view, not compressed (fp16 logits shrink by 9 % for reads 2-3 times slower), with a CRC-32C.
-Whole chunks are read, never single rows: a zarr call costs 0.2-0.4 ms for each chunk it touches.
+Zarr reads whole chunks, never single rows, and a call costs 0.2-0.4 ms for each chunk it touches: of outputs that are
+too many to hold a view of them, `take` reads single rows past it (storage.chunk_rows).
 
-Shape letters: N images, V views, n v those of one part, R blocks, D width, K classes, S rows of a chunk.
+Shape letters: N images, V views, n v those of one part, R blocks, D width, K classes, h w cells of a map, S rows of a
+chunk.
 """
 
 import math
@@ -28,12 +32,16 @@ import pyarrow.parquet as pq
 import zarr
 
 from configs.data import CLEAN_VIEW
+from storage.chunk_rows import ChunkRows, chunk_file
 from storage.errors import CacheMismatchError, CorruptArtifactError
+from storage.files import read_json_if_whole
 from storage.formats import Added, completed
+from storage.int8_rows import restored
 from storage.manifest import advice, check_layout
 
 GROUP = "outputs.zarr"
 ARRAYS = ("outputs", "views", "thumbnails")
+SCALES = "scales"
 ROWS = "rows.parquet"
 PARTS = ("clean", "augmented", "all")
 ADDED: dict[str, Mapping[str, Added]] = {}
@@ -68,8 +76,8 @@ class ViewOutputs:
     """
 
     def __init__(self, folder: Path) -> None:
-        places = [""] if is_dense(folder) else [name for name in PARTS if (folder / GROUP / name).is_dir()]
-        layout = [ROWS, f"{GROUP}/zarr.json", *(name for place in places for name in descriptions(place))]
+        places = [""] if is_of_format_1(folder) else [name for name in PARTS if (folder / GROUP / name).is_dir()]
+        layout = [ROWS, f"{GROUP}/zarr.json", *(name for place in places for name in descriptions(folder, place))]
         found = check_layout(folder, layout)
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
@@ -112,6 +120,23 @@ class ViewOutputs:
     def rows(self, start: int, stop: int, view: int) -> Half:
         """Return the outputs [stop - start, ...] of some rows of a view."""
         return cast(Half, self._read("outputs", start, stop, view))
+
+    def take(self, rows_N: npt.NDArray[np.int64], view: int) -> Half:
+        """Return the outputs [N, ...] of these rows of a view, in the order asked for, reading no others.
+
+        Worth it where a row is many numbers; of small ones a whole chunk is read as fast as a row.
+        """
+        found, before = np.empty((len(rows_N), *self.row_shape), np.float16), 0
+        for stored in self._stored:
+            if view not in stored.part.views:
+                continue
+            size = len(stored.part.rows)
+            is_in_part_N = (rows_N >= before) & (rows_N < before + size)
+            if is_in_part_N.all():  # most often: nothing is copied then
+                return stored.take(rows_N - before, view)
+            found[is_in_part_N] = stored.take(rows_N[is_in_part_N] - before, view)
+            before += size
+        return found
 
     def view_fields(self, start: int, stop: int, view: int) -> npt.NDArray[np.float32]:
         """Return how some rows of a view were cut, [stop - start, 9]."""
@@ -173,15 +198,27 @@ class _StoredPart:
     def __init__(self, folder: Path, place: str, is_in_part_N: npt.NDArray[np.bool_], group: zarr.Group) -> None:
         self._folder, self._place = folder, folder / GROUP / place
         arrays = cast(Any, group[place] if place else group)
-        self._arrays = {name: arrays[name] for name in ARRAYS}
+        self._arrays = {name: arrays[name] for name in arrays_of(folder, place)}
         shape = self._arrays["outputs"].shape
         # How many views a part has is the shape of its arrays; which one is its first, only its name says.
         first = CLEAN_VIEW + 1 if place == "augmented" else CLEAN_VIEW
         self.part = Part(np.flatnonzero(is_in_part_N), range(first, first + shape[1]))
         self.row_shape: tuple[int, ...] = shape[2:]
         self._rows_per_chunk = int(self._arrays["outputs"].chunks[0])
+        self._rows = {name: ChunkRows(folder, self._place / name, array) for name, array in self._arrays.items()}
+
+    def take(self, rows_N: npt.NDArray[np.int64], view: int) -> Half:
+        column = view - self.part.views.start
+        outputs = self._rows["outputs"].take(rows_N, column)
+        return restored(outputs, self._rows[SCALES].take(rows_N, column)) if SCALES in self._rows else outputs
 
     def read(self, name: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
+        found = self._as_stored(name, start, stop, view)
+        if name != "outputs" or SCALES not in self._arrays:
+            return found
+        return restored(found, self._as_stored(SCALES, start, stop, view))
+
+    def _as_stored(self, name: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
         array, column = self._arrays[name], view - self.part.views.start
         for block in range(start // self._rows_per_chunk, math.ceil(stop / self._rows_per_chunk)):
             path = chunk_file(self._place / name, array, block, column)
@@ -209,16 +246,22 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 
 
-def is_dense(folder: Path) -> bool:
+def is_of_format_1(folder: Path) -> bool:
     """Whether what lies here has the layout of format 1: the arrays of all views of all images, in no part."""
     return (folder / GROUP / "outputs").is_dir()
 
 
-def descriptions(place: str) -> list[str]:
+def arrays_of(folder: Path, place: str) -> tuple[str, ...]:
+    """Return the names of the arrays of a part, as the description of its outputs says; `place` is "" in format 1."""
+    outputs = read_json_if_whole(folder / GROUP / place / "outputs" / "zarr.json")
+    return (*ARRAYS, SCALES) if outputs and outputs["data_type"] == "int8" else ARRAYS
+
+
+def descriptions(folder: Path, place: str) -> list[str]:
     """Return the names of the files that describe the arrays of a part; `place` is "" in format 1."""
-    folder = f"{GROUP}/{place}" if place else GROUP
-    own = [f"{folder}/zarr.json"] if place else []
-    return [*own, *(f"{folder}/{name}/zarr.json" for name in ARRAYS)]
+    group = f"{GROUP}/{place}" if place else GROUP
+    own = [f"{group}/zarr.json"] if place else []
+    return [*own, *(f"{group}/{name}/zarr.json" for name in arrays_of(folder, place))]
 
 
 def read_rows(folder: Path) -> tuple[list[str], list[str]]:
@@ -232,12 +275,6 @@ def read_rows(folder: Path) -> tuple[list[str], list[str]]:
     except (OSError, pa.ArrowException, LookupError) as error:
         raise CorruptArtifactError(f"{folder / ROWS} is damaged ({error}): {advice(folder)}") from error
     return ids, parts
-
-
-def chunk_file(array_folder: Path, array: Any, block: int, column: int) -> Path:
-    """Return the file of one chunk: `block` numbers the chunks of rows, `column` the views of the part."""
-    rest = (0,) * (len(array.shape) - 2)
-    return array_folder / str(array.metadata.encode_chunk_key((block, column, *rest)))
 
 
 def _brief(value: Any) -> str:

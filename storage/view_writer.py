@@ -1,7 +1,7 @@
 """Making features, embeddings and logits chunk by chunk (storage.view_outputs says what lies where).
 
 A chunk, S rows of one view, is the unit of writing, resuming and checking. Zarr writes a chunk to a temporary name and
-renames it, and `outputs` is written after the other two, so its chunks say what is done: whatever kills a process, a
+renames it, and `outputs` is written after all others, so its chunks say what is done: whatever kills a process, a
 chunk that exists is whole. Zarr does not wait for the disk, so after a power cut chunks exist that are empty or torn.
 They are put on the disk every few seconds, a commit waits for all of them, and whoever continues a draft reads each of
 its chunks back once and removes those that do not fit their checksum.
@@ -10,27 +10,35 @@ Shape letters: N images, n those of one chunk, S rows of a chunk.
 """
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec
 
 from configs.data import CLEAN_VIEW
+from configs.stages import StoredLogits
+from storage.chunk_rows import chunk_file, chunk_size
 from storage.errors import CorruptArtifactError, NotFiniteError
 from storage.files import BatchedSync, atomic, read_json_if_whole
+from storage.int8_rows import quantised
 from storage.proof import is_chunk_whole
-from storage.view_outputs import ARRAYS, GROUP, ROWS, Half, Part, chunk_file, descriptions, is_dense, read_rows
-
-CHUNK_BYTES = 4 * 1024 * 1024
-NUM_VIEW_FIELDS = 9
-THUMBNAIL_PIXELS = 64
+from storage.view_arrays import make_arrays, writable
+from storage.view_outputs import (
+    GROUP,
+    ROWS,
+    SCALES,
+    Half,
+    Part,
+    arrays_of,
+    descriptions,
+    is_of_format_1,
+    read_rows,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +60,8 @@ class Layout(NamedTuple):
 
     row_shape: Sequence[int]
     attributes: Mapping[str, Any]
-
-
-def rows_per_chunk(num_rows: int, row_shape: Sequence[int]) -> int:
-    """S: about 4 MiB of float16, between 256 and 4096 rows and a power of two; small parts get at least 4 chunks a
-    view.
-
-    It depends on the shape of the part alone, so that no setting of speed can change the files.
-    """
-    # Large outputs fit in few rows, but thousands of small files are slow; of a small part a quarter, so that there is
-    # something to resume and to hand to several workers.
-    fitting = CHUNK_BYTES // (2 * math.prod(row_shape))
-    wanted = min(max(fitting, 256), 4096, max(num_rows // 4, 64))
-    return min(1 << (wanted.bit_length() - 1), max(num_rows, 1))
+    stored: StoredLogits = "fp16"
+    """How each number is kept; not the network but the settings say so."""
 
 
 class ViewOutputsWriter:
@@ -79,23 +76,22 @@ class ViewOutputsWriter:
         self, folder: Path, *, ids: Sequence[str], parts: Sequence[Part], layout: Callable[[], Layout]
     ) -> None:
         self._folder = folder
-        if is_dense(folder):
+        if is_of_format_1(folder):
             parts = [_every_view(folder, len(ids), parts)]
             log.info("%s was begun by an earlier version, which shows all views of all images: finished so", folder)
         self.num_rows, self.parts = len(ids), {part.name: part for part in parts}
         # In format 1 the arrays lie in the group itself: its one part has no folder.
-        self._places = {name: "" if is_dense(folder) else name for name in self.parts}
+        self._places = {name: "" if is_of_format_1(folder) else name for name in self.parts}
         self._write_rows(ids)
         self.attributes: dict[str, Any] = {}
         """Of the layout: what the draft says already, or is said now."""
-        names = [f"{GROUP}/zarr.json", *(name for place in self._places.values() for name in descriptions(place))]
-        self._arrays = self._opened(names, layout)
+        self._arrays = self._opened(layout)
         outputs = {name: arrays["outputs"] for name, arrays in self._arrays.items()}
         self.row_shape: tuple[int, ...] = next(iter(outputs.values())).shape[2:]
         self._rows_per_chunk = {name: int(array.chunks[0]) for name, array in outputs.items()}
         self._synced = BatchedSync(folder)
         # With the first chunks: without their descriptions, chunks that a power cut spared could not be read.
-        self._synced.add(*(folder / name for name in names))
+        self._synced.add(*self._descriptions())
 
     @property
     def num_shown(self) -> int:
@@ -124,9 +120,9 @@ class ViewOutputsWriter:
         them.
         """
         there = [chunk for chunk in self.chunks() if self._files(chunk)[-1].is_file()]
-        damaged = [chunk for chunk in there if not all(map(is_chunk_whole, self._files(chunk)))]
+        damaged = [chunk for chunk in there if not self._is_whole(chunk)]
         for chunk in damaged:
-            # `missing` looks for this file alone; the other two are replaced when the chunk is made again.
+            # `missing` looks for this file alone; the others are replaced when the chunk is made again.
             self._files(chunk)[-1].unlink()
         return damaged
 
@@ -146,17 +142,26 @@ class ViewOutputsWriter:
         arrays = self._arrays[chunk.part]
         arrays["views"][rows, column] = views
         arrays["thumbnails"][rows, column] = thumbnails
-        # Last, as `missing` looks for this file alone: when it is there, the other two are.
-        arrays["outputs"][rows, column] = outputs
+        kept: npt.NDArray[Any] = outputs
+        if SCALES in arrays:
+            kept, arrays[SCALES][rows, column] = quantised(outputs)
+        # Last, as `missing` looks for this file alone: when it is there, the others are.
+        arrays["outputs"][rows, column] = kept
         self._synced.add(*self._files(chunk))
+
+    def _is_whole(self, chunk: Chunk) -> bool:
+        sizes = [chunk_size(array) for array in self._arrays[chunk.part].values()]
+        # The size too: where a description was lost, an earlier version may have begun it in chunks of other rows.
+        return all(
+            is_chunk_whole(path) and path.stat().st_size == size
+            for path, size in zip(self._files(chunk), sizes, strict=True)
+        )
 
     def _files(self, chunk: Chunk) -> list[Path]:
         """Return the files of a chunk in the order in which they are written."""
-        arrays, place = self._arrays[chunk.part], self._folder / GROUP / self._places[chunk.part]
-        return [
-            chunk_file(place / name, arrays[name], chunk.block, self._column(chunk))
-            for name in ("views", "thumbnails", "outputs")
-        ]
+        place, column = self._folder / GROUP / self._places[chunk.part], self._column(chunk)
+        arrays = self._arrays[chunk.part].items()
+        return [chunk_file(place / name, array, chunk.block, column) for name, array in arrays]
 
     def _column(self, chunk: Chunk) -> int:
         return chunk.view - self.parts[chunk.part].views.start
@@ -170,29 +175,37 @@ class ViewOutputsWriter:
         if _has_rows(self._folder, ids, part_N.tolist()):
             return
         columns = {"id": pa.array(ids, pa.string())}
-        if not is_dense(self._folder):
+        if not is_of_format_1(self._folder):
             columns["part"] = pa.array(part_N.tolist(), pa.string())
         with atomic(self._folder / ROWS) as partial:
             pq.write_table(pa.table(columns), partial, write_page_checksum=True)
 
-    def _opened(self, names: Sequence[str], layout: Callable[[], Layout]) -> dict[str, dict[str, Any]]:
+    def _descriptions(self) -> list[Path]:
+        """Return the files that say how to read the draft, as far as it says itself which there are."""
+        names = [name for place in self._places.values() for name in descriptions(self._folder, place)]
+        return [self._folder / name for name in (f"{GROUP}/zarr.json", *names)]
+
+    def _opened(self, layout: Callable[[], Layout]) -> dict[str, dict[str, Any]]:
         """Open the arrays of each part, and make those that are not there.
 
         Descriptions that a power cut left empty or torn are removed first; opening for writing makes them again.
         """
-        for path in (self._folder / name for name in names):
+        scales = [self._folder / GROUP / place / SCALES / "zarr.json" for place in self._places.values()]
+        for path in (*self._descriptions(), *scales):
             if path.is_file() and read_json_if_whole(path) is None:
                 path.unlink()
-        if all((self._folder / name).is_file() for name in names):
+        if all(path.is_file() for path in self._descriptions()):
             group = zarr.open_group(self._folder / GROUP, mode="r+")
-            self.attributes = dict(group.attrs)
-            return {name: _existing(_group_of(group, place)) for name, place in self._places.items()}
-        # Where one description is missing all are asked for again: those that are there are kept as they are.
-        row_shape, attributes = layout()
-        group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(attributes))
+        else:
+            # Where one description is missing all are asked for again: those that are there are kept as they are.
+            wanted = layout()
+            group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(wanted.attributes))
+            for name, place in self._places.items():
+                make_arrays(_group_of(group, place), self.parts[name], wanted.row_shape, wanted.stored)
         self.attributes = dict(group.attrs)
         return {
-            name: _made(_group_of(group, place), self.parts[name], row_shape) for name, place in self._places.items()
+            name: writable(_group_of(group, place), arrays_of(self._folder, place))
+            for name, place in self._places.items()
         }
 
 
@@ -205,33 +218,6 @@ def _every_view(folder: Path, num_rows: int, parts: Sequence[Part]) -> Part:
 
 def _group_of(group: zarr.Group, place: str) -> zarr.Group:
     return group.require_group(place) if place else group
-
-
-def _existing(group: zarr.Group) -> dict[str, Any]:
-    # Without this setting zarr leaves out a chunk that is all fill value, and it would be missing for ever.
-    return {name: cast(Any, group[name]).with_config({"write_empty_chunks": True}) for name in ARRAYS}
-
-
-def _made(group: zarr.Group, part: Part, row_shape: Sequence[int]) -> dict[str, Any]:
-    forms: dict[str, tuple[Sequence[int], str, float]] = {
-        "outputs": (row_shape, "float16", math.nan),
-        "views": ((NUM_VIEW_FIELDS,), "float32", math.nan),
-        "thumbnails": ((THUMBNAIL_PIXELS,), "uint8", 0),
-    }
-    for name, (shape, dtype, fill) in forms.items():
-        if name not in group:
-            # One view a chunk, as readers want one view at a time; one byte order, so that every machine writes the
-            # same bytes; and a checksum where others compress.
-            group.create_array(
-                name,
-                shape=(len(part.rows), len(part.views), *shape),
-                chunks=(rows_per_chunk(len(part.rows), row_shape), 1, *shape),
-                dtype=dtype,
-                serializer=BytesCodec(endian="little"),
-                compressors=[Crc32cCodec()],
-                fill_value=fill,
-            )
-    return _existing(group)
 
 
 def _has_rows(folder: Path, ids: Sequence[str], parts: Sequence[str]) -> bool:

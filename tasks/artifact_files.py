@@ -11,7 +11,10 @@ OUTPUTS = Contents(
         *(f"outputs.zarr/*{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
         *(f"outputs.zarr/*{array}/c/*" for array in ("outputs", "views", "thumbnails")),
     ),
-    optional=tuple(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
+    optional=(
+        *(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
+        *(f"outputs.zarr/*scales/{name}" for name in ("zarr.json", "c/*")),  # of outputs of one byte a number
+    ),
     working=(".efforts/*",),
 )
 """Outputs of a frozen network (storage.view_outputs)."""

@@ -16,13 +16,16 @@ from configs.foreign import PrecomputeForeignConfig
 from configs.generation import GenerateConfig
 from configs.models import Backbone
 from configs.stages import (
+    CombineConfig,
     DistillConfig,
     ExtractConfig,
     FinetuneConfig,
+    PrecomputeConfig,
     PrecomputeImagesConfig,
     PrecomputeProbedConfig,
     ProbeConfig,
     ProbeImagesConfig,
+    StoredLogits,
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.summaries import IngestSummary
@@ -43,6 +46,7 @@ _WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
 _CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
+_BYTES_OF_NUMBER = {"fp16": 2, "int8": 1}
 _PICTURE_BYTES = 60_000
 _IMAGE_BYTES = 100_000
 _SETTINGS_BYTES = 10_000
@@ -62,6 +66,8 @@ class Known(NamedTuple):
     num_train: int
     """Of the real images."""
     num_classes: int
+    num_outputs: int
+    """Numbers that a head on the backbone gives for a view (tasks.problems.output_sizes)."""
     backbone: Backbone
 
     @property
@@ -165,17 +171,22 @@ def probe_of_images(config: ProbeImagesConfig, known: Known) -> Estimate:
     return found._replace(shown=parts) if known.splits else found
 
 
-def logits(config: StageConfig, known: Known) -> Estimate:
+def logits(config: PrecomputeConfig | CombineConfig, known: Known) -> Estimate:
     """From features or other logits: of what they are of."""
-    return _of_images(known, known.num_shown * (2 * known.num_classes + _VIEW_BYTES), known.num_shown)
+    return _of_images(known, known.num_shown * _logits_bytes(config.logits, known), known.num_shown)
 
 
 def logits_of_images(
     config: PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig, known: Known
 ) -> Estimate:
     parts = shown(config.views, config.train_views, known.splits)
-    num_bytes = num_shown(parts) * (2 * known.num_classes + _VIEW_BYTES)
+    num_bytes = num_shown(parts) * _logits_bytes(config.logits, known)
     return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
+
+
+def _logits_bytes(stored: StoredLogits, known: Known) -> int:
+    """Return the bytes of the logits of one view, with what says how it was cut."""
+    return known.num_outputs * _BYTES_OF_NUMBER[stored] + _VIEW_BYTES
 
 
 def shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> tuple[Shown, ...]:

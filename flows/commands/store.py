@@ -14,9 +14,10 @@ from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.loading import dump_preset, preset_names
 from flows.pipeline.planning import how_far
-from flows.printing import AsJson, Reference, output, print_json, print_table, size_of
+from flows.printing import AsJson, Reference, output, print_json, print_table
 from flows.reports.chosen import TRIALS, trials_table
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from storage.files import bytes_in_words
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
@@ -42,9 +43,9 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         lineage = _lineage_rows(store, ref)
         print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
         return
-    output.print(f"{ref}\n{store.path(ref)}  {size_of(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    output.print(f"{ref}\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {len(manifest.files)} files\n")
     for name, record in list(manifest.files.items())[:MAX_FILES]:
-        output.print(f"  {name}  {size_of(record.num_bytes)}")
+        output.print(f"  {name}  {bytes_in_words(record.num_bytes)}")
     if len(manifest.files) > MAX_FILES:
         output.print(f"  and {len(manifest.files) - MAX_FILES} more")
     output.print_json(data=manifest.summary)
@@ -85,7 +86,7 @@ def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problem
             ArtifactRef.parse(row["reference"]).short,
             row["stage"],
             row["made"].replace("T", " ")[:16],
-            size_of(row["bytes"]),
+            bytes_in_words(row["bytes"]),
             row["label"],
         )
     print_table(str(store.root), table)

@@ -9,6 +9,7 @@ from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import ImageSetSummary, IngestSummary
+from tasks.problems.output_sizes import num_outputs
 from tasks.sizes import Estimate, Known, num_shown, shown
 from tasks.stage import Stage
 
@@ -32,13 +33,16 @@ class Sizes:
 
         Raises what the stage's estimate raises: ingest looks at its folder.
         """
-        source = self._of_first(inputs)
+        source, experiment = self._of_first(inputs), self._experiment
+        backbone = getattr(config, "backbone", experiment.teacher)
+        probe = experiment.student_probe if backbone == experiment.student else experiment.probe
         known = Known(
             splits=source.splits,
             num_shown=source.num_shown,
             num_train=self._num_train,
             num_classes=self._num_classes,
-            backbone=getattr(config, "backbone", self._experiment.teacher),
+            num_outputs=num_outputs(experiment.problem, backbone, probe, self._num_classes),
+            backbone=backbone,
         )
         found = self._found[ref] = stage.load_size()(config, known)
         if found.dataset:

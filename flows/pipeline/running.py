@@ -20,6 +20,7 @@ from configs.places import portable
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import Plan, PlannedStep, make_plan
 from flows.pipeline.process_pool import StepProcesses
+from flows.pipeline.room import check_room
 from flows.pipeline.scheduling import NOTHING_AWAITED, Awaited, Done, run_ready
 from flows.pipeline.slots import Slots, slots_of
 from flows.pipeline.teacher_gap import says_teacher_gap
@@ -47,12 +48,14 @@ def run_plan(
 ) -> tuple[list[ModelResult], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage.
 
-    Steps that do not need each other run at the same time, as many as `runtime.slots` says. Raises the error of a
-    step that failed, when the others are done; StepsFailedError where several did.
+    Steps that do not need each other run at the same time, as many as `runtime.slots` says. Raises NoRoomError where
+    the disk cannot hold what is missing, and the error of a step that failed, when the others are done;
+    StepsFailedError where several did.
     """
     plan = make_plan(experiment, store, synthetic=synthetic)
     if not plan.is_complete:  # a finished run is shown also from a store that can only be read
         store.check_writable()
+    check_room(plan.steps, experiment, store)
     check_models(experiment, plan)
     # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
     with _held(plan.steps, store):
@@ -121,6 +124,7 @@ def run_steps(
     makers = {step.ref: step for step in planned}
     if any(step.ref not in store for step in steps):
         store.check_writable()
+    check_room(steps, experiment, store)
     with _held(steps, store):
         for step in steps:
             _check_inputs(step, makers, store)

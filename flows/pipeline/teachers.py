@@ -45,7 +45,9 @@ class Probed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is asked of a probed encoder whose features are cached, beyond the outputs of its head."""
+    """What is asked of a probed encoder beyond the outputs of its head; where its features are not cached, only how
+    these are kept.
+    """
 
     config: PrecomputeConfig = PrecomputeConfig()
     inputs: Mapping[str, Source] = MappingProxyType({})
@@ -88,7 +90,7 @@ def probed_logits(
     """Make the logits of a probed encoder: from its cached features, or by showing it the images once more."""
     experiment = steps.experiment
     if experiment.teacher_cache == "logits":
-        config = experiment.precompute_probed_config(network.backbone, shown.train_views)
+        config = experiment.precompute_probed_config(network.backbone, shown.train_views, asked.config.logits)
         return steps.add(name, PRECOMPUTE_PROBED, config, {"images": shown.images, "probe": made.probe})
     inputs = {"features": made.features, "probe": made.probe, **asked.inputs}
     return steps.add(name, PRECOMPUTE, asked.config, inputs)
@@ -127,7 +129,7 @@ def _member(steps: Steps, sets: Mapping[str, ShownSet], number: int, model: str)
     made, precompute = probed(steps, network, sets[REAL].images), _numbered("precompute", number)
     config = experiment.precompute_config()
     # Their splits and labels; left out where nobody asks for them, so that the logits stay those of earlier versions.
-    asked = Asked(config, {"images": sets[REAL].images} if config != PrecomputeConfig() else {})
+    asked = Asked(config, {"images": sets[REAL].images} if config.reads_images else {})
     logits = {REAL: probed_logits(steps, precompute, network, made, sets[REAL], asked)}
     for end in sets.keys() - {REAL}:
         if made.features:

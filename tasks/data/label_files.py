@@ -44,7 +44,8 @@ def labels_of(config: IngestConfig) -> LabelTable | None:
         table: LabelTable = load(LABEL_TABLES, name)
         return table
     if separator and source in LABEL_SOURCES:
-        return LabelTable(*load(LABEL_SOURCES, source)(wanted))
+        found: LabelTable = load(LABEL_SOURCES, source)(wanted)
+        return found
     return read_labels(dataset_folder(config) / inside(name, "data.labels"))
 
 

@@ -1,6 +1,7 @@
-"""Cached outputs of a frozen network in memory, a view at a time: what keeps zarr out of the training loop.
+"""Cached outputs of a frozen network in memory, a view at a time: what keeps zarr out of the training loop. Maps stay
+on the disk, and a batch of them is read when it is asked for.
 
-Shape letters: N images; 9 numbers cut a view, 64 pixels are its thumbnail.
+Shape letters: N images, K classes, h w cells of a map; 9 numbers cut a view, 64 pixels are its thumbnail.
 """
 
 from collections.abc import Sequence
@@ -21,19 +22,47 @@ class CachedViews(NamedTuple):
     thumbnails_N64: Pixels
 
 
+class _OnDisk:
+    """Outputs of some rows of a view, which are read when they are asked for."""
+
+    nbytes = 0
+
+    def __init__(self, outputs: ViewOutputs, rows_N: npt.NDArray[np.int64], view: int) -> None:
+        self._outputs, self._rows_N, self._view = outputs, rows_N, view
+
+    def __getitem__(self, items: npt.NDArray[np.int64]) -> Half:
+        return self._outputs.take(self._rows_N[items], self._view)
+
+
+class _HeldView(NamedTuple):
+    """One view of the chosen images."""
+
+    outputs: Half | _OnDisk
+    views_N9: View
+    thumbnails_N64: Pixels
+
+    def take(self, items: npt.NDArray[np.int64]) -> CachedViews:
+        return CachedViews(self.outputs[items], self.views_N9[items], self.thumbnails_N64[items])
+
+
 class ViewCache:
     """Outputs of chosen images, joined by image id.
 
     The first use of a view reads each of its chunks once; after that a batch is one `np.take`. Earlier views are kept
     while the budget lasts, the oldest going first, and one view is always held, so training in the order of epochs
     reads ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
+
+    Of maps [K, h, w] only the small fields are held: a view of 20,000 images with 150 classes on 37 x 37 cells is 8 GB.
+    Their rows are read batch by batch, and each chunk once more as a whole, to compare its checksum.
     """
 
     def __init__(self, outputs: ViewOutputs, ids: Sequence[str], *, budget_mb: int) -> None:
         self.outputs = outputs
         self._images = rows_by_id(outputs.ids, ids)
+        # By the number of axes, not by size: how an output is read should not change when there are a few more classes.
+        self._stays_on_disk = len(outputs.row_shape) > 2
         self._budget_bytes = budget_mb * 2**20
-        self._held: dict[int, CachedViews] = {}
+        self._held: dict[int, _HeldView] = {}
         self._view_bytes = 0
 
     def take(self, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> CachedViews:
@@ -44,9 +73,9 @@ class ViewCache:
         # Nearly every batch is of one epoch and so of one view: taken at once, without a mask or a second copy.
         first, *others = [(view, views == view) for view in dict.fromkeys(views.tolist())]
         if not others:
-            return _rows(self._view(first[0]), items)
+            return self._view(first[0]).take(items)
         # A batch that ends one epoch and begins the next: each part from its own view, put back in the batch's order.
-        parts = [(chosen, _rows(self._view(view), items[chosen])) for view, chosen in (first, *others)]
+        parts = [(chosen, self._view(view).take(items[chosen])) for view, chosen in (first, *others)]
         # Where each row stands in the batch, view after view, is a permutation; argsort is its inverse.
         order = np.argsort(np.concatenate([np.flatnonzero(chosen) for chosen, _ in parts]))
         found = [part for _, part in parts]
@@ -56,7 +85,7 @@ class ViewCache:
             np.concatenate([part.thumbnails_N64 for part in found])[order],
         )
 
-    def _view(self, view: int) -> CachedViews:
+    def _view(self, view: int) -> _HeldView:
         if view not in self._held:
             rows = self.outputs.rows_at(self._images, view)
             # Room is made before reading: afterwards one view more than the budget allows would be in memory.
@@ -65,13 +94,10 @@ class ViewCache:
                 del self._held[next(iter(self._held))]  # a dictionary keeps the order of insertion: the oldest
             # Read as one span and then picked from: the rows lie scattered over chunks, and zarr reads whole chunks.
             every = (0, len(self.outputs.ids_of(view)), view)
-            whole = CachedViews(
-                self.outputs.rows(*every), self.outputs.view_fields(*every), self.outputs.thumbnails(*every)
+            self._held[view] = _HeldView(
+                _OnDisk(self.outputs, rows, view) if self._stays_on_disk else self.outputs.rows(*every)[rows],
+                self.outputs.view_fields(*every)[rows],
+                self.outputs.thumbnails(*every)[rows],
             )
-            self._held[view] = _rows(whole, rows)
             self._view_bytes = sum(field.nbytes for field in self._held[view])
         return self._held[view]
-
-
-def _rows(views: CachedViews, rows: npt.NDArray[np.int64]) -> CachedViews:
-    return CachedViews(views.outputs[rows], views.views_N9[rows], views.thumbnails_N64[rows])

@@ -1,30 +1,16 @@
 """What the masks of a known dataset mean, by the name of its class in mmsegmentation, such as ADE20KDataset."""
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Any
 
 from configs.choices import nearest
 from configs.errors import UserError
+from tasks.data.label_tables import LabelTable
 from tasks.openmmlab.packages import mmseg_ready
-
-Colour = tuple[int, int, int]
 
 
 class LabelTableError(UserError, ValueError):
     """A dataset that is not known, or does not say what its masks mean."""
-
-
-class LabelTable(NamedTuple):
-    """The classes of a dataset, in order, with what stands for them in its masks."""
-
-    names: tuple[str, ...]
-    values: tuple[tuple[int, ...], ...]
-    """Of each class, its numbers: from 1 on where the dataset reduces its zero label."""
-    colours: tuple[tuple[Colour, ...], ...]
-    """Of each class, its red, green and blue, 0-255; two classes may share one, as in ADE20K."""
-    ignored: tuple[int, ...]
-    """Numbers that are no class, beside 255."""
-    ignored_colours: tuple[Colour, ...] = ()
 
 
 def label_table(name: str) -> LabelTable:

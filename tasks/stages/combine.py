@@ -127,7 +127,7 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         encoder = fingerprint({"mean_of": self.config.mean_of, "encoders": encoders})
         # Each teacher was divided by its own temperature; the mean by none.
         mean = self.attributes.model_copy(update={"encoder": encoder, "temperature": None})
-        return Layout(self.first.row_shape, mean.as_json())
+        return Layout(self.first.row_shape, mean.as_json(), self.config.logits)
 
 
 run = ByPartitions(MeanLogits)

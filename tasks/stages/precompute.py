@@ -143,7 +143,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
         attributes = _attributes(self.extracted.images, self.extracted.views, self.description)
         if self.config.calibration == "temperature":
             attributes["temperature"] = self._fitted_temperature()
-        return Layout(without_weights(shape), attributes)
+        return Layout(without_weights(shape), attributes, self.config.logits)
 
     def _fitted_temperature(self) -> float:
         inputs, description = self.context.inputs, self.description
@@ -195,7 +195,7 @@ class LogitsOfImages(ImagePartitions[Config]):
         folder = self.context.inputs[self.role]
         description = ModelDescription.read(folder)
         attributes = _attributes(self.images.fingerprint, self.config.views.identity(), description)
-        return Layout(model_output_shape(folder, description), attributes)
+        return Layout(model_output_shape(folder, description), attributes, self.config.logits)
 
 
 class LogitsOfModel(LogitsOfImages[PrecomputeImagesConfig]):

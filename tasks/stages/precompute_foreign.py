@@ -112,7 +112,7 @@ class LogitsOfForeign(ImagePartitions[PrecomputeForeignConfig]):
             self.images,
             rows,
             ViewOutputs(self.context.draft),
-            side_px=self.config.model.input_px,
+            size=self.config.model.input_size,
             budget_mb=0,
         )
         counts_KK = np.zeros((len(self.classes), len(self.classes)), np.int64)

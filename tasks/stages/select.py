@@ -14,6 +14,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from configs.errors import UserError
@@ -22,8 +23,9 @@ from storage.image_set import ImageSet
 from storage.summaries import SelectionSummary
 from storage.tables import SELECTION, read_table, write_table
 from storage.view_outputs import ViewOutputs
+from tasks.data.view_cache import ViewCache
 from tasks.functional.views import CLEAN_VIEW
-from tasks.problems.problem import problem_named
+from tasks.problems.problem import Problem, problem_named
 from tasks.stage import StageContext
 
 
@@ -39,9 +41,7 @@ def run(config: SelectConfig, context: StageContext) -> SelectionSummary:
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=images.fingerprint, problem=config.problem)
     scores = _scores(images, config.select)
-    # Of the clean view: how certain a teacher is of an image should not go by how that image happened to be cut.
-    outputs = torch.from_numpy(logits.view(CLEAN_VIEW)[logits.rows_of(images.ids, CLEAN_VIEW)]).float()
-    entropy_N = problem_named(config.problem).uncertainty(outputs).numpy()
+    entropy_N = _uncertainties(problem_named(config.problem), images, logits, context.runtime.inference_batch_size)
     rows = [_judged(config, *found) for found in zip(scores, entropy_N.tolist(), strict=True)]
     kept = [row for row in rows if row["is_kept"]]
     if not kept:
@@ -59,6 +59,17 @@ def run(config: SelectConfig, context: StageContext) -> SelectionSummary:
         mean_teacher_entropy=round(float(entropy_N.mean()), 4),
         mean_teacher_entropy_of_kept=round(float(np.mean([row["teacher_entropy"] for row in kept])), 4),
     )
+
+
+def _uncertainties(problem: Problem, images: ImageSet, logits: ViewOutputs, batch_size: int) -> npt.NDArray[np.float32]:
+    """Return how uncertain the teacher is of each image, [N]."""
+    cache, found = ViewCache(logits, images.ids, budget_mb=0), []
+    for start in range(0, len(images), batch_size):
+        items = np.arange(start, min(start + batch_size, len(images)))
+        # Of the clean view: how certain a teacher is of an image should not go by how that image happened to be cut.
+        outputs = cache.take(items, np.full_like(items, CLEAN_VIEW)).outputs
+        found.append(problem.uncertainty(torch.from_numpy(outputs).float()))
+    return torch.cat(found).numpy()
 
 
 def _judged(config: SelectConfig, score: dict[str, Any], entropy: float) -> dict[str, Any]:

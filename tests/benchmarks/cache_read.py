@@ -24,8 +24,8 @@ import numpy as np
 
 from configs.base import RuntimeConfig
 from configs.training import TrainingSettings
+from storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from storage.view_outputs import ViewOutputs
-from storage.view_writer import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from tasks.data.view_cache import ViewCache
 from tasks.functional.order import visits
 from tasks.models.device import device_of, on_device

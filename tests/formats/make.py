@@ -75,6 +75,7 @@ def make(root: Path, scratch: Path) -> None:
         run(PROBE, PROBE_CONFIG, images=images, features=one) for one in (features, student_features)
     )
     logits = run(PRECOMPUTE, PrecomputeConfig(), features=features, probe=probe)
+    int8 = run(PRECOMPUTE, PrecomputeConfig(logits="int8"), features=features, probe=probe)
     mixer = GeneratorModel(folder=str(write_tiny_mixer(scratch / "mixer")))
     embeddings = run(EMBED, EmbedConfig(model=mixer), images=images)
     blends = GenerateConfig(model=mixer, blends=BlendSettings(per_image=0.25, side_px=16, num_steps=1))
@@ -89,7 +90,7 @@ def make(root: Path, scratch: Path) -> None:
     model = run(DISTILL, learning, images=images, probe=student_probe, logits=logits, **taught)
     run(EVALUATE_TEACHER, EvaluateConfig(splits=("test",)), images=images, logits=logits)
     run(EVALUATE, EvaluateConfig(splits=("test",)), images=images, model=model, teacher=logits)
-    for name, ref in {"images": images, "blends": synthetic, "student": model}.items():
+    for name, ref in {"images": images, "blends": synthetic, "student": model, "int8": int8}.items():
         store.label(name, ref)
     break_off(store, images)
 

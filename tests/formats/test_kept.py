@@ -159,6 +159,23 @@ def test_logits_of_format_1_are_the_kept_probe_on_the_kept_features(first: Artif
     np.testing.assert_allclose(logits.view(2), last_ND @ head["weight"].T + head["bias"], atol=1e-4)
 
 
+def test_logits_in_one_byte_are_the_kept_ones_in_two_within_half_a_step(tmp_path: Path):
+    store = copy_of(HERE / "4", tmp_path)
+    kept = ViewOutputs(store.path(store.resolve("int8")))
+    inputs = store.manifest(store.resolve("int8")).input_refs
+    [exact] = [
+        ViewOutputs(store.path(ref))
+        for ref in store.references("logits")
+        if store.manifest(ref).input_refs == inputs and ref != store.resolve("int8")
+    ]
+    assert exact.ids == kept.ids
+    for view in range(3):
+        two_NK, one_NK = (outputs.view(view).astype(np.float64) for outputs in (exact, kept))
+        half_step_N1 = np.ptp(two_NK, axis=1, keepdims=True) / 255 / 2
+        assert (np.abs(one_NK - two_NK) <= half_step_N1 + np.abs(two_NK) * 2**-11).all()
+    assert kept.view(0)[0] == pytest.approx([-0.0074310, 0.0032368, -0.00073767], rel=1e-4)
+
+
 def test_a_model_of_format_1_answers_as_when_it_was_evaluated(first: ArtifactStore):
     model, _ = load_model(first.path(first.resolve("student")))
     images = ImageSet.open(first.path(first.resolve("images")))

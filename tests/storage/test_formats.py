@@ -135,8 +135,8 @@ def test_an_attribute_of_a_later_format_means_its_neutral_value(store: ArtifactS
     ref = ArtifactRef("logits", "c" * 64)
     write_every_format(store.draft(ref, recipe))
     store.commit(ref, recipe=recipe, inputs={}, summary={})
-    monkeypatch.setitem(FORMATS, "logits", 3)
-    monkeypatch.setitem(view_outputs.ADDED, "logits", {"precision": Added(3, "fp32")})
+    monkeypatch.setitem(FORMATS, "logits", 4)
+    monkeypatch.setitem(view_outputs.ADDED, "logits", {"precision": Added(4, "fp32")})
     outputs = ViewOutputs(store.path(ref))
     assert outputs.attributes == {"images": "i" * 64, "precision": "fp32"}
     outputs.require(precision="fp32")
@@ -177,8 +177,8 @@ def test_an_index_with_a_field_unknown_here_is_of_a_newer_version(store: Artifac
 
 
 def test_a_commit_writes_the_format_of_its_kind(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(FORMATS, "logits", 3)
-    assert [store.manifest(commit(store, kind)).format for kind in ("logits", "model")] == [3, 1]
+    monkeypatch.setitem(FORMATS, "logits", 4)
+    assert [store.manifest(commit(store, kind)).format for kind in ("logits", "model")] == [4, 1]
 
 
 def test_a_manifest_without_a_format_has_the_first(store: ArtifactStore):
@@ -199,10 +199,10 @@ def test_a_format_is_no_part_of_what_an_artifact_is_named_by(monkeypatch: pytest
 # --- newer manifests ---------------------------------------------------------------------------------------------
 
 NEWER = {
-    "format": {"format": 3},
+    "format": {"format": 4},
     "field": {"licence": "CC0"},
-    "both": {"format": 3, "licence": "CC0"},
-    "another shape": {"format": 3, "summary": [1, 2]},
+    "both": {"format": 4, "licence": "CC0"},
+    "another shape": {"format": 4, "summary": [1, 2]},
     "field of a file": {"files": {"data.bin": {"sha256": "0" * 64, "num_bytes": 5, "crc": 1}}},
 }
 
@@ -226,15 +226,15 @@ def test_a_manifest_of_a_newer_version_says_which_and_what_to_do(store: Artifact
 def test_the_format_that_was_found_and_the_one_that_is_known_are_said(store: ArtifactStore):
     ref = commit(store, "logits")
     write_as_newer(store.path(ref), format=5)
-    with pytest.raises(NewerFormatError, match="format 5 of the kind logits, and this version knows none above 2"):
+    with pytest.raises(NewerFormatError, match="format 5 of the kind logits, and this version knows none above 3"):
         store.manifest(ref)
 
 
 def test_a_flipped_bit_in_the_format_is_damage_and_no_newer_version(store: ArtifactStore):
     ref = commit(store, "logits")
     path = store.path(ref) / MANIFEST
-    flip_a_bit(path, path.read_bytes().index(b'"format": 2') + len(b'"format": '))
-    assert b'"format": 6' in path.read_bytes()
+    flip_a_bit(path, path.read_bytes().index(b'"format": 3') + len(b'"format": '))
+    assert b'"format": 7' in path.read_bytes()
     with pytest.raises(CorruptArtifactError, match="changed after it was committed"):
         store.manifest(ref)
 
@@ -250,7 +250,7 @@ def test_a_flipped_bit_in_a_name_is_damage_also_where_manifests_had_no_digest(st
 
 def test_a_newer_recipe_is_not_compared_with(store: ArtifactStore):
     old, new = commit(store, "logits"), commit(store, "logits", seed=1)
-    write_as_newer(store.path(new), format=3)
+    write_as_newer(store.path(new), format=4)
     assert [ref for ref, _ in store.recipes("logits")] == [old]
 
 
@@ -310,7 +310,7 @@ def test_a_record_from_before_formats_had_numbers_is_of_the_first(store: Artifac
 def test_a_commit_that_a_newer_version_did_not_finish_is_left_to_it(store: ArtifactStore):
     ref = commit(store, "logits")
     store.path(ref).rename(store.draft_path(ref))
-    write_as_newer(store.draft_path(ref), format=3)
+    write_as_newer(store.draft_path(ref), format=4)
     before = bytes_of(store.draft_path(ref))
     with pytest.raises(NewerFormatError):
         store.finish_commit(ref, ANYTHING)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from storage.errors import CacheMismatchError, CorruptArtifactError
+from storage.view_arrays import rows_per_chunk
 from storage.view_outputs import ViewOutputs, rows_by_id
-from storage.view_writer import Chunk, ViewOutputsWriter, rows_per_chunk
+from storage.view_writer import Chunk, ViewOutputsWriter
 from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear, writer_of_every_view
 
 NUM_ROWS, NUM_VIEWS, NUM_CLASSES, S = 150, 2, 3, 64
@@ -68,15 +69,41 @@ def logits(empty: Path) -> Path:
     [
         (100_000, (1000,), 2048),  # 4 MiB / 2000 bytes = 2097
         (100_000, (10,), 4096),  # never more
-        (100_000, (5, 37 * 37, 768), 256),  # never fewer
+        (100_000, (5, 3072), 256),  # never fewer, where those are at most 24 MiB
         (2_000, (10,), 256),  # a quarter of the rows is 500
         (360, (10,), 64),  # a quarter of the rows is 90
         (150, (3,), 64),
         (5, (3,), 5),  # never more than there are
+        (100_000, (5, 1536), 256),  # features of a ViT-g: 4 MB
+        (100_000, (48 * 1024,), 256),  # 24 MiB
+        (100_000, (48 * 1024 + 1,), 128),  # from here on by bytes alone
+        (20_000, (150, 37, 37), 32),  # 13 MB
+        (50, (150, 37, 37), 32),
+        (20_000, (19, 73, 146), 32),  # 13 MB
+        (20_000, (150, 130, 130), 4),  # 20 MB
+        (20_000, (150, 300, 300), 1),  # a row of 27 MB
     ],
 )
-def test_a_chunk_is_about_4_mib_and_small_sets_get_several(num_rows: int, row_shape: tuple[int, ...], expected: int):
+def test_a_chunk_is_about_4_mib_small_sets_get_several_and_large_outputs_at_most_24_mib(
+    num_rows: int, row_shape: tuple[int, ...], expected: int
+):
     assert rows_per_chunk(num_rows, row_shape) == expected
+
+
+@pytest.mark.parametrize("bytes_of_number", [1, 2])
+@pytest.mark.parametrize("num_classes", [11, 19, 21, 150, 171])
+@pytest.mark.parametrize("cells", [(37, 37), (60, 80), (64, 128), (128, 128)])
+def test_chunks_of_maps_that_are_many_megabytes_are_of_10_to_30(
+    cells: tuple[int, int], num_classes: int, bytes_of_number: int
+):
+    row_bytes = num_classes * cells[0] * cells[1] * bytes_of_number
+    chunk_bytes = rows_per_chunk(20_000, (num_classes, *cells), bytes_of_number) * row_bytes
+    if 256 * row_bytes > 24 * 2**20:
+        assert 10e6 < chunk_bytes < 30e6
+
+
+def test_int8_fits_twice_as_many_rows_in_a_chunk():
+    assert rows_per_chunk(20_000, (150, 37, 37), bytes_of_number=1) == 64
 
 
 def test_one_file_holds_s_rows_of_one_view(logits: Path):

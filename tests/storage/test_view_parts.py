@@ -3,12 +3,14 @@ of every image is there.
 """
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
+from storage import view_arrays
 from storage.completeness import gaps
 from storage.errors import CacheMismatchError, CorruptArtifactError
 from storage.files import all_files
@@ -171,3 +173,97 @@ def test_a_draft_of_format_1_is_finished_as_it_was_begun_and_the_log_says_so(
     write(writer, writer.missing()[0])
     assert writer.remove_damaged() == writer.missing() == []
     assert {path: path.read_bytes() for path in all_files(format_1)} == expected
+
+
+# --- maps, and chunks by an earlier rule -------------------------------------------------------------------------
+
+MAP = (2000, 10, 10)
+"""400 kB a row: 32 rows are a chunk of 13 MB. Earlier versions never put fewer than 64."""
+
+
+def map_writer(folder: Path) -> ViewOutputsWriter:
+    ids, parts = [f"{number:02d}" for number in range(66)], [Part(np.arange(66), range(1))]
+    return ViewOutputsWriter(folder, ids=ids, parts=parts, layout=lambda: Layout(MAP, {"images": "i" * 64}))
+
+
+def write_maps(writer: ViewOutputsWriter, chunk: Chunk) -> None:
+    rows = writer.rows_of(chunk)
+    outputs = np.broadcast_to(rows[:, None, None, None], (len(rows), *MAP)).astype(np.float16)
+    writer.write(chunk, outputs, *values(rows, 0)[1:])
+
+
+@pytest.fixture
+def begun_by_64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A draft of 66 maps, with the first of its two chunks, as it was begun before chunks of maps went by bytes."""
+    folder = tmp_path / "logits" / ("e" * 64)
+    folder.mkdir(parents=True)
+    with monkeypatch.context() as before:
+        before.setattr(view_arrays, "MAX_CHUNK_BYTES", 2**40)
+        writer = map_writer(folder)
+        assert [chunk.stop for chunk in writer.chunks()] == [64, 66]
+        write_maps(writer, writer.chunks()[0])
+    return folder
+
+
+@pytest.mark.parametrize("torn", ["", "outputs", "views"])
+def test_a_draft_with_chunks_of_more_rows_is_finished_as_it_was_begun(begun_by_64: Path, torn: str):
+    if torn:
+        tear(begun_by_64 / "outputs.zarr" / "clean" / torn / "zarr.json", "half")
+    writer = map_writer(begun_by_64)
+    assert (writer.remove_damaged(), writer.missing()) == ([], [Chunk("clean", 1, 0, 64, 66)])
+    write_maps(writer, writer.missing()[0])
+    assert ViewOutputs(begun_by_64).take(np.array([65, 1]), 0)[:, 5, 3, 2].tolist() == [65, 1]
+
+
+def test_where_nothing_says_any_more_how_many_rows_its_chunks_had_they_are_made_again(begun_by_64: Path):
+    for array in ("outputs", "views", "thumbnails"):
+        tear(begun_by_64 / "outputs.zarr" / "clean" / array / "zarr.json", "empty")
+    writer = map_writer(begun_by_64)
+    assert [(chunk.start, chunk.stop) for chunk in writer.remove_damaged()] == [(0, 32)]
+    assert [chunk.stop for chunk in writer.missing()] == [32, 64, 66]
+
+
+# --- one byte a number -------------------------------------------------------------------------------------------
+
+
+def int8_writer(folder: Path) -> ViewOutputsWriter:
+    return ViewOutputsWriter(folder, ids=IDS, parts=PARTS, layout=lambda: Layout((2,), {"images": "i" * 64}, "int8"))
+
+
+@pytest.fixture
+def int8(tmp_path: Path) -> Path:
+    folder = tmp_path / "logits" / ("f" * 64)
+    folder.mkdir(parents=True)
+    writer = int8_writer(folder)
+    for chunk in writer.chunks():
+        write(writer, chunk)
+    return folder
+
+
+def test_int8_is_whole_with_its_scales_and_a_lack_of_them_is_named(int8: Path):
+    assert damage_in(int8) == []
+    shutil.rmtree(int8 / "outputs.zarr" / "clean" / "scales")
+    assert damage_in(int8) == [
+        ("outputs.zarr/clean/scales/zarr.json", "is missing: outputs.zarr/clean/outputs needs it")
+    ]
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "gone"])
+@pytest.mark.parametrize("array", ["outputs", "scales"])
+def test_descriptions_of_int8_that_a_power_cut_tore_are_made_again_and_the_chunks_stay(
+    int8: Path, array: str, how: str
+):
+    path = int8 / "outputs.zarr" / "all" / array / "zarr.json"
+    whole = path.read_bytes()
+    path.unlink() if how == "gone" else tear(path, how)
+    writer = int8_writer(int8)
+    assert path.read_bytes() == whole
+    assert writer.remove_damaged() == writer.missing() == []
+
+
+def test_a_chunk_of_int8_whose_scales_a_power_cut_tore_is_made_again(int8: Path):
+    tear(int8 / "outputs.zarr" / "all" / "scales" / "c" / "0" / "1" / "0", "zeros")
+    writer = int8_writer(int8)
+    assert writer.remove_damaged() == writer.missing() == [Chunk("all", 0, 1, 0, 1)]
+    write(writer, writer.missing()[0])
+    assert ViewOutputs(int8).view(1).tolist() == [[1, 1], [2, 1], [4, 1]]

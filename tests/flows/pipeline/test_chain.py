@@ -193,3 +193,25 @@ def test_without_tuning_no_recipe_changes() -> None:
     assert [step.config.identity() for step in chain(off).steps] == [
         step.config.identity() for step in chain(Experiment()).steps
     ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"teacher_cache": "logits"},
+        {"teacher_training": "finetuned"},
+        {"more_teachers": [{"name": "vit_base_patch14_dinov2.lvd142m"}]},
+    ],
+    ids=["probed", "probed from images", "finetuned", "several"],
+)
+def test_logits_in_one_byte_are_the_teachers_alone_and_ask_for_no_other_input(settings: dict[str, Any]) -> None:
+    plain = chain(Experiment.model_validate(settings), synthetic=SYNTHETIC)
+    graph = chain(Experiment.model_validate(settings | {"logits": "int8"}), synthetic=SYNTHETIC)
+    assert inputs(graph) == inputs(plain)
+    kept = {
+        step.name: step.config.identity().get("logits", "fp16") for step in graph.steps if step.stage.output == "logits"
+    }
+    assert kept == {name: "fp16" if name == "precompute-student" else "int8" for name in kept}
+    assert {"precompute", "precompute-synthetic", "precompute-student"} <= kept.keys()
+    assert all("logits" not in step.config.identity() for step in plain.steps)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,58 @@ def test_what_is_held_stays_within_the_budget(outputs: ViewOutputs, chunk_reads:
 def test_images_without_cached_outputs_are_counted_and_the_first_is_named(outputs: ViewOutputs) -> None:
     with pytest.raises(CacheMismatchError, match="2 images have no cached outputs, the first is 'image 150'"):
         ViewCache(outputs, ["image 000", "image 150", "image 151"], budget_mb=1)
+
+
+# --- maps --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> ViewOutputs:
+    """As `outputs`, in maps [4, 2, 1] whose second cell has the negatives."""
+    ids = [f"image {row:03d}" for row in range(NUM_ROWS)]
+    writer = writer_of_every_view(tmp_path, ids, num_views=NUM_VIEWS, row_shape=(WIDTH, 2, 1), attributes={})
+    for chunk in writer.chunks():
+        rows = np.arange(chunk.start, chunk.stop)
+        values = np.stack([rows, np.full_like(rows, chunk.view), rows + chunk.view, rows * 0], axis=1)
+        cells = np.stack([values, -values], axis=2)[..., None].astype(np.float16)
+        views = np.repeat(rows[:, None] * 10 + chunk.view, 9, axis=1).astype(np.float32)
+        writer.write(chunk, cells, views, np.full((len(rows), 64), chunk.view, np.uint8))
+    return ViewOutputs(tmp_path)
+
+
+def test_maps_come_with_their_views_and_thumbnails_in_the_order_of_the_batch(maps: ViewOutputs) -> None:
+    cache = ViewCache(maps, ["image 120", "image 007", "image 149"], budget_mb=0)
+    seen = cache.take(np.asarray([2, 0, 0, 1]), np.asarray([1, 2, 1, 1]))
+    assert seen.outputs.shape == (4, WIDTH, 2, 1)
+    assert seen.outputs[:, 0, 0, 0].tolist() == [149, 120, 120, 7]
+    assert seen.outputs[:, 2, 1, 0].tolist() == [-150, -122, -121, -8]
+    assert seen.views_N9[:, 0].tolist() == [1491, 1202, 1201, 71]
+    assert seen.thumbnails_N64[:, 5].tolist() == [1, 2, 1, 1]
+
+
+def test_a_batch_of_maps_opens_the_chunks_of_its_own_rows_alone(maps: ViewOutputs, chunk_reads: list[str]) -> None:
+    cache = ViewCache(maps, maps.ids, budget_mb=1)
+    cache.take(np.asarray([0]), np.asarray([1]))
+    opened.clear()
+    for _ in range(3):
+        cache.take(np.asarray([3, 60, 2]), np.asarray([1, 1, 1]))
+    assert {file.split("/c/")[1] for file in read(chunk_reads)} == {"0/1/0/0/0"}
+    assert len(read(chunk_reads)) == 3
+
+
+def test_no_view_of_maps_is_held_in_memory(tmp_path: Path) -> None:
+    """64 maps of 200 kB in each of 2 views, 26 MB in all; what a batch of 4 takes is 0.8 MB."""
+    ids = [f"{row}" for row in range(64)]
+    writer = writer_of_every_view(tmp_path, ids, num_views=2, row_shape=(100, 32, 32), attributes={})
+    for chunk in writer.chunks():
+        rows = chunk.stop - chunk.start
+        fields, thumbnails = np.zeros((rows, 9), np.float32), np.zeros((rows, 64), np.uint8)
+        writer.write(chunk, np.ones((rows, 100, 32, 32), np.float16), fields, thumbnails)
+    cache = ViewCache(ViewOutputs(tmp_path), ids, budget_mb=1000)
+    tracemalloc.start()
+    for start in range(0, 64, 4):
+        for view in range(2):
+            cache.take(np.arange(start, start + 4), np.full(4, view))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6

@@ -90,6 +90,14 @@ def test_it_is_the_mean_of_probabilities_where_that_is_asked_for(workshop: Bench
         np.testing.assert_allclose(outputs_of(workshop, ref, view), np.log((first + second) / 2), rtol=1e-3, atol=1e-7)
 
 
+def test_it_is_kept_in_one_byte_a_number_where_that_is_asked_for(workshop: Bench, other: ArtifactRef) -> None:
+    exact, kept = (
+        outputs_of(workshop, combined(workshop, workshop.logits, other, config=CombineConfig(logits=stored)), 1)
+        for stored in ("fp16", "int8")
+    )
+    assert 0 < np.abs(kept - exact).max() <= np.ptp(exact, axis=1).max() / 255 / 2 + np.abs(exact).max() * 2**-11
+
+
 def test_how_many_views_are_averaged_at_a_time_changes_no_byte(bench: Bench) -> None:
     other = logits_of(bench, OTHER)
     ref = combined(bench, bench.logits, other)

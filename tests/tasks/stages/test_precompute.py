@@ -40,6 +40,16 @@ def test_logits_are_the_head_applied_to_the_features_of_each_view(finished_bench
         np.testing.assert_allclose(logits.view(view), expected_NK, rtol=2e-3, atol=2e-3)
 
 
+def test_logits_in_one_byte_a_number_are_those_in_two_within_half_a_step(workshop: Bench) -> None:
+    inputs = {"features": workshop.features, "probe": workshop.probe}
+    ref = workshop.run(PRECOMPUTE, PrecomputeConfig(logits="int8"), **inputs)
+    assert ref != workshop.logits
+    kept, exact = (ViewOutputs(workshop.path(one)).view(1).astype(float) for one in (ref, workshop.logits))
+    step_N1 = np.ptp(exact, axis=1, keepdims=True) / 255
+    assert (np.abs(kept - exact) <= step_N1 / 2 + np.abs(exact) * 2**-11 + 1e-6).all()
+    assert not np.array_equal(kept, exact)
+
+
 def test_a_head_on_several_blocks_sees_them_in_the_order_of_its_description(workshop: Bench) -> None:
     settings = ProbeSettings(inputs=("last4+mean",), learning_rates=(0.1,), steps=3, batch_size=16)
     probe = workshop.run(PROBE, ProbeConfig(probe=settings), images=workshop.images, features=workshop.features)

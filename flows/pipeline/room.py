@@ -1,0 +1,68 @@
+"""Whether the disk of the store has room for what a run is to make, asked before anything expensive.
+
+Sizes are estimates, and of some artifacts nothing is known; so this keeps a run from what cannot end well, and a disk
+that is full in spite of it is told where it happens (flows.ending.os_errors).
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from configs.experiment import Experiment
+from flows.pipeline.planning import PlannedStep
+from storage.errors import NoRoomError
+from storage.files import all_files, bytes_in_words
+from storage.store import ArtifactStore
+
+_NAMED = 3
+"""Steps that the error names, the largest first."""
+
+
+def check_room(steps: Sequence[PlannedStep], experiment: Experiment, store: ArtifactStore) -> None:
+    """Raise NoRoomError where what is to be made is larger than what is free on the disk of the store."""
+    missing = _missing_bytes(steps, store)
+    needed = sum(missing.values())
+    if not needed:
+        return
+    free = shutil.disk_usage(_existing(store.root)).free
+    if needed > free:
+        raise NoRoomError(
+            f"there is no room for this run: it makes about {bytes_in_words(needed)} more ({_largest(missing)}), and "
+            f"the disk of the store {store.root} has {bytes_in_words(free)} free. Free at least "
+            f"{bytes_in_words(needed - free)} ('taskdistill collect' shows what nothing needs), or let "
+            f"TASKDISTILL_STORE name a folder on a larger disk{_smaller(steps, missing, experiment)}"
+        )
+
+
+def _missing_bytes(steps: Sequence[PlannedStep], store: ArtifactStore) -> dict[str, int]:
+    """Return about how many bytes each step is still to write, by its name."""
+    # Two steps may make the same artifact; it is made once.
+    by_ref = {step.ref: step for step in steps if step.action != "have" and step.num_bytes}
+    drafts = {step.name: (step, store.draft_path(ref)) for ref, step in by_ref.items()}
+    found = {name: (step.num_bytes or 0) - _bytes_of(draft) for name, (step, draft) in drafts.items()}
+    return {name: num_bytes for name, num_bytes in found.items() if num_bytes > 0}
+
+
+def _bytes_of(draft: Path) -> int:
+    return sum(path.stat().st_size for path in all_files(draft)) if draft.is_dir() else 0
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the one above it that is there: a store is made when something is written to it."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _largest(missing: Mapping[str, int]) -> str:
+    largest = sorted(missing.items(), key=lambda item: item[1], reverse=True)[:_NAMED]
+    return ", ".join(f"{name} {bytes_in_words(num_bytes)}" for name, num_bytes in largest)
+
+
+def _smaller(steps: Sequence[PlannedStep], missing: Mapping[str, int], experiment: Experiment) -> str:
+    """Say which settings make less of it."""
+    logits = sum(missing[step.name] for step in steps if step.name in missing and step.ref.kind == "logits")
+    ways = []
+    if experiment.logits == "fp16" and logits > sum(missing.values()) / 4:
+        ways.append(f"logits=int8, which spares about {bytes_in_words(logits / 2)}")
+    if experiment.views.num_views > 1:
+        ways.append(f"fewer augmented views than views.num_views={experiment.views.num_views}")
+    return f"; or make less: {', or '.join(ways)}" if ways else ""

@@ -1,0 +1,104 @@
+"""A run that the disk cannot hold does not begin, and says what would help."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from configs import choices
+from configs.experiment import Experiment
+from flows.pipeline import running
+from flows.pipeline.planning import make_plan
+from flows.pipeline.room import check_room
+from flows.pipeline.running import run_plan, run_steps
+from storage.errors import NoRoomError
+from storage.store import ArtifactStore
+from tests.conftest import Bench
+from tests.flows.conftest import quietly
+
+Usage = namedtuple("Usage", "total used free")
+DENSE = {"problem": "parts", "teacher_cache": "logits"}
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is free on every disk; a test changes it."""
+    free = [10**12]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2**40, 0, free[0]))
+    return free
+
+
+@pytest.fixture
+def maps(monkeypatch: pytest.MonkeyPatch, experiment: Experiment) -> Experiment:
+    """3 classes on 37 x 37 cells, of 24 images in 2 views and 24 in one."""
+    monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:Parts")
+    monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "tasks.problems.output_sizes:of_maps")
+    teacher = {"name": "vit_small_patch14_dinov2", "input_px": 518, "weights": "random"}
+    # Of a network whose name says nothing, no weights are counted: the logits are most of what is made.
+    student = {"name": "test_vit", "input_px": 160, "weights": "random"}
+    settings = experiment.model_dump(by_alias=True) | DENSE | {"teacher": teacher, "student": student}
+    return Experiment.model_validate(settings)
+
+
+def test_the_size_of_maps_is_their_cells_in_two_bytes_or_one(maps: Experiment, store: ArtifactStore) -> None:
+    sizes = {step.name: step.num_bytes for step in make_plan(maps, store).steps}
+    assert sizes["precompute"] == (24 * 2 + 24) * (3 * 37 * 37 * 2 + 100)
+    int8 = maps.model_copy(update={"logits": "int8"})
+    sizes = {step.name: step.num_bytes for step in make_plan(int8, store).steps}
+    assert sizes["precompute"] == (24 * 2 + 24) * (3 * 37 * 37 + 100)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_a_network_is_built(
+    maps: Experiment, store: ArtifactStore, disk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "check_models", None)  # it would be called
+    disk[0] = 500_000
+    with pytest.raises(NoRoomError) as caught:
+        run_plan(maps, store, quietly(maps, store))
+    said = str(caught.value)
+    assert "precompute 598.6 kB" in said
+    assert f"the disk of the store {store.root} has 500.0 kB free. Free at least" in said
+    assert "'taskdistill collect'" in said
+    assert "TASKDISTILL_STORE" in said
+    assert "logits=int8, which spares about" in said
+    assert "fewer augmented views than views.num_views=2" in said
+    assert store.references() == []
+
+
+def test_int8_is_not_advised_to_whoever_has_it_or_to_whom_it_would_spare_nothing(
+    maps: Experiment, experiment: Experiment, store: ArtifactStore, disk: list[int]
+) -> None:
+    disk[0] = 1000
+    for asked in (maps.model_copy(update={"logits": "int8"}), experiment):
+        with pytest.raises(NoRoomError) as caught:
+            check_room(make_plan(asked, store).steps, asked, store)
+        assert "logits=int8" not in str(caught.value)
+
+
+def test_what_fits_is_let_through_to_the_byte(experiment: Experiment, store: ArtifactStore, disk: list[int]) -> None:
+    steps = make_plan(experiment, store).steps
+    disk[0] = sum({step.ref: step.num_bytes or 0 for step in steps}.values())
+    check_room(steps, experiment, store)
+    disk[0] -= 1
+    with pytest.raises(NoRoomError, match="Free at least 1 B "):
+        check_room(steps, experiment, store)
+
+
+def test_what_is_there_needs_no_room_nor_does_what_a_draft_holds(
+    experiment: Experiment, bench: Bench, disk: list[int]
+) -> None:
+    steps = [step for step in make_plan(experiment, bench.store).steps if step.action != "have"]
+    largest = max(steps, key=lambda step: step.num_bytes or 0)
+    disk[0] = sum(step.num_bytes or 0 for step in steps) - (largest.num_bytes or 0)
+    with pytest.raises(NoRoomError):
+        check_room(steps, experiment, bench.store)
+    draft = bench.store.draft_path(largest.ref)
+    draft.mkdir(parents=True)
+    (draft / "begun").write_bytes(bytes(largest.num_bytes or 0))
+    check_room(steps, experiment, bench.store)
+
+
+def test_one_step_alone_is_asked_for_its_own_room(experiment: Experiment, bench: Bench, disk: list[int]) -> None:
+    disk[0] = 10
+    with pytest.raises(NoRoomError, match="finetune-seed0"):
+        run_steps(experiment, "finetune-seed0", bench.store, quietly(experiment, bench.store))
