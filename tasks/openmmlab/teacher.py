@@ -39,12 +39,12 @@ class MmsegTeacher(nn.Module):
         self.classes = classes
         """In the order of its outputs; empty where neither weights nor configuration name them."""
         see = segmentor.data_preprocessor
-        self.is_rgb = bool(see.channel_conversion)
+        self.is_rgb = bool(getattr(see, "channel_conversion", True))
         """Whether it was trained on R, G, B: what mmsegmentation loads is B, G, R."""
-        means, stds = (_per_channel(see, name, self.is_rgb) for name in ("mean", "std"))
-        self.mean: tuple[float, ...] = means
-        """Of R, G, B in 0..1; empty where it takes pixels as they are."""
-        self.std: tuple[float, ...] = stds
+        means, stds = _mean_and_std(see)
+        self.mean: tuple[float, ...] = means if self.is_rgb else means[::-1]
+        """Of R, G, B in 0..1; empty where its configuration is older than 1.0, and has them in its pipelines."""
+        self.std: tuple[float, ...] = stds if self.is_rgb else stds[::-1]
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Return the logits of its classes; ModelError where its head answers with something else."""
@@ -186,10 +186,14 @@ def _fill(segmentor: nn.Module, tensors: dict[str, Tensor], config: Path, weight
     segmentor.load_state_dict({name: given[name] for name in wanted if name in given}, strict=False)
 
 
-def _per_channel(see: Any, name: str, is_rgb: bool) -> tuple[float, ...]:
-    values = getattr(see, name, None)
-    found = () if values is None else tuple(float(value) / 255 for value in values.flatten())
-    return found if is_rgb else found[::-1]
+def _mean_and_std(see: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return both in 0..1, in the order in which the network sees its channels."""
+    if not hasattr(see, "channel_conversion"):
+        return (), ()
+    if not hasattr(see, "mean"):  # it takes pixels as they are, 0 to 255
+        return (0.0,) * 3, (1 / 255,) * 3
+    means, stds = (tuple(float(value) / 255 for value in values.flatten()) for values in (see.mean, see.std))
+    return means, stds
 
 
 def _reason(error: BaseException) -> str:

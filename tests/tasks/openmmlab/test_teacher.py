@@ -71,6 +71,16 @@ def test_one_that_was_trained_on_blue_green_red_is_shown_that_and_says_its_means
     assert teacher.classes == ()
 
 
+def test_one_that_takes_pixels_as_they_are_says_so_by_its_mean_and_deviation(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    text = config.read_text()
+    normalised = text[text.index(", mean=[") : text.index(", bgr_to_rgb")]
+    config.write_text(text.replace(normalised, ""))
+    torch.save(built_by_mmsegmentation(config).state_dict(), tmp_path / "weights.pth")
+    teacher = load_teacher(config, tmp_path / "weights.pth")
+    assert (teacher.mean, teacher.std) == ((0.0,) * 3, (1 / 255,) * 3)
+
+
 def test_one_output_with_a_threshold_becomes_two_logits_with_the_same_answers(tmp_path: Path) -> None:
     config = write_configuration(tmp_path, options=", out_channels=1, threshold=0.3")
     theirs = built_by_mmsegmentation(config)
