@@ -12,11 +12,11 @@ from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
+from configs.joining import check_joined
 from configs.models import Backbone, Student, Teacher
 from configs.problem_options import check_options
 from configs.shapes import check_shapes
 from configs.stages import (
-    MAX_TEACHERS,
     CombineConfig,
     DistillConfig,
     EvaluateConfig,
@@ -122,6 +122,7 @@ class Experiment(Settings):
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
         check_options(self.problem, probe=self.probe, student_probe=self.student_probe, **trainings)
         check_shapes(self.views, {**self.teachers, "student": self.student})
+        check_shown(self.problem, self.windows)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:
@@ -133,11 +134,6 @@ class Experiment(Settings):
             check_synthetic_images_teach(self.distill, self.training)
         if self.synthetic_images == "unlabelled":
             self.select.check_is_known("the set of unlabelled images")
-        return self
-
-    @model_validator(mode="after")
-    def _the_problem_can_be_judged_so(self) -> Self:
-        check_shown(self.problem, self.windows)
         return self
 
     @model_validator(mode="after")
@@ -153,22 +149,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _teachers_can_be_joined(self) -> Self:
-        if self.more_teachers and self.teacher_training != "probed":
-            raise ValueError(
-                f"more_teachers is for probed teachers, and teacher_training is {self.teacher_training!r}: set it to "
-                "'probed', or leave more_teachers out"
-            )
-        if len(self.teachers) > MAX_TEACHERS:
-            raise ValueError(
-                f"more_teachers has {len(self.more_teachers)} entries, and at most {MAX_TEACHERS} teachers are joined, "
-                f"the first among them: leave {len(self.teachers) - MAX_TEACHERS} out"
-            )
-        first: dict[str, str] = {}
-        for setting, teacher in self.teachers.items():
-            key = teacher.model_dump_json()
-            if key in first:
-                raise ValueError(f"{setting} is the same network as {first[key]}: leave it out, it would count twice")
-            first[key] = setting
+        check_joined(self.teachers, self.teacher_training)
         return self
 
     @property
@@ -251,6 +232,7 @@ class Experiment(Settings):
             views=self.views,
             precision=self.precision,
             train_views=train_views,
+            logits=self.logits,
         )
 
     def is_location_used(self, name: str) -> bool:

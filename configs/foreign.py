@@ -13,6 +13,7 @@ from configs.base import Path_, Settings, StageConfig
 from configs.choices import ForeignSourceName, ProblemName
 from configs.data import TrainViews, ViewSettings
 from configs.errors import SettingsError
+from configs.stages import StoredLogits
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "function": ("function",),
@@ -93,6 +94,8 @@ class PrecomputeForeignConfig(StageConfig):
     """bf16: autocast."""
     train_views: TrainViews = "augmented"
     """Which views of training images are shown, as in extract."""
+    logits: StoredLogits = "fp16"
+    """How each number of them is kept."""
 
 
 def check_foreign(teacher: ForeignTeacher) -> None:

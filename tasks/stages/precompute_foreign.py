@@ -75,7 +75,7 @@ class LogitsOfForeign(ImagePartitions[PrecomputeForeignConfig]):
             classes=self.classes,
             **of_width,
         )
-        return Layout(shape, attributes.as_json())
+        return Layout(shape, attributes.as_json(), self.config.logits)
 
     def finish(self, throughput: Throughput) -> ForeignLogitsSummary:
         network, found = self._network_and_map()
