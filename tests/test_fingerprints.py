@@ -32,7 +32,10 @@ from tasks.stage import Stage
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("fingerprints.json")
 
-FORMATS = {"storage.image_set", "storage.tables", "storage.view_outputs", "storage.view_writer", "storage.weights"}
+FORMATS = {
+    "storage.image_set", "storage.tables", "storage.view_outputs", "storage.view_writer", "storage.view_arrays",
+    "storage.int8_rows", "storage.chunk_rows", "storage.weights",
+}  # fmt: skip
 """The modules of storage that decide an artifact's bytes; the others move bytes, and name and guard them."""
 
 MACHINERY = {"tasks.stage", "tasks.catalog"}
@@ -57,8 +60,7 @@ def modules_of(stage: Stage[Any]) -> list[str]:
     while waiting:
         module = waiting.pop()
         found.add(module)
-        if module not in FORMATS:
-            waiting |= set(_imports(module)) - found
+        waiting |= set(_imports(module)) - found
     return sorted(found)
 
 

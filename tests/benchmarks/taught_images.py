@@ -6,12 +6,13 @@ Labels and logits are random: what a step costs does not depend on what is learn
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -23,12 +24,13 @@ from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.lengths import num_steps
+from tasks.functional.views import View
 from tasks.inference.frozen import run_frozen
 from tasks.models.device import device_of, on_device
 from tasks.models.encoder import blocks_named, build_encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel
-from tasks.problems.problem import Score, problem_named, task_loss_of
+from tasks.problems.problem import Problem, Score, problem_named, task_loss_of
 from tasks.stage import StageContext, no_progress
 from tasks.stages.distill import DistillLesson
 from tasks.stages.finetune import FinetuneLesson
@@ -36,12 +38,27 @@ from tasks.training.distill_source import DistillSource
 from tasks.training.lesson import Lesson, Losses, MicroBatch
 from tasks.training.trainer import Trainer
 from tests.benchmarks.pictures import jpeg
+from tests.contracts.dense_toy import Parts
 from tests.storage.artifacts import writer_of_every_view
 
 NUM_CLASSES = 1000
+MAPS = (150, 37, 37)
+"""Classes and cells."""
 SIDE_PX = 224
 VIEWS = ViewSettings(num_views=2)
 PROBLEM = problem_named("classification")
+
+
+class Maps(Parts):
+    """A class for each cell of a map, drawn. On the grid of the teacher's maps, not for each pixel, which with 150
+    classes would be most of the step: so a step is the least it could be, and what else it holds is the more of it.
+    """
+
+    def classes(self, images: ImageSet) -> list[str]:
+        return [f"class {number}" for number in range(MAPS[0])]
+
+    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
+        return np.random.default_rng(row).integers(0, MAPS[0], MAPS[1:])
 
 
 @dataclass(frozen=True)
@@ -57,16 +74,25 @@ class TaughtImages:
         return StageContext({"images": self.images, "logits": self.logits}, self.images, self.runtime)
 
 
-def network(name: str) -> TaskModel:
-    """An untrained timm model with 1000 classes at 224 px, in the memory order the stages use."""
-    encoder = build_encoder(Backbone(name=name, weights="random", input_px=SIDE_PX))
-    return on_device(
-        TaskModel(encoder, ["last"], PROBLEM.head(blocks_named(encoder.blocks, ["last"]), NUM_CLASSES)),
-        torch.device("cpu"),
-    )
+def network(name: str, problem: Problem = PROBLEM, side_px: int = SIDE_PX) -> TaskModel:
+    """An untrained timm model with 1000 classes at 224 px, or with 150 in each cell of its last map, in the memory
+    order the stages use.
+    """
+    encoder = build_encoder(Backbone(name=name, weights="random", input_px=side_px))
+    [*names] = problem.inputs()["last"]
+    num_classes = MAPS[0] if isinstance(problem, Maps) else NUM_CLASSES
+    head = problem.head(blocks_named(encoder.blocks, names), num_classes)
+    return on_device(TaskModel(encoder, names, head), torch.device("cpu"))
 
 
-def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtime: RuntimeConfig) -> TaughtImages:
+def write(
+    folder: Path,
+    *,
+    num_images: int,
+    preprocessing: Preprocessing,
+    runtime: RuntimeConfig,
+    output_shape: Sequence[int] = (NUM_CLASSES,),
+) -> TaughtImages:
     """Write `num_images` pictures of 256 px and random logits of every view, with the thumbnails of what was shown."""
     made = TaughtImages(folder / "images", folder / "logits", runtime)
     rng = np.random.default_rng(0)
@@ -80,25 +106,27 @@ def write(folder: Path, *, num_images: int, preprocessing: Preprocessing, runtim
         made.logits,
         images.ids,
         num_views=VIEWS.num_views + 1,
-        row_shape=(NUM_CLASSES,),
+        row_shape=output_shape,
         attributes={"images": images.fingerprint, "views": VIEWS.identity()},
     )
     source = ViewSource(DecodedImages(images, cache_mb=0), VIEWS, preprocessing)
     generator = torch.Generator().manual_seed(0)
 
     def answers(images_NCHW: Tensor) -> Tensor:
-        return torch.randn(len(images_NCHW), NUM_CLASSES, generator=generator)
+        return torch.randn(len(images_NCHW), *output_shape, generator=generator)
 
     run_frozen(answers, source, writer, writer.chunks(), torch.device("cpu"), made.context)
     return made
 
 
-def plain(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> FinetuneLesson:
+def plain(
+    taught: TaughtImages, model: TaskModel, training: TrainingSettings, problem: Problem = PROBLEM
+) -> FinetuneLesson:
     """The lesson of finetune: the same views, labels alone."""
     images = ImageSet.open(taught.images)
     decoded = DecodedImages(images, cache_mb=taught.runtime.image_cache_mb)
     return FinetuneLesson(
-        problem=PROBLEM,
+        problem=problem,
         source=ViewSource(decoded, VIEWS, model.preprocessing),
         rows=images.rows_of("train"),
         num_views=VIEWS.num_views,
@@ -108,11 +136,13 @@ def plain(taught: TaughtImages, model: TaskModel, training: TrainingSettings) ->
     )
 
 
-def cached(taught: TaughtImages, model: TaskModel, training: TrainingSettings) -> DistillLesson:
+def cached(
+    taught: TaughtImages, model: TaskModel, training: TrainingSettings, problem: Problem = PROBLEM
+) -> DistillLesson:
     """The lesson of distill."""
     images, logits = ImageSet.open(taught.images), ViewOutputs(taught.logits)
     return DistillLesson(
-        problem=PROBLEM,
+        problem=problem,
         real=DistillSource.open(images, logits, VIEWS, model.preprocessing, taught.runtime),
         synthetic=None,
         batch_size=training.batch_size,

@@ -44,6 +44,12 @@ def test_reading_cached_logits_is_under_one_percent_of_a_training_step():
     assert rows["ViewCache.take / np.take"] < 10
 
 
+def test_reading_cached_maps_is_under_two_percent_of_a_training_step():
+    rows = measured("cache_read")
+    assert rows["reading maps, fp16 / step"] < 0.02
+    assert rows["reading maps, int8 / step"] < 0.02
+
+
 def test_commands_in_a_store_of_two_thousand_artifacts_answer_within_two_seconds_of_what_start_up_takes():
     rows = measured("store_scale")
     start_up = rows["--help, 2000 artifacts"]
@@ -62,6 +68,10 @@ def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images
     # On a busy machine more decoded images wait for each other at the peak: ingest was seen at 1.24.
     assert rows["ingest, 10 n to n"] < 1.3
     assert rows["extract, 10 n to n"] < 1.3
+
+
+def test_distilling_from_maps_takes_little_more_memory_for_ten_times_as_many_images():
+    assert measured("memory_growth")["distilling from maps, 10 n to n"] < 1.15
 
 
 def test_having_everything_on_the_disk_takes_a_small_part_of_the_time():
