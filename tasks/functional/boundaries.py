@@ -88,7 +88,7 @@ def _codes(labels_HW: Labels, edge_HW: Mask, classes: Labels) -> npt.NDArray[Any
     codes_HW = np.zeros(labels_HW.shape, kind)
     place = np.searchsorted(classes, labels_HW[edge_HW]).clip(max=len(classes) - 1)
     is_one = classes[place] == labels_HW[edge_HW]
-    codes_HW[edge_HW] = np.where(is_one, kind(1) << place.astype(kind), kind(0))
+    codes_HW[edge_HW] = np.where(is_one, np.left_shift(kind(1), place.astype(kind)), kind(0))
     return codes_HW
 
 
