@@ -14,6 +14,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 PROBLEMS: dict[str, str] = {
     "classification": "tasks.problems.classification:Classification",
+    "segmentation": "tasks.problems.segmentation:Segmentation",
 }
 
 METRICS: dict[str, str] = {
@@ -60,6 +61,26 @@ DATASET_FORMS: dict[str, str] = {
     "folder": "tasks.data.folder:list_images",
     "table": "tasks.data.table:list_images",
 }
+
+HEAD_SOURCES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.heads:build_head",
+}
+"""What builds a head on maps that is named source:name, such as mmseg:FCNHead, beside those of a problem itself."""
+
+HEAD_NAMES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.head_names:head_form",
+}
+"""What looks at such a name for `plan`, without torch; a source may have none."""
+
+EXPORT_TARGETS: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.export:export",
+}
+"""What a finished model can be handed over as: a function of its artifact's folder and the new folder."""
+
+EXPORT_PACKAGES: dict[str, str] = {
+    "mmseg": "tasks.openmmlab.packages:check_installed",
+}
+"""What names the packages that a target needs and that are not installed, before torch is; a target may have none."""
 
 
 MAX_LISTED, MANY = 16, 100

@@ -78,10 +78,21 @@ class ViewSettings(Settings):
     """Augmented views of all training images of one set together, at most: the fewer images, the more views each has,
     up to `num_views`. Each image has 4 all the same, where num_views is not less. 0: no limit.
     """
+    crop: Annotated[Literal["resized", "scaled"], AddedLater] = "resized"
+    """How a view is cut. resized: a random share of the image, by `min_area` and `max_aspect`. scaled: the image at a
+    random scale, by `min_scale` and `max_scale`, and of it a crop of the networks' own shape; where it leaves the image
+    it is padded, and nothing is taught there. What is common for segmentation.
+    """
+    min_scale: Annotated[float, AddedLater] = Field(default=0.5, gt=0, le=100)
+    """Crop scaled: smallest scale; 1 is where the crop just fits in the image, and below it there is padding."""
+    max_scale: Annotated[float, AddedLater] = Field(default=2.0, gt=0, le=100)
+    """Crop scaled: largest scale; at 2 a crop shows half of the height and width that fit in the image."""
+    width_to_height: Annotated[float, AddedLater] = Field(default=1.0, ge=0.05, le=20)
+    """Width of what the networks see, as a multiple of its height (see input_width_px); for all networks alike."""
     min_area: float = Field(default=0.3, gt=0, le=1)
     """Smallest share of the image's area that a crop may keep."""
     max_aspect: float = Field(default=1.333, ge=1, le=1e6)
-    """Widest aspect ratio of a crop; the narrowest is its inverse."""
+    """Widest aspect ratio of a crop, as a multiple of `width_to_height`; the narrowest is its inverse."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a horizontal flip."""
     brightness: float = Field(default=0.2, ge=0, lt=1)
@@ -92,6 +103,14 @@ class ViewSettings(Settings):
     """Saturation is multiplied by a factor from 1 - this to 1 + this."""
     seed: Seed = 0
     """Another seed draws other views."""
+
+    @model_validator(mode="after")
+    def _scales_are_a_range(self) -> Self:
+        if self.min_scale > self.max_scale:
+            raise ValueError(
+                f"min_scale {self.min_scale:g} is above max_scale {self.max_scale:g}: the smaller one comes first"
+            )
+        return self
 
     def num_augmented(self, num_train: int) -> int:
         """Return how many augmented views each training image has in a set of `num_train` of them.

@@ -12,6 +12,8 @@ from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
+from configs.problem_options import check_options
+from configs.shapes import check_shapes
 from configs.stages import (
     MAX_TEACHERS,
     CombineConfig,
@@ -105,6 +107,9 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
+        check_options(self.problem, probe=self.probe, student_probe=self.student_probe, **trainings)
+        check_shapes(self.views, {**self.teachers, "student": self.student})
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:

@@ -10,12 +10,24 @@ from configs.data import TrainViews, ViewSettings
 from configs.evaluation import WindowSettings, check_shown
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
+from configs.problem_options import HeadKind, check_options
+from configs.shapes import check_shapes
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
 
 
-class ExtractConfig(StageConfig):
+class OnViews(StageConfig):
+    """A stage that shows views to a network."""
+
+    @model_validator(mode="after")
+    def _views_have_the_shape_of_its_pictures(self) -> Self:
+        settings = dict(self)
+        check_shapes(settings["views"], {"backbone": settings["backbone"]})
+        return self
+
+
+class ExtractConfig(OnViews):
     """From images to features of a frozen encoder: every image, every view, once."""
 
     backbone: Backbone = Backbone()
@@ -29,18 +41,19 @@ class ExtractConfig(StageConfig):
 
 
 class ProbeSettings(Settings):
-    """A linear head on frozen features; a whole grid of inputs and learning rates is trained at once."""
+    """A head on frozen features; a whole grid of inputs and learning rates is trained at once."""
 
     inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
-    concatenated, each with or without the mean of the patch tokens. The best is chosen on validation.
+    concatenated, each with or without the mean of the patch tokens; where each pixel has a class the map of the last
+    layer, or of the last 4, which of a convolutional network are a pyramid. The best is chosen on validation.
     """
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
     )
-    """For a batch of 256; scaled linearly with the batch size."""
+    """Peak learning rates; of sgd for a batch of 256, scaled linearly with the batch size, of adamw as they are."""
     steps: int = Field(default=1000, ge=1, le=100_000_000)
-    """Steps of SGD (momentum 0.9, no weight decay, cosine to 0)."""
+    """Optimiser steps."""
     batch_size: int = Field(default=256, ge=1, le=1_000_000)
     """Features per step."""
     train_on: Literal["clean", "augmented"] = "augmented"
@@ -51,6 +64,14 @@ class ProbeSettings(Settings):
     """Folds that training and validation images are dealt to, each class evenly: with the best input and learning rate
     one more head is trained for each, without the images of its fold. 0: none, or 2 to 20.
     """
+    optimizer: Annotated[Literal["sgd", "adamw"], AddedLater] = "sgd"
+    """sgd: momentum 0.9, no weight decay, cosine to 0, as is common for classification. adamw: weight decay 1e-4,
+    warm-up over the first 3.75 % of the steps, then straight to 0, as is common for segmentation (there with 1e-3).
+    """
+    head: Annotated[HeadKind, AddedLater] = "linear"
+    """What is trained on the features; whoever goes on with the probe keeps it. Others than linear are for problems in
+    which each pixel has a class. fcn: 3 x 3 convolutions. lraspp: as in MobileNetV3. segformer-mlp: as in SegFormer.
+    """
 
 
 class ProbeConfig(StageConfig):
@@ -60,8 +81,13 @@ class ProbeConfig(StageConfig):
     """What is learnt."""
     probe: ProbeSettings = ProbeSettings()
 
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, probe=self.probe)
+        return self
 
-class ProbeImagesConfig(StageConfig):
+
+class ProbeImagesConfig(OnViews):
     """From images and labels to a head, each view shown anew to the frozen encoder: for outputs too large to cache."""
 
     problem: ProblemName = "classification"
@@ -79,6 +105,11 @@ class ProbeImagesConfig(StageConfig):
                 "probe.train_on is 'augmented', but views.num_views is 0: set it to 'clean', or views.num_views to at "
                 "least 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, probe=self.probe)
         return self
 
     @model_validator(mode="after")
@@ -110,7 +141,7 @@ class PrecomputeImagesConfig(StageConfig):
     """Which views of training images are shown, as in extract."""
 
 
-class PrecomputeProbedConfig(StageConfig):
+class PrecomputeProbedConfig(OnViews):
     """From a probe and images to logits where the features are not cached: the frozen encoder runs once a view."""
 
     backbone: Backbone = Backbone()
@@ -136,7 +167,7 @@ class CombineConfig(StageConfig):
     """
 
 
-class FinetuneConfig(StageConfig):
+class FinetuneConfig(OnViews):
     """From images and a probe to a model trained on labels alone: the control of every claim, and a teacher too."""
 
     problem: ProblemName = "classification"
@@ -147,8 +178,13 @@ class FinetuneConfig(StageConfig):
     seed: Seed = 0
     """Decides order, stochastic depth and mixing."""
 
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, training=self.training)
+        return self
 
-class DistillConfig(StageConfig):
+
+class DistillConfig(OnViews):
     """From images and a teacher's cached logits to the student."""
 
     problem: ProblemName = "classification"
@@ -163,6 +199,7 @@ class DistillConfig(StageConfig):
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        check_options(self.problem, training=self.training)
         return self
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Settings
 from configs.data import ViewSettings
 from configs.errors import SettingsError
+from configs.problem_options import ClassWeights, TaskLoss
 
 
 class TrainingSettings(Settings):
@@ -31,7 +32,7 @@ class TrainingSettings(Settings):
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; 0: unlimited."""
     batchnorm: Literal["frozen", "train"] = "frozen"
-    """Statistics of BatchNorm layers; frozen is better on few images."""
+    """Statistics of BatchNorm layers, those of the head too; frozen is better on few images."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the averaged weights, which are then the ones evaluated and kept; 0: none."""
     mixup: float = Field(default=0.0, ge=0, le=1000)
@@ -49,6 +50,14 @@ class TrainingSettings(Settings):
     head_first: Annotated[float, AddedLater] = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the head alone learns and the encoder is frozen; after it all learns (linear probing
     then fine-tuning, arXiv 2202.10054). 0: all from the start, as the head is a probe already.
+    """
+    loss: Annotated[TaskLoss, AddedLater] = "cross-entropy"
+    """What is learnt from labels. Where each pixel has a class, also +dice or +lovasz: how far the areas of the answers
+    and of the mask differ is added, for each class that an image has, however few its pixels are.
+    """
+    class_weights: Annotated[ClassWeights, AddedLater] = "none"
+    """inverse-frequency: where each pixel has a class, pixels of rare classes count more, by the median of the classes'
+    frequencies divided by their own.
     """
     keep: Literal["best", "last", "last-unless-worse"] = "best"
     """Which weights are evaluated: the best on validation, where those it starts from take part; those of the last

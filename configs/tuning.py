@@ -4,10 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Seed, Settings, StageConfig
+from configs.base import Seed, Settings
 from configs.choices import ProblemName
 from configs.data import ViewSettings
 from configs.models import Backbone
+from configs.problem_options import check_options
+from configs.stages import OnViews
 from configs.training import DistillSettings, TrainingSettings, check_distillable
 
 
@@ -46,7 +48,7 @@ class TuningSettings(Settings):
         return {name: value for name, value in super().identity().items() if name not in ("search", "folds")}
 
 
-class TuneFinetuneConfig(StageConfig):
+class TuneFinetuneConfig(OnViews):
     """From images and a probe to the settings of finetuning that are best on validation."""
 
     problem: ProblemName = "classification"
@@ -55,6 +57,11 @@ class TuneFinetuneConfig(StageConfig):
     views: ViewSettings = ViewSettings()
     training: TrainingSettings = TrainingSettings()
     tuning: TuningSettings = TuningSettings()
+
+    @model_validator(mode="after")
+    def _the_problem_has_this(self) -> Self:
+        check_options(self.problem, training=self.training)
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Leave out what finetuning has not."""
@@ -71,7 +78,7 @@ class TuneFinetuneConfig(StageConfig):
         return {"learning_rate": self.tuning.learning_rates}
 
 
-class TuneDistillConfig(StageConfig):
+class TuneDistillConfig(OnViews):
     """From images, a probe and a teacher's cached logits to the settings of distillation that are best on
     validation.
     """
@@ -87,6 +94,7 @@ class TuneDistillConfig(StageConfig):
     @model_validator(mode="after")
     def _the_teacher_has_seen_what_the_student_sees(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
+        check_options(self.problem, training=self.training)
         return self
 
     def default(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
+from flows.commands.hand_over import commands as hand_over_commands
 from flows.commands.miniature import commands as miniature_commands
 from flows.commands.server import commands as server_commands
 from flows.commands.store import commands
@@ -39,6 +40,7 @@ app = typer.Typer(
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
 app.add_typer(commands)
+app.add_typer(hand_over_commands)
 app.add_typer(server_commands)
 app.add_typer(miniature_commands, name="miniature")
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from storage.view_outputs import ViewOutputs
+from storage.weights import size_of
 
 
 class ViewAttributes(BaseModel):
@@ -54,9 +55,9 @@ class FeaturesAttributes(ViewAttributes):
     """Names of what lies along the axis of blocks."""
 
     @property
-    def side_px(self) -> int:
-        """Side of the square views that the encoder was shown."""
-        return int(self.preprocessing["side_px"])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the views that the encoder was shown, in pixels."""
+        return size_of(self.preprocessing)
 
 
 class LogitsAttributes(ViewAttributes):
@@ -66,8 +67,15 @@ class LogitsAttributes(ViewAttributes):
     encoder: str = ""
     """Fingerprint of the teacher's encoder; of several teachers, that of the list of theirs (tasks.stages.combine)."""
     side_px: int = 0
-    """Side of the square views that the teacher was shown."""
+    """Side of the square views that the teacher was shown; their height where there is a width."""
+    width_px: int | None = None
+    """None: as wide as high."""
     problem: str = ""
     classes: list[str] = []
     temperature: float | None = None
     """What the outputs were divided by to be calibrated; None where they are as the head gave them."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the views that the teacher was shown, in pixels."""
+        return self.side_px, self.width_px or self.side_px

@@ -36,6 +36,8 @@ class ModelDescription(Description):
     classes: list[str]
     weights: str
     """The safetensors file to load: of the head alone (probe) or of the whole network (model)."""
+    head: str = "linear"
+    """Which of the problem's heads it is; left out where it is the one that all had once."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -43,12 +45,18 @@ class ModelDescription(Description):
         return cls.of_format(check_file(folder, MODEL), Manifest.read(folder).format)
 
     @property
-    def side_px(self) -> int:
-        """Side of the square views that the network wants to see."""
-        return int(self.preprocessing["side_px"])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the views that the network wants to see, in pixels."""
+        return size_of(self.preprocessing)
 
     def write(self, folder: Path) -> None:
-        write_json(folder / MODEL, self.model_dump(mode="json"))
+        write_json(folder / MODEL, self.model_dump(mode="json", exclude_defaults=True))
+
+
+def size_of(preprocessing: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width in pixels of what a network with this preprocessing is shown; squares have no width."""
+    height = int(preprocessing["side_px"])
+    return height, int(preprocessing.get("width_px") or height)
 
 
 def write_tensors(path: Path, tensors: Tensors, note: str = "") -> None:

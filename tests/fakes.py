@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from configs.data import IngestConfig
 from configs.evaluation import WindowSettings
 from configs.models import Backbone
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import Candidate, Listing
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
@@ -124,10 +125,13 @@ class Ordinal:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         return nn.Linear(blocks[0].width, 1)
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Ordinal":
+        return self
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
         return np.asarray([images.labels[row]], np.float32)
 
     def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
@@ -145,7 +149,9 @@ class Ordinal:
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
         return Sum(F.mse_loss(outputs.float(), targets, reduction="sum"), self.num_targets(targets))
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
         total = F.mse_loss(outputs.float(), teacher_outputs.float(), reduction="sum")
         return Sum(total, num_answers(teacher_outputs))
 

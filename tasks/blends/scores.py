@@ -84,8 +84,9 @@ class BlendScores:
 
     def _embedded(self, blends_NSS3: Pixels) -> Embeddings:
         wanted = self._generator.preprocessing
-        view = clean_view(blends_NSS3.shape[1], blends_NSS3.shape[2], wanted.crop_share, wanted.crop_mode)
-        cut = [replay(blend_SS3, view, wanted.side_px, wanted.interpolation) for blend_SS3 in blends_NSS3]
+        height, width = blends_NSS3.shape[1:3]
+        view = clean_view(height, width, wanted.crop_share, wanted.crop_mode, wanted.width_to_height)
+        cut = [replay(blend_SS3, view, wanted.size, wanted.interpolation) for blend_SS3 in blends_NSS3]
         return normalised(self._generator.embed(normalise(np.stack(cut), wanted, self._device)).cpu().numpy())
 
 

@@ -2,15 +2,18 @@
 
 What one step of training sees is chosen elsewhere, by the `draw` and `load` of a lesson (`tasks.training.lesson`).
 
-Shape letters: N images, S side in pixels.
+Shape letters: N images, H W pixels; 9 numbers cut a view, 64 pixels are its thumbnail, 4 numbers are the area in which
+it shows its image.
 """
 
 import functools
 import itertools
+import math
 import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from configs.data import ViewSettings
 from storage.errors import CorruptArtifactError
@@ -19,7 +22,19 @@ from storage.manifest import advice
 from tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
 from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from tasks.data.opening import UnreadableImageError
-from tasks.functional.views import CLEAN_VIEW, Pixels, View, clean_view, draw_view, replay
+from tasks.functional.views import (
+    CLEAN_VIEW,
+    NOT_PADDED,
+    Pixels,
+    Size,
+    View,
+    clean_view,
+    draw_view,
+    replay,
+    shown_area,
+    shown_window,
+    thumbnail,
+)
 from tasks.models.preprocessing import Preprocessing
 
 _SCALED_ALONE = (
@@ -113,7 +128,7 @@ class ViewSource:
         self.preprocessing = preprocessing
         self._decoded, self._settings = decoded, settings
         self._kept: dict[tuple[int, bytes], Pixels] = {}
-        self._free_views = (views_mb << 20) // (3 * preprocessing.side_px**2)
+        self._free_views = (views_mb << 20) // (3 * math.prod(preprocessing.size))
         self._lock = threading.Lock()
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
@@ -123,7 +138,7 @@ class ViewSource:
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
-        """Return the views of the rows as uint8 [N, S, S, 3]; an image is decoded once for views that follow each
+        """Return the views of the rows as uint8 [N, H, W, 3]; an image is decoded once for views that follow each
         other.
         """
         cut = []
@@ -132,17 +147,31 @@ class ViewSource:
             cut += [self._cut(row, view_9, pixels) for _, view_9 in group]
         return np.stack(cut)
 
+    def thumbnails(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> Pixels:
+        """Return the thumbnail [N, 64] of each view, given as it was cut, padding left out."""
+        windows = [
+            shown_window(view, self._size_of(row), self.preprocessing.size)
+            for row, view in zip(rows, views_N9, strict=True)
+        ]
+        return np.stack([thumbnail(view[window]) for view, window in zip(pixels_NHW3, windows, strict=True)])
+
+    def shown(self, rows: Sequence[int], views_N9: View) -> npt.NDArray[np.float32] | None:
+        """Return the area of each view that shows the image, [N, 4] (`shown_area`); None where no view is padded."""
+        areas_N4 = [shown_area(view, *self._size_of(row)) for row, view in zip(rows, views_N9, strict=True)]
+        return np.stack(areas_N4) if any(area.tolist() != NOT_PADDED for area in areas_N4) else None
+
     def _cut(self, row: int, view_9: View, pixels: Callable[[], Pixels]) -> Pixels:
         # By how it is cut, not by its number: the views of a teacher's cache come without one.
         key = row, view_9.tobytes()
         if (kept := self._kept.get(key)) is not None:
             return kept
-        pixels_SS3 = replay(pixels(), view_9, self.preprocessing.side_px, self.preprocessing.interpolation)
+        wanted = self.preprocessing
+        pixels_HW3 = replay(pixels(), view_9, wanted.size, wanted.interpolation)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
-                self._kept[key] = pixels_SS3
+                self._kept[key] = pixels_HW3
                 self._free_views -= 1
-        return pixels_SS3
+        return pixels_HW3
 
     def forget_pixels(self) -> None:
         """Drop the decoded images and cut views, where those to come are others."""
@@ -152,8 +181,12 @@ class ViewSource:
             self._kept = {}
 
     def _view(self, row: int, number: int) -> View:
-        # From the index, not from the pixels: how a view is cut is known without decoding its image.
-        height, width = int(self.images.heights[row]), int(self.images.widths[row])
+        height, width = self._size_of(row)
         if number == CLEAN_VIEW:
-            return clean_view(height, width, self.preprocessing.crop_share, self.preprocessing.crop_mode)
+            wanted = self.preprocessing
+            return clean_view(height, width, wanted.crop_share, wanted.crop_mode, wanted.width_to_height)
         return draw_view(self.images.ids[row], number, height, width, self._settings)
+
+    def _size_of(self, row: int) -> Size:
+        # From the index, not from the pixels: how a view is cut is known without decoding its image.
+        return int(self.images.heights[row]), int(self.images.widths[row])

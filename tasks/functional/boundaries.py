@@ -25,7 +25,7 @@ BAND_PIXELS = 1 << 22
 """Pixels that are worked on at once, the rows above and below that they need besides."""
 
 
-def boundary_f(predicted_HW: Labels, truth_HW: Labels, is_known_HW: Mask) -> float:
+def boundary_score(predicted_HW: Labels, truth_HW: Labels, is_known_HW: Mask) -> float:
     """Return the mean over classes of the F-score, 0..1, of one image.
 
     A boundary is where two pixels that are known touch (above, below or beside each other) and differ; the edge of the

@@ -49,7 +49,6 @@ class JoinedMap:
     speaks for the whole image: pixels that it does not show get the answer of its nearest cell.
 
     outputs_MKhw: logits of any grid, on any device; views_M9: how each window was cut, mirrored ones included.
-    Raises ValueError where several windows leave pixels of the image out, once these are asked for.
     """
 
     def __init__(self, outputs_MKhw: Tensor, views_M9: View, height: int, width: int) -> None:
@@ -66,7 +65,10 @@ class JoinedMap:
             yield range(start, min(start + num_rows, self.height))
 
     def rows(self, rows: range) -> Tensor:
-        """Return the logits of some rows of the image, float32 [K, R, W], which the caller may change."""
+        """Return the logits of some rows of the image, float32 [K, R, W], which the caller may change.
+
+        Raises ValueError where several windows leave some of these pixels out.
+        """
         if len(self._windows) == 1:
             return self._windows[0].at(rows, range(self.width))
         device = self._windows[0].map_Khw.device

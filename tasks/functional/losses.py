@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from tasks.functional.areas import shown_cells
 from tasks.functional.sums import Sum
 
 IGNORED = -100
@@ -43,7 +44,12 @@ def distillation_divergence(student_NK: Tensor, teacher_NK: Tensor, temperature:
     return divergence_NK.sum(dim=1) * temperature**2
 
 
-def num_answers(outputs_NK: Tensor) -> Tensor:
-    """Return how many answers a network gives, a scalar: one for each sample and place, [N, ...] without classes."""
+def num_answers(outputs_NK: Tensor, shown_N4: Tensor | None = None) -> Tensor:
+    """Return how many answers a network gives, a scalar: one for each sample and place, [N, ...] without classes.
+
+    Places of a padded view count where they show the image: `shown_N4` are the areas (`functional.areas`).
+    """
+    if shown_N4 is not None:
+        return shown_cells(shown_N4, outputs_NK.shape[2:]).sum()
     num = outputs_NK.select(1, 0).numel()
     return torch.full((), num, dtype=torch.int64, device=outputs_NK.device)  # filled there: a copy would wait for it

@@ -13,3 +13,10 @@ def warmup_cosine(step: int, *, num_steps: int, num_warmup: int) -> float:
         return (step + 1) / num_warmup
     progress = (step - num_warmup) / max(1, num_steps - num_warmup)
     return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_linear(step: int, *, num_steps: int, num_warmup: int) -> float:
+    """Return the same with a straight line towards 0 in place of the cosine (poly with power 1)."""
+    if step < num_warmup:
+        return (step + 1) / num_warmup
+    return 1 - (step - num_warmup) / max(1, num_steps - num_warmup)

@@ -5,7 +5,7 @@ Three things go on at once: threads cut the next batches, the network computes, 
 Work is cut at chunks, batches within a chunk, so a run that continues a draft computes the very batches that are
 missing. Pixels live as long as their batch and no longer: a chunk of 4096 views at 224 px would be 600 MB of them.
 
-Shape letters: N views of a batch or of a chunk, C channels, H W pixels, S side in pixels; 9 numbers cut a view, 64
+Shape letters: N views of a batch or of a chunk, C channels, H W pixels; 9 numbers cut a view, 64
 pixels are its thumbnail.
 """
 
@@ -22,7 +22,7 @@ from storage.view_outputs import Half
 from storage.view_writer import Chunk, ViewOutputsWriter
 from tasks.data.batches import ViewSource
 from tasks.data.threads import in_background, prefetch
-from tasks.functional.views import Pixels, View, thumbnail
+from tasks.functional.views import Pixels, View
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.partitions import Partitions, Throughput
 from tasks.stage import StageContext
@@ -42,9 +42,9 @@ class Span(NamedTuple):
 
 
 class ViewBatch(NamedTuple):
-    """What the network is shown, [N, S, S, 3], how it was cut, [N, 9], and the proof of it, [N, 64]."""
+    """What the network is shown, [N, H, W, 3], how it was cut, [N, 9], and the proof of it, [N, 64]."""
 
-    pixels_NSS3: Pixels
+    pixels_NHW3: Pixels
     views_N9: View
     thumbnails_N64: Pixels
 
@@ -126,9 +126,9 @@ class ChunkPartitions(Partitions[C]):
 def _view_batch(source: ViewSource, writer: ViewOutputsWriter, span: Span) -> ViewBatch:
     rows = writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
     views_N9 = source.views(rows, [span.chunk.view] * len(rows))
-    pixels_NSS3 = source.cut(rows, views_N9)
+    pixels_NHW3 = source.cut(rows, views_N9)
     # Taken of the pixels that the network is given, not of the file: it proves how this decoder and resampler cut them.
-    return ViewBatch(pixels_NSS3, views_N9, np.stack([thumbnail(view_SS3) for view_SS3 in pixels_NSS3]))
+    return ViewBatch(pixels_NHW3, views_N9, source.thumbnails(rows, views_N9, pixels_NHW3))
 
 
 def _room_for(chunk: Chunk, first: Outputs) -> Outputs:
@@ -160,8 +160,8 @@ def _forward(
     oneDNN computes blocks of images in one order of summation and what is left over in another: the last bits of an
     image's outputs would depend on how many images there happen to be. Never filled beyond the batch size.
     """
-    num_images = len(views.pixels_NSS3)
-    images_NCHW = normalise(views.pixels_NSS3, preprocessing, device)
+    num_images = len(views.pixels_NHW3)
+    images_NCHW = normalise(views.pixels_NHW3, preprocessing, device)
     missing = min(-num_images % BLOCK, batch_size - num_images) if device.type == "cpu" else 0
     if missing:
         images_NCHW = pad(images_NCHW, (0, 0) * 3 + (0, missing))

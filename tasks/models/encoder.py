@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from configs.choices import MODEL_SOURCES, load
 from configs.errors import UserError
-from configs.models import Backbone
+from configs.models import MIN_INPUT_PX, Backbone
 from storage.errors import SourceChangedError
 from storage.files import sha256_of
 from storage.fingerprint import fingerprint
@@ -96,6 +96,18 @@ def blocks_named(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
             "every encoder has"
         )
     return [known[name] for name in names]
+
+
+def pixels_text(backbone: Backbone) -> str:
+    """Return the size of what a network sees, for messages."""
+    height, width = backbone.input_size
+    return f"{height} px" if height == width else f"{height} x {width} px (height x width)"
+
+
+def multiples_near(pixels: int, step: int) -> str:
+    """Return the sides next to this many pixels that cells of `step` pixels fill, for messages."""
+    below, above = pixels // step * step, -(-pixels // step) * step
+    return f"{below} or {above}" if below >= MIN_INPUT_PX else f"{above}"
 
 
 def summary_blocks(encoder: Encoder) -> list[Block]:

@@ -3,18 +3,19 @@
 Shape letters: N images, C channels, H W pixels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tasks.functional.views import Pixels
+from tasks.functional.views import Pixels, Size
 
 
 class Preprocessing(NamedTuple):
     """Plain values, stored with every artifact a network made or is."""
 
     side_px: int
+    """Of a square; the height where there is a width."""
     mean: tuple[float, ...]
     """Of R, G, B in 0..1."""
     std: tuple[float, ...]
@@ -22,12 +23,23 @@ class Preprocessing(NamedTuple):
     crop_share: float
     """Side of the central crop as a share of the shorter side (crop_pct)."""
     crop_mode: str
-    """center: that crop. squash: the whole image, its aspect ratio given up."""
+    """center: that crop. squash: the whole image, its aspect ratio given up. whole: the whole image, padded."""
+    width_px: int = 0
+    """0: as wide as high."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of what the network sees, in pixels."""
-        return self.side_px, self.side_px
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return self.side_px, self.width_px or self.side_px
+
+    @property
+    def width_to_height(self) -> float:
+        height, width = self.size
+        return width / height
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is written down; of a square as it was before there were others, byte for byte."""
+        return {name: value for name, value in self._asdict().items() if name != "width_px" or value}
 
 
 def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.device) -> Tensor:

@@ -51,7 +51,7 @@ def load_head(folder: Path, description: ModelDescription, blocks: Sequence[Bloc
 def empty_head(description: ModelDescription, blocks: Sequence[Block]) -> nn.Module:
     """Build the head of a finished probe, its weights not loaded; ModelError where a block it sees is missing."""
     named = blocks_named(blocks, description.blocks)
-    return problem_named(description.problem).head(named, len(description.classes))
+    return problem_named(description.problem).head(named, len(description.classes), description.head)
 
 
 def load_model(folder: Path) -> tuple[TaskModel, ModelDescription]:
@@ -66,13 +66,15 @@ def empty_model(folder: Path, description: ModelDescription) -> TaskModel:
     """Build the network of a finished model artifact, its weights not loaded; ModelError where its settings are no
     longer taken, or timm cannot build it.
     """
-    encoder = build_encoder(_as_built(description, folder))
+    encoder = build_encoder(as_built(description, folder))
     encoder.preprocessing = Preprocessing(**description.preprocessing)
     return TaskModel(encoder, description.blocks, empty_head(description, encoder.blocks))
 
 
-def _as_built(description: ModelDescription, folder: Path) -> Backbone:
-    """Return the backbone of a finished model with its weights left out, as those lie in the artifact."""
+def as_built(description: ModelDescription, folder: Path) -> Backbone:
+    """Return the backbone of a finished model with its weights left out, as those lie in the artifact's folder;
+    ModelError where its settings are no longer taken.
+    """
     backbone: dict[str, Any] = description.backbone | {"weights": "random", "file": ""}
     # Older settings could name these two here; neither changes what the finished network is.
     kept = {name: value for name, value in backbone["arguments"].items() if name not in ("drop_path_rate", "in_chans")}

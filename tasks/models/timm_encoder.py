@@ -12,13 +12,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
 from configs.choices import nearest
 from configs.models import Backbone
 from tasks.memory import is_out_of_memory
-from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError
+from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError, multiples_near, pixels_text
 from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
 from tasks.models.fitting_names import fitting_name
 from tasks.models.hub import hub_weights
@@ -45,6 +46,11 @@ class TimmEncoder(Encoder):
         mean = [Block(MEAN, width)] if self._has_tokens else []
         self.blocks = (*tokens, Block(LAST, width), *mean, *maps)
 
+    @property
+    def map_options(self) -> dict[str, bool]:
+        """What timm's `forward_intermediates` is told of the maps, beside which."""
+        return {"norm": True} if self._has_tokens else {}
+
     def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
         found = self._tokens(images_NCHW, names) if self._has_tokens else self._maps(images_NCHW, names)
         return tuple(found[name] for name in names)
@@ -53,11 +59,11 @@ class TimmEncoder(Encoder):
         """Return the blocks of the layers that are asked for, and of those after them, from one pass."""
         layers = self.model.forward_intermediates(
             images_NCHW,
-            indices=max(map(_depth, names)),
-            norm=True,
+            indices=max(map(depth_of, names)),
             return_prefix_tokens=True,
             output_fmt="NLC",
             intermediates_only=True,
+            **self.map_options,
         )
         found: dict[str, Tensor] = {}
         # timm counts layers from the start, and how many there are differs; counted from the end, "layer-2" is the last
@@ -81,7 +87,7 @@ class TimmEncoder(Encoder):
         found: dict[str, Tensor] = {}
         if LAST in names:
             found[LAST] = self.model.forward_head(self.model.forward_features(images_NCHW), pre_logits=True)
-        if depths := [_depth(name) for name in names if name != LAST]:
+        if depths := [depth_of(name) for name in names if name != LAST]:
             maps = self.model.forward_intermediates(
                 images_NCHW, indices=max(depths), output_fmt="NCHW", intermediates_only=True
             )
@@ -123,7 +129,7 @@ def _map_name(depth: int) -> str:
     return MAP if depth == 1 else f"{MAP}-{depth}"
 
 
-def _depth(name: str) -> int:
+def depth_of(name: str) -> int:
     """Return the place of a block's layer, counted from the end."""
     return int(name.rpartition("-")[2]) if "-" in name else 1
 
@@ -139,13 +145,39 @@ def build_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> TimmEncoder:
     fit.
     """
     _check_name(backbone)
-    arguments = dict(backbone.arguments) | ({"drop_path_rate": drop_path} if drop_path else {})
+    arguments = model_arguments(backbone) | ({"drop_path_rate": drop_path} if drop_path else {})
+    model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
+    _check_patches(model, backbone)
+    return TimmEncoder(model, _preprocessing(model, backbone))
+
+
+def model_arguments(backbone: Backbone) -> dict[str, Any]:
+    """Return the keyword arguments that timm builds the finished network with."""
+    arguments: dict[str, Any] = dict(backbone.arguments)
     pretrained_cfg = timm.get_pretrained_cfg(backbone.name)
     # Others take any size; these build their position embeddings for one, and timm resamples the weights to it.
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
-        arguments["img_size"] = backbone.input_px
-    model = _with_weights(functools.partial(timm.create_model, backbone.name, num_classes=0, **arguments), backbone)
-    return TimmEncoder(model, _preprocessing(model, backbone))
+        height, width = backbone.input_size
+        arguments["img_size"] = height if height == width else (height, width)
+    return arguments
+
+
+def _check_patches(model: Any, backbone: Backbone) -> None:
+    """Raise ModelError where patches do not fill a picture: timm would leave out what is over, at its edge.
+
+    Of squares that is what earlier versions did too, and their models must stay what they are.
+    """
+    patches = getattr(model, "patch_embed", None)
+    # Others overlap their patches, or pad.
+    if not backbone.input_width_px or not isinstance(patches, PatchEmbed):
+        return
+    sides = zip(("input_px", "input_width_px"), backbone.input_size, patches.patch_size, strict=True)
+    for setting, pixels, patch in sides:
+        if pixels % patch:
+            raise ModelError(
+                f"{setting} of {backbone.name} is {pixels}, which its patches of {patch} px do not fill: set it to "
+                f"{multiples_near(pixels, patch)}"
+            )
 
 
 def _check_name(backbone: Backbone) -> None:
@@ -195,7 +227,7 @@ def _untrained(create: functools.partial[nn.Module], backbone: Backbone, seed: i
         # device trying them costs little.
         blamed = [name for name in create.keywords if name != "num_classes" and _can_be_built(create, without=name)]
         what = ", ".join(f"{_SETTINGS.get(name, f'arguments.{name}')} ({create.keywords[name]!r})" for name in blamed)
-        with_what = what or f"the arguments {backbone.arguments} at {backbone.input_px} px"
+        with_what = what or f"the arguments {backbone.arguments} at {pixels_text(backbone)}"
         raise ModelError(
             f"timm cannot build {backbone.name} with {with_what}: {reason}. Change or remove it"
         ) from error
@@ -231,5 +263,12 @@ def _preprocessing(model: nn.Module, backbone: Backbone) -> Preprocessing:
         std=tuple(backbone.std or own["std"]),
         interpolation=own["interpolation"] if backbone.interpolation == "model" else backbone.interpolation,
         crop_share=float(own["crop_pct"]),
-        crop_mode="squash" if own["crop_mode"] == "squash" else "center",
+        crop_mode=_crop_mode(own["crop_mode"], backbone),
+        width_px=backbone.input_width_px,
     )
+
+
+def _crop_mode(own: str, backbone: Backbone) -> str:
+    if backbone.clean_view != "model":
+        return backbone.clean_view
+    return "squash" if own == "squash" else "center"

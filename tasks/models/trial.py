@@ -5,6 +5,7 @@ not go together, an input side it cannot take, a block that a probe wants and th
 layer-wise learning rates or a precision it does not know.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from configs.stages import ProbeSettings
 from configs.training import TrainingSettings
 from tasks.memory import is_out_of_memory, memory_advice
 from tasks.models.device import autocast, on_device
-from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder
+from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder, multiples_near, pixels_text
 from tasks.models.preprocessing import normalise
 from tasks.problems.problem import problem_named
 
@@ -74,6 +75,7 @@ def try_encoder(wanted: Wanted, device: torch.device) -> int:
     with memory_advice():
         encoder = build_encoder(wanted.backbone, drop_path=wanted.training.drop_path if wanted.training else 0.0)
         _check_probe(encoder, wanted)
+        _check_cells(encoder, wanted)
         if wanted.training:
             _check_groups(encoder, wanted.training, f"{wanted.training_section}.layer_decay", wanted.backbone.name)
         encoder = on_device(encoder.eval(), device)
@@ -84,12 +86,18 @@ def try_encoder(wanted: Wanted, device: torch.device) -> int:
 
 def _check_side(wanted: Wanted) -> None:
     backbone = wanted.backbone
-    given = backbone.arguments.get("img_size", backbone.input_px)
-    if given not in (backbone.input_px, [backbone.input_px] * 2):
+    height, width = backbone.input_size
+    given = backbone.arguments.get("img_size", [height, width])
+    if given != [height, width] and (given != height or height != width):
         raise ModelError(
-            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}: the "
-            "network is shown pictures of input_px, so make both the same, or leave img_size out"
+            f"{wanted.role}.arguments has img_size {given}, but {wanted.role}.input_px is {backbone.input_px}"
+            f"{_width(wanted)}: the network is shown pictures of input_px, so make both the same, or leave img_size out"
         )
+
+
+def _width(wanted: Wanted) -> str:
+    width_px = wanted.backbone.input_width_px
+    return f" and {wanted.role}.input_width_px {width_px}" if width_px else ""
 
 
 def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
@@ -100,6 +108,30 @@ def _check_probe(encoder: Encoder, wanted: Wanted) -> None:
             f"{wanted.probe_section}.inputs asks for {missing}, but {wanted.backbone.name} ({wanted.role}) gives only "
             f"{known}: set {wanted.probe_section}.inputs to some of these"
         )
+    problem = problem_named(wanted.problem)
+    for name in wanted.probe.inputs:  # a kind of head may need more of them than one input has
+        problem.head(blocks_named(encoder.blocks, problem.inputs()[name]), 2, wanted.probe.head)
+
+
+def _check_cells(encoder: Encoder, wanted: Wanted) -> None:
+    """Raise ModelError where the cells of a map that heads see do not fill the picture, so that they would lie beside
+    the pixels they are about.
+    """
+    strides = [block.stride for block in blocks_named(encoder.blocks, _asked(wanted)) if block.stride]
+    step, backbone = math.lcm(*strides), wanted.backbone
+    sides = {"input_px": backbone.input_px, "input_width_px": backbone.input_width_px}
+    for setting, pixels in sides.items():
+        if pixels % step:
+            raise ModelError(
+                f"{wanted.role}.{setting} is {pixels}, which the cells of {backbone.name}'s map, {step} px each, do "
+                f"not fill: set it to {multiples_near(pixels, step)}"
+            )
+
+
+def _asked(wanted: Wanted) -> list[str]:
+    """Return the names of the blocks that the heads of the probe may see."""
+    inputs = problem_named(wanted.problem).inputs()
+    return sorted({name for choice in wanted.probe.inputs for name in inputs[choice]})
 
 
 def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, name: str) -> None:
@@ -119,11 +151,10 @@ def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, na
 @torch.inference_mode()
 def _check_blocks(encoder: Encoder, wanted: Wanted, precision: str, device: torch.device) -> None:
     """Raise ModelError where a grey picture does not become finite blocks of the promised shapes."""
-    backbone, inputs = wanted.backbone, problem_named(wanted.problem).inputs()
-    names = sorted({name for choice in wanted.probe.inputs for name in inputs[choice]})
+    backbone, names = wanted.backbone, _asked(wanted)
     blocks = blocks_named(encoder.blocks, names)
-    pixels_1SS3 = np.full((1, backbone.input_px, backbone.input_px, 3), 128, np.uint8)
-    images_1CHW = normalise(pixels_1SS3, encoder.preprocessing, device)
+    pixels_1HW3 = np.full((1, *backbone.input_size, 3), 128, np.uint8)
+    images_1CHW = normalise(pixels_1HW3, encoder.preprocessing, device)
     try:
         with autocast(device, precision):
             found = encoder(images_1CHW, names)
@@ -131,7 +162,7 @@ def _check_blocks(encoder: Encoder, wanted: Wanted, precision: str, device: torc
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise ModelError(
-            f"{backbone.name} cannot see an image of {backbone.input_px} px in {precision} on {device.type} "
+            f"{backbone.name} cannot see an image of {pixels_text(backbone)} in {precision} on {device.type} "
             f"({type(error).__name__}: {error}): set its input_px and arguments to what it was made for, or pass "
             "img_size in its arguments where the model takes it"
         ) from error

@@ -44,7 +44,6 @@ def model_output_shape(folder: Path, description: ModelDescription) -> tuple[int
 
     def shape() -> tuple[int, ...]:
         model = empty_model(folder, description).eval()
-        side_px = model.preprocessing.side_px
-        return tuple(model(torch.zeros(1, 3, side_px, side_px)).shape[1:])
+        return tuple(model(torch.zeros(1, 3, *model.preprocessing.size)).shape[1:])
 
     return without_weights(shape)

@@ -1,6 +1,7 @@
 """Problem "classification": one class an image.
 
-Shape letters: N samples, K classes, C channels, H W pixels, D width of a vector.
+Shape letters: N samples, M windows of an image, K classes, C channels, H W pixels, D width of a vector; 9 numbers cut a
+window.
 """
 
 import math
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from configs.evaluation import WindowSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.data.candidates import DatasetError
 from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import View
+from tasks.functional.views import Size, View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.classification_meter import ClassificationMeter
@@ -51,14 +53,19 @@ class Classification:
         last4 = ("layer-4", "layer-3", "layer-2", LAST)
         return {"last": (LAST,), "last4": last4, "last+mean": (LAST, MEAN), "last4+mean": (*last4, MEAN)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
-        """One linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2, arXiv 2304.07193)."""
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
+        """Of the one kind that there is: one linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2,
+        arXiv 2304.07193).
+        """
         head = LinearHead(sum(block.width for block in blocks), num_classes)
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
         return head
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[np.int64]:
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Classification":
+        return self
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
     def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
@@ -77,7 +84,10 @@ class Classification:
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
         return cross_entropy(outputs, targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
+        """An answer to the whole view teaches whatever is padded."""
         divergence_N = distillation_divergence(outputs, teacher_outputs, temperature)
         return Sum(divergence_N.sum(), num_answers(teacher_outputs))
 

@@ -3,7 +3,7 @@ said of a whole image.
 
 Distillation, whose views come with the teacher's outputs, joins all three itself (`tasks.stages.distill`).
 
-Shape letters: N views of a batch, M windows of an image, S side in pixels; 9 numbers cut a view.
+Shape letters: N views of a batch, M windows of an image, H W pixels; 9 numbers cut a view.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from storage.image_set import ImageSet
 from storage.view_outputs import Half, ViewOutputs
 from tasks.data.batches import ViewSource
 from tasks.data.view_cache import ViewCache
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.problem import Joined, Problem, targets_of
 
@@ -27,9 +27,9 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Labelled(NamedTuple):
-    """Views as pixels [N, S, S, 3], and the target of each."""
+    """Views as pixels [N, H, W, 3], and the target of each."""
 
-    pixels_NSS3: Pixels
+    pixels_NHW3: Pixels
     targets: npt.NDArray[Any]
 
 
@@ -43,8 +43,8 @@ class LabelledViews:
     def batch(self, rows: Sequence[int], numbers: Sequence[int]) -> Labelled:
         """Return one view of each row; number 0 is the clean view, the augmented ones count from 1."""
         views_N9 = self.source.views(rows, numbers)
-        side_px = self.source.preprocessing.side_px
-        targets = targets_of(self._problem, self.source.images, rows, views_N9, side_px)
+        size = self.source.preprocessing.size
+        targets = targets_of(self._problem, self.source.images, rows, views_N9, size)
         return Labelled(self.source.cut(rows, views_N9), targets)
 
 
@@ -62,16 +62,16 @@ class LabelledCache:
     """
 
     def __init__(
-        self, problem: Problem, images: ImageSet, rows: Numbers, outputs: ViewOutputs, *, side_px: int, budget_mb: int
+        self, problem: Problem, images: ImageSet, rows: Numbers, outputs: ViewOutputs, *, size: Size, budget_mb: int
     ) -> None:
-        self._problem, self._images, self._rows, self._side_px = problem, images, rows, side_px
+        self._problem, self._images, self._rows, self._size = problem, images, rows, size
         self._cache = ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=budget_mb)
 
     def take(self, items: Numbers, numbers: Numbers) -> LabelledOutputs:
         """Return one view of each item, a position among the rows; `numbers` are the views."""
         cached = self._cache.take(items, numbers)
-        # Of the view as it was cut then, at the side it had then: a dense target is cut as its image was.
-        targets = targets_of(self._problem, self._images, self._rows[items], cached.views_N9, self._side_px)
+        # Of the view as it was cut then, at the size it had then: a dense target is cut as its image was.
+        targets = targets_of(self._problem, self._images, self._rows[items], cached.views_N9, self._size)
         return LabelledOutputs(cached.outputs, targets)
 
 

@@ -7,8 +7,8 @@ Outputs are whatever the problem's head gives for N samples, the class axis seco
 What a whole image is judged by is asked in two steps: `windows` says what a network is shown of it, `joined` makes one
 answer of what it said of them.
 
-Shape letters: N samples, M windows of an image, C channels, H W pixels, S side of a square view, K classes; 9 numbers
-cut a view.
+Shape letters: N samples, M windows of an image, C channels, H W pixels, K classes; 9 numbers cut a view, 4 are the area
+in which it shows its image.
 """
 
 import functools
@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from configs.choices import PROBLEMS, load
 from configs.evaluation import WindowSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
 from tasks.functional.mixup import Mixing, WeightedTargets
 from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
@@ -92,12 +93,21 @@ class Problem(Protocol):
         """Return what a head may see, by the names that a probe's settings choose from: the blocks it is made of."""
         ...
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
-        """Return an untrained head, to be called with these blocks in their order."""
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
+        """Return an untrained head, to be called with these blocks in their order.
+
+        `kind` is one of those that the problem has (configs.problem_options); ModelError where it needs other blocks.
+        """
         ...
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
-        """Return what is to be learnt from one view of one image."""
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Problem":
+        """Return the problem with the task loss that these settings ask for (configs.problem_options), and what that
+        needs to know of the images. One that has a single loss returns itself.
+        """
+        ...
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[Any]:
+        """Return what is to be learnt from one view of one image, cut at this height and width in pixels."""
         ...
 
     def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
@@ -125,10 +135,14 @@ class Problem(Protocol):
         """Return the loss against the labels, summed over the targets that are not ignored."""
         ...
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
         """Return the divergence from the teacher at this temperature, summed over its answers.
 
-        It counts one for each sample and place (`functional.losses.num_answers`), which is known beforehand too.
+        Where views are padded, `shown_N4` are the areas in which they show their images, and places whose centre lies
+        outside teach nothing (`functional.areas.shown_cells`); answers to whole images do all the same. It counts one
+        for each sample and place that teaches (`functional.losses.num_answers`), which is known beforehand too.
         """
         ...
 
@@ -183,11 +197,9 @@ def score_of(problem: Problem, meter: Meter) -> Score:
     return Score(meter.compute()[name], meter.standard_errors()[name])
 
 
-def targets_of(
-    problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, side_px: int
-) -> npt.NDArray[Any]:
+def targets_of(problem: Problem, images: ImageSet, rows: Iterable[int], views_N9: View, size: Size) -> npt.NDArray[Any]:
     """Return the targets of a batch of views, stacked."""
-    return np.stack([problem.target(images, row, view, side_px) for row, view in zip(rows, views_N9, strict=True)])
+    return np.stack([problem.target(images, row, view, size) for row, view in zip(rows, views_N9, strict=True)])
 
 
 def task_loss_of(problem: Problem, outputs: Tensor, targets: Sequence[WeightedTargets]) -> Sum:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tasks.functional.boundaries import boundary_f
+from tasks.functional.boundaries import boundary_score
 from tasks.functional.comparison import standard_error
 from tasks.functional.joining import JoinedMap
 from tasks.functional.ratios import mean_ratio, ratios, values_by_image
@@ -93,7 +93,7 @@ class SegmentationMeter:
             (self._right, counts_KK.diagonal()), (self._predicted, counts_KK.sum(0)), (self._true, counts_KK.sum(1)),
         ):  # fmt: skip
             kept.append(counts_K.astype(np.int32))
-        self._boundary.append(boundary_f(judged.predicted_HW, judged.truth_HW, judged.truth_HW != UNKNOWN))
+        self._boundary.append(boundary_score(judged.predicted_HW, judged.truth_HW, judged.truth_HW != UNKNOWN))
         if judged.teacher_HW is not None:
             self._agreed.append((agreed, judged.truth_HW.size))
 

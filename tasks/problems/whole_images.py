@@ -11,10 +11,11 @@ from tasks.models.preprocessing import Preprocessing
 
 def clean_window(height: int, width: int, preprocessing: Preprocessing) -> View:
     """Return the clean view of an image as its only window, [1, 9]."""
-    return clean_view(height, width, preprocessing.crop_share, preprocessing.crop_mode)[None]
+    shape = preprocessing.width_to_height
+    return clean_view(height, width, preprocessing.crop_share, preprocessing.crop_mode, shape)[None]
 
 
 def image_windows(height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
     """Return the windows [M, 9] that the settings ask for."""
-    rows, columns = preprocessing.size
-    return windows_of(height, width, columns / rows, clean_window(height, width, preprocessing)[0], settings)
+    clean_9 = clean_window(height, width, preprocessing)[0]
+    return windows_of(height, width, preprocessing.width_to_height, clean_9, settings)

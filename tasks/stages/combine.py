@@ -92,8 +92,8 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
             if teacher.row_shape != first.row_shape:
                 raise CacheMismatchError(
                     f"the logits {named} have outputs of {teacher.row_shape} and {first.row_shape} numbers for a view, "
-                    "and the mean of maps needs maps of one size: choose teachers, or their input_px, so that their "
-                    "maps are alike"
+                    "and the mean of maps needs maps of one size: choose teachers, or their input_px and "
+                    "input_width_px, so that their maps are alike"
                 )
         if len({teacher.folder for teacher in self.teachers}) < len(self.teachers):
             raise CacheMismatchError("the same logits were given twice: a teacher counts once, so leave one out")
@@ -109,8 +109,8 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         if differs_N.any():
             raise CacheMismatchError(
                 f"image {self.ids[images[differs_N][0]]!r}: the teachers were shown different{places} views of "
-                "it, so that what they say cannot be averaged place by place: leave one of them out, or make their "
-                "logits anew with the same version of this program"
+                "it, so that what they say cannot be averaged place by place: leave one of them out, set their "
+                "clean_view alike (whole), or make their logits anew with the same version of this program"
             )
         for index in range(0, len(images), CHECK_EVERY):
             distance = thumbnail_distance(first.thumbnails_N64[index], other.thumbnails_N64[index])

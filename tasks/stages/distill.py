@@ -5,7 +5,7 @@ ones have labels, all have outputs of the teacher: L = (1 - alpha) * mean_real(t
 `mix_views` each view is mixed with another of its kind, and the teacher's outputs for the two as if it were linear
 between them, which is an approximation: it never saw the mixture.
 
-Shape letters: N images, C channels, H W pixels, S side of a square view; 9 numbers cut a view.
+Shape letters: N images, C channels, H W pixels; 9 numbers cut a view, 4 are the area in which it shows its image.
 
 Reads `images` (image-set), their `logits`, and `probe`, with whose head it starts; where given also `synthetic`
 (image-set), `synthetic_logits` and `selection`, and `settings`; writes model.json, best.safetensors, last.safetensors,
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +30,10 @@ from storage.manifest import Manifest
 from storage.summaries import ModelSummary
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
+from tasks.functional.areas import common_areas
 from tasks.functional.losses import num_answers
 from tasks.functional.mixup import draw_mixing, mixed_images
+from tasks.functional.views import NOT_PADDED
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel
 from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
@@ -63,7 +66,7 @@ def lesson_of(config: DistillConfig, images: ImageSet, model: TaskModel, context
     """Return the lesson of all training images, and of the synthetic ones where there are any; raises
     CacheMismatchError as `run` does.
     """
-    problem = problem_named(config.problem)
+    problem = problem_named(config.problem).for_training(config.training, images)
     real = _opened(config, images, "logits", model.preprocessing, context)
     synthetic = _synthetic(config, model.preprocessing, context)
     for role in ("logits", "synthetic_logits"):
@@ -117,11 +120,10 @@ class DistillLesson:
         source, real = self.real.source, drawn[0][1]
         return Batch(
             ids=[name for some, chosen in drawn for name in some.ids_of(chosen)],
-            pixels_NSS3=np.concatenate([some.cut(chosen) for some, chosen in drawn]),
-            targets=targets_of(
-                self.problem, source.images, real.rows, real.cached.views_N9, source.preprocessing.side_px
-            ),
+            pixels_NHW3=np.concatenate([some.cut(chosen) for some, chosen in drawn]),
+            targets=targets_of(self.problem, source.images, real.rows, real.cached.views_N9, source.preprocessing.size),
             teacher=np.concatenate([chosen.cached.outputs for _, chosen in drawn]),
+            shown_N4=_shown(drawn),
         )
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
@@ -136,18 +138,29 @@ class DistillLesson:
             _apart(batch.images_NCHW, batch.num_labelled, partial(mixed_images, mixing=mixing)),
             self.problem.mix_targets(batch.targets[0].targets, mixing),
             _apart(_teacher(batch), batch.num_labelled, mix_outputs),
+            None if batch.shown_N4 is None else _apart(batch.shown_N4, batch.num_labelled, common_areas),
         )
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
-        return {"task": num_targets_of(self.problem, batch.targets), "distill": num_answers(_teacher(batch))}
+        num_taught = num_answers(_teacher(batch), batch.shown_N4)
+        return {"task": num_targets_of(self.problem, batch.targets), "distill": num_taught}
 
     def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
         # One pass over both kinds of images, real ones first: their outputs are the first `num_labelled`.
         outputs = model(batch.images_NCHW)
         return {
             "task": task_loss_of(self.problem, outputs[: batch.num_labelled], batch.targets),
-            "distill": self.problem.distill_loss(outputs, _teacher(batch), self.distill.temperature),
+            "distill": self.problem.distill_loss(outputs, _teacher(batch), self.distill.temperature, batch.shown_N4),
         }
+
+
+def _shown(drawn: Sequence[tuple[DistillSource, Draw]]) -> npt.NDArray[np.float32] | None:
+    """Return the area [N, 4] in which each view shows its image; None where none of the batch is padded."""
+    areas = [some.shown(chosen) for some, chosen in drawn]
+    if all(area is None for area in areas):
+        return None
+    whole = [np.tile(np.asarray(NOT_PADDED, np.float32), (len(chosen.rows), 1)) for _, chosen in drawn]
+    return np.concatenate([every if area is None else area for area, every in zip(areas, whole, strict=True)])
 
 
 def _apart(rows: Tensor, num_labelled: int, mix: Callable[[Tensor], Tensor]) -> Tensor:

@@ -67,7 +67,7 @@ class Embedding(ChunkPartitions[EmbedConfig]):
             attributes=EmbeddingsAttributes(
                 images=self.images.fingerprint,
                 generator=generator_fingerprint(self.config.model, self.context.content_digests),
-                preprocessing=self.generator.preprocessing._asdict(),
+                preprocessing=self.generator.preprocessing.as_json(),
                 substitution=self.generator.substitution,
             ).as_json(),
         )

@@ -66,7 +66,7 @@ class Extraction(ImagePartitions[ExtractConfig]):
                 encoder=encoder_fingerprint(config.backbone, self.context.content_digests),
                 views=config.views.identity(),
                 backbone=config.backbone.identity(),
-                preprocessing=outline.preprocessing._asdict(),
+                preprocessing=outline.preprocessing.as_json(),
                 blocks=[block.name for block in blocks],
             ).as_json(),
         )

@@ -1,6 +1,6 @@
 """Stage "finetune": train the probed network on labels alone. The control of every claim, and a possible teacher.
 
-Shape letters: N images, C channels, H W pixels, S side of a square view.
+Shape letters: N images, C channels, H W pixels.
 
 Reads `images` (image-set) and `probe`, with whose head it starts, and where given `settings`; writes model.json,
 best.safetensors, last.safetensors, history.parquet and history.png; checkpoint.safetensors lies in the draft until the
@@ -48,7 +48,8 @@ def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, contex
     """Return the lesson of all training images."""
     images_mb, views_mb = halves(context.runtime.image_cache_mb)
     decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=context.runtime.decode_memory_mb)
-    problem, rows = problem_named(config.problem), images.rows_of("train")
+    problem = problem_named(config.problem).for_training(config.training, images)
+    rows = images.rows_of("train")
     source = ViewSource(decoded, config.views, model.preprocessing, views_mb=views_mb)
     return FinetuneLesson(
         problem=problem,
@@ -102,8 +103,8 @@ class FinetuneLesson:
 
     def load(self, drawn: Draw) -> Batch:
         source, rows = self.source, drawn.rows.tolist()
-        pixels_NSS3, targets = LabelledViews(self.problem, source).batch(rows, drawn.views.tolist())
-        return Batch(ids=[source.images.ids[row] for row in rows], pixels_NSS3=pixels_NSS3, targets=targets)
+        pixels_NHW3, targets = LabelledViews(self.problem, source).batch(rows, drawn.views.tolist())
+        return Batch(ids=[source.images.ids[row] for row in rows], pixels_NHW3=pixels_NHW3, targets=targets)
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
         """Chosen by a generator of (seed, step), so that a continued run mixes alike; one share for the batch."""

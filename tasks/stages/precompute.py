@@ -232,11 +232,13 @@ def _summary(writer: ViewOutputsWriter, num_views: int, throughput: Throughput) 
 
 def _attributes(images: str, views: Mapping[str, Any], description: ModelDescription) -> dict[str, Any]:
     """The proof that travels with logits: which images and views, whose encoder, which classes."""
+    height, width = description.size
     return LogitsAttributes(
         images=images,
         views=dict(views),
         encoder=description.encoder,
-        side_px=description.side_px,
+        side_px=height,
+        width_px=None if width == height else width,
         problem=description.problem,
         classes=description.classes,
     ).as_json()

@@ -66,8 +66,8 @@ class _Training:
 
     def _labelled(self, split: str) -> LabelledCache:
         rows, budget_mb = self._images.rows_of(split), self._context.runtime.logits_cache_mb
-        side_px = self.extracted.side_px
-        return LabelledCache(self._problem, self._images, rows, self._features, side_px=side_px, budget_mb=budget_mb)
+        size = self.extracted.size
+        return LabelledCache(self._problem, self._images, rows, self._features, size=size, budget_mb=budget_mb)
 
     def _batch(
         self, cache: LabelledCache, items: npt.NDArray[np.int64], views: npt.NDArray[np.int64]

@@ -3,7 +3,7 @@ and keep the one that is best on validation: for blocks too large to cache, such
 
 Reads an image-set; writes the head, its description, and the grid's scores.
 
-Shape letters: N images, C channels, H W pixels, S side of a view.
+Shape letters: N images, C channels, H W pixels.
 """
 
 import time
@@ -45,10 +45,10 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
     names = grid.names
 
     @torch.no_grad()  # not inference mode: the heads keep what they are given for their backward pass
-    def encode(pixels_NSS3: Pixels) -> Blocks:
+    def encode(pixels_NHW3: Pixels) -> Blocks:
         # A batch of heads is larger than what a large encoder can take at once.
         size = runtime.inference_batch_size
-        parts = [pixels_NSS3[start : start + size] for start in range(0, len(pixels_NSS3), size)]
+        parts = [pixels_NHW3[start : start + size] for start in range(0, len(pixels_NHW3), size)]
         with autocast(device, config.precision):
             found = [encoder(normalise(part, encoder.preprocessing, device), names) for part in parts]
         return {name: torch.cat(blocks).float() for name, *blocks in zip(names, *found, strict=True)}
@@ -57,7 +57,7 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
         _train(grid, config, labelled, encode, context)
     encoded = Encoded(
         backbone=config.backbone.identity(),
-        preprocessing=encoder.preprocessing._asdict(),
+        preprocessing=encoder.preprocessing.as_json(),
         encoder=encoder_fingerprint(config.backbone, context.content_digests),
     )
     validation = _validation(labelled, encode, context, device)
@@ -81,7 +81,7 @@ def _train(
     first, saved = grid.restore(context.draft), time.monotonic()
     steps = range(first, settings.steps)
     for step, batch in zip(steps, prefetch(load, steps, workers=context.runtime.workers), strict=True):
-        grid.step(step, encode(batch.pixels_NSS3), torch.from_numpy(batch.targets).to(device))
+        grid.step(step, encode(batch.pixels_NHW3), torch.from_numpy(batch.targets).to(device))
         context.on_progress("steps", step + 1, settings.steps)
         is_last = step + 1 == settings.steps  # judging the heads may be killed too
         if is_last or time.monotonic() - saved >= context.runtime.checkpoint_seconds:
@@ -100,4 +100,4 @@ def _validation(
         return labelled.batch(part.tolist(), [CLEAN_VIEW] * len(part))
 
     for batch in prefetch(load, parts, workers=context.runtime.workers):
-        yield encode(batch.pixels_NSS3), torch.from_numpy(batch.targets).to(device)
+        yield encode(batch.pixels_NHW3), torch.from_numpy(batch.targets).to(device)

@@ -40,8 +40,8 @@ def fitted_temperature(
     """
     features.require(images=images.fingerprint)
     problem.classes(images)  # says what is wrong where none has a label
-    rows, side_px = images.rows_of("val"), FeaturesAttributes.of(features).side_px
-    cache = LabelledCache(problem, images, rows, features, side_px=side_px, budget_mb=runtime.logits_cache_mb)
+    rows, size = images.rows_of("val"), FeaturesAttributes.of(features).size
+    cache = LabelledCache(problem, images, rows, features, size=size, budget_mb=runtime.logits_cache_mb)
     if not len(rows):
         raise _nothing_to_fit(images)
     features_NRD, targets = cache.take(np.arange(len(rows)), np.full(len(rows), CLEAN_VIEW))

@@ -3,7 +3,7 @@
 The views are those stored with the outputs, cut again at the student's size; a sample of them is compared with the
 thumbnails of the teacher's views.
 
-Shape letters: N images, S side in pixels, K values of an output.
+Shape letters: N images, H W pixels; 4 numbers are the area in which a view shows its image.
 """
 
 from collections.abc import Set as AbstractSet
@@ -22,7 +22,7 @@ from tasks.data.batches import DecodedImages, ViewSource, halves
 from tasks.data.shown import check_num_views
 from tasks.data.view_cache import CachedViews, ViewCache
 from tasks.functional.order import visits
-from tasks.functional.views import Pixels, thumbnail, thumbnail_distance
+from tasks.functional.views import Pixels, thumbnail_distance
 from tasks.models.preprocessing import Preprocessing
 
 CHECK_EVERY = 64
@@ -100,23 +100,27 @@ class DistillSource:
         return Draw(items, self.rows[items], self.cache.take(items, 1 + epochs % self.num_views))
 
     def cut(self, drawn: Draw) -> Pixels:
-        """Return the views as uint8 [N, S, S, 3], by any thread; raises CacheMismatchError where one differs from
+        """Return the views as uint8 [N, H, W, 3], by any thread; raises CacheMismatchError where one differs from
         the teacher's.
         """
-        pixels_NSS3 = self.source.cut(drawn.rows.tolist(), drawn.cached.views_N9)
-        self._check_thumbnails(drawn, pixels_NSS3)
-        return pixels_NSS3
+        pixels_NHW3 = self.source.cut(drawn.rows.tolist(), drawn.cached.views_N9)
+        self._check_thumbnails(drawn, pixels_NHW3)
+        return pixels_NHW3
+
+    def shown(self, drawn: Draw) -> npt.NDArray[np.float32] | None:
+        """Return the area [N, 4] in which each view shows its image; None where none is padded."""
+        return self.source.shown(drawn.rows.tolist(), drawn.cached.views_N9)
 
     def ids_of(self, drawn: Draw) -> list[str]:
         return [self.source.images.ids[row] for row in drawn.rows]
 
-    def _check_thumbnails(self, drawn: Draw, pixels_NSS3: Pixels) -> None:
+    def _check_thumbnails(self, drawn: Draw, pixels_NHW3: Pixels) -> None:
         # Chosen by position among the images, not in the batch: over an epoch the same images are checked, whatever the
         # batch size, and each step pays for a few.
-        for index, row in enumerate(drawn.rows):
-            if drawn.items[index] % CHECK_EVERY:
-                continue
-            distance = thumbnail_distance(thumbnail(pixels_NSS3[index]), drawn.cached.thumbnails_N64[index])
+        for index in np.flatnonzero(drawn.items % CHECK_EVERY == 0):
+            row, of_it = int(drawn.rows[index]), slice(index, index + 1)
+            now_64 = self.source.thumbnails([row], drawn.cached.views_N9[of_it], pixels_NHW3[of_it])[0]
+            distance = thumbnail_distance(now_64, drawn.cached.thumbnails_N64[index])
             if distance > CHECK_TOLERANCE:
                 raise CacheMismatchError(
                     f"image {self.source.images.ids[row]!r}: the view cut now differs from the one the teacher saw by "

@@ -1,7 +1,8 @@
 """What a Trainer is given: a lesson draws the images of each step, loads them, computes their losses, and scores the
 model on validation. The two lessons stand with their stages: `tasks.stages.distill` and `tasks.stages.finetune`.
 
-Shape letters: N images, labelled ones first, C channels, H W pixels, S side in pixels.
+Shape letters: N images, labelled ones first, C channels, H W pixels; 4 numbers are the area in which a view shows its
+image.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,11 +28,13 @@ class Batch(NamedTuple):
     """What one step trains on: labelled images first, then those that only have teacher outputs."""
 
     ids: list[str]
-    pixels_NSS3: Pixels
+    pixels_NHW3: Pixels
     targets: npt.NDArray[Any]
     """One for each labelled image."""
     teacher: npt.NDArray[np.float16] | None = None
     """The teacher's outputs for all images, where there is a teacher."""
+    shown_N4: npt.NDArray[np.float32] | None = None
+    """Where views are padded, the area in which each shows its image: outside of it the teacher says nothing."""
 
 
 class MicroBatch(NamedTuple):
@@ -42,6 +45,7 @@ class MicroBatch(NamedTuple):
     targets: tuple[WeightedTargets, ...]
     """Several where images are mixed."""
     teacher: Tensor | None = None
+    shown_N4: Tensor | None = None
 
     @property
     def num_labelled(self) -> int:
@@ -104,6 +108,7 @@ def micro_batches(batch: MicroBatch, num_parts: int) -> Iterator[MicroBatch]:
             # Only labelled images have targets; with mixup each has two, and both are cut at the same places.
             tuple(some._replace(targets=some.targets[labelled]) for some in batch.targets),
             None if batch.teacher is None else _rows(batch.teacher, labelled, others),
+            None if batch.shown_N4 is None else _rows(batch.shown_N4, labelled, others),
         )
 
 

@@ -1,8 +1,12 @@
 """A grid of heads on one frozen encoder: each choice of inputs times each learning rate, all trained at once.
 
 The protocol is DINOv2's linear evaluation (arXiv 2304.07193, appendix B.3): SGD with momentum 0.9, no weight decay,
-cosine to 0, 13 learning rates times a choice of inputs. The heads see the same batches and do not touch each other,
-so one pass over the images, or over what is cached of them, trains all of them.
+cosine to 0, 13 learning rates times a choice of inputs. Its dense probes are trained with AdamW instead, as
+mmsegmentation trains: weight decay, warm-up, and a straight line to 0. The heads see the same batches and do not touch
+each other, so one pass over the images, or over what is cached of them, trains all of them.
+
+BatchNorm in a head normalises with the statistics of the batch while it is trained, and is judged with their running
+mean, which goes along with its weights.
 """
 
 import math
@@ -17,7 +21,7 @@ from configs.stages import ProbeSettings
 from storage.summaries import ProbeSummary
 from storage.tables import PROBE_GRID, write_table
 from storage.weights import ModelDescription, write_tensors
-from tasks.functional.schedules import warmup_cosine
+from tasks.functional.schedules import warmup_cosine, warmup_linear
 from tasks.functional.sums import Sum
 from tasks.models.encoder import Block, blocks_named
 from tasks.models.task_model import as_arrays
@@ -25,6 +29,8 @@ from tasks.problems.problem import Meter, Problem, score_of
 from tasks.training import checkpoint
 
 LEARNING_RATE_BATCH = 256
+ADAMW_WEIGHT_DECAY, ADAMW_WARMUP = 1e-4, 0.0375
+"""The share of the steps is 1,500 of 40,000."""
 
 Blocks = Mapping[str, Tensor]
 """What an encoder gave for a batch: name -> vectors [N, D] or maps [N, D, h, w], on the heads' device."""
@@ -66,11 +72,8 @@ class ProbeGrid:
     ) -> None:
         self._problem, self._settings, self._classes = problem, settings, list(classes)
         self.cells = _cells(problem, settings, blocks, len(classes), device)
-        self._peaks = [cell.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for cell in self.cells]
-        groups = [
-            {"params": cell.head.parameters(), "lr": peak} for cell, peak in zip(self.cells, self._peaks, strict=True)
-        ]
-        self._optimizer = torch.optim.SGD(groups, momentum=0.9)
+        self._optimizer = _optimizer(settings, self.cells)
+        self._peaks = [group["lr"] for group in self._optimizer.param_groups]
 
     @property
     def names(self) -> list[str]:
@@ -80,7 +83,7 @@ class ProbeGrid:
     def step(self, step: int, blocks: Blocks, targets: Tensor) -> None:
         """Train all heads on one batch."""
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * warmup_cosine(step, num_steps=self._settings.steps, num_warmup=0)
+            group["lr"] = peak * _rate_factor(self._settings, step)
         self._optimizer.zero_grad()
         # Their gradients do not meet, so that the sum of the losses trains each head as if it were alone.
         losses = [self._problem.task_loss(cell.outputs(blocks), targets).mean() for cell in self.cells]
@@ -115,7 +118,8 @@ class ProbeGrid:
         write_table(draft / "grid.parquet", PROBE_GRID, rows)
         write_tensors(draft / "head.safetensors", as_arrays(kept.head.state_dict()))
         description = {"problem": problem, "blocks": list(kept.names), "classes": self._classes}
-        ModelDescription(**encoded._asdict(), **description, weights="head.safetensors").write(draft)
+        kind = self._settings.head
+        ModelDescription(**encoded._asdict(), **description, weights="head.safetensors", head=kind).write(draft)
         return ProbeSummary(
             input=kept.input,
             learning_rate=kept.learning_rate,
@@ -159,9 +163,28 @@ def _cells(
         for name in settings.inputs:
             seen = blocks_named(blocks, problem.inputs()[name])
             for learning_rate in settings.learning_rates:
-                head = problem.head(seen, num_classes).to(device)
+                head = problem.head(seen, num_classes, settings.head).to(device)
                 cells.append(Cell(name, learning_rate, tuple(block.name for block in seen), head))
     return cells
+
+
+def _optimizer(settings: ProbeSettings, cells: Sequence[Cell]) -> torch.optim.Optimizer:
+    """Return the optimiser of all heads, a group of each with its own peak learning rate."""
+    if settings.optimizer == "adamw":
+        # Its steps are as long whatever the size of gradients: their peak is not scaled with the batch.
+        groups = [{"params": cell.head.parameters(), "lr": cell.learning_rate} for cell in cells]
+        return torch.optim.AdamW(groups, weight_decay=ADAMW_WEIGHT_DECAY)
+    peaks = [cell.learning_rate * settings.batch_size / LEARNING_RATE_BATCH for cell in cells]
+    groups = [{"params": cell.head.parameters(), "lr": peak} for cell, peak in zip(cells, peaks, strict=True)]
+    return torch.optim.SGD(groups, momentum=0.9)
+
+
+def _rate_factor(settings: ProbeSettings, step: int) -> float:
+    """Return the factor on the peak learning rates at a step."""
+    if settings.optimizer == "adamw":
+        num_warmup = round(ADAMW_WARMUP * settings.steps)
+        return warmup_linear(step, num_steps=settings.steps, num_warmup=num_warmup)
+    return warmup_cosine(step, num_steps=settings.steps, num_warmup=0)
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:

@@ -1,11 +1,10 @@
-"""The one optimisation loop: finetune and distill differ in their lesson (`tasks.training.lesson`), and in nothing
-else.
+"""The one optimisation loop: finetune and distill differ in their lesson (`tasks.training.lesson`) alone.
 
 Everything a step depends on is a function of (seed, step) or in the checkpoint, so a killed run continues to the same
 weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the
 random numbers of stochastic depth from a generator seeded anew at each step.
 
-Shape letters: N images of a batch, S side in pixels.
+Shape letters: N images of a batch, H W pixels; 4 numbers are the area in which a view shows its image.
 """
 
 import logging
@@ -214,9 +213,10 @@ class Trainer:
         The whole batch lies there even when it is computed in parts: little beside what a forward pass keeps.
         """
         return MicroBatch(
-            normalise(batch.pixels_NSS3, self.model.preprocessing, self._device),
+            normalise(batch.pixels_NHW3, self.model.preprocessing, self._device),
             (WeightedTargets(1.0, torch.from_numpy(batch.targets).to(self._device)),),
             None if batch.teacher is None else torch.from_numpy(batch.teacher).to(self._device),
+            None if batch.shown_N4 is None else torch.from_numpy(batch.shown_N4).to(self._device),
         )
 
     def _is_validated(self, step: int) -> bool:

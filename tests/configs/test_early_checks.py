@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.generation import SelectSettings
 from configs.loading import validated
 from configs.models import Backbone
+from configs.stages import FinetuneConfig
 from configs.training import DistillSettings, TrainingSettings, check_synthetic_images_teach
 
 BLENDS = {"synthetic_images": "blends", "generator": {"folder": "mixer"}}
@@ -70,6 +72,52 @@ def test_more_teachers_than_can_be_joined_are_refused():
         "more_teachers has 9 entries, and at most 8 teachers are joined, the first among them: leave 2 out"
         in refusal({"more_teachers": [{"name": f"vit{number}"} for number in range(9)]})
     )
+
+
+def test_networks_that_see_pictures_of_another_shape_than_the_views_are_refused_with_what_would_be_right():
+    wide = {"input_px": 364, "input_width_px": 728}
+    message = refusal({"teacher": wide, "views": {"width_to_height": 2}})
+    assert (
+        "student sees pictures 224 px high and 224 px wide, 1 times as wide as high, but views are 2 times" in message
+    )
+    assert message.endswith("for all networks: set student.input_width_px to 448 (from 440 to 456)")
+    both = {"teacher": wide, "student": {"input_px": 224, "input_width_px": 448}}
+    message = refusal(both)
+    assert (
+        "teacher sees pictures 364 px high and 728 px wide, 2 times as wide as high, but views are 1 times" in message
+    )
+    assert message.endswith(
+        "set views.width_to_height to 2, which all networks have, or set teacher.input_width_px to 0"
+    )
+    assert validated(both | {"views": {"width_to_height": 2}}, "x")
+
+
+def test_sides_that_are_multiples_of_patches_need_not_have_the_very_ratio_of_the_views():
+    networks = {
+        "teacher": {"input_px": 364, "input_width_px": 490},  # 1.346, patches of 14
+        "student": {"input_px": 352, "input_width_px": 472},  # 1.341
+    }
+    assert validated(networks | {"views": {"width_to_height": 1.333}}, "x")
+    networks["student"]["input_width_px"] = 480  # 1.364
+    assert "student.input_width_px to 469" in refusal(networks | {"views": {"width_to_height": 1.333}})
+
+
+def test_a_square_is_said_in_one_way():
+    assert "student: input_width_px is 224 as input_px is, which is a square: set it to 0" in refusal(
+        {"student": {"input_width_px": 224}}
+    )
+    assert "teacher: input_width_px is 8: it must be 0 (a square) or 16 to 4096" in refusal(
+        {"teacher": {"input_width_px": 8}}
+    )
+
+
+def test_scales_that_are_no_range_are_refused():
+    assert "views: min_scale 0.5 is above max_scale 0.2" in refusal({"views": {"max_scale": 0.2}})
+
+
+def test_a_stage_of_its_own_checks_the_shape_of_its_network_too():
+    with pytest.raises(ValidationError, match="backbone sees pictures 224 px high and 448 px wide"):
+        FinetuneConfig(backbone=Backbone(input_width_px=448))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

@@ -19,11 +19,23 @@ from configs.training import TeacherFinetuning, TrainingSettings
 from tasks.catalog import STAGES
 
 ONLY_VALUE = {
-    "schema", "problem", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",
+    "schema", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",
 }  # fmt: skip
 """Settings with no second value that a whole experiment could have."""
 
 TOGETHER: dict[str, dict[str, Any]] = {
+    "problem": {"problem": "segmentation"},
+    **{
+        name: {"problem": "segmentation", name: value}
+        for name, value in {
+            "probe.head": "fcn",
+            "student_probe.head": "fcn",
+            "training.loss": "cross-entropy+dice",
+            "training.class_weights": "inverse-frequency",
+            "teacher_finetuning.loss": "cross-entropy+dice",
+            "teacher_finetuning.class_weights": "inverse-frequency",
+        }.items()
+    },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},
     "teacher.weights": {"teacher.weights": "random"},
@@ -36,6 +48,13 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "teacher_logits": {"teacher_logits": "out-of-fold", "probe.folds": 5},
     "probe.folds": {"probe.folds": 5},
     "student_probe.folds": {"student_probe.folds": 5},
+    "views.width_to_height": {
+        "views.width_to_height": 2.0,
+        "teacher.input_width_px": 448,
+        "student.input_width_px": 448,
+    },
+    "teacher.input_width_px": {"teacher.input_width_px": 226},
+    "student.input_width_px": {"student.input_width_px": 226},
     "views.max_aspect": {"views.max_aspect": 2.0},
     "blends.side_px": {"blends.side_px": 64},
     "training.accumulate": {"training.accumulate": 2},

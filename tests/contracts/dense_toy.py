@@ -2,7 +2,7 @@
 
 It shows that stages carry maps; its form with one cell is classification, written another way.
 
-Shape letters: N images, K classes, C channels, H W pixels, S side of a view, D width, h w cells of a map.
+Shape letters: N images, K classes, C channels, H W pixels, D width, h w cells of a map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,16 @@ from torch.nn.functional import interpolate
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from configs.evaluation import WindowSettings
+from configs.training import TrainingSettings
 from storage.image_set import ImageSet
+from tasks.functional.areas import shown_cells
 from tasks.functional.comparison import standard_error
 from tasks.functional.joining import JoinedMap
 from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import View, replay
+from tasks.functional.views import UNKNOWN, Size, View, replay_mask
 from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
 from tasks.models.preprocessing import Preprocessing
@@ -47,7 +49,7 @@ class DenseHead(nn.Conv2d):
 
 
 class Parts:
-    """Parts of birds: logits [N, K, h, w] of any grid, targets [N, S, S]."""
+    """Parts of birds: logits [N, K, h, w] of any grid, targets [N, H, W]."""
 
     metrics = DENSE_METRICS
     folder: ClassVar[Path]
@@ -59,16 +61,18 @@ class Parts:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (MAP,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         return DenseHead(blocks[0].width, num_classes)
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+    def for_training(self, training: TrainingSettings, images: ImageSet) -> "Parts":
+        return self
+
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
         """Cut the mask as the image is cut, without its colours."""
-        shape = view.copy()
-        shape[5:8] = 1
-        known_HW = np.where(self.truth(images, row) == IGNORED, 255, self.truth(images, row)).astype(np.uint8)
-        cut_SS = replay(np.stack([known_HW] * 3, axis=-1), shape, side_px, "nearest")[..., 0].astype(np.int64)
-        return np.where(cut_SS == 255, IGNORED, cut_SS)
+        truth_HW = self.truth(images, row)
+        known_HW = np.where(truth_HW == IGNORED, UNKNOWN, truth_HW).astype(np.uint8)
+        cut_HW = replay_mask(known_HW, view, size).astype(np.int64)
+        return np.where(cut_HW == UNKNOWN, IGNORED, cut_HW)
 
     def windows(self, height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
         return image_windows(height, width, preprocessing, settings)
@@ -89,9 +93,14 @@ class Parts:
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Sum:
         return cross_entropy(_at(outputs, targets.shape[1:]), targets)
 
-    def distill_loss(self, outputs: Tensor, teacher_outputs: Tensor, temperature: float) -> Sum:
+    def distill_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float, shown_N4: Tensor | None = None
+    ) -> Sum:
+        """Where a view is padded nothing is taught."""
         divergence_Nhw = distillation_divergence(_at(outputs, teacher_outputs.shape[2:]), teacher_outputs, temperature)
-        return Sum(divergence_Nhw.sum(), num_answers(teacher_outputs))
+        if shown_N4 is not None:
+            divergence_Nhw = torch.where(shown_cells(shown_N4, divergence_Nhw.shape[1:]), divergence_Nhw, 0)
+        return Sum(divergence_Nhw.sum(), num_answers(teacher_outputs, shown_N4))
 
     def mix_targets(self, targets: Tensor, mixing: Mixing) -> tuple[WeightedTargets, ...]:
         """What is pasted brings its mask along; what shines through is learnt by its share."""
@@ -139,13 +148,13 @@ class DenseMeter:
         self._first: np.ndarray | None = None
 
     def update(self, outputs: Tensor, targets: Tensor, *, teacher: Tensor | None = None) -> None:
-        predicted_NSS, is_known_NSS = _at(outputs, targets.shape[1:]).argmax(1), targets != IGNORED
+        predicted_NHW, is_known_NHW = _at(outputs, targets.shape[1:]).argmax(1), targets != IGNORED
         self._counts_KK += multiclass_confusion_matrix(
-            predicted_NSS, targets, len(self._counts_KK), ignore_index=IGNORED
+            predicted_NHW, targets, len(self._counts_KK), ignore_index=IGNORED
         ).cpu()
-        right_N = ((predicted_NSS == targets) & is_known_NSS).sum((1, 2)) / is_known_NSS.sum((1, 2)).clamp(min=1)
+        right_N = ((predicted_NHW == targets) & is_known_NHW).sum((1, 2)) / is_known_NHW.sum((1, 2)).clamp(min=1)
         self._accuracies += right_N.tolist()
-        self._first = predicted_NSS[0].cpu().numpy().astype(np.uint8) if self._first is None else self._first
+        self._first = predicted_NHW[0].cpu().numpy().astype(np.uint8) if self._first is None else self._first
 
     def compute(self) -> dict[str, float]:
         right_K = self._counts_KK.diagonal()
@@ -185,14 +194,14 @@ class OneCell(Parts):
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         return {"last": (LAST,)}
 
-    def head(self, blocks: Sequence[Block], num_classes: int) -> nn.Module:
+    def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         """Drawn as that of classification is, so that the same seed gives the same weights."""
         head = OneCellHead(blocks[0].width, num_classes)
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
         return head
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> np.ndarray:
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> np.ndarray:
         return self.truth(images, row)
 
     def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> Tensor:

@@ -11,23 +11,28 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from configs import choices
+from configs.experiment import Experiment
 from configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
 from configs.training import TrainingSettings
 from flows.commands.demo import world_experiment
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
 from flows.reports.page import write_report
+from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary
 from storage.tables import read_column
+from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
-from storage.weights import read_tensors
+from storage.weights import ModelDescription, read_tensors
 from tasks.catalog import DISTILL, EVALUATE, FINETUNE, PRECOMPUTE, PROBE
+from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.losses import IGNORED
 from tasks.functional.mixup import Mixing, cutmix, mixed_images
 from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
+from tasks.models.preprocessing import Preprocessing
 from tasks.problems.classification import Classification
 from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
 from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
@@ -105,6 +110,40 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
     assert "Not shown alike: student finetuned, student distilled in the windows" in page
 
 
+@pytest.mark.slow
+def test_networks_of_any_shape_learn_from_scaled_and_padded_crops(parts: Path, store: ArtifactStore) -> None:
+    settings = (
+        *SETTINGS, "views.crop=scaled", "views.width_to_height=1.5", "teacher.input_px=64", "teacher.input_width_px=96",
+        "student.input_px=48", "student.input_width_px=72", "teacher.clean_view=whole", "student.clean_view=whole",
+        "training.epochs=2", "distill.mix_views=cutmix",
+    )  # fmt: skip
+    experiment = Experiment.model_validate(world_experiment(parts, 0, settings).model_dump(by_alias=True))
+    with on_console(experiment, Console(quiet=True)) as show:
+        results, stages = run_plan(experiment, store, show)
+    made = {stage["name"]: ArtifactRef.parse(stage["reference"]) for stage in stages}
+    logits = ViewOutputs(store.path(made["precompute"]))
+    assert logits.row_shape == (len(PARTS), 8, 12)
+    assert LogitsAttributes.of(logits).size == (64, 96)
+    description = ModelDescription.read(store.path(made["distill-seed0"]))
+    assert description.size == (48, 72)
+    assert description.preprocessing["crop_mode"] == "whole"
+    for result in results:
+        scores = EvaluationSummary.of(store.manifest(result.evaluation)).scores["test"]
+        assert 0 < scores["pixel_accuracy"] <= 1
+    # The whole of a square in views of 3:2 has padding on both sides, where nothing is scored.
+    source = ViewSource(
+        DecodedImages(ImageSet.open(store.path(made["ingest"])), cache_mb=1),
+        experiment.views,
+        Preprocessing(**description.preprocessing),
+    )
+    views_N9 = source.views([0], [0])
+    assert source.shown([0], views_N9)[0].tolist() == pytest.approx([0, 1, 1 / 6, 5 / 6])
+    target_HW = Parts().target(source.images, 0, views_N9[0], source.preprocessing.size)
+    assert target_HW.shape == (48, 72)
+    assert (target_HW[:, :12] == IGNORED).all()
+    assert (target_HW[:, 60:] == IGNORED).all()
+
+
 def test_of_one_cell_it_is_classification(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(choices.PROBLEMS, "one-cell", "tests.contracts.dense_toy:OneCell")
     monkeypatch.setitem(choices.METRICS, "one-cell", "tests.contracts.dense_toy:DENSE_METRICS")
@@ -158,6 +197,26 @@ def test_losses_and_gradients_of_one_cell_are_those_of_classification(kind: str)
         gradients.append(flat.grad)
     torch.testing.assert_close(dense[kind](logits_NK), losses[kind](logits_NK), atol=1e-6, rtol=0)
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=0)
+
+
+def test_where_a_view_is_padded_its_teacher_teaches_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs, teacher = (torch.randn(3, 5, 4, 6, generator=generator).requires_grad_() for _ in range(2))
+    shown_N4 = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.5, 1.0, 0.0, 0.5], [0.3, 0.2, 0.0, 1.0]])  # all, a quarter, none
+    loss = Parts().distill_loss(outputs, teacher.detach(), 2.0, shown_N4)
+    alone = [
+        Parts().distill_loss(outputs[:1], teacher[:1].detach(), 2.0),
+        Parts().distill_loss(outputs[1:2, :, 2:, :3], teacher[1:2, :, 2:, :3].detach(), 2.0),
+    ]
+    assert loss.count.item() == 24 + 6
+    torch.testing.assert_close(loss.total, alone[0].total + alone[1].total)
+    loss.mean().backward()
+    taught = outputs.grad.abs().sum(1) > 0
+    assert taught[0].all()
+    assert taught[1].int().tolist() == [[0] * 6, [0] * 6, [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    assert not taught[2].any()
+    nothing = Parts().distill_loss(outputs, teacher, 2.0, shown_N4[2:].expand(3, 4))
+    assert nothing.mean().item() == 0
 
 
 def test_its_meter_counts_as_torchmetrics_does_and_passes_over_ignored_pixels() -> None:

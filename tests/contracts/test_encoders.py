@@ -1,13 +1,17 @@
 """What every source of models must obey. A new source adds a class here, as a new store does in zarr."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from configs.models import Backbone
 from tasks.models.encoder import LAST, SUMMARY, Encoder, ModelError, build_encoder, summarise, summary_blocks
-from tasks.models.preprocessing import normalise
+from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.models.weightless import encoder_outline
 
 CPU = torch.device("cpu")
@@ -25,8 +29,7 @@ class EncoderContract:
     @pytest.fixture
     def images(self, encoder: Encoder) -> torch.Tensor:
         """Five images of noise, as the encoder wants them."""
-        side = self.backbone.input_px
-        pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (5, *self.backbone.input_size, 3), np.uint8)
         return normalise(pixels, encoder.preprocessing, CPU)
 
     @pytest.fixture
@@ -37,9 +40,9 @@ class EncoderContract:
     def test_vectors_and_maps_have_the_width_and_the_stride_that_it_says(
         self, encoder: Encoder, images: torch.Tensor, names: list[str]
     ) -> None:
-        side = self.backbone.input_px
+        height, width = self.backbone.input_size
         for block, values in zip(encoder.blocks, encoder(images, names), strict=True):
-            cells = () if block.stride is None else (side // block.stride,) * 2
+            cells = () if block.stride is None else (height // block.stride, width // block.stride)
             assert values.shape == (5, block.width, *cells), block
             assert torch.isfinite(values).all()
 
@@ -131,7 +134,7 @@ class EncoderContract:
     def test_the_settings_of_a_backbone_override_the_models_own_preprocessing(self) -> None:
         chosen = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "lanczos"}
         preprocessing = build_encoder(self.backbone.model_copy(update=chosen)).preprocessing
-        assert preprocessing.side_px == self.backbone.input_px
+        assert preprocessing.size == self.backbone.input_size
         assert {name: getattr(preprocessing, name) for name in chosen} == chosen
 
     def test_an_unknown_name_is_refused_with_the_nearest_one(self) -> None:
@@ -170,6 +173,56 @@ class TestTimmConvolutionalNetwork(EncoderContract):
         strides = [block.stride for block in encoder.blocks if block.stride is not None]
         assert strides[-1] == 32
         assert strides == sorted(strides)
+
+
+class TestTimmVisionTransformerOfWideImages(EncoderContract):
+    backbone = Backbone(name="test_vit", weights="random", input_px=32, input_width_px=80)
+
+    @torch.inference_mode()
+    def test_its_map_has_each_patch_where_it_is_in_the_image(self, encoder: Encoder, images: torch.Tensor) -> None:
+        tokens_NLD = encoder.model.forward_features(images)[:, encoder.model.num_prefix_tokens :]
+        map_NDhw = encoder(images, ["map"])[0]
+        torch.testing.assert_close(map_NDhw[0, :, 1, 3], tokens_NLD[0, 8])  # five patches a row
+
+
+class TestTimmConvolutionalNetworkOfHighImages(EncoderContract):
+    backbone = Backbone(name="test_resnet", weights="random", input_px=96, input_width_px=32)
+
+
+def test_position_embeddings_are_resampled_to_the_shape_of_the_image(tmp_path: Path) -> None:
+    trained = timm.create_model("test_vit", num_classes=0)
+    torch.nn.init.normal_(trained.pos_embed)
+    save_file(trained.state_dict(), tmp_path / "vit.safetensors")
+    backbone = Backbone(
+        name="test_vit", weights="file", file=str(tmp_path / "vit.safetensors"), input_px=64, input_width_px=112
+    )
+    expected = resample_abs_pos_embed(trained.pos_embed, [4, 7], num_prefix_tokens=trained.num_prefix_tokens)
+    assert expected.shape != trained.pos_embed.shape
+    torch.testing.assert_close(build_encoder(backbone).model.pos_embed, expected)
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ((50, 64), "input_px of test_vit is 50, which its patches of 16 px do not fill: set it to 48 or 64"),
+    ((64, 127), "input_width_px of test_vit is 127, which its patches of 16 px do not fill: set it to 112 or 128"),
+])  # fmt: skip
+def test_a_size_that_patches_do_not_fill_is_refused_with_those_that_fit(size: tuple[int, int], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build_encoder(Backbone(name="test_vit", weights="random", input_px=size[0], input_width_px=size[1]))
+
+
+@pytest.mark.parametrize(("clean_view", "expected"), [("model", "center"), ("squash", "squash"), ("whole", "whole")])
+def test_what_is_shown_of_a_whole_image_may_be_chosen(clean_view: str, expected: str) -> None:
+    backbone = Backbone(name="test_resnet", weights="random", input_px=32, clean_view=clean_view)
+    assert build_encoder(backbone).preprocessing.crop_mode == expected
+
+
+def test_what_is_written_of_a_square_network_is_what_it_always_was() -> None:
+    square = build_encoder(Backbone(name="test_resnet", weights="random", input_px=32)).preprocessing
+    assert list(square.as_json()) == ["side_px", "mean", "std", "interpolation", "crop_share", "crop_mode"]
+    wide = build_encoder(Backbone(name="test_resnet", weights="random", input_px=32, input_width_px=64)).preprocessing
+    assert wide.as_json() == square.as_json() | {"width_px": 64}
+    assert Preprocessing(**square.as_json()) == square
+    assert Preprocessing(**wide.as_json()).size == (32, 64)
 
 
 def test_maps_are_those_that_timm_gives_for_features_only() -> None:

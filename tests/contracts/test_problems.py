@@ -13,6 +13,7 @@ from configs import choices
 from configs.evaluation import WindowSettings
 from configs.stages import MeanOf
 from storage.image_set import ImageSet
+from storage.store import ArtifactStore
 from storage.tables import read_table, write_columns
 from tasks.functional.comparison import standard_error
 from tasks.functional.losses import num_answers
@@ -31,6 +32,8 @@ from tasks.problems.problem import (
     task_loss_of,
 )
 from tests.conftest import Bench
+from tests.fakes import gradient_image
+from tests.masked_images import commit_masked, masked_row
 
 Judge = Callable[..., Meter]
 
@@ -60,14 +63,26 @@ class ProblemContract:
         """What is to be learnt from twelve images."""
         rows = images.rows_of("test")
         views = np.stack([clean_view(40, 40, 1.0, "center")] * len(rows))
-        return torch.from_numpy(targets_of(problem, images, rows.tolist(), views, 32))
+        return torch.from_numpy(targets_of(problem, images, rows.tolist(), views, (32, 32)))
 
     @pytest.fixture
     def outputs(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> torch.Tensor:
         """What an untrained head says of twelve random features."""
         torch.manual_seed(0)
-        head = problem.head([Block("last", WIDTH)], len(images.classes))
-        return head(torch.randn(len(targets), WIDTH)).detach()
+        head = problem.head([self.block(WIDTH)], len(images.classes))
+        return head(self.features(len(targets), WIDTH)).detach()
+
+    def block(self, width: int) -> Block:
+        """What a head of the problem sees."""
+        return Block("last", width)
+
+    def features(self, num: int, width: int) -> torch.Tensor:
+        """Random ones of so many images."""
+        return torch.randn(num, width)
+
+    def truth(self, problem: Problem, images: ImageSet, size: tuple[int, int]) -> np.ndarray:
+        """What an image of this size is judged against."""
+        return problem.truth(images, int(images.rows_of("test")[0]))
 
     @pytest.fixture
     def judge(self, problem: Problem, images: ImageSet, targets: torch.Tensor) -> Judge:
@@ -113,6 +128,8 @@ class ProblemContract:
         teacher = outputs.flip(0)
         assert problem.task_loss(outputs, targets).count == problem.num_targets(targets) > 0
         assert problem.distill_loss(outputs, teacher, 2.0).count == num_answers(teacher)
+        shown_N4 = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.5, 1.0, 0.0, 1.0], [0.0, 0.1, 0.0, 0.1]] * 4)
+        assert problem.distill_loss(outputs, teacher, 2.0, shown_N4).count == num_answers(teacher, shown_N4)
 
     def test_the_losses_of_parts_add_up_to_those_of_the_whole(
         self, problem: Problem, outputs: torch.Tensor, targets: torch.Tensor
@@ -215,8 +232,8 @@ class ProblemContract:
         self, problem: Problem, images: ImageSet, targets: torch.Tensor
     ) -> None:
         torch.manual_seed(0)
-        features = torch.randn(len(targets), 32)
-        head = problem.head([Block("last", 32)], len(images.classes))
+        features = self.features(len(targets), 32)
+        head = problem.head([self.block(32)], len(images.classes))
         before = _score(problem, head(features).detach(), targets)
         optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
         for _ in range(100):
@@ -254,10 +271,9 @@ class ProblemContract:
         windows_M9 = problem.windows(*size, preprocessing, WindowSettings())
         assert windows_M9.ndim == 2
         assert windows_M9.shape[1] == 9
-        row = int(images.rows_of("test")[0])
         alone = outputs[:1].expand(len(windows_M9), *outputs.shape[1:])
         meter, same = problem.meter(problem.classes(images)), problem.joined(alone, windows_M9, *size)
-        meter.update(same, torch.from_numpy(problem.truth(images, row)[None]), teacher=same)
+        meter.update(same, torch.from_numpy(self.truth(problem, images, size)[None]), teacher=same)
         assert meter.columns()["score"].shape == (1,)
         assert all(np.isfinite(value) for value in meter.compute().values())
         [agreement] = [metric.name for metric in problem.metrics if "teacher" in metric.name]
@@ -319,6 +335,34 @@ class TestClassification(ProblemContract):
 
     def test_its_head_gives_one_logit_for_each_class(self, outputs: torch.Tensor) -> None:
         assert outputs.shape == (12, 3)
+
+
+class TestSegmentation(ProblemContract):
+    name = "segmentation"
+
+    @pytest.fixture
+    def images(self, tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+        """A shape in a corner, another in the middle, the right edge unknown; one image of which nothing is known."""
+        rng, rows = np.random.default_rng(0), []
+        for number in range(12):
+            mask_HW = np.zeros((40, 40), np.uint8)
+            mask_HW[: rng.integers(10, 30), : rng.integers(10, 30)] = 1
+            mask_HW[15:25, 10 : rng.integers(12, 35)] = 2
+            mask_HW[:, 36:] = 255
+            if number == 5:
+                mask_HW[:] = 255
+            rows.append(masked_row(f"{number:02d}.png", "test", gradient_image(40, 40), mask_HW))
+        store = ArtifactStore(tmp_path_factory.mktemp("masked") / "store")
+        return ImageSet.open(store.path(commit_masked(store, rows, ["disc", "frame", "wedge"])))
+
+    def block(self, width: int) -> Block:
+        return Block("map", width, 8)
+
+    def features(self, num: int, width: int) -> torch.Tensor:
+        return torch.randn(num, width, 4, 4)
+
+    def truth(self, problem: Problem, images: ImageSet, size: tuple[int, int]) -> np.ndarray:
+        return np.ones(size, np.int64)
 
 
 class TestToyProblem(ProblemContract):

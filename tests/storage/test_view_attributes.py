@@ -20,7 +20,7 @@ def test_attributes_that_were_written_are_read_back_as_a_record(tmp_path: Path) 
 def test_tuples_of_the_preprocessing_are_lists_in_json() -> None:
     attributes = FeaturesAttributes(preprocessing={"side_px": 48, "mean": (0.5, 0.5, 0.25)})
     assert attributes.as_json()["preprocessing"] == {"side_px": 48, "mean": [0.5, 0.5, 0.25]}
-    assert attributes.side_px == 48
+    assert attributes.size == (48, 48)
 
 
 def test_a_field_that_is_missing_is_neutral_and_an_unknown_one_is_passed_over(tmp_path: Path) -> None:

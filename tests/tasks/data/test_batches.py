@@ -10,9 +10,10 @@ from storage.errors import CorruptArtifactError
 from storage.image_set import ImageRow, ImageSet, shard_path, write_index, write_shard
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.data.decode import decode_rgb
-from tasks.functional.views import clean_view, draw_view, replay
+from tasks.functional.views import Pixels, clean_view, draw_view, replay, shown_window, thumbnail
 from tasks.models.preprocessing import Preprocessing
 from tests.conftest import Bench
+from tests.fakes import gradient_image
 
 PREPROCESSING = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.8, "center")
 
@@ -51,7 +52,35 @@ def test_view_0_is_the_clean_one_and_the_others_are_drawn_from_the_images_name(i
     cut = source.cut([7, 7, 30], views_N9)
     assert cut.shape == (3, 24, 24, 3)
     for index, row in enumerate((7, 7, 30)):
-        assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), expected[index], 24, "bilinear"))
+        assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), expected[index], (24, 24), "bilinear"))
+
+
+def test_views_of_a_network_that_sees_no_squares_have_its_size(images: ImageSet) -> None:
+    wide = PREPROCESSING._replace(width_px=36)
+    settings = ViewSettings(num_views=3, crop="scaled", width_to_height=1.5)
+    source = ViewSource(DecodedImages(images, cache_mb=1), settings, wide)
+    views_N9 = source.views([7, 7, 30], [0, 2, 3])
+    assert np.array_equal(views_N9[0], clean_view(40, 40, 0.8, "center", 1.5))
+    assert np.array_equal(views_N9[1], draw_view(images.ids[7], 2, 40, 40, settings))
+    cut = source.cut([7, 7, 30], views_N9)
+    assert cut.shape == (3, 24, 36, 3)
+    thumbnails = source.thumbnails([7, 7, 30], views_N9, cut)
+    for index, row in enumerate((7, 7, 30)):
+        assert np.array_equal(cut[index], replay(decode_rgb(images.image(row)), views_N9[index], (24, 36), "bilinear"))
+        window = shown_window(views_N9[index], (40, 40), (24, 36))
+        assert np.array_equal(thumbnails[index], thumbnail(cut[index][window]))
+
+
+def test_where_views_show_their_images_is_said_only_if_one_of_them_is_padded(images: ImageSet) -> None:
+    padded = ViewSettings(crop="scaled", min_scale=0.5, max_scale=0.5)
+    source = ViewSource(DecodedImages(images, cache_mb=1), padded, PREPROCESSING)
+    views_N9 = source.views([3, 3], [0, 1])
+    assert source.shown([3], views_N9[:1]) is None
+    areas_N4 = source.shown([3, 3], views_N9)
+    assert areas_N4.dtype == np.float32
+    assert areas_N4[0].tolist() == [0, 1, 0, 1]
+    above, below, before, after = areas_N4[1]
+    assert below - above == after - before == 0.5  # an image of 40 px in a box of 80
 
 
 def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(images: ImageSet) -> None:
@@ -63,7 +92,7 @@ def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(i
     assert not np.array_equal(*expected)
     for _ in range(2):
         assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
-    assert keeping._cut(7, views_N9[0]) is keeping._cut(7, views_N9[0])
+    assert keeping._cut(7, views_N9[0], _pixels) is keeping._cut(7, views_N9[0], _pixels)
     keeping.forget_pixels()
     assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
 
@@ -72,8 +101,12 @@ def test_views_beyond_the_room_are_cut_again(images: ImageSet) -> None:
     source = ViewSource(DecodedImages(images, cache_mb=1), ViewSettings(num_views=3), PREPROCESSING, views_mb=1)
     source._free_views = 1  # the setting counts in MiB
     first, second = source.views([7, 7], [1, 2])
-    assert source._cut(7, first) is source._cut(7, first)
-    assert source._cut(7, second) is not source._cut(7, second)
+    assert source._cut(7, first, _pixels) is source._cut(7, first, _pixels)
+    assert source._cut(7, second, _pixels) is not source._cut(7, second, _pixels)
+
+
+def _pixels() -> Pixels:
+    return gradient_image(40, 40)
 
 
 def test_a_byte_that_flipped_on_the_disk_is_found_when_its_image_is_read(bench: Bench) -> None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tasks.functional.schedules import warmup_cosine
+from tasks.functional.schedules import warmup_cosine, warmup_linear
 
 
 def test_it_rises_in_equal_steps_and_reaches_one_at_the_last_of_them() -> None:
@@ -31,3 +31,9 @@ def test_a_run_of_one_step_takes_it_in_full() -> None:
 
 def test_a_run_that_is_all_warmup_ends_at_the_peak() -> None:
     assert warmup_cosine(4, num_steps=5, num_warmup=5) == 1.0
+
+
+def test_the_other_rises_alike_and_falls_in_equal_steps() -> None:
+    found = [warmup_linear(step, num_steps=7, num_warmup=2) for step in range(7)]
+    assert found == pytest.approx([0.5, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    assert warmup_linear(0, num_steps=1, num_warmup=0) == 1.0

@@ -47,7 +47,7 @@ def test_a_box_lies_inside_its_image_whatever_the_shape(
 def test_an_image_one_pixel_wide_can_be_cut_and_shown(length: int, image_id: str) -> None:
     for height, width in ((1, length), (length, 1)):
         pixels = np.full((height, width, 3), 77, np.uint8)
-        cut = replay(pixels, draw_view(image_id, 1, height, width, PLAIN), 16, "bicubic")
+        cut = replay(pixels, draw_view(image_id, 1, height, width, PLAIN), (16, 16), "bicubic")
         assert np.array_equal(cut, np.full((16, 16, 3), 77))
 
 
@@ -92,28 +92,28 @@ def test_settings_of_nothing_draw_the_whole_image_as_it_is() -> None:
     still = ViewSettings(min_area=1, max_aspect=1, flip=0, brightness=0, contrast=0, saturation=0)
     assert draw_view("a", 1, 64, 64, still)[:8].tolist() == [0, 0, 64, 64, 0, 1, 1, 1]
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    assert np.array_equal(replay(pixels, draw_view("a", 1, 64, 64, still), 64, "bilinear"), pixels)
+    assert np.array_equal(replay(pixels, draw_view("a", 1, 64, 64, still), (64, 64), "bilinear"), pixels)
 
 
 # --- replaying -------------------------------------------------------------------------------------------------------
 
 
 def test_a_box_of_the_size_asked_for_is_cut_pixel_by_pixel() -> None:
-    cut = replay(gradient_image(100, 120), view_of(30, 50, 40, 40), 40, "bicubic")
+    cut = replay(gradient_image(100, 120), view_of(30, 50, 40, 40), (40, 40), "bicubic")
     assert np.array_equal(cut[..., 0], np.arange(30, 70)[:, None].repeat(40, axis=1))
     assert np.array_equal(cut[..., 1], np.arange(50, 90)[None].repeat(40, axis=0))
 
 
 def test_a_flip_exchanges_left_and_right() -> None:
     image = gradient_image(100, 120)
-    straight, flipped = (replay(image, view_of(30, 50, 40, 40, flip=flip), 40, "bicubic") for flip in (0, 1))
+    straight, flipped = (replay(image, view_of(30, 50, 40, 40, flip=flip), (40, 40), "bicubic") for flip in (0, 1))
     assert np.array_equal(flipped, straight[:, ::-1])
     assert not np.array_equal(flipped, straight)
 
 
 @pytest.mark.parametrize("side", [20, 40, 80])
 def test_teacher_and_student_see_the_same_crop_at_their_own_sizes(side: int) -> None:
-    cut = replay(gradient_image(100, 120), view_of(10, 20, 80, 80), side, "bilinear").astype(float)
+    cut = replay(gradient_image(100, 120), view_of(10, 20, 80, 80), (side, side), "bilinear").astype(float)
     # Pixel i of S covers source rows 10 + i * 80 / S and on: the mean of those it covers.
     expected = 10 + (np.arange(side) + 0.5) * 80 / side - 0.5
     inner = slice(2, -2)  # at the edges the filter has no neighbours on one side
@@ -124,19 +124,19 @@ def test_teacher_and_student_see_the_same_crop_at_their_own_sizes(side: int) -> 
 def test_factors_of_one_change_nothing_in_any_order() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     for order in range(len(COLOUR_ORDERS)):
-        assert np.array_equal(replay(pixels, view_of(0, 0, 32, 32, order=order), 32, "bilinear"), pixels)
+        assert np.array_equal(replay(pixels, view_of(0, 0, 32, 32, order=order), (32, 32), "bilinear"), pixels)
 
 
 def test_each_colour_factor_does_what_its_name_says() -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[:8], pixels[8:] = (100, 40, 40), (40, 80, 40)
     whole = {"top": 0, "left": 0, "height": 16, "width": 16}
-    darker = replay(pixels, view_of(**whole, brightness=0.5), 16, "bilinear")
+    darker = replay(pixels, view_of(**whole, brightness=0.5), (16, 16), "bilinear")
     assert darker[0, 0].tolist() == [50, 20, 20]
-    grey = replay(pixels, view_of(**whole, saturation=0.5), 16, "bilinear")
+    grey = replay(pixels, view_of(**whole, saturation=0.5), (16, 16), "bilinear")
     # Half way to the luma of (100, 40, 40): 0.299 * 100 + 0.587 * 40 + 0.114 * 40 = 58.
     assert grey[0, 0].tolist() == pytest.approx([79, 49, 49], abs=1)
-    flat = replay(pixels, view_of(**whole, contrast=0.5), 16, "bilinear")
+    flat = replay(pixels, view_of(**whole, contrast=0.5), (16, 16), "bilinear")
     # Half way to the mean luma: (58 + 63.5) / 2 = 61.
     assert flat[0, 0].tolist() == pytest.approx([80.5, 50.5, 50.5], abs=1)
     assert flat[15, 0].tolist() == pytest.approx([50.5, 70.5, 50.5], abs=1)
@@ -146,7 +146,8 @@ def test_the_order_of_the_colour_factors_is_part_of_the_view() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     colours = {"brightness": 1.2, "contrast": 0.8, "saturation": 0.8}
     seen = {
-        replay(pixels, view_of(0, 0, 32, 32, order=order, **colours), 32, "bilinear").tobytes() for order in range(6)
+        replay(pixels, view_of(0, 0, 32, 32, order=order, **colours), (32, 32), "bilinear").tobytes()
+        for order in range(6)
     }
     assert len(seen) > 2
 
@@ -163,7 +164,7 @@ def test_the_clean_view_is_the_box_of_timms_own_evaluation(height: int, width: i
     )
     image = gradient_image(height, width)
     theirs = transform(Image.fromarray(image)).permute(1, 2, 0).numpy() * 255
-    ours = replay(image, clean_view(height, width, crop_share, "center"), side, "bilinear").astype(float)
+    ours = replay(image, clean_view(height, width, crop_share, "center"), (side, side), "bilinear").astype(float)
     # In this image a difference of one level is a shift of one source pixel; timm cuts whole pixels of the resized
     # image, we cut whole pixels of the source, so one pixel of the view is what they may differ by.
     pixel = crop_share * min(height, width) / side
@@ -186,10 +187,10 @@ def test_a_clean_view_lies_inside_its_image(height: int, width: int, crop_share:
 def test_the_numbers_of_threads_do_not_change_a_view() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     view = draw_view("a", 1, 90, 70, SETTINGS)
-    before = replay(pixels, view, 32, "bicubic")
+    before = replay(pixels, view, (32, 32), "bicubic")
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert np.array_equal(replay(pixels, view, 32, "bicubic"), before)
+        assert np.array_equal(replay(pixels, view, (32, 32), "bicubic"), before)
     finally:
         torch.set_num_threads(threads)

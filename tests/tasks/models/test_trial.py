@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from configs import choices
 from configs.experiment import Experiment
 from configs.models import Backbone
 from configs.stages import ProbeSettings
@@ -65,6 +66,33 @@ def test_an_image_size_that_contradicts_the_side_shown_is_an_error() -> None:
         tried(VIT.model_copy(update={"arguments": {"img_size": 64}}))
 
 
+def test_a_network_may_be_shown_pictures_that_are_no_squares() -> None:
+    assert tried(VIT.model_copy(update={"input_width_px": 64})) > tried(VIT)
+    assert tried(RESNET.model_copy(update={"input_width_px": 64})) == tried(RESNET)
+    arguments = {"img_size": [32, 64]}
+    assert tried(VIT.model_copy(update={"input_width_px": 64, "arguments": arguments}))
+    with pytest.raises(ModelError, match=r"img_size 32, but student.input_px is 32 and student.input_width_px 64:"):
+        tried(VIT.model_copy(update={"input_width_px": 64, "arguments": {"img_size": 32}}))
+
+
+def test_a_size_that_the_cells_of_a_map_do_not_fill_is_refused_with_those_that_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:Parts")
+    with pytest.raises(
+        ModelError,
+        match=r"student\.input_px is 50, which the cells of test_vit's map, 16 px each, do not fill: set it to "
+        "48 or 64",
+    ):
+        tried(VIT.model_copy(update={"input_px": 50}), problem="parts")
+    with pytest.raises(
+        ModelError, match=r"input_width_px is 48, which .* map, 32 px each, do not fill: set it to 32 or 64"
+    ):
+        tried(RESNET.model_copy(update={"input_width_px": 48}), problem="parts")
+    assert tried(RESNET.model_copy(update={"input_width_px": 64}), problem="parts")
+    assert tried(RESNET.model_copy(update={"input_px": 50}))  # a summary of the whole has no cells
+
+
 def test_a_network_of_two_layers_gives_its_last_but_not_its_last_four() -> None:
     shallow = VIT.model_copy(update={"arguments": {"depth": 2}})
     tried(shallow)
@@ -88,3 +116,10 @@ def test_each_of_several_teachers_is_tried_by_the_name_of_its_setting() -> None:
         ("more_teachers[0]", "test_resnet", 1),
         ("student", "test_resnet", 0),
     ]
+
+
+def test_a_head_that_needs_more_maps_than_an_input_has_is_an_error() -> None:
+    lraspp = {"problem": "segmentation", "probe": ProbeSettings(head="lraspp", inputs=("last4",))}
+    assert tried(RESNET, **lraspp)
+    with pytest.raises(ModelError, match=r"'lraspp' sees the last map and a finer one.*inputs to \['last4'\]"):
+        tried(RESNET, problem="segmentation", probe=ProbeSettings(head="lraspp", inputs=("last4", "last")))

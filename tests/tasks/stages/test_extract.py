@@ -190,7 +190,7 @@ def test_each_feature_belongs_to_the_image_and_view_of_its_place(bench: Bench) -
     )
     for row, view in ((12, 1), (31, 3), (35, 2)):
         fields = draw_view(images.ids[row], view, 40, 40, COUNTED.views)
-        cut = replay(decode_rgb(images.image(row)), fields, 16, "bilinear")
+        cut = replay(decode_rgb(images.image(row)), fields, (16, 16), "bilinear")
         # Mean colour of each quarter, in the order channel, upper or lower half, left or right half.
         quarters = cut.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).transpose(2, 0, 1).reshape(-1) / 255
         np.testing.assert_allclose(said_of(features, images, [row], view)[0, 0], quarters, rtol=1e-3)
@@ -205,7 +205,7 @@ def as_seen(bench: Bench, row: int, view: int, model: torch.nn.Module, side_px: 
     cfg = timm.data.resolve_model_data_config(model)
     (place,) = features.rows_of([images.ids[row]], view)
     fields = features.view_fields(place, place + 1, view)[0]
-    cut = replay(decode_rgb(images.image(row)), fields, side_px, cfg["interpolation"])
+    cut = replay(decode_rgb(images.image(row)), fields, (side_px, side_px), cfg["interpolation"])
     pixels = (cut / 255 - np.asarray(cfg["mean"])) / np.asarray(cfg["std"])
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
 

@@ -116,7 +116,7 @@ def test_logits_of_a_finetuned_teacher_are_what_it_says_of_each_view(workshop: B
     mean, std = (np.asarray(description.preprocessing[name]) for name in ("mean", "std"))
     for row, view in ((13, 1), (30, 2)):
         fields = draw_view(images.ids[row], view, 40, 40, VIEWS)
-        cut = replay(decode_rgb(images.image(row)), fields, 48, description.preprocessing["interpolation"])
+        cut = replay(decode_rgb(images.image(row)), fields, (48, 48), description.preprocessing["interpolation"])
         shown = torch.from_numpy((cut / 255 - mean) / std).permute(2, 0, 1)[None].float()
         np.testing.assert_allclose(said_of(logits, images, [row], view), model(shown), rtol=2e-3, atol=2e-3)
 

@@ -35,8 +35,9 @@ def test_heads_are_those_trained_on_cached_features_but_for_their_half_precision
 
 
 @pytest.mark.parametrize("train_on", ["augmented", "clean"])
-def test_killed_and_run_again_it_ends_in_the_very_same_bytes(bench: Bench, train_on: str) -> None:
-    settings = PROBE_SETTINGS.model_copy(update={"train_on": train_on, "steps": 12})
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_killed_and_run_again_it_ends_in_the_very_same_bytes(bench: Bench, train_on: str, optimizer: str) -> None:
+    settings = PROBE_SETTINGS.model_copy(update={"train_on": train_on, "steps": 12, "optimizer": optimizer})
     config = CONFIG.model_copy(update={"probe": settings})
     whole = probed(bench, config)
     names = ("head.safetensors", "grid.parquet", "model.json")

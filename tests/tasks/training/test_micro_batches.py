@@ -187,12 +187,15 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_labels(
 
 def test_every_image_is_in_one_part_and_labelled_ones_come_first_in_each() -> None:
     images_NCHW = torch.arange(11.0).view(11, 1, 1, 1)
-    whole = MicroBatch(images_NCHW, (WeightedTargets(1.0, torch.arange(6)),), teacher=torch.arange(11.0)[:, None])
+    numbers = {"teacher": torch.arange(11.0)[:, None], "shown_N4": torch.arange(11.0)[:, None].repeat(1, 4)}
+    whole = MicroBatch(images_NCHW, (WeightedTargets(1.0, torch.arange(6)),), **numbers)
     parts = list(micro_batches(whole, 3))
     assert [part.images_NCHW.flatten().tolist() for part in parts] == [[0, 1, 6, 9], [2, 3, 7, 10], [4, 5, 8]]
     for part in parts:
         assert part.teacher is not None
         assert torch.equal(part.teacher.flatten(), part.images_NCHW.flatten())
+        assert part.shown_N4 is not None
+        assert torch.equal(part.shown_N4[:, 2], part.images_NCHW.flatten())
         assert torch.equal(part.targets[0].targets, part.images_NCHW.flatten()[: part.num_labelled])
 
 
@@ -215,6 +218,14 @@ def test_real_views_are_mixed_with_real_ones_and_synthetic_ones_with_synthetic_o
     expected_NK = share * softened_NK + (1 - share) * softened_NK[opposite_N]
     np.testing.assert_allclose(softmax(mixed.teacher.numpy() / 3, axis=1), expected_NK, atol=1e-6)
     assert lesson.mixed(batch, step=8).targets[0].weight != share  # each step has a share of its own
+
+
+def test_a_mixture_teaches_where_both_of_its_views_show_their_images(sources: list[DistillSource]) -> None:
+    areas_N4 = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0], [0.0, 1.0, 0.25, 1.0], [0.25, 1.0, 0.0, 0.75]])
+    batch = MicroBatch(torch.zeros(4, 3, 8, 8), (WeightedTargets(1.0, torch.arange(3)),), torch.zeros(4, 3), areas_N4)
+    mixed = distilling(sources, 1.0, mix_views="cutmix").mixed(batch, step=0)
+    # Of the three with labels the first is mixed with the third; the fourth is alone of its kind.
+    assert torch.equal(mixed.shown_N4, areas_N4[[2, 1, 2, 3]])
 
 
 @pytest.mark.parametrize("mix_views", ["mixup", "cutmix"])

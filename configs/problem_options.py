@@ -1,0 +1,60 @@
+"""What some problems offer beyond what all have: other heads, other losses. Plain text, so that it is checked before
+torch is imported.
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator
+
+from configs.base import Settings
+from configs.choices import HEAD_NAMES, HEAD_SOURCES, load, nearest
+
+HEADS = ("linear", "fcn", "lraspp", "segformer-mlp")
+
+
+def check_head(kind: str) -> str:
+    """Return what names a head, one of HEADS or SOURCE:NAME; ValueError where it does not."""
+    source, separator, name = kind.partition(":")
+    if separator and source in HEAD_SOURCES:
+        if source in HEAD_NAMES:
+            load(HEAD_NAMES, source)(name)
+    elif kind not in HEADS:
+        known = [*HEADS, *(f"{other}:NAME" for other in HEAD_SOURCES)]
+        raise ValueError(f"unknown head {kind!r}{nearest(kind, known)}")
+    return kind
+
+
+HeadKind = Annotated[str, AfterValidator(check_head)]
+TaskLoss = Literal["cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"]
+ClassWeights = Literal["none", "inverse-frequency"]
+
+
+class Options(NamedTuple):
+    """The values that a problem takes of the settings of these names; the defaults are what every problem takes."""
+
+    head: tuple[str, ...] = ("linear",)
+    """An entry that ends with a colon stands for all heads of a source."""
+    loss: tuple[TaskLoss, ...] = ("cross-entropy",)
+    class_weights: tuple[ClassWeights, ...] = ("none",)
+
+
+OPTIONS: dict[str, Options] = {
+    "segmentation": Options(
+        head=(*HEADS, *(f"{source}:" for source in HEAD_SOURCES)),
+        loss=("cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"),
+        class_weights=("none", "inverse-frequency"),
+    ),
+}
+"""By problem; one without a line takes the defaults alone."""
+
+
+def check_options(problem: str, **sections: Settings) -> None:
+    """Raise ValueError where one of these sections has a value that the problem does not take."""
+    for name, taken in OPTIONS.get(problem, Options())._asdict().items():
+        for place, section in sections.items():
+            value = getattr(section, name, None)
+            if value is not None and value not in taken and f"{value.partition(':')[0]}:" not in taken:
+                raise ValueError(
+                    f"{place}.{name} is {value!r}, which the problem {problem!r} does not have: set it to "
+                    f"{' or '.join(map(repr, taken))}"
+                )
