@@ -25,7 +25,7 @@ BAND_PIXELS = 1 << 22
 """Pixels that are worked on at once, the rows above and below that they need besides."""
 
 
-def boundary_f(predicted_HW: Labels, truth_HW: Labels, is_known_HW: Mask) -> float:
+def boundary_score(predicted_HW: Labels, truth_HW: Labels, is_known_HW: Mask) -> float:
     """Return the mean over classes of the F-score, 0..1, of one image.
 
     A boundary is where two pixels that are known touch (above, below or beside each other) and differ; the edge of the
@@ -88,7 +88,7 @@ def _codes(labels_HW: Labels, edge_HW: Mask, classes: Labels) -> npt.NDArray[Any
     codes_HW = np.zeros(labels_HW.shape, kind)
     place = np.searchsorted(classes, labels_HW[edge_HW]).clip(max=len(classes) - 1)
     is_one = classes[place] == labels_HW[edge_HW]
-    codes_HW[edge_HW] = np.where(is_one, kind(1) << place.astype(kind), kind(0))
+    codes_HW[edge_HW] = np.where(is_one, np.left_shift(kind(1), place.astype(kind)), kind(0))
     return codes_HW
 
 

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from tasks.functional.views import View
 
-STRIP_BYTES = 32 << 20
-"""Of the logits of one strip of rows; some copies of it live at the same time."""
+STRIP_BYTES, STRIP_ROWS = 4 << 20, 4
+"""Of the logits of one strip of rows, and rows that it has at least: what fits into the caches of a CPU is interpolated
+several times faster, and the cells between which rows lie are widened once for all of a strip.
+"""
 
 
 class Window(NamedTuple):
@@ -47,7 +49,6 @@ class JoinedMap:
     speaks for the whole image: pixels that it does not show get the answer of its nearest cell.
 
     outputs_MKhw: logits of any grid, on any device; views_M9: how each window was cut, mirrored ones included.
-    Raises ValueError where several windows leave pixels of the image out, once these are asked for.
     """
 
     def __init__(self, outputs_MKhw: Tensor, views_M9: View, height: int, width: int) -> None:
@@ -58,13 +59,16 @@ class JoinedMap:
         ]
 
     def strips(self, max_bytes: int = STRIP_BYTES) -> Iterator[range]:
-        """Yield rows from top to bottom, as many at a time as fit in so many bytes of logits."""
-        num_rows = max(1, max_bytes // (4 * self.num_classes * self.width))
+        """Yield rows from top to bottom, as many at a time as fit in so many bytes of logits, and some at least."""
+        num_rows = max(STRIP_ROWS, max_bytes // (4 * self.num_classes * self.width))
         for start in range(0, self.height, num_rows):
             yield range(start, min(start + num_rows, self.height))
 
     def rows(self, rows: range) -> Tensor:
-        """Return the logits of some rows of the image, float32 [K, R, W], which the caller may change."""
+        """Return the logits of some rows of the image, float32 [K, R, W], which the caller may change.
+
+        Raises ValueError where several windows leave some of these pixels out.
+        """
         if len(self._windows) == 1:
             return self._windows[0].at(rows, range(self.width))
         device = self._windows[0].map_Khw.device

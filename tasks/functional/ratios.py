@@ -23,7 +23,7 @@ Counts = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 def ratios(parts_NK: Counts, wholes_NK: Counts) -> npt.NDArray[np.float64]:
     """Return [K], each class's sum of parts over its sum of wholes; NaN where the wholes are 0."""
     part_K, whole_K = parts_NK.sum(axis=0), wholes_NK.sum(axis=0)
-    return np.divide(part_K, whole_K, out=np.full(len(whole_K), np.nan), where=whole_K > 0)
+    return np.asarray(np.divide(part_K, whole_K, out=np.full(len(whole_K), np.nan), where=whole_K > 0), np.float64)
 
 
 def mean_ratio(parts_NK: Counts, wholes_NK: Counts) -> float:

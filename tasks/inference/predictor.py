@@ -1,7 +1,8 @@
 """A finished model over whole images, or its outputs for their clean views from a cache: a stream of answers, which a
 meter takes one after the other.
 
-Shape letters: M windows of an image, W windows of all images, C channels, H W pixels; 9 numbers cut a window.
+Shape letters: M windows of an image, A windows of all images, N windows of a batch, C channels, H W pixels; 9 numbers
+cut a window.
 """
 
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def predict(
     """Yield what the model says of each image, in their order; without `windows`, by the clean view."""
     shown = _Shown(images, source, windows or WindowSettings())
     waiting: list[Tensor] = []
-    parts = _parts(len(shown.views_W9), runtime.inference_batch_size)
+    parts = _parts(len(shown.views_A9), runtime.inference_batch_size)
     for batch in prefetch(shown.load, parts, workers=runtime.workers):
         images_NCHW = normalise(batch.pixels_NHW3, source.preprocessing, device)
         with autocast(device, precision):
@@ -78,21 +79,21 @@ class _Shown:
     def __init__(self, images: WholeImages, source: ViewSource, settings: WindowSettings) -> None:
         self._images, self._source = images, source
         views = [images.windows(item, source.preprocessing, settings) for item in range(len(images.rows))]
-        self.views_W9 = np.concatenate([np.empty((0, 9), np.float32), *views])
-        self._item_W = np.repeat(np.arange(len(views)), [len(views_M9) for views_M9 in views])
+        self.views_A9 = np.concatenate([np.empty((0, 9), np.float32), *views])
+        self._item_A = np.repeat(np.arange(len(views)), [len(views_M9) for views_M9 in views])
         self._firsts = np.cumsum([0, *(len(views_M9) for views_M9 in views)]).tolist()
 
     def items(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yield the images whose windows are among those from start to stop, each with the first and last of these."""
-        for item in range(int(self._item_W[start]), int(self._item_W[stop - 1]) + 1):
+        for item in range(int(self._item_A[start]), int(self._item_A[stop - 1]) + 1):
             yield item, max(start, self._firsts[item]), min(stop, self._firsts[item + 1])
 
     def views_of(self, item: int) -> View:
-        return self.views_W9[self._firsts[item] : self._firsts[item + 1]]
+        return self.views_A9[self._firsts[item] : self._firsts[item + 1]]
 
     def load(self, part: Numbers) -> _Batch:
         start, stop = int(part[0]), int(part[-1]) + 1
-        pixels_NHW3 = self._source.cut(self._images.rows[self._item_W[part]].tolist(), self.views_W9[part])
+        pixels_NHW3 = self._source.cut(self._images.rows[self._item_A[part]].tolist(), self.views_A9[part])
         whole = [item for item, _, last in self.items(start, stop) if last == self._firsts[item + 1]]
         return _Batch(start, pixels_NHW3, {item: self._images.truth(item) for item in whole})
 

@@ -1,6 +1,7 @@
 """Problem "classification": one class an image.
 
-Shape letters: N samples, K classes, C channels, H W pixels, D width of a vector.
+Shape letters: N samples, M windows of an image, K classes, C channels, H W pixels, D width of a vector; 9 numbers cut a
+window.
 """
 
 import math

@@ -79,7 +79,9 @@ def snapshot(judged: Judged) -> Snapshot:
         ((np.arange(small) + 0.5) * (full / small)).astype(int)
         for small, full in zip(size, (height, width), strict=True)
     )
-    packed = tuple(labels if labels is None else zlib.compress(labels[np.ix_(rows, columns)], 1) for labels in judged)
+    packed = tuple(
+        labels if labels is None else zlib.compress(labels[np.ix_(rows, columns)].tobytes(), 1) for labels in judged
+    )
     return Snapshot(size, packed)
 
 
@@ -162,7 +164,7 @@ class Overlays:
         shown = [maps.truth_HW, *([] if maps.teacher_HW is None else [maps.teacher_HW]), maps.predicted_HW]
         grey_HW3 = np.repeat(np.asarray(picture.convert("L"))[:, :, None], 3, axis=2)
         is_wrong_HW = (maps.predicted_HW != maps.truth_HW) & (maps.truth_HW >= 0)
-        error_HW3 = np.where(is_wrong_HW[:, :, None], np.uint8(WRONG), grey_HW3 // 2 + 96)
+        error_HW3 = np.where(is_wrong_HW[:, :, None], np.asarray(WRONG, np.uint8), grey_HW3 // 2 + 96)
         return [image_HW3, *(self._laid_over(image_HW3, labels_HW) for labels_HW in shown), error_HW3]
 
     def _laid_over(self, image_HW3: Pixels, labels_HW: Labels) -> Pixels:

@@ -18,4 +18,4 @@ def palette(num_classes: int) -> npt.NDArray[np.uint8]:
     """Return [K, 3], RGB."""
     tones = [TONES[number % len(TONES)] for number in range(num_classes)]
     colours = [colorsys.hsv_to_rgb(number * GOLDEN % 1, *tone) for number, tone in enumerate(tones)]
-    return np.rint(255 * np.asarray(colours)).astype(np.uint8).reshape(-1, 3)
+    return np.asarray(np.rint(255 * np.asarray(colours)), np.uint8).reshape(-1, 3)

@@ -18,10 +18,12 @@ from configs.training import TrainingSettings
 from flows.commands.demo import world_experiment
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
+from flows.reports.page import write_report
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary
+from storage.tables import read_column
 from storage.view_attributes import LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from storage.weights import ModelDescription, read_tensors
@@ -33,6 +35,7 @@ from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.classification import Classification
+from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
 from tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
 from tests.contracts.dense_toy import BORDER, DenseMeter, OneCell, Parts
@@ -76,6 +79,37 @@ def test_masks_go_through_every_stage_with_ignored_pixels_and_accumulation(parts
         assert splits["test"]["pixel_accuracy"] > most_frequent, (model, most_frequent)
     evaluation = store.path(made["evaluate-distilled-seed0"])
     assert (evaluation / "test-overlay.png").is_file()
+
+
+@pytest.mark.slow
+def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_class_by_class(
+    parts: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:JudgedParts")
+    monkeypatch.setitem(choices.METRICS, "parts", "tasks.problems.segmentation_metrics:METRICS")
+    monkeypatch.setitem(choices.SHOWN, "parts", choices.WHOLE_IMAGES)
+    asked = ("windows.show=sliding", "windows.scales=[1, 1.5]", "windows.flip=horizontal")
+    experiment = world_experiment(parts, 0, (*SETTINGS, *asked))
+    with on_console(experiment, Console(quiet=True)) as show:
+        results, stages = run_plan(experiment, store, show)
+    by_model = {result.model: result.evaluation for result in results}
+    for model, evaluation in by_model.items():
+        summary = EvaluationSummary.of(store.manifest(evaluation))
+        assert summary.scores["test"].keys() <= {metric.name for metric in SEGMENTATION_METRICS}, model
+        table, folder = store.path(evaluation) / "test-predictions.parquet", store.path(evaluation)
+        assert np.mean(read_column(table, "score")) == pytest.approx(summary.scores["test"]["miou"], abs=1e-6)
+        of_classes = np.asarray(read_column(folder / "test-classes.parquet", "IoU"), float)
+        assert np.nanmean(of_classes) == pytest.approx(summary.scores["test"]["miou"], abs=1e-6)
+        assert {path.name for path in folder.glob("test-*.png")} == {
+            f"test-{name}.png" for name in ("images", "images-by-class", "classes", "confusion")
+        }
+    write_report(
+        parts / "page.html", "birds", results, [ArtifactRef.parse(one["reference"]) for one in stages], store, []
+    )
+    page = (parts / "page.html").read_text()
+    assert page.count("<figure class=wide>") == 2 * len(results)
+    assert "<h2>Classes</h2>" in page
+    assert "Not shown alike: student finetuned, student distilled in the windows" in page
 
 
 @pytest.mark.slow

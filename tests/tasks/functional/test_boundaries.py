@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from tasks.functional import boundaries
-from tasks.functional.boundaries import boundary_f
+from tasks.functional.boundaries import boundary_score
 
 
 def by_distances(predicted: np.ndarray, truth: np.ndarray, known: np.ndarray) -> float:
@@ -42,21 +42,23 @@ def test_it_is_the_definition_by_distances(
     predicted = np.where(ndimage.gaussian_filter(np.random.default_rng(2).normal(size=size), 9) > 0, truth, other)
     known = np.random.default_rng(3).random(size) > 0.05
     expected = by_distances(predicted, truth, known)
-    assert boundary_f(predicted, truth, known) == pytest.approx(expected, abs=1e-12)
+    assert boundary_score(predicted, truth, known) == pytest.approx(expected, abs=1e-12)
     monkeypatch.setattr(boundaries, "BAND_PIXELS", 2000)  # in bands, the rows around them seen too
-    assert boundary_f(predicted, truth, known) == pytest.approx(expected, abs=1e-12)
+    assert boundary_score(predicted, truth, known) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_same_map_fits_fully_and_one_without_boundaries_too() -> None:
     truth, known = blobs(0, (60, 60), 4), np.ones((60, 60), bool)
-    assert boundary_f(truth, truth, known) == 1
-    assert boundary_f(np.zeros_like(truth), np.ones_like(truth), known) == 1
-    assert boundary_f(truth, truth, np.zeros_like(known)) == 1
+    assert boundary_score(truth, truth, known) == 1
+    assert boundary_score(np.zeros_like(truth), np.ones_like(truth), known) == 1
+    assert boundary_score(truth, truth, np.zeros_like(known)) == 1
 
 
 def test_a_line_that_is_off_by_the_tolerance_fits_and_one_by_a_pixel_more_does_not() -> None:
     """300 x 400 pixels: a diagonal of 500, and a tolerance of 3.75 px."""
     known, columns = np.ones((300, 400), bool), np.arange(400)
     truth = np.broadcast_to(columns >= 200, (300, 400)).astype(int)
-    found = [boundary_f(np.broadcast_to(columns >= 200 + off, truth.shape).astype(int), truth, known) for off in (3, 4)]
+    found = [
+        boundary_score(np.broadcast_to(columns >= 200 + off, truth.shape).astype(int), truth, known) for off in (3, 4)
+    ]
     assert found == [1, 0]

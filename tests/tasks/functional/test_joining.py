@@ -31,12 +31,13 @@ def test_one_window_of_the_whole_image_is_what_torch_interpolates(
     torch.testing.assert_close(joined_rows(joined, 1 << 30), expected.float(), atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("max_bytes", [1, 4 * 3 * 50 * 7, 1 << 30])
-def test_strips_of_any_height_are_the_whole_to_the_bit(max_bytes: int) -> None:
+@pytest.mark.parametrize("num_rows", [1, 4, 7, 40])
+def test_strips_of_any_height_are_the_whole_to_the_bit(num_rows: int) -> None:
     outputs = torch.randn(3, 3, 9, 9, generator=torch.Generator().manual_seed(0)).half()
     views = np.stack([window(0, 0, 40, 40), window(0, 10, 40, 40, 1), window(-5, -5, 60, 60)])
     joined = JoinedMap(outputs, views, 40, 50)
-    assert torch.equal(joined_rows(joined, max_bytes), joined.rows(range(40)))
+    parts = [joined.rows(range(start, min(start + num_rows, 40))) for start in range(0, 40, num_rows)]
+    assert torch.equal(torch.cat(parts, dim=1), joined.rows(range(40)))
 
 
 def test_a_place_that_several_windows_show_is_the_mean_of_what_they_say() -> None:

@@ -58,9 +58,15 @@ def images(run: Run, store: ArtifactStore, tmp_path: Path) -> ImageSet:
     return ImageSet.open(store.path(run(INGEST, config)))
 
 
-def predicted(images: ImageSet, model: torch.nn.Module, batch_size: int, **windows: Any) -> Sequence[torch.Tensor]:
+def predicted(
+    images: ImageSet,
+    model: torch.nn.Module,
+    batch_size: int,
+    preprocessing: Preprocessing = PREPROCESSING,
+    **windows: Any,
+) -> Sequence[torch.Tensor]:
     """Return what is said of each test image, [2, H, W]."""
-    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(), PREPROCESSING)
+    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(), preprocessing)
     judged = WholeImages(Unlabelled(), images, images.rows_of("test"))
     runtime = RUNTIME.model_copy(update={"inference_batch_size": batch_size})
     settings = WindowSettings.model_validate(windows)
@@ -69,6 +75,7 @@ def predicted(images: ImageSet, model: torch.nn.Module, batch_size: int, **windo
     return [one.outputs.rows(range(one.outputs.height)) for one in found]
 
 
+@pytest.mark.parametrize("width_px", [0, 48])
 @pytest.mark.parametrize(
     "windows",
     [
@@ -77,15 +84,18 @@ def predicted(images: ImageSet, model: torch.nn.Module, batch_size: int, **windo
         {"show": "sliding"},
         {"show": "sliding", "flip": "horizontal", "scales": (1.0, 1.5)},
         {"show": "sliding", "window_px": 24, "stride": 0.5},
+        {"show": "sliding", "scales": (0.6,)},
+        {"show": "whole", "flip": "horizontal"},
     ],
 )
-def test_what_is_said_of_a_pixel_is_what_is_there(images: ImageSet, windows: dict[str, Any]) -> None:
-    rows = images.rows_of("test")
-    for row, said in zip(rows, predicted(images, SaysWhatItSees(), 5, **windows), strict=True):
+def test_what_is_said_of_a_pixel_is_what_is_there(images: ImageSet, windows: dict[str, Any], width_px: int) -> None:
+    rows, preprocessing = images.rows_of("test"), PREPROCESSING._replace(width_px=width_px)
+    found = predicted(images, SaysWhatItSees(), 5, preprocessing, **windows)
+    for row, said in zip(rows, found, strict=True):
         height, width = int(images.heights[row]), int(images.widths[row])
         place = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
         inside = (slice(None), slice(8, -8), slice(8, -8))  # at the edge the nearest cell answers
-        assert (said[inside] - place[inside]).abs().max() < 2
+        assert (said[inside] - place[inside]).abs().max() < 3
 
 
 def test_windows_of_an_image_may_lie_in_several_batches_and_batches_hold_several_images(images: ImageSet) -> None:

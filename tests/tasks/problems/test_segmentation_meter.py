@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from tasks.functional.boundaries import boundary_f
+from tasks.functional.boundaries import boundary_score
 from tasks.functional.comparison import standard_error
 from tasks.functional.joining import JoinedMap
 from tasks.functional.losses import IGNORED
@@ -99,7 +99,7 @@ def test_boundary_f_is_the_mean_over_images_and_agreement_the_share_of_all_pixel
     found = judged(samples, teacher=1).compute()
     maps = [interpolate(outputs[None], truth.shape, mode="bilinear")[0].argmax(0) for outputs, truth in samples]
     scores = [
-        boundary_f(predicted.numpy(), truth.numpy(), (truth != IGNORED).numpy())
+        boundary_score(predicted.numpy(), truth.numpy(), (truth != IGNORED).numpy())
         for predicted, (_, truth) in zip(maps, samples, strict=True)
     ]
     assert found["boundary_f"] == pytest.approx(np.mean(scores), abs=1e-9)
