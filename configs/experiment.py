@@ -1,9 +1,8 @@
 """An experiment: the settings of all stages together, and every check that looks at more than one of them."""
 
-import re
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
@@ -16,6 +15,7 @@ from configs.joining import check_joined
 from configs.models import Backbone, Student, Teacher
 from configs.problem_options import check_options
 from configs.shapes import check_shapes
+from configs.short_names import ShortName
 from configs.stages import (
     CombineConfig,
     DistillConfig,
@@ -39,19 +39,6 @@ from configs.training import (
     check_synthetic_images_teach,
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
-
-_SHORT_NAME = "^[a-z0-9][a-z0-9._-]{0,63}$"
-
-
-def _checked_name(name: str) -> str:
-    if not re.fullmatch(_SHORT_NAME, name):
-        raise ValueError(
-            f"expected at most 64 small letters, digits, '.', '_' and '-', such as birds-2, found {name[:80]!r}"
-        )
-    return name
-
-
-ShortName = Annotated[str, AfterValidator(_checked_name), WithJsonSchema({"type": "string", "pattern": _SHORT_NAME})]
 
 
 class Experiment(Settings):

@@ -36,6 +36,12 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "teacher_finetuning.class_weights": "inverse-frequency",
         }.items()
     },
+    "windows.show": {"problem": "segmentation", "windows.show": "whole"},
+    "windows.flip": {"problem": "segmentation", "windows.flip": "horizontal"},
+    **{
+        name: {"problem": "segmentation", "windows.show": "sliding", name: value}
+        for name, value in {"windows.window_px": 512, "windows.scales": [0.5, 1.0]}.items()
+    },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},
     "data.labels": {"data.form": "masks", "data.labels": "voc"},
