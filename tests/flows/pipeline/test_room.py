@@ -14,7 +14,7 @@ from flows.pipeline.running import run_plan, run_steps
 from storage.errors import NoRoomError
 from storage.store import ArtifactStore
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import call, quietly
 
 Usage = namedtuple("Usage", "total used free")
 DENSE = {"problem": "parts", "teacher_cache": "logits"}
@@ -102,3 +102,12 @@ def test_one_step_alone_is_asked_for_its_own_room(experiment: Experiment, bench:
     disk[0] = 10
     with pytest.raises(NoRoomError, match="finetune-seed0"):
         run_steps(experiment, "finetune-seed0", bench.store, quietly(experiment, bench.store))
+
+
+def test_plan_shows_its_table_and_then_fails(store: ArtifactStore, preset: str, disk: list[int]) -> None:
+    disk[0] = 1000
+    for options in ([], ["--json"]):
+        done = call(store, "plan", preset, *options)
+        assert done.code == 1
+        assert "precompute" in done.stdout
+        assert done.stderr.startswith("error: there is no room for this run: it makes about ")
