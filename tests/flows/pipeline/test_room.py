@@ -7,6 +7,7 @@ import pytest
 
 from configs import choices
 from configs.experiment import Experiment
+from configs.foreign import ForeignTeacher
 from flows.pipeline import running
 from flows.pipeline.planning import make_plan
 from flows.pipeline.room import check_room
@@ -46,6 +47,21 @@ def test_the_size_of_maps_is_their_cells_in_two_bytes_or_one(maps: Experiment, s
     int8 = maps.model_copy(update={"logits": "int8"})
     sizes = {step.name: step.num_bytes for step in make_plan(int8, store).steps}
     assert sizes["precompute"] == (24 * 2 + 24) * (3 * 37 * 37 + 100)
+
+
+def test_the_maps_of_a_network_made_elsewhere_are_counted_on_its_own_grid_or_not_at_all(
+    maps: Experiment, store: ArtifactStore
+) -> None:
+    teacher = ForeignTeacher(
+        function="tests.foreign_nets:build_parts", pixels="uint8", input_px=64, output_stride=8, label_map={"0": "disc"}
+    )
+    for stride, num_bytes in {8: (24 * 2 + 24) * (3 * 8 * 8 * 2 + 100), 0: None}.items():
+        foreign = {
+            "teacher_training": "foreign",
+            "foreign_teacher": teacher.model_copy(update={"output_stride": stride}),
+        }
+        sizes = {step.name: step.num_bytes for step in make_plan(maps.model_copy(update=foreign), store).steps}
+        assert sizes["precompute"] == num_bytes
 
 
 def test_a_run_that_does_not_fit_is_refused_before_a_network_is_built(
