@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, TrainViews, ViewSettings
-from configs.evaluation import WindowSettings, check_shown
+from configs.evaluation import WindowSettings
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
 from configs.models import Backbone, Student, Teacher
@@ -108,7 +108,8 @@ class Experiment(Settings):
     def _sections_fit_each_other(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
-        check_options(self.problem, probe=self.probe, student_probe=self.student_probe, **trainings)
+        probes = {"probe": self.probe, "student_probe": self.student_probe}
+        check_options(self.problem, windows=self.windows, **probes, **trainings)
         check_shapes(self.views, {**self.teachers, "student": self.student})
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
@@ -119,11 +120,6 @@ class Experiment(Settings):
             )
         if self.synthetic_images == "blends":
             check_synthetic_images_teach(self.distill, self.training)
-        return self
-
-    @model_validator(mode="after")
-    def _the_problem_can_be_judged_so(self) -> Self:
-        check_shown(self.problem, self.windows)
         return self
 
     @model_validator(mode="after")
