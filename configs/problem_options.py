@@ -1,5 +1,5 @@
-"""What some problems offer beyond what all have: other heads and losses, and whole images that are judged. Plain text, so
-that it is checked before torch is imported.
+"""What some problems offer beyond what all have: other heads and losses, and whole images that are judged. Plain text,
+so that it is checked before torch is imported.
 """
 
 from typing import Annotated, Literal, NamedTuple
