@@ -23,12 +23,6 @@ METRICS: dict[str, str] = {
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
-WHOLE_IMAGES = "whole images"
-SHOWN: dict[str, str] = {
-    "segmentation": WHOLE_IMAGES,
-}
-"""Problems that are judged on the image's own grid, which may be shown in windows; others by the clean view alone."""
-
 OUTPUT_SIZES: dict[str, str] = {
     "segmentation": "tasks.problems.output_sizes:of_maps",
 }

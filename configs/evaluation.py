@@ -1,11 +1,10 @@
 """How an image is shown to a model that is judged: once, as a whole, in windows that overlap, mirrored, at scales."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Settings
-from configs.choices import SHOWN, WHOLE_IMAGES
 
 
 class WindowSettings(Settings):
@@ -24,15 +23,11 @@ class WindowSettings(Settings):
     flip: Literal["none", "horizontal"] = "none"
     """horizontal: every window is shown mirrored too."""
 
-
-def check_shown(problem: str, windows: WindowSettings) -> None:
-    """Raise ValueError where a problem cannot be judged so, or the settings contradict each other."""
-    if windows.show != "sliding" and (windows.scales != (1.0,) or windows.window_px):
-        raise ValueError(
-            f"windows.scales and windows.window_px are for sliding windows, and windows.show is {windows.show!r}: set "
-            "it to 'sliding', or leave them out"
-        )
-    if SHOWN.get(problem) != WHOLE_IMAGES and (windows.show != "clean" or windows.flip != "none"):
-        raise ValueError(
-            f"problem {problem!r} is judged by the clean view of an image: leave windows.show and windows.flip out"
-        )
+    @model_validator(mode="after")
+    def _there_are_windows(self) -> Self:
+        if self.show != "sliding" and (self.scales != (1.0,) or self.window_px):
+            raise ValueError(
+                f"scales and window_px are for sliding windows, and show is {self.show!r}: set it to 'sliding', or "
+                "leave them out"
+            )
+        return self

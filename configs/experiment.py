@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
 from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings
-from configs.evaluation import WindowSettings, check_shown
+from configs.evaluation import WindowSettings
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
 from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
@@ -107,9 +107,9 @@ class Experiment(Settings):
     def _sections_fit_each_other(self) -> Self:
         check_distillable(self.views, self.training, self.distill)
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
-        check_options(self.problem, probe=self.probe, student_probe=self.student_probe, **trainings)
+        probes = {"probe": self.probe, "student_probe": self.student_probe}
+        check_options(self.problem, windows=self.windows, **probes, **trainings)
         check_shapes(self.views, {**self.teachers, "student": self.student})
-        check_shown(self.problem, self.windows)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:

@@ -1,5 +1,5 @@
-"""What some problems offer beyond what all have: other heads, other losses. Plain text, so that it is checked before
-torch is imported.
+"""What some problems offer beyond what all have: other heads and losses, and whole images that are judged. Plain text,
+so that it is checked before torch is imported.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -36,6 +36,8 @@ class Options(NamedTuple):
     """An entry that ends with a colon stands for all heads of a source."""
     loss: tuple[TaskLoss, ...] = ("cross-entropy",)
     class_weights: tuple[ClassWeights, ...] = ("none",)
+    show: tuple[str, ...] = ("clean",)
+    flip: tuple[str, ...] = ("none",)
 
 
 OPTIONS: dict[str, Options] = {
@@ -43,6 +45,8 @@ OPTIONS: dict[str, Options] = {
         head=(*HEADS, *(f"{source}:" for source in HEAD_SOURCES)),
         loss=("cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"),
         class_weights=("none", "inverse-frequency"),
+        show=("clean", "whole", "sliding"),
+        flip=("none", "horizontal"),
     ),
 }
 """By problem; one without a line takes the defaults alone."""

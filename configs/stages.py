@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
 from configs.data import TrainViews, ViewSettings
-from configs.evaluation import WindowSettings, check_shown
+from configs.evaluation import WindowSettings
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
 from configs.problem_options import HeadKind, check_options
@@ -232,5 +232,5 @@ class EvaluateConfig(StageConfig):
 
     @model_validator(mode="after")
     def _the_problem_can_be_judged_so(self) -> Self:
-        check_shown(self.problem, self.windows)
+        check_options(self.problem, windows=self.windows)
         return self

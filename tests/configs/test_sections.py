@@ -34,13 +34,13 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "training.class_weights": "inverse-frequency",
             "teacher_finetuning.loss": "cross-entropy+dice",
             "teacher_finetuning.class_weights": "inverse-frequency",
+            "windows.show": "sliding",
+            "windows.flip": "horizontal",
         }.items()
     },
-    "windows.show": {"problem": "segmentation", "windows.show": "whole"},
-    "windows.flip": {"problem": "segmentation", "windows.flip": "horizontal"},
     **{
         name: {"problem": "segmentation", "windows.show": "sliding", name: value}
-        for name, value in {"windows.window_px": 512, "windows.scales": [0.5, 1.0]}.items()
+        for name, value in {"windows.window_px": 64, "windows.stride": 0.5, "windows.scales": [0.5, 2.0]}.items()
     },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},

@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 from configs import choices
 from configs.experiment import Experiment
 from configs.foreign import ForeignTeacher, PrecomputeForeignConfig
+from configs.problem_options import OPTIONS
 from configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
 from configs.training import TrainingSettings
 from flows.commands.demo import world_experiment
@@ -87,7 +88,7 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
 ) -> None:
     monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:JudgedParts")
     monkeypatch.setitem(choices.METRICS, "parts", "tasks.problems.segmentation_metrics:METRICS")
-    monkeypatch.setitem(choices.SHOWN, "parts", choices.WHOLE_IMAGES)
+    monkeypatch.setitem(OPTIONS, "parts", OPTIONS["segmentation"])
     asked = ("windows.show=sliding", "windows.scales=[1, 1.5]", "windows.flip=horizontal")
     experiment = world_experiment(parts, 0, (*SETTINGS, *asked))
     with on_console(experiment, Console(quiet=True)) as show:

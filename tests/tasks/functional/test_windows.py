@@ -63,14 +63,14 @@ def test_every_pixel_is_shown_by_a_window_of_each_scale(
 
 @pytest.mark.parametrize("shown", [{"scales": (2.0,)}, {"window_px": 64}])
 def test_what_is_for_sliding_windows_is_refused_without_them(shown: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="for sliding windows"):
-        EvaluateConfig(problem="classification", windows=WindowSettings.model_validate(shown))
+    with pytest.raises(ValueError, match="for sliding windows, and show is 'clean': set it to 'sliding'"):
+        WindowSettings.model_validate(shown)
 
 
-def test_a_problem_without_a_grid_is_judged_by_the_clean_view() -> None:
-    for shown in ({"show": "whole"}, {"show": "sliding"}, {"flip": "horizontal"}):
-        windows = WindowSettings.model_validate(shown)
-        with pytest.raises(ValueError, match="'classification' is judged by the clean view"):
-            EvaluateConfig(problem="classification", windows=windows)
-        with pytest.raises(ValueError, match="'classification' is judged by the clean view"):
-            Experiment(windows=windows)
+@pytest.mark.parametrize(("name", "value"), [("show", "whole"), ("show", "sliding"), ("flip", "horizontal")])
+def test_a_problem_without_a_grid_is_judged_by_the_clean_view(name: str, value: str) -> None:
+    windows = WindowSettings.model_validate({name: value})
+    for make in (EvaluateConfig, Experiment):
+        with pytest.raises(ValueError, match=rf"windows\.{name} is '{value}', which the problem 'classification' does"):
+            make(windows=windows)
+    assert EvaluateConfig(problem="segmentation", windows=windows).windows == windows
