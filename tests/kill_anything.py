@@ -67,11 +67,11 @@ problem: segmentation
 data: {{path: {data}, form: masks}}
 unlabelled: {{path: {unlabelled}}}
 synthetic_images: unlabelled
-teacher: {{name: test_vit, weights: random, input_px: 64, arguments: {{img_size: 64}}}}
+teacher: {{name: test_vit, weights: random, input_px: 64, clean_view: whole, arguments: {{img_size: 64}}}}
 teacher_training: finetuned
 teacher_cache: logits
 logits: int8
-student: {{name: test_resnet, weights: random, input_px: 64}}
+student: {{name: test_resnet, weights: random, input_px: 64, clean_view: whole}}
 views: {{num_views: 3, crop: scaled}}
 probe: {{optimizer: adamw, learning_rates: [0.01], steps: 40, batch_size: 16, inputs: [last4]}}
 student_probe: {{optimizer: adamw, learning_rates: [0.01], steps: 40, batch_size: 16, inputs: [last4], head: fcn}}

@@ -102,7 +102,7 @@ def write(
     """
     made = TaughtImages(folder / "images", folder / "logits", runtime, views)
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, NUM_CLASSES, num_images).tolist()
+    labels = rng.integers(0, output_shape[0], num_images).tolist()
     masks = [mask(rng) if len(output_shape) > 1 else None for _ in labels]
     rows = (
         ImageRow(f"{row:05d}.jpg", jpeg(row, 256), 256, 256, "train", label, drawn)

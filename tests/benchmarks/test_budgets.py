@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 @functools.cache
-def measured(name: str) -> dict[str, float]:
+def measured(name: str, *options: str) -> dict[str, float]:
     """Run a benchmark in a process of its own, as a person does, and return its rows."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--quick", "--json"]
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", *options, "--quick", "--json"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     # 0: all within the script's own budgets; 1: some are not, which is for this test to judge; else it broke.
     assert done.returncode in (0, 1), done.stderr
@@ -30,6 +30,12 @@ def test_distilling_from_cached_logits_costs_about_as_much_as_plain_finetuning_a
     rows = measured("distillation_step")
     assert rows["vit_tiny_patch16_224, cached / plain"] < 1.25
     assert rows["vit_tiny_patch16_224, online / cached"] > 1.6
+
+
+def test_distilling_from_cached_maps_costs_about_as_much_as_plain_finetuning_of_a_student_that_segments():
+    rows = measured("distillation_step", "--maps", "--students", "mobilenetv2_035", "--inputs", "last4")
+    assert rows["mobilenetv2_035, cached / plain"] < 1.25
+    assert rows["mobilenetv2_035, reading / cached"] < 0.02
 
 
 def test_choosing_settings_costs_less_than_two_trainings():
