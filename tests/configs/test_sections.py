@@ -23,10 +23,21 @@ ONLY_VALUE = {
 }  # fmt: skip
 """Settings with no second value that a whole experiment could have."""
 
+OF_MASKS: dict[str, Any] = {
+    "problem": "segmentation",
+    "data.form": "masks",
+    "teacher_cache": "logits",
+    "teacher.clean_view": "whole",
+    "student.clean_view": "whole",
+    "probe.optimizer": "adamw",
+    "student_probe.optimizer": "adamw",
+}
+"""What an experiment needs where each pixel has a class."""
+
 TOGETHER: dict[str, dict[str, Any]] = {
-    "problem": {"problem": "segmentation"},
+    "problem": OF_MASKS,
     **{
-        name: {"problem": "segmentation", name: value}
+        name: {**OF_MASKS, name: value}
         for name, value in {
             "probe.head": "fcn",
             "student_probe.head": "fcn",
@@ -36,10 +47,10 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "teacher_finetuning.class_weights": "inverse-frequency",
         }.items()
     },
-    "windows.show": {"problem": "segmentation", "windows.show": "whole"},
-    "windows.flip": {"problem": "segmentation", "windows.flip": "horizontal"},
+    "windows.show": {**OF_MASKS, "windows.show": "whole"},
+    "windows.flip": {**OF_MASKS, "windows.flip": "horizontal"},
     **{
-        name: {"problem": "segmentation", "windows.show": "sliding", name: value}
+        name: {**OF_MASKS, "windows.show": "sliding", name: value}
         for name, value in {"windows.window_px": 512, "windows.scales": [0.5, 1.0]}.items()
     },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
