@@ -23,6 +23,11 @@ def check_whole_images(
     set. `networks` are those in use, by the names of their settings, and `probes` the sections of their heads.
     """
     if SHOWN.get(problem) != WHOLE_IMAGES:
+        if data.form == "masks":
+            raise ValueError(
+                f"data.form 'masks' reads a class for each pixel, and problem {problem!r} gives each image one: set "
+                "problem=segmentation, or data.form to 'folder' or 'table'"
+            )
         return
     missing = [
         *_of_data(data),

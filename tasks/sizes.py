@@ -191,7 +191,7 @@ def _logits_bytes(stored: StoredLogits, known: Known) -> int:
 
 def shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> tuple[Shown, ...]:
     """Return what a frozen network is shown (`tasks.data.shown`); nothing where the images are not counted yet."""
-    num_train, num_images = splits.get("train", 0), sum(splits.values()) - splits.get(UNLABELLED, 0)
+    num_train, num_images = splits.get("train", 0), sum(splits.values())
     parts = Shown(num_train, len(views_of_train(views, train_views, splits))), Shown(num_images - num_train, 1)
     return tuple(part for part in parts if part.num_images)
 

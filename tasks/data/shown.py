@@ -5,8 +5,7 @@ Who reads what: a probe trains on the augmented views of training images (`probe
 is judged on the clean view of validation images; students are trained on the augmented views of training and synthetic
 images; teachers are evaluated, and students compared with them, on the clean view of validation and test images; the
 choice of synthetic images goes by their clean view. So validation and test images need no augmented view, and training
-images no clean one, unless the recipe asks for it. Images of the split unlabelled are not shown at all: those that are to
-teach are an image-set of their own (`tasks.stages.ingest_unlabelled`), in which they are training images.
+images no clean one, unless the recipe asks for it.
 
 Shape letters: N images.
 """
@@ -15,7 +14,7 @@ from collections import Counter
 
 import numpy as np
 
-from configs.data import CLEAN_VIEW, UNLABELLED, TrainViews, ViewSettings, views_of_train
+from configs.data import CLEAN_VIEW, TrainViews, ViewSettings, views_of_train
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.view_outputs import Part, ViewOutputs
@@ -28,12 +27,12 @@ def shown_parts(images: ImageSet, settings: ViewSettings, train_views: TrainView
 
     It depends on nothing but the recipe of what is made: settings, and the splits of the image-set.
     """
-    is_train_N, is_labelled_N = images.splits == "train", images.splits != UNLABELLED
+    is_train_N = images.splits == "train"
     views = views_of_train(settings, train_views, Counter(images.splits.tolist()))
     clean = range(CLEAN_VIEW, CLEAN_VIEW + 1)
     if views == clean:
-        return [Part(np.flatnonzero(is_labelled_N), clean)]
-    parts = [Part(np.flatnonzero(is_labelled_N & ~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
+        return [Part(np.arange(len(images)), clean)]
+    parts = [Part(np.flatnonzero(~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
     return [part for part in parts if len(part.rows)]
 
 
