@@ -96,7 +96,7 @@ def test_masks_are_not_for_classes_of_whole_images(told: Told) -> None:
     )
 
 
-# --- what a run finds before it decodes an image -----------------------------------------------------------------------
+# --- what a run finds before it decodes an image ----------------------------------------------------------------------
 
 WIDE = Image.new("L", (8, 4))
 SEE_THROUGH = Image.merge("LA", (Image.fromarray(HALVES), Image.fromarray(HALVES * 255)))
