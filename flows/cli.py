@@ -98,10 +98,8 @@ def plan(
     for column in ("step", "action", "because", "work", "size", "artifact"):
         table.add_column(column, no_wrap=column != "because")
     for step in steps:
-        size = (
-            "?" if step.num_bytes is None else ("" if step.action == "have" else "~") + bytes_in_words(step.num_bytes)
-        )
-        table.add_row(step.name, step.action, step.because, work[step.name].words, size, step.ref.fingerprint[:12])
+        said = step.name, step.action, step.because, work[step.name].words
+        table.add_row(*said, _size(step), step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
     check_room(steps, experiment, store)  # at the end: the table shows what is too large
 

@@ -66,8 +66,8 @@ class Known(NamedTuple):
     num_train: int
     """Of the real images."""
     num_classes: int
-    num_outputs: int
-    """Numbers that a head on the backbone gives for a view (tasks.problems.output_sizes)."""
+    num_outputs: int | None
+    """Numbers that a head on the backbone gives for a view (tasks.problems.output_sizes); None: nobody can say."""
     backbone: Backbone
 
     @property
@@ -166,27 +166,29 @@ def probe(config: ProbeConfig, known: Known) -> Estimate:
 
 def probe_of_images(config: ProbeImagesConfig, known: Known) -> Estimate:
     """The encoder runs at every step, and on the validation images at the end."""
-    found = probe(ProbeConfig(probe=config.probe), known)
+    found = probe(ProbeConfig(problem=config.problem, probe=config.probe), known)
     parts = Shown(config.probe.steps * config.probe.batch_size, 1), Shown(known.splits.get("val", 0), 1)
     return found._replace(shown=parts) if known.splits else found
 
 
 def logits(config: PrecomputeConfig | CombineConfig, known: Known) -> Estimate:
     """From features or other logits: of what they are of."""
-    return _of_images(known, known.num_shown * _logits_bytes(config.logits, known), known.num_shown)
+    return _of_images(known, _logits_bytes(config.logits, known, known.num_shown), known.num_shown)
 
 
 def logits_of_images(
     config: PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig, known: Known
 ) -> Estimate:
     parts = shown(config.views, config.train_views, known.splits)
-    num_bytes = num_shown(parts) * _logits_bytes(config.logits, known)
+    num_bytes = _logits_bytes(config.logits, known, num_shown(parts))
     return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
 
 
-def _logits_bytes(stored: StoredLogits, known: Known) -> int:
-    """Return the bytes of the logits of one view, with what says how it was cut."""
-    return known.num_outputs * _BYTES_OF_NUMBER[stored] + _VIEW_BYTES
+def _logits_bytes(stored: StoredLogits, known: Known, num_views: int) -> int | None:
+    """Return the bytes of the logits of so many views, with what says how each was cut."""
+    if known.num_outputs is None:
+        return None
+    return num_views * (known.num_outputs * _BYTES_OF_NUMBER[stored] + _VIEW_BYTES)
 
 
 def shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> tuple[Shown, ...]:

@@ -3,9 +3,11 @@
     python -m tests.kill_anything --kills 25
     python -m tests.kill_anything --kills 8 --demo
     python -m tests.kill_anything --kills 25 --slots 2
+    python -m tests.kill_anything --kills 20 --segmentation
 
-The first runs a small experiment of its own, the second the demonstration, which takes some minutes each time. Every
-run is the real command line in a process of its own. A kill comes at a random moment after a stage has begun, so that
+The first runs a small experiment of its own, the second the demonstration, which takes some minutes each time, the last
+one that learns masks: of a finetuned teacher, with images that have none, its maps kept in one byte a number. Every run
+is the real command line in a process of its own. A kill comes at a random moment after a stage has begun, so that
 stages and not imports are hit. When a run comes to its end, every file of every artifact (features, logits, weights,
 predictions, pictures) must have the digest it has in the undisturbed store; then the next round starts with an empty
 store, until all kills are spent.
@@ -38,6 +40,7 @@ from storage.store import DRAFT, ArtifactStore
 
 ALWAYS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
 KINDS = (*ALWAYS, "settings", "settings")
+OF_MASKS = (*ALWAYS, "image-set", "logits", "logits", "model", "selection")
 DEMO_KINDS = (*ALWAYS, "embeddings", "image-set", "selection")
 
 Command = Callable[[Path], list[str]]
@@ -57,17 +60,40 @@ tuning: {{search: halving, min_steps: 6, folds: 2}}
 runtime: {{device: cpu, workers: 1, inference_batch_size: 16, checkpoint_seconds: 0.2}}
 """
 
+OF_SEGMENTATION = """
+schema: 1
+name: killed
+problem: segmentation
+data: {{path: {data}, form: masks}}
+unlabelled: {{path: {unlabelled}}}
+synthetic_images: unlabelled
+teacher: {{name: test_vit, weights: random, input_px: 64, arguments: {{img_size: 64}}}}
+teacher_training: finetuned
+teacher_cache: logits
+logits: int8
+student: {{name: test_resnet, weights: random, input_px: 64}}
+views: {{num_views: 3, crop: scaled}}
+probe: {{optimizer: adamw, learning_rates: [0.01], steps: 40, batch_size: 16, inputs: [last4]}}
+student_probe: {{optimizer: adamw, learning_rates: [0.01], steps: 40, batch_size: 16, inputs: [last4], head: fcn}}
+training: {{epochs: 6, batch_size: 16, drop_path: 0.1, ema: 0.9, accumulate: 2, loss: cross-entropy+dice}}
+teacher_finetuning: {{epochs: 6, batch_size: 16, class_weights: inverse-frequency}}
+windows: {{show: sliding, flip: horizontal}}
+runtime: {{device: cpu, workers: 1, inference_batch_size: 8, checkpoint_seconds: 0.2}}
+"""
+
 
 def main() -> int:
     """Parse the arguments, do all rounds, say what was hit; exit code 1 when anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--demo", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--demo", dest="made", action="store_const", const=demonstration, default=small_experiment)
+    which.add_argument("--segmentation", dest="made", action="store_const", const=segmentation)
     parser.add_argument("--slots", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tried = demonstration() if arguments.demo else small_experiment(Path(folder))
+        tried = arguments.made(Path(folder))
         hit, different = rounds(Path(folder), tried, kills=arguments.kills, seed=arguments.seed, slots=arguments.slots)
     for stage, count in hit.most_common():
         print(f"  killed {count:2d} times in {stage}")
@@ -93,7 +119,15 @@ def small_experiment(folder: Path) -> Tried:
     return Tried(lambda store: ["run", str(settings)], KINDS, 0.6)
 
 
-def demonstration() -> Tried:
+def segmentation(folder: Path) -> Tried:
+    settings, data, unlabelled = folder / "settings.yaml", folder / "masks", folder / "unlabelled"
+    write_masked_images(data)
+    write_images(unlabelled)
+    settings.write_text(OF_SEGMENTATION.format(data=data, unlabelled=unlabelled))
+    return Tried(lambda store: ["run", str(settings)], OF_MASKS, 0.6)
+
+
+def demonstration(folder: Path) -> Tried:
     return Tried(lambda store: ["demo", "--folder", str(store.with_name(f"{store.name}-birds"))], DEMO_KINDS, 45.0)
 
 
@@ -187,6 +221,23 @@ def write_images(folder: Path) -> Path:
             picture = rng.integers(0, 120, (72, 80, 3), dtype=np.uint8)
             picture[20 * label : 20 * label + 24, 10:70] += 100
             Image.fromarray(picture).save(folder / f"class{label}" / f"{number:02d}.png")
+    return folder
+
+
+def write_masked_images(folder: Path) -> Path:
+    """Write 60 small pictures with masks, a bright patch on noise, and of train 12 more without."""
+    rng = np.random.default_rng(1)
+    for number in range(72):
+        split = ("train", "train", "val", "test")[number % 4] if number < 60 else "train"
+        picture, mask = rng.integers(0, 120, (72, 80, 3), dtype=np.uint8), np.zeros((72, 80), np.uint8)
+        top, left = rng.integers(0, 40, 2)
+        which = number // 4 % 2
+        picture[top : top + 30, left : left + 36, which] += 130
+        mask[top : top + 30, left : left + 36] = 1 + which
+        mask[:2] = 255
+        for kind, pixels in {"images": picture, "masks": mask}.items() if number < 60 else {"images": picture}.items():
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / kind / split / f"{number:02d}.png")
     return folder
 
 

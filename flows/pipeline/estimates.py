@@ -5,11 +5,13 @@ from typing import Any
 
 from configs.data import IngestConfig, UnlabelledConfig, ViewSettings
 from configs.experiment import Experiment
+from configs.foreign import PrecomputeForeignConfig
+from configs.models import Backbone
 from flows.pipeline.older_datasets import check_older_reading
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import ImageSetSummary, IngestSummary
-from tasks.problems.output_sizes import num_outputs
+from tasks.problems.output_sizes import num_foreign_outputs, num_outputs
 from tasks.sizes import Estimate, Known, num_shown, shown
 from tasks.stage import Stage
 
@@ -33,15 +35,14 @@ class Sizes:
 
         Raises what the stage's estimate raises: ingest looks at its folder.
         """
-        source, experiment = self._of_first(inputs), self._experiment
-        backbone = getattr(config, "backbone", experiment.teacher)
-        probe = experiment.student_probe if backbone == experiment.student else experiment.probe
+        source = self._of_first(inputs)
+        backbone = getattr(config, "backbone", self._experiment.teacher)
         known = Known(
             splits=source.splits,
             num_shown=source.num_shown,
             num_train=self._num_train,
             num_classes=self._num_classes,
-            num_outputs=num_outputs(experiment.problem, backbone, probe, self._num_classes),
+            num_outputs=self._num_outputs(config, backbone),
             backbone=backbone,
         )
         found = self._found[ref] = stage.load_size()(config, known)
@@ -49,6 +50,13 @@ class Sizes:
             self._datasets[ref] = found.dataset
             self._note_real_images(found.dataset)
         return found
+
+    def _num_outputs(self, config: Any, backbone: Backbone) -> int | None:
+        experiment = self._experiment
+        if isinstance(config, PrecomputeForeignConfig):
+            return num_foreign_outputs(config.problem, config.model, self._num_classes)
+        probe = experiment.student_probe if backbone == experiment.student else experiment.probe
+        return num_outputs(experiment.problem, backbone, probe, self._num_classes)
 
     def dataset_of(self, config: IngestConfig | UnlabelledConfig, ref: ArtifactRef) -> IngestSummary:
         """Return what is known of an image-set, there or estimated; raises what `check_older_reading` raises."""

@@ -16,6 +16,8 @@ from storage.store import ArtifactStore
 
 _NAMED = 3
 """Steps that the error names, the largest first."""
+_WORTH_SAYING = 4
+"""A setting is named where at least one in so many bytes goes by it."""
 
 
 def check_room(steps: Sequence[PlannedStep], experiment: Experiment, store: ArtifactStore) -> None:
@@ -59,10 +61,12 @@ def _largest(missing: Mapping[str, int]) -> str:
 
 def _smaller(steps: Sequence[PlannedStep], missing: Mapping[str, int], experiment: Experiment) -> str:
     """Say which settings make less of it."""
-    logits = sum(missing[step.name] for step in steps if step.name in missing and step.ref.kind == "logits")
+    kinds = {step.name: step.ref.kind for step in steps}
+    logits = sum(num_bytes for name, num_bytes in missing.items() if kinds[name] == "logits")
+    of_views = logits + sum(num_bytes for name, num_bytes in missing.items() if kinds[name] == "features")
     ways = []
-    if experiment.logits == "fp16" and logits > sum(missing.values()) / 4:
+    if experiment.logits == "fp16" and logits > sum(missing.values()) / _WORTH_SAYING:
         ways.append(f"logits=int8, which spares about {bytes_in_words(logits / 2)}")
-    if experiment.views.num_views > 1:
+    if experiment.views.num_views > 1 and of_views > sum(missing.values()) / _WORTH_SAYING:
         ways.append(f"fewer augmented views than views.num_views={experiment.views.num_views}")
     return f"; or make less: {', or '.join(ways)}" if ways else ""

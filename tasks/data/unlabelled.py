@@ -59,9 +59,11 @@ def find_unlabelled(config: UnlabelledConfig, images: ImageSet) -> Found:
     """Return the images of the folder and those of the dataset that have no label; DatasetError where there is none."""
     listing = list_folder(config)
     own = [Unlabelled(images.ids[row], None, row) for row in images.rows_of(UNLABELLED).tolist()]
-    taken = set(images.ids)
-    # Names may meet: ids are relative to two folders. What views an image has goes by its id.
-    more = [Unlabelled(_free(one.id, taken), one.path) for one in listing.candidates]
+    taken, more = set(images.ids), list[Unlabelled]()
+    for one in listing.candidates:
+        # Names may meet: ids are relative to two folders. What views an image has goes by its id.
+        more.append(Unlabelled(_free(one.id, taken), one.path))
+        taken.add(more[-1].id)
     if not own and not more:
         raise nothing_there(config)
     return Found(sorted([*own, *more], key=lambda one: one.id), list(listing.left_out), list(listing.said))

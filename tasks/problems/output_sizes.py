@@ -9,6 +9,7 @@ import math
 import re
 
 from configs.choices import OUTPUT_SIZES, load
+from configs.foreign import ForeignTeacher
 from configs.models import Backbone
 from configs.stages import ProbeSettings
 
@@ -24,6 +25,18 @@ def num_outputs(name: str, backbone: Backbone, probe: ProbeSettings, num_classes
     """
     found: int = load(OUTPUT_SIZES, name)(backbone, probe, num_classes) if name in OUTPUT_SIZES else num_classes
     return found
+
+
+def num_foreign_outputs(name: str, teacher: ForeignTeacher, num_classes: int) -> int | None:
+    """Return the same of a network that was trained elsewhere, at most; None where nothing but the network knows on
+    which grid it answers.
+    """
+    if name not in OUTPUT_SIZES:
+        return num_classes
+    if not (stride := teacher.output_stride):
+        return None
+    height_px, width_px = teacher.input_size
+    return num_classes * math.ceil(height_px / stride) * math.ceil(width_px / stride)
 
 
 def of_maps(backbone: Backbone, probe: ProbeSettings, num_classes: int) -> int:

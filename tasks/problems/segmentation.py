@@ -100,9 +100,10 @@ class Segmentation:
     def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> JoinedMap:
         return JoinedMap(outputs, views_M9, height, width)
 
-    def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int64]:
+    def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int16]:
         """The mask itself, [H, W]; raises as `target` does."""
-        return _as_targets(_mask(images, row))
+        mask_HW = _mask(images, row)  # which may have 50 million pixels: two bytes for each are enough
+        return np.where(mask_HW == UNKNOWN, np.int16(IGNORED), mask_HW)
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_pixels(targets, self._weights_of(targets))

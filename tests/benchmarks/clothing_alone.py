@@ -48,7 +48,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "alpha 1": ("distill.alpha=1.0",),
     "temperature 1": ("distill.temperature=1.0",),
     "temperature 4": ("distill.temperature=4.0",),
-    "alpha 1, temperature 4": ("distill.alpha=1.0", "distill.temperature=4.0"),
+    "alpha 1 with temperature 4": ("distill.alpha=1.0", "distill.temperature=4.0"),
     "mixup of views": ("distill.mix_views=mixup",),
     "cutmix of views": ("distill.mix_views=cutmix",),
     "logits out of fold": ("teacher_logits=out-of-fold", "probe.folds=5"),

@@ -24,7 +24,7 @@ from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.view_outputs import ViewOutputs
 from tasks.data.batches import DecodedImages, ViewSource
 from tasks.functional.lengths import num_steps
-from tasks.functional.views import View
+from tasks.functional.views import UNKNOWN, Size, View
 from tasks.inference.frozen import run_frozen
 from tasks.models.device import device_of, on_device
 from tasks.models.encoder import blocks_named, build_encoder
@@ -39,6 +39,7 @@ from tasks.training.lesson import Lesson, Losses, MicroBatch
 from tasks.training.trainer import Trainer
 from tests.benchmarks.pictures import jpeg
 from tests.contracts.dense_toy import Parts
+from tests.masked_images import png
 from tests.storage.artifacts import writer_of_every_view
 
 NUM_CLASSES = 1000
@@ -46,6 +47,7 @@ MAPS = (150, 37, 37)
 """Classes and cells."""
 SIDE_PX = 224
 VIEWS = ViewSettings(num_views=2)
+PADDED_VIEWS = ViewSettings(num_views=2, crop="scaled")
 PROBLEM = problem_named("classification")
 
 
@@ -57,7 +59,7 @@ class Maps(Parts):
     def classes(self, images: ImageSet) -> list[str]:
         return [f"class {number}" for number in range(MAPS[0])]
 
-    def target(self, images: ImageSet, row: int, view: View, side_px: int) -> npt.NDArray[Any]:
+    def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[Any]:
         return np.random.default_rng(row).integers(0, MAPS[0], MAPS[1:])
 
 
@@ -68,19 +70,20 @@ class TaughtImages:
     images: Path
     logits: Path
     runtime: RuntimeConfig
+    views: ViewSettings = VIEWS
 
     @property
     def context(self) -> StageContext:
         return StageContext({"images": self.images, "logits": self.logits}, self.images, self.runtime)
 
 
-def network(name: str, problem: Problem = PROBLEM, side_px: int = SIDE_PX) -> TaskModel:
-    """An untrained timm model with 1000 classes at 224 px, or with 150 in each cell of its last map, in the memory
-    order the stages use.
+def network(name: str, problem: Problem = PROBLEM, side_px: int = SIDE_PX, inputs: str = "last") -> TaskModel:
+    """An untrained timm model with 1000 classes at 224 px, or for another problem with 150 in each cell of its maps,
+    in the memory order the stages use.
     """
     encoder = build_encoder(Backbone(name=name, weights="random", input_px=side_px))
-    [*names] = problem.inputs()["last"]
-    num_classes = MAPS[0] if isinstance(problem, Maps) else NUM_CLASSES
+    [*names] = problem.inputs()[inputs]
+    num_classes = NUM_CLASSES if problem is PROBLEM else MAPS[0]
     head = problem.head(blocks_named(encoder.blocks, names), num_classes)
     return on_device(TaskModel(encoder, names, head), torch.device("cpu"))
 
@@ -92,24 +95,31 @@ def write(
     preprocessing: Preprocessing,
     runtime: RuntimeConfig,
     output_shape: Sequence[int] = (NUM_CLASSES,),
+    views: ViewSettings = VIEWS,
 ) -> TaughtImages:
-    """Write `num_images` pictures of 256 px and random logits of every view, with the thumbnails of what was shown."""
-    made = TaughtImages(folder / "images", folder / "logits", runtime)
+    """Write `num_images` pictures of 256 px and random logits of every view, with the thumbnails of what was shown.
+    Where the logits are maps, the pictures have masks.
+    """
+    made = TaughtImages(folder / "images", folder / "logits", runtime, views)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, NUM_CLASSES, num_images).tolist()
-    rows = (ImageRow(f"{row:05d}.jpg", jpeg(row, 256), 256, 256, "train", label) for row, label in enumerate(labels))
+    masks = [mask(rng) if len(output_shape) > 1 else None for _ in labels]
+    rows = (
+        ImageRow(f"{row:05d}.jpg", jpeg(row, 256), 256, 256, "train", label, drawn)
+        for row, (label, drawn) in enumerate(zip(labels, masks, strict=True))
+    )
     write_shard(made.images, 0, rows)
-    write_index(made.images, classes=[f"class {number}" for number in range(NUM_CLASSES)], num_shards=1)
+    write_index(made.images, classes=[f"class {number}" for number in range(output_shape[0])], num_shards=1)
     images = ImageSet.open(made.images)
     made.logits.mkdir()
     writer = writer_of_every_view(
         made.logits,
         images.ids,
-        num_views=VIEWS.num_views + 1,
+        num_views=views.num_views + 1,
         row_shape=output_shape,
-        attributes={"images": images.fingerprint, "views": VIEWS.identity()},
+        attributes={"images": images.fingerprint, "views": views.identity()},
     )
-    source = ViewSource(DecodedImages(images, cache_mb=0), VIEWS, preprocessing)
+    source = ViewSource(DecodedImages(images, cache_mb=0), views, preprocessing)
     generator = torch.Generator().manual_seed(0)
 
     def answers(images_NCHW: Tensor) -> Tensor:
@@ -117,6 +127,13 @@ def write(
 
     run_frozen(answers, source, writer, writer.chunks(), torch.device("cpu"), made.context)
     return made
+
+
+def mask(rng: np.random.Generator) -> bytes:
+    """Draw a mask of 256 px in which each square of 32 is of one of 150 classes, one in eight of them of none."""
+    squares_hw = rng.integers(0, MAPS[0], (8, 8), np.uint8)
+    squares_hw[rng.random((8, 8)) < 1 / 8] = UNKNOWN
+    return png(squares_hw.repeat(32, 0).repeat(32, 1))
 
 
 def plain(
@@ -127,9 +144,9 @@ def plain(
     decoded = DecodedImages(images, cache_mb=taught.runtime.image_cache_mb)
     return FinetuneLesson(
         problem=problem,
-        source=ViewSource(decoded, VIEWS, model.preprocessing),
+        source=ViewSource(decoded, taught.views, model.preprocessing),
         rows=images.rows_of("train"),
-        num_views=VIEWS.num_views,
+        num_views=taught.views.num_views,
         training=training,
         seed=0,
         score=no_score,
@@ -143,7 +160,7 @@ def cached(
     images, logits = ImageSet.open(taught.images), ViewOutputs(taught.logits)
     return DistillLesson(
         problem=problem,
-        real=DistillSource.open(images, logits, VIEWS, model.preprocessing, taught.runtime),
+        real=DistillSource.open(images, logits, taught.views, model.preprocessing, taught.runtime),
         synthetic=None,
         batch_size=training.batch_size,
         distill=DistillSettings(),

@@ -89,10 +89,10 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_once(tmp_path_factory, "segmentation", _make)
+    return made_once(tmp_path_factory, "segmentation", make)
 
 
-def _make(folder: Path) -> Made:
+def make(folder: Path) -> Made:
     store = ArtifactStore(folder / "store")
     images = commit_birds(store, {"train": 2, "val": 1, "test": 1})
 

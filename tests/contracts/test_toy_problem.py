@@ -66,7 +66,7 @@ def test_a_toy_problem_runs_through_every_stage_and_its_students_learn(bench: Be
     for evaluation in (teacher, *students):
         # Answering 1, the middle of the scale 0, 1, 2, would be wrong by 2/3 on average.
         assert bench.summary(evaluation)["scores"]["test"]["minus_mae"] > -0.5
-        assert (bench.path(evaluation) / "test-nothing.png").is_file()
+        assert (bench.path(evaluation) / "test-last.png").is_file()
     assert "place" in read_table(bench.path(students[1]) / "val-predictions.parquet")[0]
 
 

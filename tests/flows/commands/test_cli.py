@@ -171,6 +171,11 @@ def test_a_full_disk_is_explained_and_the_same_command_continues(
     store = ArtifactStore(tiny_disk / "store")
     done = call(store, "stage", "ingest", preset)
     assert done.code == 1
+    assert "error: there is no room for this run: it makes about 153.3 kB more (ingest 153.3 kB)" in done.stderr
+    # Room for the images, and none for what lies beside them.
+    subprocess.run(["mount", "-o", "remount,size=200k", str(tiny_disk)], check=True)
+    done = call(store, "stage", "ingest", preset)
+    assert done.code == 1
     assert "error: the disk is full" in done.stderr
     assert "run the same command again" in done.stderr
     subprocess.run(["mount", "-o", "remount,size=4m", str(tiny_disk)], check=True)

@@ -8,6 +8,7 @@ from configs.experiment import Experiment
 from flows.pipeline.planning import make_plan
 from storage.drafts import DRAFT
 from storage.files import read_json, write_json
+from storage.formats import format_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tests.flows.conftest import Command, Done
@@ -18,7 +19,7 @@ from tests.storage.artifacts import write_as_newer
 def newer(experiment: Experiment, finished: ArtifactStore) -> dict[str, ArtifactRef]:
     """Step -> its artifact; the cached logits of the teacher, in the midst of all, are of a newer format."""
     made = {step.name: step.ref for step in make_plan(experiment, finished).steps}
-    write_as_newer(finished.path(made["precompute"]), format=3)
+    write_as_newer(finished.path(made["precompute"]), format=format_of("logits") + 1)
     return made
 
 

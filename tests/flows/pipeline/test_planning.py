@@ -22,7 +22,7 @@ from storage.upkeep import discard
 from tasks.catalog import EXTRACT, PRECOMPUTE_IMAGES
 from tasks.data.candidates import DatasetError
 from tasks.stage import execute
-from tests.conftest import RUNTIME, Bench
+from tests.conftest import PROBE_SETTINGS, RUNTIME, Bench
 from tests.fakes import write_shapes
 from tests.flows.conftest import quietly
 from tests.flows.pipeline.test_chain import PROBED
@@ -39,6 +39,13 @@ def said(experiment: Experiment, store: ArtifactStore) -> dict[str, tuple[str, s
 
 def test_in_an_empty_store_everything_is_to_be_built(experiment: Experiment, store: ArtifactStore) -> None:
     assert said(experiment, store) == dict.fromkeys(PROBED, ("build", ""))
+
+
+def test_heads_that_only_their_problem_has_can_be_planned(experiment: Experiment, store: ArtifactStore) -> None:
+    probe = PROBE_SETTINGS.model_copy(update={"head": "fcn"})
+    dense = {"problem": "segmentation", "teacher_cache": "logits", "probe": probe, "student_probe": probe}
+    probes = [step for step in make_plan(experiment.model_copy(update=dense), store).steps if step.ref.kind == "probe"]
+    assert [step.num_steps for step in probes] == [PROBE_SETTINGS.steps] * 2
 
 
 def test_planning_makes_no_artifact_and_no_draft(experiment: Experiment, store: ArtifactStore) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from configs import choices
 from configs.experiment import Experiment
+from configs.foreign import ForeignTeacher
 from flows.pipeline import running
 from flows.pipeline.planning import make_plan
 from flows.pipeline.room import check_room
@@ -14,7 +15,7 @@ from flows.pipeline.running import run_plan, run_steps
 from storage.errors import NoRoomError
 from storage.store import ArtifactStore
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import call, quietly
 
 Usage = namedtuple("Usage", "total used free")
 DENSE = {"problem": "parts", "teacher_cache": "logits"}
@@ -46,6 +47,21 @@ def test_the_size_of_maps_is_their_cells_in_two_bytes_or_one(maps: Experiment, s
     int8 = maps.model_copy(update={"logits": "int8"})
     sizes = {step.name: step.num_bytes for step in make_plan(int8, store).steps}
     assert sizes["precompute"] == (24 * 2 + 24) * (3 * 37 * 37 + 100)
+
+
+def test_the_maps_of_a_network_made_elsewhere_are_counted_on_its_own_grid_or_not_at_all(
+    maps: Experiment, store: ArtifactStore
+) -> None:
+    teacher = ForeignTeacher(
+        function="tests.foreign_nets:build_parts", pixels="uint8", input_px=64, output_stride=8, label_map={"0": "disc"}
+    )
+    for stride, num_bytes in {8: (24 * 2 + 24) * (3 * 8 * 8 * 2 + 100), 0: None}.items():
+        foreign = {
+            "teacher_training": "foreign",
+            "foreign_teacher": teacher.model_copy(update={"output_stride": stride}),
+        }
+        sizes = {step.name: step.num_bytes for step in make_plan(maps.model_copy(update=foreign), store).steps}
+        assert sizes["precompute"] == num_bytes
 
 
 def test_a_run_that_does_not_fit_is_refused_before_a_network_is_built(
@@ -102,3 +118,12 @@ def test_one_step_alone_is_asked_for_its_own_room(experiment: Experiment, bench:
     disk[0] = 10
     with pytest.raises(NoRoomError, match="finetune-seed0"):
         run_steps(experiment, "finetune-seed0", bench.store, quietly(experiment, bench.store))
+
+
+def test_plan_shows_its_table_and_then_fails(store: ArtifactStore, preset: str, disk: list[int]) -> None:
+    disk[0] = 1000
+    for options in ([], ["--json"]):
+        done = call(store, "plan", preset, *options)
+        assert done.code == 1
+        assert "precompute" in done.stdout
+        assert done.stderr.startswith("error: there is no room for this run: it makes about ")

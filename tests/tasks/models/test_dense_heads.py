@@ -1,14 +1,13 @@
 """Heads that see maps, against torchvision, torch and what the papers say."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from configs import problem_options
 from configs.models import Backbone
-from configs.problem_options import HeadKind
 from tasks.functional.grids import on_grid
 from tasks.models.dense_heads import HEADS, FcnHead, LinearHead, LrasppHead, SegformerHead
 from tasks.models.encoder import Block, ModelError, blocks_named, build_encoder
@@ -46,7 +45,7 @@ def with_statistics(head: nn.Module, maps: Sequence[Tensor]) -> nn.Module:
 
 
 def test_there_is_a_head_for_every_kind_that_can_be_set() -> None:
-    assert set(HEADS) == set(get_args(HeadKind))
+    assert set(HEADS) == set(problem_options.HEADS)
 
 
 @pytest.mark.parametrize("kind", HEADS)

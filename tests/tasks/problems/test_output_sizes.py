@@ -3,9 +3,10 @@
 import pytest
 
 from configs import choices
+from configs.foreign import ForeignTeacher
 from configs.models import Backbone
 from configs.stages import ProbeSettings
-from tasks.problems.output_sizes import num_outputs, of_maps
+from tasks.problems.output_sizes import num_foreign_outputs, num_outputs, of_maps
 
 LAST, LAST4 = ProbeSettings(inputs=("last",)), ProbeSettings(inputs=("last", "last4"))
 
@@ -36,3 +37,12 @@ def test_of_maps_it_is_the_classes_times_the_cells_of_the_finest_grid(
 def test_a_problem_names_what_tells_it_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "tasks.problems.output_sizes:of_maps")
     assert num_outputs("parts", Backbone(name="vit_small_patch14_dinov2", input_px=518), LAST, 150) == 150 * 1369
+
+
+def test_of_a_network_made_elsewhere_it_is_known_where_its_stride_is_set() -> None:
+    """At 360 x 480 px and a stride of 16 there are 23 x 30 cells; a vector an image has no cells."""
+    teacher = ForeignTeacher(input_px=360, input_width_px=480, output_stride=16)
+    assert num_foreign_outputs("segmentation", teacher, 11) == 11 * 23 * 30
+    assert num_foreign_outputs("classification", teacher, 11) == 11
+    as_it_comes = teacher.model_copy(update={"output_stride": 0})
+    assert num_foreign_outputs("segmentation", as_it_comes, 11) is None

@@ -43,6 +43,16 @@ def test_every_picture_at_any_depth_becomes_a_training_image_without_label(works
     assert images.image(8) == (folder / "deeper/8.png").read_bytes()
 
 
+def test_names_that_the_dataset_has_are_free_for_every_picture(workshop: Bench, folder: Path) -> None:
+    taken = ImageSet.open(workshop.path(workshop.images)).ids[0]
+    for number, path in enumerate((folder / taken, folder / "unlabelled" / taken)):
+        path.parent.mkdir(parents=True)
+        draw_shape("disc", 7100 + number).save(path)
+    images = made(workshop, folder)
+    assert {f"unlabelled/{taken}", f"unlabelled/unlabelled/{taken}"} < set(images.ids)
+    assert len(set(images.ids)) == 11
+
+
 def test_images_that_are_judged_on_or_labelled_already_are_left_out_and_said(
     workshop: Bench, folder: Path, shapes_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

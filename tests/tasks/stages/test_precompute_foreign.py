@@ -45,7 +45,7 @@ def test_what_it_says_of_each_view_is_what_the_network_says_of_the_pixels_cut_ag
         rows = logits.rows_of([images.ids[row] for row in images.rows_of("train")[:3]], view)
         for image, row in zip(images.rows_of("train")[:3], rows, strict=True):
             view_9 = logits.view_fields(row, row + 1, view)[0]
-            pixels = np.array(replay(decode_rgb(images.image(int(image))), view_9, 32, "bilinear"))
+            pixels = np.array(replay(decode_rgb(images.image(int(image))), view_9, (32, 32), "bilinear"))
             expected = ColourNet()(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)[0]
             # Its classes are disc, frame, wedge in that order too.
             np.testing.assert_allclose(logits.rows(row, row + 1, view)[0], expected.numpy(), rtol=1e-3)
