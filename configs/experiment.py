@@ -14,7 +14,7 @@ from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, Gener
 from configs.joining import check_joined
 from configs.models import Backbone, Student, Teacher
 from configs.problem_options import check_options
-from configs.shapes import check_shapes
+from configs.shapes import Network, check_shapes
 from configs.short_names import ShortName
 from configs.stages import (
     CombineConfig,
@@ -39,6 +39,7 @@ from configs.training import (
     check_synthetic_images_teach,
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
+from configs.whole_images import check_whole_images
 
 
 class Experiment(Settings):
@@ -109,7 +110,8 @@ class Experiment(Settings):
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
         probes = {"probe": self.probe, "student_probe": self.student_probe}
         check_options(self.problem, windows=self.windows, **probes, **trainings)
-        check_shapes(self.views, {**self.teachers, "student": self.student})
+        check_shapes(self.views, self._networks)
+        check_whole_images(self.problem, self.data, self.teacher_cache, self._networks, **probes)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds has a repeated value: {list(self.seeds)}; each seed is one student")
         if self.synthetic_images == "blends" and not self.generator.folder:
@@ -144,6 +146,13 @@ class Experiment(Settings):
         """Every teacher by the name of its setting, such as more_teachers[0]; the first is `teacher`."""
         more = {f"more_teachers[{entry}]": teacher for entry, teacher in enumerate(self.more_teachers)}
         return {"teacher": self.teacher, **more}
+
+    @property
+    def _networks(self) -> dict[str, Network]:
+        """Every network in use by the name of its setting."""
+        if self.teacher_training == "foreign":
+            return {"foreign_teacher": self.foreign_teacher, "student": self.student}
+        return {**self.teachers, "student": self.student}
 
     def setting_of(self, backbone: Backbone | None) -> str:
         """Return which setting names a network, for messages, where there are several teachers and it is one."""

@@ -1,9 +1,9 @@
 """Whether networks see pictures of the shape that views have: a view is drawn once for all of them."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from configs.data import ViewSettings
-from configs.models import Backbone
 
 TOLERANCE = 0.02
 """By so much the shape of a network's pictures may differ from that of the views, as a share: sides are multiples of
@@ -11,7 +11,19 @@ patches and strides, which seldom give the very same ratio.
 """
 
 
-def check_shapes(views: ViewSettings, networks: Mapping[str, Backbone]) -> None:
+class Network(Protocol):
+    """How a network sees images: a backbone, or one that was trained elsewhere."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def clean_view(self) -> str:
+        """What it sees of an image when nothing is augmented."""
+
+
+def check_shapes(views: ViewSettings, networks: Mapping[str, Network]) -> None:
     """Raise ValueError where a network, named by its setting, would see views in another shape than they have."""
     wrong = {setting: network for setting, network in networks.items() if not _fits(network, views.width_to_height)}
     if not wrong:
@@ -29,7 +41,7 @@ def check_shapes(views: ViewSettings, networks: Mapping[str, Backbone]) -> None:
     )
 
 
-def _fits(network: Backbone, width_to_height: float) -> bool:
+def _fits(network: Network, width_to_height: float) -> bool:
     height, width = network.input_size
     return abs(width / (height * width_to_height) - 1) <= TOLERANCE
 

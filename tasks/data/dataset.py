@@ -112,6 +112,7 @@ def _of_masks(dataset: Dataset, labels: LabelTable | None, config: IngestConfig)
             f"nothing names the classes, so they are the {len(labels.names)} that the masks hold: "
             f"{some(labels.names)}; data.labels names them"
         )
+        said += masks.said
     return dataset._replace(candidates=candidates, said=[*dataset.said, *said], labels=labels, masks=masks)
 
 

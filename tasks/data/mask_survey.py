@@ -115,9 +115,9 @@ def decide(contents: Sequence[Content], labels: LabelTable | None, config: Inges
             said.append("masks with a palette are read by its colours, since its numbers are not those of the classes")
             reading = reading._replace(is_indexed_by_colour=True)
     if len(reading.labels.names) < 2:
+        found = f"only {some(reading.labels.names)}" if reading.labels.names else "no class"
         raise DatasetError(
-            f"there is only {some(reading.labels.names) or 'no class'} by {reading.source}, beside what is ignored: a "
-            "task needs at least two classes"
+            f"there is {found} by {reading.source}, beside what is ignored: a task needs at least two classes"
         )
     return reading, said
 

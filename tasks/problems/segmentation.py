@@ -51,6 +51,7 @@ class Segmentation:
     """Cross-entropy of each pixel with the mask, KL of each cell with the teacher, chosen by mIoU."""
 
     metrics = METRICS
+    output_axes = 3
 
     def __init__(self, region: RegionLoss | None = None, weights_K: Tensor | None = None) -> None:
         self._region, self._weights_K = region, weights_K

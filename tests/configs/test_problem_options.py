@@ -8,7 +8,16 @@ from configs.stages import DistillConfig, FinetuneConfig, ProbeConfig, ProbeImag
 from configs.training import TrainingSettings
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 
-FCN = ProbeSettings(head="fcn")
+FCN = ProbeSettings(head="fcn", optimizer="adamw")
+WITH_MASKS = {
+    "data": {"form": "masks"},
+    "teacher_cache": "logits",
+    "teacher": {"clean_view": "whole"},
+    "student": {"clean_view": "whole"},
+    "probe": {"optimizer": "adamw"},
+    "student_probe": {"optimizer": "adamw"},
+}
+"""What an experiment needs where each pixel has a class (configs.whole_images)."""
 DICE, WEIGHTED = TrainingSettings(loss="cross-entropy+dice"), TrainingSettings(class_weights="inverse-frequency")
 
 
@@ -28,4 +37,5 @@ DICE, WEIGHTED = TrainingSettings(loss="cross-entropy+dice"), TrainingSettings(c
 def test_a_problem_refuses_what_it_does_not_have(form: type, settings: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         form(**settings)
-    form(problem="segmentation", **settings)
+    others = {} if form is not Experiment else WITH_MASKS
+    form(problem="segmentation", **others | settings)

@@ -23,10 +23,21 @@ ONLY_VALUE = {
 }  # fmt: skip
 """Settings with no second value that a whole experiment could have."""
 
+OF_MASKS: dict[str, Any] = {
+    "problem": "segmentation",
+    "data.form": "masks",
+    "teacher_cache": "logits",
+    "teacher.clean_view": "whole",
+    "student.clean_view": "whole",
+    "probe.optimizer": "adamw",
+    "student_probe.optimizer": "adamw",
+}
+"""What an experiment needs where each pixel has a class."""
+
 TOGETHER: dict[str, dict[str, Any]] = {
-    "problem": {"problem": "segmentation"},
+    "problem": OF_MASKS,
     **{
-        name: {"problem": "segmentation", name: value}
+        name: {**OF_MASKS, name: value}
         for name, value in {
             "probe.head": "fcn",
             "student_probe.head": "fcn",
@@ -39,13 +50,13 @@ TOGETHER: dict[str, dict[str, Any]] = {
         }.items()
     },
     **{
-        name: {"problem": "segmentation", "windows.show": "sliding", name: value}
+        name: {**OF_MASKS, "windows.show": "sliding", name: value}
         for name, value in {"windows.window_px": 64, "windows.stride": 0.5, "windows.scales": [0.5, 2.0]}.items()
     },
     "data.form": {"data.form": "table", "data.table": "images.csv"},
     "data.table": {"data.form": "table", "data.table": "images.csv"},
-    "data.labels": {"data.form": "masks", "data.labels": "voc"},
-    "data.ignored_values": {"data.form": "masks", "data.ignored_values": [0, 3]},
+    "data.labels": {**OF_MASKS, "data.labels": "voc"},
+    "data.ignored_values": {**OF_MASKS, "data.ignored_values": [0, 3]},
     "teacher.weights": {"teacher.weights": "random"},
     "teacher.file": {"teacher.weights": "file", "teacher.file": "/weights/vit.safetensors"},
     "student.weights": {"student.weights": "random"},
