@@ -27,7 +27,10 @@ NETWORKS = [
     *("teacher.name=mobilenetv2_050", "teacher.weights=random", "teacher.input_px=96"),
     *("student.name=mobilenetv2_035", "student.weights=random", "student.input_px=96"),
 ]
-QUICK = ["training.min_steps=150", "tuning.min_steps=20", "views.num_views=4"]
+QUICK = [
+    *("training.min_steps=100", "tuning.min_steps=10", "views.num_views=2", "probe.steps=50", "student_probe.steps=50"),
+    *("teacher.input_px=64", "student.input_px=64"),
+]
 
 
 def main() -> None:
