@@ -62,7 +62,7 @@ def main() -> None:
         rows += [Row(f"{name}, n = {num_images}", small[name], "MiB"), Row(f"{name}, 10 n", large[name], "MiB")]
         limit = None if name == "extract, default cache" else BUDGET
         rows.append(Row(f"{name}, 10 n to n", large[name] / small[name], at_most=limit))
-    rows += map_rows(60, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
+    rows += map_rows(24, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
     finish("Peak memory", rows, as_json=arguments.json)
 
 

@@ -200,9 +200,12 @@ PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
     ["embed", "generate", "select"], "with_blends"
 )
 """Stage -> the experiment that has a step for it, where it is not the plain one."""
-ELSEWHERE = {"probe-images", "precompute-probed", "combine", "tune-finetune", "tune-distill"}
+ELSEWHERE = {
+    "probe-images", "precompute-probed", "combine", "tune-finetune", "tune-distill", "ingest-unlabelled",
+    "precompute-foreign",
+}  # fmt: skip
 """Stages of no experiment here, to Prefect like any other (tests/contracts/test_dense_problem.py and
-tests/flows/pipeline/{test_teachers,test_tuned_run}.py run them).
+tests/flows/pipeline/{test_teachers,test_tuned_run,test_label_free}.py run them).
 """
 
 
