@@ -104,7 +104,7 @@ def scores_of(row: Row, folder: Path, overrides: Sequence[str], runs: Iterable[i
     for experiment in experiments:
         with on_console(experiment, Console(stderr=True)) as show:
             run_plan(experiment, store, show)
-    return _scores(experiments, store)
+    return scores_in(experiments, store)
 
 
 def experiment_of(row: Row, run: int, photographs: Path, overrides: Sequence[str]) -> Experiment:
@@ -129,7 +129,8 @@ def _data() -> Path:
     return Path(os.environ["REAL_DATA_DIR"]).absolute()
 
 
-def _scores(experiments: list[Experiment], store: ArtifactStore) -> Scores:
+def scores_in(experiments: list[Experiment], store: ArtifactStore) -> Scores:
+    """Return the scores of every model on every image that finished experiments have tested."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for experiment in experiments:
         plan = make_plan(experiment, store)
