@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from tasks.functional.grids import on_grid
 from tasks.functional.losses import IGNORED
 
 Counts = npt.NDArray[np.int64]
@@ -29,8 +29,8 @@ def counted(outputs_NK: Tensor, targets_N: Tensor, num_classes: int) -> Counts:
     """Return [K, K] how often samples, or places, of a label (rows) were called a class (columns); those without a
     label are left out. A map of outputs is brought to the size of its targets.
     """
-    if outputs_NK.ndim == 4 and outputs_NK.shape[2:] != targets_N.shape[1:]:
-        outputs_NK = interpolate(outputs_NK, tuple(targets_N.shape[1:]), mode="bilinear", align_corners=False)
+    if outputs_NK.ndim == 4:
+        outputs_NK = on_grid(outputs_NK, targets_N.shape[1:])
     called_N, is_known_N = outputs_NK.argmax(1), targets_N != IGNORED
     pairs = targets_N[is_known_N] * num_classes + called_N[is_known_N]
     counts: Counts = torch.bincount(pairs.flatten(), minlength=num_classes**2).numpy()

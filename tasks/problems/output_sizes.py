@@ -41,7 +41,7 @@ def num_foreign_outputs(name: str, teacher: ForeignTeacher, num_classes: int) ->
 
 def of_maps(backbone: Backbone, probe: ProbeSettings, num_classes: int) -> int:
     """Return K h w, on the finest grid among the maps that the head may see."""
-    height_px, width_px = backbone.input_px, getattr(backbone, "input_width_px", 0) or backbone.input_px
+    height_px, width_px = backbone.input_size
     stride = min(_stride(backbone, name) for name in probe.inputs)
     return num_classes * math.ceil(height_px / stride) * math.ceil(width_px / stride)
 
