@@ -89,7 +89,10 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
     monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:JudgedParts")
     monkeypatch.setitem(choices.METRICS, "parts", "tasks.problems.segmentation_metrics:METRICS")
     monkeypatch.setitem(OPTIONS, "parts", OPTIONS["segmentation"])
-    asked = ("windows.show=sliding", "windows.scales=[1, 1.5]", "windows.flip=horizontal")
+    asked = (
+        "windows.show=sliding", "windows.scales=[1, 1.5]", "windows.flip=horizontal",
+        "teacher.clean_view=whole", "student.clean_view=whole",
+    )  # fmt: skip
     experiment = world_experiment(parts, 0, (*SETTINGS, *asked))
     with on_console(experiment, Console(quiet=True)) as show:
         results, stages = run_plan(experiment, store, show)
