@@ -10,12 +10,9 @@ from configs.data import TrainViews, ViewSettings
 from configs.evaluation import WindowSettings
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
-from configs.problem_options import HeadKind, check_options
+from configs.problem_options import HeadKind, ProbeInput, check_options
 from configs.shapes import check_shapes
 from configs.training import DistillSettings, TrainingSettings, check_distillable
-
-ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
-
 
 StoredLogits = Literal["fp16", "int8"]
 """How each number of logits is kept."""
@@ -50,7 +47,8 @@ class ProbeSettings(Settings):
     inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
     concatenated, each with or without the mean of the patch tokens; where each pixel has a class the map of the last
-    layer, or of the last 4, which of a convolutional network are a pyramid. The best is chosen on validation.
+    layer, or of the last 4, which of a convolutional network are a pyramid (maps have no mean). The best is chosen on
+    validation.
     """
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
