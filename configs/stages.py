@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
-from configs.data import TrainViews, ViewSettings
+from configs.data import TrainViews, ViewSettings, check_crop
 from configs.evaluation import WindowSettings
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
@@ -18,8 +18,17 @@ StoredLogits = Literal["fp16", "int8"]
 """How each number of logits is kept."""
 
 
-class OnViews(StageConfig):
-    """A stage that shows views to a network."""
+class CutsViews(StageConfig):
+    """A stage that cuts views."""
+
+    @model_validator(mode="after")
+    def _crops_are_cut_as_they_are_set(self) -> Self:
+        check_crop(dict(self)["views"])
+        return self
+
+
+class OnViews(CutsViews):
+    """A stage that shows views to a network which its settings name."""
 
     @model_validator(mode="after")
     def _views_have_the_shape_of_its_pictures(self) -> Self:
@@ -140,7 +149,7 @@ class PrecomputeConfig(StageConfig):
         return self.train_logits != "in-sample" or self.calibration != "none"
 
 
-class PrecomputeImagesConfig(StageConfig):
+class PrecomputeImagesConfig(CutsViews):
     """From a finetuned teacher and images to logits; here the teacher does run, once for every view."""
 
     views: ViewSettings = ViewSettings()
