@@ -71,6 +71,9 @@ class IngestSummary(ImageSetSummary):
     """
     pixels: dict[str, dict[str, int]] | None = None
     """Class -> split -> pixels, where masks are learnt from."""
+    pixels_of_images: dict[str, dict[str, int]] | None = None
+    """Class -> split -> pixels of any class in the images that show this one; None in sets made before it was counted.
+    """
     ignored_pixels: dict[str, int] = {}
     """Split -> pixels of masks that are ignored."""
     left_out: dict[str, int] = {}
