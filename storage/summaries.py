@@ -74,6 +74,8 @@ class IngestSummary(ImageSetSummary):
     pixels_of_images: dict[str, dict[str, int]] | None = None
     """Class -> split -> pixels of any class in the images that show this one; None in sets made before it was counted.
     """
+    colours: dict[str, tuple[int, int, int]] = {}
+    """Class -> red, green, blue, where masks are learnt from and something gives every class its colour."""
     ignored_pixels: dict[str, int] = {}
     """Split -> pixels of masks that are ignored."""
     left_out: dict[str, int] = {}

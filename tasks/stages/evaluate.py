@@ -27,6 +27,7 @@ from tasks.inference.speed import measured_speed
 from tasks.models.device import device_of, on_device
 from tasks.models.task_model import load_model
 from tasks.problems.labelled import WholeImages
+from tasks.problems.palette import known_colours
 from tasks.problems.problem import Joined, Problem, problem_named
 from tasks.stage import StageContext
 
@@ -127,7 +128,8 @@ def _write(judging: Judging, split: str, said: Iterable[Predicted], images: Whol
     write_columns(folder / f"{split}-predictions.parquet", columns)
     if of_classes := meter.class_columns():
         write_columns(folder / f"{split}-classes.parquet", {"class": judging.classes, **of_classes})
-    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])))
+    colours_K3 = known_colours(judging.images, judging.classes)
+    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])), colours_K3)
     return Scores(meter.compute(), meter.standard_errors())
 
 

@@ -24,6 +24,7 @@ from tasks.data.candidates import DatasetError
 from tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
 from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
+from tasks.problems.palette import known_colours
 from tasks.problems.segmentation import Segmentation
 from tests.conftest import Run
 from tests.tasks.data.mask_files import (
@@ -135,6 +136,41 @@ def test_weights_of_classes_go_by_what_was_counted_and_no_mask_is_read_again(
     (images.folder / "manifest.json").unlink()
     with pytest.raises(TypeError):  # of a set in which nothing was noted masks are read
         Segmentation().for_training(training, images)
+
+
+RED, BLUE = (200, 0, 0), (0, 0, 200)
+NO_COLOURS = "name,value\nleft,0\nright,1\n"
+
+
+@pytest.mark.parametrize(
+    ("mask", "labels", "colours"),
+    [
+        (Image.fromarray(HALVES), "name,value,red,green,blue\nleft,0,200,0,0\nright,1,0,0,200\n", [RED, BLUE]),
+        (indexed(HALVES, {0: RED, 1: BLUE, 7: RED}), NO_COLOURS, [RED, BLUE]),
+        (indexed(HALVES, {0: RED, 1: BLUE}), "", [RED, BLUE]),
+        (coloured(HALVES, {0: RED, 1: BLUE}), "", [BLUE, RED]),
+        (Image.fromarray(HALVES), NO_COLOURS, None),
+        (indexed(HALVES, {}), NO_COLOURS, None),  # black both
+        (indexed(HALVES, {0: RED, 1: BLUE}), NO_COLOURS + "nowhere,2\n", None),
+    ],
+    ids=[
+        "labels",
+        "palette",
+        "palette, no names",
+        "colours",
+        "grey",
+        "palette that is not filled in",
+        "a class is nowhere",
+    ],
+)
+def test_the_colours_of_classes_are_noted_for_pictures(
+    folder: Path, ingested: Ingested, mask: Image.Image, labels: str, colours: list[tuple[int, int, int]] | None
+) -> None:
+    (folder / "classes.csv").write_text(labels)
+    images, _ = ingested(write_folders(folder, mask), labels="classes.csv" if labels else "")
+    found = known_colours(images, images.classes)
+    assert (None if found is None else list(map(tuple, found.tolist()))) == colours
+    assert known_colours(images, ["another"]) is None
 
 
 def test_classes_that_nothing_names_are_found_and_said(folder: Path, ingested: Ingested) -> None:
