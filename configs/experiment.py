@@ -97,8 +97,8 @@ class Experiment(Settings):
     distill: DistillSettings = DistillSettings()
     tuning: TuningSettings = TuningSettings()
     windows: WindowSettings = WindowSettings()
-    """How students and finetuned teachers are shown the images they are scored on; of what is cached, the clean view
-    is scored.
+    """How models are shown the images they are scored on; of teachers that are foreign or several, always their clean
+    view, which is cached.
     """
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""

@@ -241,3 +241,9 @@ class EvaluateConfig(StageConfig):
     def _the_problem_can_be_judged_so(self) -> Self:
         check_options(self.problem, windows=self.windows)
         return self
+
+
+class EvaluateProbedConfig(EvaluateConfig):
+    """From a probe, the backbone that it is of, and images to the same."""
+
+    backbone: Backbone = Backbone()

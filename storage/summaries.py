@@ -270,7 +270,7 @@ class SelectionSummary(Summary):
 
 
 class EvaluationSummary(NetworkSummary):
-    """Of an evaluation (stages evaluate and evaluate-teacher): tables by split, then by metric."""
+    """Of an evaluation (stages evaluate, evaluate-probed and evaluate-teacher): tables by split, then by metric."""
 
     score_name: str = ""
     """The metric that chooses a model."""

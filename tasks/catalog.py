@@ -10,6 +10,7 @@ from configs.stages import (
     CombineConfig,
     DistillConfig,
     EvaluateConfig,
+    EvaluateProbedConfig,
     ExtractConfig,
     FinetuneConfig,
     PrecomputeConfig,
@@ -272,6 +273,19 @@ EVALUATE_TEACHER = Stage(
     pictures=(LOOKED_AT, SCORED),
 )
 
+EVALUATE_PROBED = Stage(
+    name="evaluate-probed",
+    version=1,
+    config_type=EvaluateProbedConfig,
+    inputs={"images": "image-set", "probe": "probe"},
+    optional_inputs={"teacher": "logits"},
+    output="evaluation",
+    run="tasks.stages.evaluate:run_probed",
+    size="tasks.sizes:evaluation",
+    contents=EVALUATION,
+    pictures=(LOOKED_AT, SCORED),
+)
+
 STAGES: tuple[Stage[Any], ...] = (
     INGEST,
     INGEST_UNLABELLED,
@@ -292,6 +306,7 @@ STAGES: tuple[Stage[Any], ...] = (
     DISTILL,
     EVALUATE,
     EVALUATE_TEACHER,
+    EVALUATE_PROBED,
 )
 
 

@@ -1,4 +1,7 @@
-"""The colours by which people know the classes of a dataset, for pictures: nothing is read by them."""
+"""The colours by which people know the classes of a dataset, for pictures: nothing is read by them.
+
+Shape letters: M distinct codes of a mask.
+"""
 
 from collections.abc import Sequence
 
