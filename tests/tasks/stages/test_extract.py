@@ -14,6 +14,7 @@ from configs import choices
 from configs.data import TrainViews, ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig, PrecomputeImagesConfig
+from storage import view_arrays
 from storage.errors import SourceChangedError
 from storage.files import read_json, sha256_of, write_json
 from storage.fingerprint import fingerprint
@@ -188,6 +189,37 @@ def test_the_batch_size_does_not_change_a_byte(bench: Bench) -> None:
     assert extract(bench, second := CountingEncoder(16), batch_size=7) == ref
     assert max(second.batches) == 7
     assert bench.store.manifest(ref).files == files
+
+
+@pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(
+    ("chunk_rows", "batches"), [(4, [16] * 6), (5, [15, 14, 15, 15, 15, 14, 8]), (24, [16, 8] * 4)]
+)
+def test_chunks_of_few_rows_are_shown_together_in_whole_blocks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, chunk_rows: int, batches: list[int]
+) -> None:
+    """Of 24 images in one view and 24 in three: as of large maps, of which few rows are a chunk."""
+    monkeypatch.setattr(view_arrays, "rows_per_chunk", lambda *shape: chunk_rows)
+    extract(bench, encoder := CountingEncoder(16), batch_size=16)
+    assert encoder.batches[: len(batches)] == batches
+    assert set(encoder.sizes[: len(batches)]) == {16}
+
+
+def test_what_a_network_says_of_an_image_is_the_same_bits_wherever_in_a_block_it_stands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ExtractConfig(backbone=TEACHER, views=VIEWS.model_copy(update={"seed": 5}))
+
+    def features(chunk_rows: int) -> list[bytes]:
+        with monkeypatch.context() as patch:
+            patch.setattr(view_arrays, "rows_per_chunk", lambda *shape: chunk_rows)
+            ref = bench.run(EXTRACT, config, images=bench.images)
+        found = ViewOutputs(bench.path(ref))
+        said = [found.view(view).tobytes() for view in range(found.num_views)]
+        discard(bench.store, ref)
+        return said
+
+    assert features(4) == features(7) == features(64)
 
 
 @pytest.mark.usefixtures("counting_source")
