@@ -65,15 +65,12 @@ def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], readin
             pixels_of_images[number, split] += num_known
         if shown == [IGNORED]:
             all_ignored.append(one.id)
-    by_name = [
-        {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(names)}
-        for found in (images, pixels, pixels_of_images)
-    ]
-    return MaskCounts(
-        *by_name,
-        {split: pixels[IGNORED, split] for split in SPLITS},
-        all_ignored,
-    )
+
+    def by_name(found: Mapping[tuple[int, str], int]) -> OfSplits:
+        return {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(names)}
+
+    ignored = {split: pixels[IGNORED, split] for split in SPLITS}
+    return MaskCounts(by_name(images), by_name(pixels), by_name(pixels_of_images), ignored, all_ignored)
 
 
 def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool) -> None:

@@ -91,7 +91,7 @@ def run_frozen(
             first = 0
             for span in spans:
                 rows = slice(first, first := first + span.stop - span.start)
-                own = Outputs(*(field[rows] for field in new))
+                own = Outputs(new.outputs[rows], new.views_N9[rows], new.thumbnails_N64[rows])
                 if span.start == span.chunk.start:
                     whole = _room_for(span.chunk, own)
                 _copy(own, whole, span)
