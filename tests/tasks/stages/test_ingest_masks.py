@@ -138,6 +138,15 @@ def test_weights_of_classes_go_by_what_was_counted_and_no_mask_is_read_again(
         Segmentation().for_training(training, images)
 
 
+def test_blue_is_no_number_255(folder: Path, ingested: Ingested) -> None:
+    """Of masks in black and blue it was said that 255 is read as the second class."""
+    (folder / "classes.csv").write_text("name,red,green,blue\nland,0,0,0\nwater,0,0,255\n")
+    write_folders(folder, coloured(HALVES, {0: (0, 0, 0), 1: (0, 0, 255)}))
+    images, summary = ingested(folder, labels="classes.csv")
+    assert mask_of(images, FIRST).tolist() == HALVES.tolist()
+    assert not any("255" in line for line in summary.said)
+
+
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 NO_COLOURS = "name,value\nleft,0\nright,1\n"
 
