@@ -172,6 +172,31 @@ class ViewSettings(Settings):
         return min(self.num_views, max(MIN_VIEWS, self.max_total // num_train))
 
 
+OF_CROPS = {"resized": ("min_area", "max_aspect"), "scaled": ("min_scale", "max_scale")}
+"""Value of views.crop -> settings that no other value reads."""
+
+
+def check_crop(views: ViewSettings) -> None:
+    """Raise ValueError where a setting was given that the way of cropping does not read.
+
+    Not by the type of the settings: recipes of artifacts that exist may name what was never read.
+    """
+    idle = [
+        (name, crop)
+        for crop, names in OF_CROPS.items()
+        for name in names
+        if crop != views.crop and getattr(views, name) != ViewSettings.model_fields[name].default
+    ]
+    if idle:
+        crop = idle[0][1]
+        is_set = " and ".join(f"views.{name}" for name, _ in idle)
+        raise ValueError(
+            f"{is_set} would change nothing: read where views.crop is {crop!r}, and it is {views.crop!r}. Set "
+            f"views.crop to {crop!r}, or leave {is_set} at "
+            f"{' and '.join(f'{ViewSettings.model_fields[name].default:g}' for name, _ in idle)}"
+        )
+
+
 def views_of_train(settings: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> range:
     """Return the numbers of the views that each training image is shown, of a set with so many images in each split.
 

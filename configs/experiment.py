@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from configs.base import RuntimeConfig, Seed, Settings
 from configs.choices import ProblemName
-from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings
+from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, check_crop
 from configs.evaluation import WindowSettings
 from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
 from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
@@ -97,8 +97,8 @@ class Experiment(Settings):
     distill: DistillSettings = DistillSettings()
     tuning: TuningSettings = TuningSettings()
     windows: WindowSettings = WindowSettings()
-    """How students and finetuned teachers are shown the images they are scored on; of what is cached, the clean view
-    is scored.
+    """How models are shown the images they are scored on; of teachers that are foreign or several, always their clean
+    view, which is cached.
     """
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
@@ -110,6 +110,7 @@ class Experiment(Settings):
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
         probes = {"probe": self.probe, "student_probe": self.student_probe}
         check_options(self.problem, windows=self.windows, **probes, **trainings)
+        check_crop(self.views)
         check_shapes(self.views, self._networks)
         check_whole_images(self.problem, self.data, self.teacher_cache, self._networks, **probes)
         if len(set(self.seeds)) != len(self.seeds):

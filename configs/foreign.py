@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from configs.base import Path_, Settings, StageConfig
+from configs.base import Path_, Settings
 from configs.choices import ForeignSourceName, ProblemName
 from configs.data import TrainViews, ViewSettings
 from configs.errors import SettingsError
-from configs.stages import StoredLogits
+from configs.stages import CutsViews, StoredLogits
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "function": ("function",),
@@ -83,7 +83,7 @@ class ForeignTeacher(Settings):
         return found
 
 
-class PrecomputeForeignConfig(StageConfig):
+class PrecomputeForeignConfig(CutsViews):
     """From a network that was trained elsewhere and images to logits of the task's classes; it has no probe."""
 
     problem: ProblemName = "classification"

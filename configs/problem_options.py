@@ -1,5 +1,5 @@
-"""What some problems offer beyond what all have: other heads and losses, and whole images that are judged. Plain text,
-so that it is checked before torch is imported.
+"""What problems take of settings that stand for all of them: what a head sees, heads and losses, and whole images that
+are judged. Plain text, so that it is checked before torch is imported.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -25,13 +25,17 @@ def check_head(kind: str) -> str:
 
 
 HeadKind = Annotated[str, AfterValidator(check_head)]
+ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
 TaskLoss = Literal["cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"]
 ClassWeights = Literal["none", "inverse-frequency"]
 
 
 class Options(NamedTuple):
-    """The values that a problem takes of the settings of these names; the defaults are what every problem takes."""
+    """The values that a problem takes of the settings of these names, of a list each entry; the defaults are what a
+    problem of one class an image takes.
+    """
 
+    inputs: tuple[ProbeInput, ...] = ("last", "last4", "last+mean", "last4+mean")
     head: tuple[str, ...] = ("linear",)
     """An entry that ends with a colon stands for all heads of a source."""
     loss: tuple[TaskLoss, ...] = ("cross-entropy",)
@@ -42,6 +46,7 @@ class Options(NamedTuple):
 
 OPTIONS: dict[str, Options] = {
     "segmentation": Options(
+        inputs=("last", "last4"),
         head=(*HEADS, *(f"{source}:" for source in HEAD_SOURCES)),
         loss=("cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"),
         class_weights=("none", "inverse-frequency"),
@@ -56,9 +61,10 @@ def check_options(problem: str, **sections: Settings) -> None:
     """Raise ValueError where one of these sections has a value that the problem does not take."""
     for name, taken in OPTIONS.get(problem, Options())._asdict().items():
         for place, section in sections.items():
-            value = getattr(section, name, None)
-            if value is not None and value not in taken and f"{value.partition(':')[0]}:" not in taken:
-                raise ValueError(
-                    f"{place}.{name} is {value!r}, which the problem {problem!r} does not have: set it to "
-                    f"{' or '.join(map(repr, taken))}"
-                )
+            found = getattr(section, name, ())
+            for value in found if isinstance(found, tuple) else (found,):
+                if value not in taken and f"{value.partition(':')[0]}:" not in taken:
+                    raise ValueError(
+                        f"{place}.{name} is {value!r}, which the problem {problem!r} does not have: set it to "
+                        f"{' or '.join(map(repr, taken))}"
+                    )

@@ -6,23 +6,29 @@ from pydantic import Field, model_validator
 
 from configs.base import AddedLater, Seed, Settings, StageConfig
 from configs.choices import ProblemName
-from configs.data import TrainViews, ViewSettings
+from configs.data import TrainViews, ViewSettings, check_crop
 from configs.evaluation import WindowSettings
 from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from configs.models import Backbone
-from configs.problem_options import HeadKind, check_options
+from configs.problem_options import HeadKind, ProbeInput, check_options
 from configs.shapes import check_shapes
 from configs.training import DistillSettings, TrainingSettings, check_distillable
-
-ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
-
 
 StoredLogits = Literal["fp16", "int8"]
 """How each number of logits is kept."""
 
 
-class OnViews(StageConfig):
-    """A stage that shows views to a network."""
+class CutsViews(StageConfig):
+    """A stage that cuts views."""
+
+    @model_validator(mode="after")
+    def _crops_are_cut_as_they_are_set(self) -> Self:
+        check_crop(dict(self)["views"])
+        return self
+
+
+class OnViews(CutsViews):
+    """A stage that shows views to a network which its settings name."""
 
     @model_validator(mode="after")
     def _views_have_the_shape_of_its_pictures(self) -> Self:
@@ -50,7 +56,8 @@ class ProbeSettings(Settings):
     inputs: tuple[ProbeInput, ...] = Field(default=("last",), min_length=1)
     """What the head may see: the summary of the last layer (CLS token, or pooled map), of the last 4 layers
     concatenated, each with or without the mean of the patch tokens; where each pixel has a class the map of the last
-    layer, or of the last 4, which of a convolutional network are a pyramid. The best is chosen on validation.
+    layer, or of the last 4, which of a convolutional network are a pyramid (maps have no mean). The best is chosen on
+    validation.
     """
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1), min_length=1
@@ -142,7 +149,7 @@ class PrecomputeConfig(StageConfig):
         return self.train_logits != "in-sample" or self.calibration != "none"
 
 
-class PrecomputeImagesConfig(StageConfig):
+class PrecomputeImagesConfig(CutsViews):
     """From a finetuned teacher and images to logits; here the teacher does run, once for every view."""
 
     views: ViewSettings = ViewSettings()
@@ -234,3 +241,9 @@ class EvaluateConfig(StageConfig):
     def _the_problem_can_be_judged_so(self) -> Self:
         check_options(self.problem, windows=self.windows)
         return self
+
+
+class EvaluateProbedConfig(EvaluateConfig):
+    """From a probe, the backbone that it is of, and images to the same."""
+
+    backbone: Backbone = Backbone()

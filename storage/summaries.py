@@ -71,6 +71,11 @@ class IngestSummary(ImageSetSummary):
     """
     pixels: dict[str, dict[str, int]] | None = None
     """Class -> split -> pixels, where masks are learnt from."""
+    pixels_of_images: dict[str, dict[str, int]] | None = None
+    """Class -> split -> pixels of any class in the images that show this one; None in sets made before it was counted.
+    """
+    colours: dict[str, tuple[int, int, int]] = {}
+    """Class -> red, green, blue, where masks are learnt from and something gives every class its colour."""
     ignored_pixels: dict[str, int] = {}
     """Split -> pixels of masks that are ignored."""
     left_out: dict[str, int] = {}
@@ -265,7 +270,7 @@ class SelectionSummary(Summary):
 
 
 class EvaluationSummary(NetworkSummary):
-    """Of an evaluation (stages evaluate and evaluate-teacher): tables by split, then by metric."""
+    """Of an evaluation (stages evaluate, evaluate-probed and evaluate-teacher): tables by split, then by metric."""
 
     score_name: str = ""
     """The metric that chooses a model."""

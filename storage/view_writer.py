@@ -23,7 +23,7 @@ import zarr
 from configs.data import CLEAN_VIEW
 from configs.stages import StoredLogits
 from storage.chunk_rows import chunk_file, chunk_size
-from storage.errors import CorruptArtifactError, NotFiniteError
+from storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
 from storage.files import BatchedSync, atomic, read_json_if_whole
 from storage.int8_rows import quantised
 from storage.proof import is_chunk_whole
@@ -67,19 +67,17 @@ class Layout(NamedTuple):
 class ViewOutputsWriter:
     """Fills an artifact chunk by chunk, in any order; opening an earlier draft continues it.
 
-    `layout` is asked only where the draft does not say it yet, so that continuing needs no network for it. A draft in
-    the layout of format 1 is finished as it was begun, with every view of every image: that is more than is read, but
-    nothing that was shown is lost, and no artifact is half of one format and half of the other.
+    `parts` are of rows among `ids`; images that are in none of them are left out. `layout` is asked only where the
+    draft does not say it yet, so that continuing needs no network for it. A draft of an earlier version, which showed
+    more than is read, is finished as it was begun: nothing that was shown is lost, and no artifact is half of one kind
+    and half of another. CacheMismatchError where a draft was begun from other images.
     """
 
     def __init__(
         self, folder: Path, *, ids: Sequence[str], parts: Sequence[Part], layout: Callable[[], Layout]
     ) -> None:
         self._folder = folder
-        if is_of_format_1(folder):
-            parts = [_every_view(folder, len(ids), parts)]
-            log.info("%s was begun by an earlier version, which shows all views of all images: finished so", folder)
-        self.num_rows, self.parts = len(ids), {part.name: part for part in parts}
+        self.parts = {part.name: part for part in _as_begun(folder, len(ids), parts)}
         # In format 1 the arrays lie in the group itself: its one part has no folder.
         self._places = {name: "" if is_of_format_1(folder) else name for name in self.parts}
         self._write_rows(ids)
@@ -92,6 +90,11 @@ class ViewOutputsWriter:
         self._synced = BatchedSync(folder)
         # With the first chunks: without their descriptions, chunks that a power cut spared could not be read.
         self._synced.add(*self._descriptions())
+
+    @property
+    def num_rows(self) -> int:
+        """How many images the artifact is of."""
+        return sum(len(part.rows) for part in self.parts.values())
 
     @property
     def num_shown(self) -> int:
@@ -169,14 +172,14 @@ class ViewOutputsWriter:
     def _write_rows(self, ids: Sequence[str]) -> None:
         # The workers of a run open the same draft: what is there already and right is not written again under the eyes
         # of the others.
-        part_N = np.full(len(ids), "", object)
-        for name, part in self.parts.items():
-            part_N[part.rows] = self._places[name]
-        if _has_rows(self._folder, ids, part_N.tolist()):
+        place_of = {row: self._places[name] for name, part in self.parts.items() for row in part.rows.tolist()}
+        kept = [ids[row] for row in sorted(place_of)]
+        places = [place_of[row] for row in sorted(place_of)]
+        if _has_rows(self._folder, kept, places):
             return
-        columns = {"id": pa.array(ids, pa.string())}
+        columns = {"id": pa.array(kept, pa.string())}
         if not is_of_format_1(self._folder):
-            columns["part"] = pa.array(part_N.tolist(), pa.string())
+            columns["part"] = pa.array(places, pa.string())
         with atomic(self._folder / ROWS) as partial:
             pq.write_table(pa.table(columns), partial, write_page_checksum=True)
 
@@ -203,10 +206,49 @@ class ViewOutputsWriter:
             for name, place in self._places.items():
                 make_arrays(_group_of(group, place), self.parts[name], wanted.row_shape, wanted.stored)
         self.attributes = dict(group.attrs)
-        return {
+        found = {
             name: writable(_group_of(group, place), arrays_of(self._folder, place))
             for name, place in self._places.items()
         }
+        for name, part in self.parts.items():
+            # Chunks that are there would be taken for those of other images.
+            if (held := found[name]["outputs"].shape[0]) != len(part.rows):
+                raise self._of_other_images(held, len(part.rows))
+        return found
+
+    def _of_other_images(self, held: int, wanted: int) -> CacheMismatchError:
+        kind, name = self._folder.parent.name, self._folder.name[:12]
+        return CacheMismatchError(
+            f"these {kind} were begun with {held} images where there are now {wanted}: discard what was begun "
+            f"('taskdistill discard {kind}@{name}') and run the same again"
+        )
+
+
+def _as_begun(folder: Path, num_images: int, parts: Sequence[Part]) -> list[Part]:
+    """Return the parts that a draft was begun with, where an earlier version began it; else the same ones.
+
+    Before parts there were (format 1), all views of all images were shown; later, of images that nobody reads, the
+    clean view.
+    """
+    if is_of_format_1(folder):
+        log.info("%s was begun by an earlier version, which shows all views of all images: finished so", folder)
+        return [_every_view(folder, num_images, parts)]
+    left_out = np.setdiff1d(np.arange(num_images), np.concatenate([part.rows for part in parts]))
+    num_clean = sum(len(part.rows) for part in parts if part.name == "clean")
+    if not len(left_out) or _num_begun(folder, "clean") != num_clean + len(left_out):
+        return list(parts)
+    log.info("%s was begun by an earlier version, which shows images that are not read: finished so", folder)
+    return [part._replace(rows=np.union1d(part.rows, left_out)) if part.name == "clean" else part for part in parts]
+
+
+def _num_begun(folder: Path, place: str) -> int:
+    """Return how many images a draft says that a part of it is of; 0 where it says nothing."""
+    if description := read_json_if_whole(folder / GROUP / place / "outputs" / "zarr.json"):
+        return int(description["shape"][0])
+    try:
+        return read_rows(folder)[1].count(place)
+    except CorruptArtifactError:
+        return 0
 
 
 def _every_view(folder: Path, num_rows: int, parts: Sequence[Part]) -> Part:

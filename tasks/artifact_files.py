@@ -20,6 +20,28 @@ OUTPUTS = Contents(
 """Outputs of a frozen network (storage.view_outputs)."""
 FOREIGN = Contents(OUTPUTS.made, (*OUTPUTS.optional, "confusion.txt"), OUTPUTS.working)
 """The same of a network that was trained elsewhere."""
+DATASET = Contents(
+    made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
+    working=("notes/*.json",),
+)
+"""A dataset as it was read."""
+BLENDS = Contents(
+    made=(
+        "image-set.json",
+        "shards/*.parquet",
+        "pairs.parquet",
+        "blends.parquet",
+        "contact-sheet.png",
+        "blends.html",
+    ),
+    working=("scores/*.parquet", ".efforts/*"),
+)
+"""Synthetic images between two others."""
+BETWEEN = Pictures(
+    "contact-sheet.png",
+    heading="Blends",
+    words="Each between its two parents; all of them are in blends.html of the artifact.",
+)
 LABEL_FREE = Contents(
     made=("image-set.json", "shards/*.parquet", "files.parquet", "left-out.parquet"), working=("notes/*.json",)
 )

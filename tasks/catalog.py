@@ -10,6 +10,7 @@ from configs.stages import (
     CombineConfig,
     DistillConfig,
     EvaluateConfig,
+    EvaluateProbedConfig,
     ExtractConfig,
     FinetuneConfig,
     PrecomputeConfig,
@@ -20,8 +21,8 @@ from configs.stages import (
 )
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
 from storage.contents import Contents
-from tasks.artifact_files import CHOSEN, CURVES, EVALUATION, FOREIGN, LABEL_FREE, LOOKED_AT, MODEL, OUTPUTS, SCORED
-from tasks.stage import Pictures, Stage
+from tasks import artifact_files as files
+from tasks.stage import Stage
 
 INGEST = Stage(
     name="ingest",
@@ -31,10 +32,7 @@ INGEST = Stage(
     output="image-set",
     run="tasks.stages.ingest:run",
     size="tasks.sizes:ingested",
-    contents=Contents(
-        made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
-        working=("notes/*.json",),
-    ),
+    contents=files.DATASET,
 )
 
 INGEST_UNLABELLED = Stage(
@@ -45,7 +43,7 @@ INGEST_UNLABELLED = Stage(
     output="image-set",
     run="tasks.stages.ingest_unlabelled:run",
     size="tasks.sizes:unlabelled",
-    contents=LABEL_FREE,
+    contents=files.LABEL_FREE,
 )
 
 EXTRACT = Stage(
@@ -56,7 +54,7 @@ EXTRACT = Stage(
     output="features",
     run="tasks.stages.extract:run",
     size="tasks.sizes:features",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 EMBED = Stage(
@@ -67,7 +65,7 @@ EMBED = Stage(
     output="embeddings",
     run="tasks.stages.embed:run",
     size="tasks.sizes:embeddings",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 GENERATE = Stage(
@@ -78,24 +76,8 @@ GENERATE = Stage(
     output="image-set",
     run="tasks.stages.generate:run",
     size="tasks.sizes:blends",
-    contents=Contents(
-        made=(
-            "image-set.json",
-            "shards/*.parquet",
-            "pairs.parquet",
-            "blends.parquet",
-            "contact-sheet.png",
-            "blends.html",
-        ),
-        working=("scores/*.parquet", ".efforts/*"),
-    ),
-    pictures=(
-        Pictures(
-            "contact-sheet.png",
-            heading="Blends",
-            words="Each between its two parents; all of them are in blends.html of the artifact.",
-        ),
-    ),
+    contents=files.BLENDS,
+    pictures=(files.BETWEEN,),
 )
 
 PROBE = Stage(
@@ -131,7 +113,7 @@ PRECOMPUTE = Stage(
     output="logits",
     run="tasks.stages.precompute:run",
     size="tasks.sizes:logits",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 PRECOMPUTE_IMAGES = Stage(
@@ -142,7 +124,7 @@ PRECOMPUTE_IMAGES = Stage(
     output="logits",
     run="tasks.stages.precompute:run_on_images",
     size="tasks.sizes:logits_of_images",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 PRECOMPUTE_PROBED = Stage(
@@ -153,7 +135,7 @@ PRECOMPUTE_PROBED = Stage(
     output="logits",
     run="tasks.stages.precompute:run_probed_on_images",
     size="tasks.sizes:logits_of_images",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 PRECOMPUTE_FOREIGN = Stage(
@@ -165,7 +147,7 @@ PRECOMPUTE_FOREIGN = Stage(
     output="logits",
     run="tasks.stages.precompute_foreign:run",
     size="tasks.sizes:logits_of_images",
-    contents=FOREIGN,
+    contents=files.FOREIGN,
 )
 
 # Roles by number, and not one role of many artifacts: whatever walks over stages, from the recipe to the forms of the
@@ -179,7 +161,7 @@ COMBINE = Stage(
     output="logits",
     run="tasks.stages.combine:run",
     size="tasks.sizes:logits",
-    contents=OUTPUTS,
+    contents=files.OUTPUTS,
 )
 
 SELECT = Stage(
@@ -201,7 +183,7 @@ TUNE_FINETUNE = Stage(
     output="settings",
     run="tasks.stages.tune:run_finetune",
     size="tasks.sizes:chosen_settings",
-    contents=CHOSEN,
+    contents=files.CHOSEN,
 )
 
 TUNE_DISTILL = Stage(
@@ -212,7 +194,7 @@ TUNE_DISTILL = Stage(
     output="settings",
     run="tasks.stages.tune:run_distill",
     size="tasks.sizes:chosen_settings",
-    contents=CHOSEN,
+    contents=files.CHOSEN,
 )
 
 FINETUNE = Stage(
@@ -224,8 +206,8 @@ FINETUNE = Stage(
     output="model",
     run="tasks.stages.finetune:run",
     size="tasks.sizes:model",
-    contents=MODEL,
-    pictures=(CURVES,),
+    contents=files.MODEL,
+    pictures=(files.CURVES,),
 )
 
 DISTILL = Stage(
@@ -242,8 +224,8 @@ DISTILL = Stage(
     output="model",
     run="tasks.stages.distill:run",
     size="tasks.sizes:model",
-    contents=MODEL,
-    pictures=(CURVES,),
+    contents=files.MODEL,
+    pictures=(files.CURVES,),
 )
 
 EVALUATE = Stage(
@@ -255,8 +237,8 @@ EVALUATE = Stage(
     output="evaluation",
     run="tasks.stages.evaluate:run",
     size="tasks.sizes:evaluation",
-    contents=EVALUATION,
-    pictures=(LOOKED_AT, SCORED),
+    contents=files.EVALUATION,
+    pictures=(files.LOOKED_AT, files.SCORED),
 )
 
 EVALUATE_TEACHER = Stage(
@@ -268,8 +250,21 @@ EVALUATE_TEACHER = Stage(
     output="evaluation",
     run="tasks.stages.evaluate:run_on_logits",
     size="tasks.sizes:evaluation",
-    contents=EVALUATION,
-    pictures=(LOOKED_AT, SCORED),
+    contents=files.EVALUATION,
+    pictures=(files.LOOKED_AT, files.SCORED),
+)
+
+EVALUATE_PROBED = Stage(
+    name="evaluate-probed",
+    version=1,
+    config_type=EvaluateProbedConfig,
+    inputs={"images": "image-set", "probe": "probe"},
+    optional_inputs={"teacher": "logits"},
+    output="evaluation",
+    run="tasks.stages.evaluate:run_probed",
+    size="tasks.sizes:evaluation",
+    contents=files.EVALUATION,
+    pictures=(files.LOOKED_AT, files.SCORED),
 )
 
 STAGES: tuple[Stage[Any], ...] = (
@@ -292,6 +287,7 @@ STAGES: tuple[Stage[Any], ...] = (
     DISTILL,
     EVALUATE,
     EVALUATE_TEACHER,
+    EVALUATE_PROBED,
 )
 
 

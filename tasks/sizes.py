@@ -144,8 +144,8 @@ def blends(config: GenerateConfig, known: Known) -> Estimate:
 
 
 def embeddings(config: StageConfig, known: Known) -> Estimate:
-    found = _of_images(known, known.num_images * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES))
-    return found._replace(shown=shown(_CLEAN_ONLY, "clean", known.splits))
+    parts = shown(_CLEAN_ONLY, "clean", known.splits)
+    return _of_images(known, num_shown(parts) * (2 * _EMBEDDING_WIDTH + _VIEW_BYTES))._replace(shown=parts)
 
 
 def features(config: ExtractConfig, known: Known) -> Estimate:
@@ -193,8 +193,9 @@ def _logits_bytes(stored: StoredLogits, known: Known, num_views: int) -> int | N
 
 def shown(views: ViewSettings, train_views: TrainViews, splits: Mapping[str, int]) -> tuple[Shown, ...]:
     """Return what a frozen network is shown (`tasks.data.shown`); nothing where the images are not counted yet."""
-    num_train, num_images = splits.get("train", 0), sum(splits.values())
-    parts = Shown(num_train, len(views_of_train(views, train_views, splits))), Shown(num_images - num_train, 1)
+    num_train = splits.get("train", 0)
+    num_judged = sum(splits.values()) - num_train - splits.get(UNLABELLED, 0)
+    parts = Shown(num_train, len(views_of_train(views, train_views, splits))), Shown(num_judged, 1)
     return tuple(part for part in parts if part.num_images)
 
 

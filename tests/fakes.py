@@ -27,6 +27,7 @@ from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
+from tasks.problems.palette import Colours
 from tasks.problems.problem import PixelsOf
 from tasks.problems.whole_images import clean_window
 
@@ -205,7 +206,7 @@ class OrdinalMeter:
     def class_columns(self) -> Mapping[str, np.ndarray]:
         return {}
 
-    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
         """The image that is judged last, as it is."""
         Image.fromarray(pixels_of(len(self._scores) - 1)).save(folder / f"{name}-last.png")
 

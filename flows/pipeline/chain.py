@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from configs.experiment import Experiment
+from flows.pipeline.evaluations import (
+    evaluated_logits,
+    evaluated_model,
+    evaluated_probe,
+    evaluated_teacher,
+    shows_windows,
+)
 from flows.pipeline.graph import ShownSet, Source, Step, Steps
 from flows.pipeline.teachers import (
     REAL,
@@ -26,8 +33,6 @@ from storage.manifest import ArtifactRef
 from tasks.catalog import (
     DISTILL,
     EMBED,
-    EVALUATE,
-    EVALUATE_TEACHER,
     FINETUNE,
     GENERATE,
     INGEST,
@@ -99,17 +104,16 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
         for name, model in _students(steps, seed, start, logits[REAL], extra, chosen).items():
             inputs = {"images": images, "model": model, "teacher": logits[REAL]}
             step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
-            evaluated = steps.add(step, EVALUATE, experiment.evaluate_config(), inputs)
+            evaluated = evaluated_model(steps, step, inputs)
             models.append(ModelSteps(f"student {name}", seed, evaluated, model))
     return Chain(steps.all, models)
 
 
 def _evaluated_teachers(steps: Steps, images: str, teacher: Teacher) -> list[ModelSteps]:
     """Score what teaches, and where it is the mean of several teachers, each of them too."""
-    config, models = steps.experiment.evaluate_cached_config(), []
+    models = []
     for number, one in enumerate((teacher, *teacher.members)):
-        inputs = {"images": images, "logits": one.logits[REAL]}
-        evaluated = steps.add(f"evaluate-teacher{number or ''}", EVALUATE_TEACHER, config, inputs)
+        evaluated = evaluated_teacher(steps, f"evaluate-teacher{number or ''}", images, one, one.logits[REAL])
         models.append(ModelSteps(one.model, None, evaluated, one.artifact))
     return models
 
@@ -201,8 +205,9 @@ def _students(
 def _probed_student(steps: Steps, images: str, teacher: str) -> tuple[str, str]:
     """Make the probe that students start from, and score it as they are scored; returns probe and evaluation."""
     network = student_network(steps.experiment)
-    made = probed(steps, network, images)
+    made, name = probed(steps, network, images), "evaluate-student-probed"
+    inputs = {"images": images, "teacher": teacher}
+    if shows_windows(steps):
+        return made.probe, evaluated_probe(steps, name, network.backbone, {**inputs, "probe": made.probe})
     logits = probed_logits(steps, "precompute-student", network, made, ShownSet(images, "clean"))
-    inputs = {"images": images, "logits": logits, "teacher": teacher}
-    config = steps.experiment.evaluate_cached_config()
-    return made.probe, steps.add("evaluate-student-probed", EVALUATE_TEACHER, config, inputs)
+    return made.probe, evaluated_logits(steps, name, {**inputs, "logits": logits})

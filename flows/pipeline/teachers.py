@@ -66,6 +66,10 @@ class Teacher(NamedTuple):
     logits: Mapping[str, str]
     members: tuple["Teacher", ...] = ()
     """Those it is the mean of, where there are several."""
+    backbone: Backbone | None = None
+    """What its artifact is a probe of, where it is one."""
+    is_model: bool = False
+    """Whether its artifact is a whole network."""
 
 
 def student_network(experiment: Experiment) -> Network:
@@ -137,7 +141,7 @@ def _member(steps: Steps, sets: Mapping[str, ShownSet], number: int, model: str)
         config = experiment.precompute_synthetic_config()
         asked = Asked(config, {"calibrated": logits[REAL]} if config.calibration != "none" else {})
         logits[end] = probed_logits(steps, f"{precompute}{end}", network, made, sets[end], asked)
-    return Teacher(model, made.probe, logits)
+    return Teacher(model, made.probe, logits, backbone=backbone)
 
 
 def _numbered(name: str, number: int) -> str:
@@ -161,7 +165,7 @@ def finetuned_teacher(steps: Steps, sets: Mapping[str, ShownSet]) -> Teacher:
         )
         for end, shown in sets.items()
     }
-    return Teacher("teacher finetuned", model, logits)
+    return Teacher("teacher finetuned", model, logits, is_model=True)
 
 
 def foreign_teacher(steps: Steps, sets: Mapping[str, ShownSet]) -> Teacher:

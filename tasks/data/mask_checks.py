@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from configs.base import RuntimeConfig
 from configs.data import IngestConfig
+from storage.summaries import IngestSummary
 from tasks.data.candidates import Candidate, DatasetError
 from tasks.data.dataset import Dataset
 from tasks.data.decode_memory import DecodeMemory
+from tasks.data.mask_colours import colours_of
 from tasks.data.mask_counts import MaskCounts, check_counts, count_masks, listed, remarks
 from tasks.data.mask_reading import Reading
 from tasks.data.mask_survey import Content, described_unknown, survey_masks, unknown_in
@@ -24,6 +26,10 @@ class CheckedMasks(NamedTuple):
     contents: list[Content]
     said: list[str]
     """A sentence for each decision on how they are read that the dataset does not have yet."""
+
+    def summary(self, counts: MaskCounts) -> IngestSummary:
+        """Return what the image-set says of its masks, given the counts of those that became rows."""
+        return IngestSummary.joined(counts.summary(), IngestSummary(colours=colours_of(self.contents, self.reading)))
 
     def counts(self, candidates: Sequence[Candidate]) -> MaskCounts:
         """Count the masks of these images."""

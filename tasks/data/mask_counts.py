@@ -30,13 +30,20 @@ class MaskCounts(NamedTuple):
     images: OfSplits
     """Images that show the class."""
     pixels: OfSplits
+    pixels_of_images: OfSplits
+    """Pixels of any class in the images that show this one."""
     ignored: dict[str, int]
     """Split -> pixels that are ignored."""
     all_ignored: list[str]
     """Ids of images whose mask is ignored throughout."""
 
     def summary(self) -> IngestSummary:
-        return IngestSummary(counts=self.images, pixels=self.pixels, ignored_pixels=self.ignored)
+        return IngestSummary(
+            counts=self.images,
+            pixels=self.pixels,
+            pixels_of_images=self.pixels_of_images,
+            ignored_pixels=self.ignored,
+        )
 
 
 def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], reading: Reading) -> MaskCounts:
@@ -44,6 +51,7 @@ def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], readin
     names = reading.labels.names
     images: Counter[tuple[int, str]] = Counter()
     pixels: Counter[tuple[int, str]] = Counter()
+    pixels_of_images: Counter[tuple[int, str]] = Counter()
     all_ignored = []
     for one in contents:
         if (split := split_of.get(one.id)) is None:
@@ -51,16 +59,18 @@ def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], readin
         classes_M = reading.lookup(one.kind, one.palette)(one.found.codes_M)
         shown = np.unique(classes_M).tolist()
         images.update((number, split) for number in shown)
+        num_known = int(one.found.pixels_M[classes_M != IGNORED].sum())
         for number in shown:
             pixels[number, split] += int(one.found.pixels_M[classes_M == number].sum())
+            pixels_of_images[number, split] += num_known
         if shown == [IGNORED]:
             all_ignored.append(one.id)
-    return MaskCounts(
-        {name: {split: images[number, split] for split in SPLITS} for number, name in enumerate(names)},
-        {name: {split: pixels[number, split] for split in SPLITS} for number, name in enumerate(names)},
-        {split: pixels[IGNORED, split] for split in SPLITS},
-        all_ignored,
-    )
+
+    def by_name(found: Mapping[tuple[int, str], int]) -> OfSplits:
+        return {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(names)}
+
+    ignored = {split: pixels[IGNORED, split] for split in SPLITS}
+    return MaskCounts(by_name(images), by_name(pixels), by_name(pixels_of_images), ignored, all_ignored)
 
 
 def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool) -> None:

@@ -4,8 +4,12 @@ All masks of a dataset have one ending, the one that gives most pairs: so of Cit
 those with classes are taken, and those with instances or colours are left.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from configs.data import UNLABELLED
+from tasks.data.candidates import DatasetError
 
 IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_rgb", "_sat")
 MASK_ENDINGS = (
@@ -14,6 +18,9 @@ MASK_ENDINGS = (
     "_annotation",
 )  # fmt: skip
 """What follows the name of the image; of those that give as many pairs the first is taken."""
+
+
+_BY_TABLE = "or name each image and its mask in a table (--set data.form=table)"
 
 
 class Place(NamedTuple):
@@ -47,19 +54,50 @@ class Pairs(NamedTuple):
 
 
 def paired(images: Sequence[Place], masks: Sequence[Place]) -> Pairs:
-    """Pair images and masks. Where masks lie in no folders of splits, those of the images do not count."""
+    """Pair images and masks. Where masks lie in no folders of splits, those of the images do not count.
+
+    Raises DatasetError where an image could have either of two masks, or two images would share one. Images that are
+    called unlabelled have none.
+    """
     with_splits = any(mask.split for mask in masks)
-    mask_at = {(mask.split, mask.inner, mask.stem): mask.path for mask in masks}
-    best: tuple[dict[str, str], str] = ({}, "")
+    masks_at = defaultdict[tuple[str, tuple[str, ...], str], list[str]](list)
+    for mask in masks:
+        masks_at[mask.split, mask.inner, mask.stem].append(mask.path)
+    best: tuple[dict[str, list[str]], str] = ({}, "")
     for image_ending in IMAGE_ENDINGS:
-        named = [image for image in images if image.stem.endswith(image_ending)]
+        named = [image for image in images if image.stem.endswith(image_ending) and image.split != UNLABELLED]
         for mask_ending in MASK_ENDINGS:
             found = {}
             for image in named:
                 stem = image.stem.removesuffix(image_ending) + mask_ending
-                if mask := mask_at.get((image.split if with_splits else "", image.inner, stem)):
-                    found[image.path] = mask
+                if at := masks_at.get((image.split if with_splits else "", image.inner, stem)):
+                    found[image.path] = at
             if len(found) > len(best[0]):
                 best = found, mask_ending
-    used = set(best[0].values())
-    return Pairs(best[0], [mask.path for mask in masks if mask.path not in used], best[1])
+    mask_of = _one_each(best[0])
+    used = set(mask_of.values())
+    return Pairs(mask_of, [mask.path for mask in masks if mask.path not in used], best[1])
+
+
+def _one_each(found: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the mask of each image; DatasetError where there are several, or it is another image's too."""
+    if several := [image for image, at in found.items() if len(at) > 1]:
+        first, second = found[several[0]][:2]
+        raise DatasetError(
+            f"{several[0]!r} has two masks, {first!r} and {second!r}{_and_more(several)}: which is meant is not known. "
+            f"Move the other one elsewhere, {_BY_TABLE}"
+        )
+    images_of = defaultdict[str, list[str]](list)
+    for image, (mask,) in found.items():
+        images_of[mask].append(image)
+    if shared := [mask for mask, of in images_of.items() if len(of) > 1]:
+        first, second = images_of[shared[0]][:2]
+        raise DatasetError(
+            f"{first!r} and {second!r} would share the mask {shared[0]!r}{_and_more(shared)}: whose it is, nothing "
+            f"says. Move the other one elsewhere, {_BY_TABLE}"
+        )
+    return {image: mask for image, (mask,) in found.items()}
+
+
+def _and_more(found: Sequence[str]) -> str:
+    return f" ({len(found) - 1} more so)" if len(found) > 1 else ""

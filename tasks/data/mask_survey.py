@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from configs.base import RuntimeConfig
 from configs.data import IngestConfig
-from storage.tree import unreadable
 from tasks.data.candidates import Candidate, DatasetError, some
 from tasks.data.decode_memory import DecodeMemory
 from tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
 from tasks.data.mask_pixels import Histogram, Kind, code_of, colour_of, histogram, is_grey, mask_pixels
 from tasks.data.mask_reading import Reading, unknown_of
 from tasks.data.opening import UnreadableImageError
+from tasks.data.reading import bytes_of
 from tasks.data.threads import prefetch
 
 _IN_16_BITS = 65_535
@@ -73,10 +73,7 @@ def survey_masks(
 def look_into(candidate: Candidate, memory: DecodeMemory) -> Content | str:
     """Return what a mask holds, or why it cannot be used. SourceError where it cannot be read."""
     assert candidate.mask
-    try:
-        data = candidate.mask.read_bytes()
-    except OSError as error:
-        raise unreadable(candidate.mask, error) from error
+    data = bytes_of(candidate.mask)
     try:
         with mask_pixels(data, memory) as mask:
             found = histogram(mask)
@@ -128,9 +125,9 @@ def unknown_in(content: Content, reading: Reading) -> bool:
 
 
 def described_unknown(candidate: Candidate, reading: Reading, memory: DecodeMemory) -> str:
-    """Say what a mask holds that stands for no class: it is read once more."""
+    """Say what a mask holds that stands for no class: it is read once more. SourceError where it cannot be."""
     assert candidate.mask
-    with mask_pixels(candidate.mask.read_bytes(), memory) as mask:
+    with mask_pixels(bytes_of(candidate.mask), memory) as mask:
         said = unknown_of(mask, reading.lookup(mask.kind, mask.palette()), reading)
     return f"its mask {candidate.mask.name}: {said}"
 
@@ -156,17 +153,18 @@ def _said_of_alpha(contents: Sequence[Content]) -> list[str]:
 
 
 def _numbers(contents: Iterable[Content]) -> set[int]:
-    """Return all numbers of masks that hold some, those of grey colours too."""
+    """Return all numbers of masks that hold some; a grey colour is the number that it is of."""
     found: set[int] = set()
     for one in contents:
         codes = one.found.codes_M.tolist()
-        found.update(codes if one.kind != "colours" else [code & IGNORED for code in codes])
+        found.update(codes if one.kind != "colours" else [colour_of(code)[0] for code in codes if is_grey(code)])
     return found
 
 
 def _of_two(contents: Sequence[Content], labels: LabelTable, said: list[str]) -> LabelTable:
     """Return the labels with numbers where there are two names and masks of black and white."""
-    if labels.values or len(labels.names) != 2 or _numbers(contents) != {0, IGNORED}:
+    has_hues = any(one.kind == "colours" and not all(map(is_grey, one.found.codes_M.tolist())) for one in contents)
+    if labels.values or len(labels.names) != 2 or has_hues or _numbers(contents) != {0, IGNORED}:
         return labels
     said.append(f"the masks hold 0 and 255 alone: 255 is read as {labels.names[1]!r}, not as what is ignored")
     return labels._replace(values=((0,), (IGNORED,)))

@@ -5,7 +5,8 @@ Who reads what: a probe trains on the augmented views of training images (`probe
 is judged on the clean view of validation images; students are trained on the augmented views of training and synthetic
 images; teachers are evaluated, and students compared with them, on the clean view of validation and test images; the
 choice of synthetic images goes by their clean view. So validation and test images need no augmented view, and training
-images no clean one, unless the recipe asks for it.
+images no clean one, unless the recipe asks for it. Images of split "unlabelled" need none: who learns from them takes
+them into an image-set of their own (stage ingest-unlabelled).
 
 Shape letters: N images.
 """
@@ -14,7 +15,7 @@ from collections import Counter
 
 import numpy as np
 
-from configs.data import CLEAN_VIEW, TrainViews, ViewSettings, views_of_train
+from configs.data import CLEAN_VIEW, UNLABELLED, TrainViews, ViewSettings, views_of_train
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.view_outputs import Part, ViewOutputs
@@ -23,16 +24,18 @@ CLEAN_ONLY = ViewSettings(num_views=0)
 
 
 def shown_parts(images: ImageSet, settings: ViewSettings, train_views: TrainViews = "augmented") -> list[Part]:
-    """Return the parts of an image-set, by the views that its images are shown; each has at least one image.
+    """Return the parts of an image-set, by the views that its images are shown; each has at least one image. Those of
+    split "unlabelled" are in none.
 
     It depends on nothing but the recipe of what is made: settings, and the splits of the image-set.
     """
     is_train_N = images.splits == "train"
     views = views_of_train(settings, train_views, Counter(images.splits.tolist()))
     clean = range(CLEAN_VIEW, CLEAN_VIEW + 1)
+    is_read_N = images.splits != UNLABELLED
     if views == clean:
-        return [Part(np.arange(len(images)), clean)]
-    parts = [Part(np.flatnonzero(~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
+        return [Part(np.flatnonzero(is_read_N), clean)]
+    parts = [Part(np.flatnonzero(is_read_N & ~is_train_N), clean), Part(np.flatnonzero(is_train_N), views)]
     return [part for part in parts if len(part.rows)]
 
 

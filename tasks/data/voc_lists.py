@@ -4,7 +4,8 @@ Lists called train, val and test are the splits, others are not read (trainval h
 out: VOC's folder holds those of its other tasks too.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from storage.tree import unreadable
@@ -23,24 +24,42 @@ def list_voc(folder: Path, found: Contents) -> Listing:
     of_masks = next((name for name in MASKS if any(path.startswith(f"{name}/") for path in found.pictures)), MASKS[-1])
     masks = _by_stem(found.pictures, of_masks)
     split_of = _splits(folder)
+    for pictures in (images, masks):
+        _refuse_several(pictures, split_of)
     if missing := [name for name in split_of if name not in images]:
         raise DatasetError(
             f"{len(missing)} of {len(split_of)} images that the lists in {folder / LISTS} name are not in "
             f"{folder / IMAGES}, such as {some(missing)}: unpack the images, or take them out of the lists"
         )
     candidates = [
-        Candidate(images[name], folder / images[name], None, split, folder / masks[name] if name in masks else None)
+        Candidate(
+            images[name][0], folder / images[name][0], None, split, folder / masks[name][0] if name in masks else None
+        )
         for name, split in split_of.items()
     ]
-    left_out = [LeftOut(path, IN_NO_LIST) for name, path in images.items() if name not in split_of]
-    left_out += [LeftOut(path, NO_IMAGE) for name, path in masks.items() if name not in split_of]
+    left_out = [LeftOut(path, IN_NO_LIST) for name, paths in images.items() if name not in split_of for path in paths]
+    left_out += [LeftOut(path, NO_IMAGE) for name, paths in masks.items() if name not in split_of for path in paths]
     said = ["the classes are VOC's 21, as the layout is; data.labels names others"]
     return Listing(candidates, [*found.left_out, *left_out], said, VOC)
 
 
-def _by_stem(pictures: Sequence[str], top: str) -> dict[str, str]:
+def _by_stem(pictures: Sequence[str], top: str) -> dict[str, list[str]]:
     """Return the pictures of a folder by their path in it without ending."""
-    return {path.removeprefix(f"{top}/").rpartition(".")[0]: path for path in pictures if path.startswith(f"{top}/")}
+    found = defaultdict[str, list[str]](list)
+    for path in pictures:
+        if path.startswith(f"{top}/"):
+            found[path.removeprefix(f"{top}/").rpartition(".")[0]].append(path)
+    return found
+
+
+def _refuse_several(pictures: Mapping[str, Sequence[str]], named: Collection[str]) -> None:
+    """Raise DatasetError where a name in the lists is that of two pictures."""
+    if several := [paths for name, paths in pictures.items() if len(paths) > 1 and name in named]:
+        more = f" ({len(several) - 1} more such names)" if len(several) > 1 else ""
+        raise DatasetError(
+            f"{several[0][0]!r} and {several[0][1]!r} have the name that a list in {LISTS} gives{more}: which is meant "
+            "is not known; move the other one elsewhere"
+        )
 
 
 def _splits(folder: Path) -> dict[str, str]:

@@ -34,7 +34,7 @@ BLOCK = 16
 
 
 class Span(NamedTuple):
-    """Some rows of a chunk: what one forward pass is given."""
+    """Some rows of a chunk: what one forward pass is given, or a part of that."""
 
     chunk: Chunk
     start: int
@@ -68,39 +68,67 @@ def run_frozen(
     """Compute and write these chunks; returns how many views went through the network.
 
     A batch never crosses the edge of a chunk, so that it holds the same views whichever chunks are missing: the last
-    bits of a network's outputs depend on its batch, and an interrupted run must write the same bytes.
+    bits of a network's outputs depend on its batch, and an interrupted run must write the same bytes. But for whole
+    chunks that a CPU computes in one block (`_batches`), where they do not.
     """
     batch = context.runtime.inference_batch_size
-    spans = [
-        Span(chunk, start, min(start + batch, chunk.stop))
-        for chunk in chunks
-        for start in range(chunk.start, chunk.stop, batch)
-    ]
+    batches = _batches(chunks, batch, device)
     # Progress counts what earlier attempts made too, and only as far as this process has been asked to go.
     done = writer.num_shown - sum(chunk.stop - chunk.start for chunk in writer.missing())
-    total = done + sum(span.stop - span.start for span in spans)
+    total = done + sum(chunk.stop - chunk.start for chunk in chunks)
     shown, block = 0, ("", -1)
     with in_background(writer.write) as write:
         # Threads cut the next workers + 1 batches: the loop below waits for the network, seldom for pixels.
-        batches = prefetch(lambda span: _view_batch(source, writer, span), spans, workers=context.runtime.workers)
-        for span, views in zip(spans, batches, strict=True):
+        cut = prefetch(lambda spans: _view_batch(source, writer, spans), batches, workers=context.runtime.workers)
+        for spans, views in zip(batches, cut, strict=True):
             # All views of some rows come together, then none of those rows again: each image is decoded once, and what
             # is kept decoded is a block of rows. Threads that are ahead may decode some of the next block twice.
-            if (span.chunk.part, span.chunk.block) != block:
+            if _block_of(spans[0]) != block:
                 source.forget_pixels()
-                block = span.chunk.part, span.chunk.block
+            block = _block_of(spans[-1])
             outputs = _forward(network, views, source.preprocessing, device, batch)
             new = Outputs(outputs, views.views_N9, views.thumbnails_N64)
-            if span.start == span.chunk.start:
-                whole = _room_for(span.chunk, new)
-            _copy(new, whole, span)
-            shown += span.stop - span.start
+            first = 0
+            for span in spans:
+                rows = slice(first, first := first + span.stop - span.start)
+                own = Outputs(new.outputs[rows], new.views_N9[rows], new.thumbnails_N64[rows])
+                if span.start == span.chunk.start:
+                    whole = _room_for(span.chunk, own)
+                _copy(own, whole, span)
+                # A chunk is handed over whole and `whole` never touched again, as the thread that writes may lag.
+                if span.stop == span.chunk.stop:
+                    write(span.chunk, *whole)
+            shown += len(outputs)
             context.on_progress("views", done + shown, total)
-            # The chunk is handed over whole and `whole` never touched again, as the thread that writes may lag behind.
-            if span.stop == span.chunk.stop:
-                write(span.chunk, *whole)
     # How fast a network is gets measured apart (inference.speed): here decoding and writing would be in the number.
     return Throughput(shown, 0.0)
+
+
+def _batches(chunks: Sequence[Chunk], batch_size: int, device: torch.device) -> list[list[Span]]:
+    """Cut chunks into batches: each is rows of one chunk, or on a CPU several chunks that are smaller than a block.
+
+    A block is filled up in any case (`_forward`), and what a CPU says of an image is the same to the last bit wherever
+    in a block it stands and whatever stands beside it: a chunk of 4 large maps alone would cost four times as much.
+    """
+    batches: list[list[Span]] = []
+    room = 0
+    for chunk in chunks:
+        size = chunk.stop - chunk.start
+        if size < BLOCK <= batch_size and device.type == "cpu":
+            if size > room:
+                batches.append([])
+                room = BLOCK
+            batches[-1].append(Span(chunk, chunk.start, chunk.stop))
+            room -= size
+        else:
+            starts = range(chunk.start, chunk.stop, batch_size)
+            batches += [[Span(chunk, start, min(start + batch_size, chunk.stop))] for start in starts]
+            room = 0
+    return batches
+
+
+def _block_of(span: Span) -> tuple[str, int]:
+    return span.chunk.part, span.chunk.block
 
 
 class ChunkPartitions(Partitions[C]):
@@ -123,9 +151,12 @@ class ChunkPartitions(Partitions[C]):
         return [every[number] for number in numbers]
 
 
-def _view_batch(source: ViewSource, writer: ViewOutputsWriter, span: Span) -> ViewBatch:
-    rows = writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
-    views_N9 = source.views(rows, [span.chunk.view] * len(rows))
+def _view_batch(source: ViewSource, writer: ViewOutputsWriter, spans: Sequence[Span]) -> ViewBatch:
+    rows, numbers = list[int](), list[int]()
+    for span in spans:
+        rows += writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
+        numbers += [span.chunk.view] * (span.stop - span.start)
+    views_N9 = source.views(rows, numbers)
     pixels_NHW3 = source.cut(rows, views_N9)
     # Taken of the pixels that the network is given, not of the file: it proves how this decoder and resampler cut them.
     return ViewBatch(pixels_NHW3, views_N9, source.thumbnails(rows, views_N9, pixels_NHW3))

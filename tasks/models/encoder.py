@@ -91,10 +91,14 @@ def blocks_named(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
     """Return the blocks of these names in their order; ModelError where one is missing."""
     known = {block.name: block for block in blocks}
     if missing := [name for name in names if name not in known]:
-        raise ModelError(
-            f"this encoder gives the blocks {list(known)}, not {missing}: set the probe's inputs to ['last'], which "
-            "every encoder has"
-        )
+        if MAP in missing:
+            how = (
+                "the problem needs maps, which are not among them. Cached features are vectors: where these are, set "
+                "teacher_cache=logits (stage probe-images); a network that gives no map cannot be used"
+            )
+        else:
+            how = "set the probe's inputs to ['last'], which every encoder has"
+        raise ModelError(f"there are the blocks {list(known)}, not {missing}: {how}")
     return [known[name] for name in names]
 
 

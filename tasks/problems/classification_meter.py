@@ -21,6 +21,7 @@ from torchmetrics.functional.classification import (
 )
 
 from tasks.functional.comparison import standard_error
+from tasks.problems.palette import Colours
 from tasks.problems.pictures import draw_confusion
 from tasks.problems.problem import PixelsOf
 
@@ -80,7 +81,7 @@ class ClassificationMeter:
     def class_columns(self) -> Mapping[str, npt.NDArray[Any]]:
         return {}
 
-    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
         predicted_N, targets_N = _joined(self._logits).argmax(1), _joined(self._targets)
         counts_KK = multiclass_confusion_matrix(predicted_N, targets_N, len(self._classes))
         draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK.cpu()), self._classes)

@@ -8,6 +8,7 @@ Shape letters: N images, K classes, H W pixels, h w those of a small picture.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +21,8 @@ from PIL import Image
 
 from tasks.functional.views import Pixels
 from tasks.problems.names import drawable
-from tasks.problems.palette import palette
-from tasks.problems.pictures import AS_IT_IS, MAX_NAMED_CLASSES, save
+from tasks.problems.palette import NamedColours
+from tasks.problems.pictures import AS_IT_IS, EDGE, MAX_NAMED_CLASSES, save
 from tasks.problems.problem import PixelsOf
 
 Labels = npt.NDArray[np.int16]
@@ -86,12 +87,12 @@ def snapshot(judged: Judged) -> Snapshot:
 
 
 def draw_overlays(
-    path: Path, classes: Sequence[str], snapshots: Sequence[Snapshot], scores: ImageScores, pixels_of: PixelsOf
+    path: Path, classes: NamedColours, snapshots: Sequence[Snapshot], scores: ImageScores, pixels_of: PixelsOf
 ) -> None:
     """Draw the best, the median and the worst images, and one for each class, in files beginning as `path` does."""
     overlays = Overlays(classes, snapshots, pixels_of)
     overlays.write(path.with_name(f"{path.name}-images.png"), _by_image(scores.of_known_NK))
-    overlays.write(path.with_name(f"{path.name}-images-by-class.png"), _by_class(scores.of_true_NK, classes))
+    overlays.write(path.with_name(f"{path.name}-images-by-class.png"), _by_class(scores.of_true_NK, classes.names))
 
 
 def _by_image(iou_NK: npt.NDArray[np.float64]) -> list[Example]:
@@ -127,9 +128,8 @@ def _by_class(iou_NK: npt.NDArray[np.float64], classes: Sequence[str]) -> list[E
 class Overlays:
     """Draws rows of small pictures: image, truth, teacher where there is one, model, error."""
 
-    def __init__(self, classes: Sequence[str], snapshots: Sequence[Snapshot], pixels_of: PixelsOf) -> None:
+    def __init__(self, classes: NamedColours, snapshots: Sequence[Snapshot], pixels_of: PixelsOf) -> None:
         self._classes, self._snapshots, self._pixels_of = classes, snapshots, pixels_of
-        self._colours_K3 = palette(len(classes))
 
     def write(self, path: Path, examples: Sequence[Example]) -> None:
         if not examples:
@@ -169,15 +169,22 @@ class Overlays:
 
     def _laid_over(self, image_HW3: Pixels, labels_HW: Labels) -> Pixels:
         """Return the image in the colours of its classes, as it is where nobody knows the class."""
-        mixed_HW3 = (1 - OVERLAY) * image_HW3 + OVERLAY * self._colours_K3[labels_HW]
+        mixed_HW3 = (1 - OVERLAY) * image_HW3 + OVERLAY * self._classes.colours_K3[labels_HW]
         return np.where((labels_HW >= 0)[:, :, None], mixed_HW3.astype(np.uint8), image_HW3)
 
     def _legend(self, figure: Figure, items: Sequence[int]) -> None:
-        """Name the colours of the classes that are drawn, while they fit."""
-        every = [labels for item in items for labels in self._snapshots[item].maps() if labels is not None]
-        numbers = sorted({int(number) for labels in every for number in np.unique(labels)} - {-1})[:MAX_NAMED_CLASSES]
-        names = drawable(self._classes).shown
-        patches = [Patch(color=self._colours_K3[number] / 255, label=str(number)) for number in numbers]
-        legend = figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+        """Say which colour is which class, of the classes that are drawn; of many, those of most pixels."""
+        pixels = Counter[int]()
+        for item in items:
+            for labels in self._snapshots[item].maps():
+                if labels is not None:
+                    found, counts = np.unique(labels, return_counts=True)
+                    pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        del pixels[-1]
+        numbers = sorted(number for number, _ in pixels.most_common(MAX_NAMED_CLASSES))
+        names, colours_K3 = drawable(self._classes.names).shown, self._classes.colours_K3 / 255
+        patches = [Patch(facecolor=colours_K3[number], label=str(number), **EDGE) for number in numbers]
+        more = f"and {len(pixels) - len(numbers)} more classes" if len(pixels) > len(numbers) else None
+        legend = figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False, title=more)
         for number, text in zip(numbers, legend.get_texts(), strict=True):
             text.set(text=names[number], **AS_IT_IS)

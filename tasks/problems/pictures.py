@@ -16,13 +16,15 @@ from matplotlib.figure import Figure
 
 from storage.files import atomic
 from tasks.problems.names import FONT, drawable
-from tasks.problems.palette import palette
+from tasks.problems.palette import NamedColours
 
 log = logging.getLogger(__name__)
 
 MAX_NAMED_CLASSES = 40
 AS_IT_IS: dict[str, Any] = {"font": FONT, "parse_math": False, "usetex": False}
 """How names of users are drawn: no sign in them means anything."""
+EDGE: dict[str, Any] = {"edgecolor": "0.4", "linewidth": 0.5}
+"""Around what is filled with the colour of a class, which may be white."""
 INCHES_PER_CHARACTER = 0.09
 
 
@@ -55,13 +57,13 @@ def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[st
             partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
-def draw_bars(path: Path, iou_K: npt.NDArray[Any], classes: Sequence[str]) -> None:
+def draw_bars(path: Path, iou_K: npt.NDArray[Any], classes: NamedColours) -> None:
     """Draw a bar for each class whose IoU is not NaN, in per cent."""
-    shown_K, colours_K3 = drawable(classes).shown, palette(len(classes)) / 255
+    shown_K, colours_K3 = drawable(classes.names).shown, classes.colours_K3 / 255
     known = np.flatnonzero(~np.isnan(iou_K))
     figure = Figure(figsize=(7, 1 + 0.24 * max(len(known), 1)), layout="constrained")
     axes = figure.add_subplot()
-    axes.barh(range(len(known)), 100 * iou_K[known], color=colours_K3[known])
+    axes.barh(range(len(known)), 100 * iou_K[known], color=colours_K3[known], **EDGE)
     axes.set_yticks(range(len(known)), [shown_K[number] for number in known], **AS_IT_IS)
     for place, number in enumerate(known):
         axes.text(100 * iou_K[number] + 1, place, f"{100 * iou_K[number]:.1f}", va="center", fontsize=8)

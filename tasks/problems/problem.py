@@ -30,6 +30,7 @@ from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import Metric
+from tasks.problems.palette import Colours
 
 Joined = Any
 """What a problem made of the outputs for one image: outputs [1, ...], or what stands for outputs that are too large to
@@ -74,8 +75,10 @@ class Meter(Protocol):
         """
         ...
 
-    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
-        """Write the pictures a person looks at, each file beginning with `name`."""
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
+        """Write the pictures a person looks at, each file beginning with `name`; in the colours by which people know
+        the classes, where these are known.
+        """
         ...
 
 

@@ -24,7 +24,7 @@ from storage.errors import CorruptArtifactError
 from storage.image_set import ImageSet
 from storage.manifest import advice
 from tasks.data.candidates import DatasetError
-from tasks.functional.class_weights import median_frequency_weights
+from tasks.functional.class_weights import ClassPixels, median_frequency_weights, pixels_of_classes
 from tasks.functional.dense_losses import RegionLoss, dice, lovasz, map_divergence, num_pixels, pixel_loss
 from tasks.functional.grids import finest, on_grid
 from tasks.functional.joining import JoinedMap
@@ -36,6 +36,7 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.noted import noted_of
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS
 from tasks.problems.whole_images import image_windows
@@ -82,9 +83,7 @@ class Segmentation:
     def for_training(self, training: TrainingSettings, images: ImageSet) -> "Segmentation":
         weights_K = None
         if training.class_weights == "inverse-frequency":
-            weights_K = median_frequency_weights(
-                (_mask(images, int(row)) for row in images.rows_of("train")), len(images.classes)
-            )
+            weights_K = median_frequency_weights(_class_pixels(images))
         return Segmentation(REGIONS[training.loss], weights_K)
 
     def target(self, images: ImageSet, row: int, view: View, size: Size) -> npt.NDArray[np.int64]:
@@ -155,6 +154,15 @@ def _as_targets(mask_HW: Pixels) -> npt.NDArray[np.int64]:
     targets_HW = mask_HW.astype(np.int64)
     targets_HW[mask_HW == UNKNOWN] = IGNORED
     return targets_HW
+
+
+def _class_pixels(images: ImageSet) -> ClassPixels:
+    """Return the pixels of the training masks: as ingest counted them, or counted now where it did not."""
+    noted = noted_of(images)
+    if not (noted.pixels and noted.pixels_of_images):
+        return pixels_of_classes((_mask(images, int(row)) for row in images.rows_of("train")), len(images.classes))
+    of_train = ([of[name]["train"] for name in images.classes] for of in (noted.pixels, noted.pixels_of_images))
+    return ClassPixels(*(np.asarray(counts_K, np.float64) for counts_K in of_train))
 
 
 def _mask(images: ImageSet, row: int) -> Pixels:

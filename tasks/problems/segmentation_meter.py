@@ -20,6 +20,7 @@ from tasks.functional.comparison import standard_error
 from tasks.functional.joining import JoinedMap
 from tasks.functional.ratios import mean_ratio, ratios, values_by_image
 from tasks.problems.overlays import ImageScores, Judged, Snapshot, draw_overlays, snapshot
+from tasks.problems.palette import Colours, NamedColours, palette
 from tasks.problems.pictures import draw_bars, draw_confusion
 from tasks.problems.problem import PixelsOf
 
@@ -134,12 +135,13 @@ class SegmentationMeter:
             "images": (true_NK > 0).sum(axis=0),
         }
 
-    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
+        named = NamedColours(self._classes, palette(len(self._classes)) if colours_K3 is None else colours_K3)
         shares_NK, is_true_NK = _shares(self._ratios()["miou"]), np.stack(self._true) > 0
         of_images = ImageScores(shares_NK, np.where(is_true_NK, shares_NK, np.nan))
         if self._snapshots:
-            draw_overlays(folder / name, self._classes, self._snapshots, of_images, pixels_of)
-        draw_bars(folder / f"{name}-classes.png", self.class_columns()["IoU"], self._classes)
+            draw_overlays(folder / name, named, self._snapshots, of_images, pixels_of)
+        draw_bars(folder / f"{name}-classes.png", self.class_columns()["IoU"], named)
         # In per cent of the true class: counts of pixels would not fit in the fields.
         shares_KK = 100 * self._confusion_KK / np.maximum(self._confusion_KK.sum(axis=1, keepdims=True), 1)
         draw_confusion(folder / f"{name}-confusion.png", np.rint(shares_KK).astype(np.int64), self._classes)

@@ -38,8 +38,10 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         self.first = self.teachers[0]
         self.attributes = LogitsAttributes.of(self.first)
         self._check_alike()
-        # Of format 1, all views of all images are there; what all teachers were shown is what the latest were.
-        narrowest = min(self.teachers, key=lambda teacher: sum(part.num_shown for part in teacher.parts))
+        # Earlier versions showed more views (format 1), and more images; what all teachers were shown the latest were.
+        narrowest = min(
+            self.teachers, key=lambda teacher: (len(teacher.ids), sum(part.num_shown for part in teacher.parts))
+        )
         ids, parts = narrowest.ids, narrowest.parts
         self.writer = ViewOutputsWriter(context.draft, ids=ids, parts=parts, layout=self._layout)
         # Joined by image id, never by position; once, not for each chunk.

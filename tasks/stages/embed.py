@@ -55,7 +55,7 @@ class Embedding(ChunkPartitions[EmbedConfig]):
 
     def finish(self, throughput: Throughput) -> EmbeddingsSummary:
         return EmbeddingsSummary(
-            images=len(self.images),
+            images=self.writer.num_rows,
             width=self.writer.row_shape[0],
             encoder_forwards=throughput.images,
             substitution=self.generator.substitution,

@@ -1,9 +1,10 @@
-"""Stages "evaluate" and "evaluate-teacher": scores, per-image predictions and pictures, for a model or for cached
-logits: a teacher's, or those of a probe that a student starts from.
+"""Stages "evaluate", "evaluate-probed" and "evaluate-teacher": scores, per-image predictions and pictures, for a model,
+for a pretrained network with its probe, or for cached logits: a teacher's, or those of a probe that a student starts
+from.
 
-Reads `images` (image-set), `model`, or `logits` in its place, and where given the clean view of `teacher` (logits);
-writes SPLIT-predictions.parquet, where the problem has such a table SPLIT-classes.parquet, SPLIT-*.png and SPLIT-*.txt
-for each split asked for.
+Reads `images` (image-set), `model`, or `probe` or `logits` in its place, and where given the clean view of `teacher`
+(logits); writes SPLIT-predictions.parquet, where the problem has such a table SPLIT-classes.parquet, SPLIT-*.png and
+SPLIT-*.txt for each split asked for.
 """
 
 import itertools
@@ -14,7 +15,7 @@ import torch
 
 from configs.data import ViewSettings
 from configs.evaluation import WindowSettings
-from configs.stages import EvaluateConfig
+from configs.stages import EvaluateConfig, EvaluateProbedConfig
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageSet
 from storage.summaries import EvaluationSummary, NetworkSummary
@@ -25,10 +26,12 @@ from tasks.data.view_cache import ViewCache
 from tasks.inference.predictor import Predicted, cached, clean_outputs, predict
 from tasks.inference.speed import measured_speed
 from tasks.models.device import device_of, on_device
-from tasks.models.task_model import load_model
+from tasks.models.task_model import TaskModel, load_model
 from tasks.problems.labelled import WholeImages
+from tasks.problems.palette import known_colours
 from tasks.problems.problem import Joined, Problem, problem_named
 from tasks.stage import StageContext
+from tasks.training.probed import probed_model
 
 
 class Scores(NamedTuple):
@@ -65,7 +68,21 @@ def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
         raise CacheMismatchError(
             f"the model knows the classes {description.classes}, the images have {judging.classes}"
         )
-    on_device(model, judging.device)
+    return _scored(config, judging, on_device(model, judging.device))
+
+
+def run_probed(config: EvaluateProbedConfig, context: StageContext) -> EvaluationSummary:
+    """Score a pretrained network with the head that was probed on it, by showing it the images.
+
+    Raises CacheMismatchError where the probe is of another backbone or of other classes, and as `run` does.
+    """
+    judging = _judging(config, context)
+    return _scored(config, judging, probed_model(config.backbone, context, classes=judging.classes).eval())
+
+
+def _scored(config: EvaluateConfig, judging: Judging, model: TaskModel) -> EvaluationSummary:
+    """Score a network that lies on the device, and measure its speed."""
+    context = judging.context
     source = ViewSource(judging.decoded, ViewSettings(), model.preprocessing)
 
     def predicted(images: WholeImages) -> Iterator[Predicted]:
@@ -127,7 +144,8 @@ def _write(judging: Judging, split: str, said: Iterable[Predicted], images: Whol
     write_columns(folder / f"{split}-predictions.parquet", columns)
     if of_classes := meter.class_columns():
         write_columns(folder / f"{split}-classes.parquet", {"class": judging.classes, **of_classes})
-    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])))
+    colours = known_colours(judging.images, judging.classes)
+    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])), colours)
     return Scores(meter.compute(), meter.standard_errors())
 
 

@@ -49,7 +49,7 @@ class Extraction(ImagePartitions[ExtractConfig]):
         # weights: no speed is measured here.
         encoder = self.outline if self.context.dispatch else self.encoder
         summary = FeaturesSummary(
-            images=len(self.images),
+            images=self.writer.num_rows,
             views=1 + self.config.views.num_augmented(len(self.images.rows_of("train"))),
             encoder_forwards=throughput.images,
             parameters=sum(parameter.numel() for parameter in encoder.parameters()),

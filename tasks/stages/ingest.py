@@ -92,7 +92,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     of_masks = IngestSummary()
     if masks:
         counted = masks.counts(kept.candidates)
-        of_masks, kept = counted.summary(), kept._replace(said=[*kept.said, *masks.said, *remarks(counted)])
+        of_masks, kept = masks.summary(counted), kept._replace(said=[*kept.said, *masks.said, *remarks(counted)])
     statistics = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
     levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)

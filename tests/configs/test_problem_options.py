@@ -3,10 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
+from configs.choices import PROBLEMS
 from configs.experiment import Experiment
+from configs.problem_options import OPTIONS, Options
 from configs.stages import DistillConfig, FinetuneConfig, ProbeConfig, ProbeImagesConfig, ProbeSettings
 from configs.training import TrainingSettings
 from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
+from tasks.problems.problem import problem_named
 
 FCN = ProbeSettings(head="fcn", optimizer="adamw")
 WITH_MASKS = {
@@ -39,3 +42,26 @@ def test_a_problem_refuses_what_it_does_not_have(form: type, settings: dict[str,
         form(**settings)
     others = {} if form is not Experiment else WITH_MASKS
     form(problem="segmentation", **others | settings)
+
+
+MEAN = ProbeSettings(inputs=("last", "last4+mean"), optimizer="adamw")
+
+
+@pytest.mark.parametrize(
+    ("form", "settings", "place"),
+    [
+        (ProbeConfig, {"probe": MEAN}, "probe"),
+        (ProbeImagesConfig, {"probe": MEAN}, "probe"),
+        (Experiment, WITH_MASKS | {"student_probe": MEAN}, "student_probe"),
+    ],
+)
+def test_maps_have_no_mean_of_tokens_beside_them(form: type, settings: dict[str, object], place: str) -> None:
+    words = rf"{place}\.inputs is 'last4\+mean', which the problem 'segmentation' does not have: set it to 'last' or"
+    with pytest.raises(ValidationError, match=words):
+        form(problem="segmentation", **settings)
+    ProbeConfig(probe=MEAN)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_a_head_may_see_is_what_the_problem_says(name: str) -> None:
+    assert list(OPTIONS.get(name, Options()).inputs) == list(problem_named(name).inputs())

@@ -75,6 +75,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "teacher.input_width_px": {"teacher.input_width_px": 226},
     "student.input_width_px": {"student.input_width_px": 226},
     "views.max_aspect": {"views.max_aspect": 2.0},
+    "views.min_scale": {"views.crop": "scaled", "views.min_scale": 0.7},
+    "views.max_scale": {"views.crop": "scaled", "views.max_scale": 3.0},
     "blends.side_px": {"blends.side_px": 64},
     "training.accumulate": {"training.accumulate": 2},
     "teacher_finetuning.accumulate": {"teacher_finetuning.accumulate": 2},

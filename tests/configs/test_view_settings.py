@@ -3,7 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
+from configs.base import Settings
 from configs.data import ViewSettings, views_of_train
+from configs.experiment import Experiment
+from configs.foreign import PrecomputeForeignConfig
+from configs.stages import ExtractConfig, PrecomputeImagesConfig
 
 
 def test_without_a_limit_every_set_has_the_same_number() -> None:
@@ -44,3 +48,30 @@ def test_a_set_of_its_own_has_a_number_of_its_own() -> None:
 def test_an_old_recipe_that_says_nothing_of_a_limit_keeps_its_fingerprint() -> None:
     assert "max_total" not in ViewSettings().identity()
     assert ViewSettings(max_total=80).identity()["max_total"] == 80
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"min_scale": 0.7}, r"views\.min_scale would change nothing: read where views\.crop is 'scaled'.* at 0\.5"),
+        ({"max_scale": 3.0}, r"and it is 'resized'. Set views\.crop to 'scaled', or leave views\.max_scale at 2"),
+        (
+            {"crop": "scaled", "min_area": 0.2, "max_aspect": 2.0},
+            r"views\.min_area and views\.max_aspect would change nothing: .* 'resized'.* at 0\.3 and 1\.333",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", [Experiment, ExtractConfig, PrecomputeImagesConfig, PrecomputeForeignConfig])
+def test_what_a_way_of_cropping_does_not_read_is_refused(
+    form: type[Settings], settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        form.model_validate({"views": settings})
+    ViewSettings.model_validate(settings)  # as recipes of what exists may have it
+
+
+@pytest.mark.parametrize(
+    "settings", [{"crop": "scaled", "min_scale": 0.7}, {"min_area": 0.2}, {"crop": "scaled", "min_area": 0.3}]
+)
+def test_what_it_reads_or_is_at_its_default_is_taken(settings: dict[str, object]) -> None:
+    ExtractConfig.model_validate({"views": settings})

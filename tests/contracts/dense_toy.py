@@ -31,6 +31,7 @@ from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
 from tasks.models.preprocessing import Preprocessing
 from tasks.problems.metrics import PERCENT, Metric
+from tasks.problems.palette import Colours
 from tasks.problems.problem import PixelsOf
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
@@ -172,7 +173,7 @@ class DenseMeter:
     def class_columns(self) -> Mapping[str, np.ndarray]:
         return {}
 
-    def draw(self, folder: Path, name: str, pixels_of: PixelsOf) -> None:
+    def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
         assert self._first is not None
         image = Image.fromarray(pixels_of(0))
         mask = Image.fromarray(self._first * 20).resize(image.size)

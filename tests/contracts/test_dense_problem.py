@@ -113,7 +113,7 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
     page = (parts / "page.html").read_text()
     assert page.count("<figure class=wide>") == 2 * len(results)
     assert "<h2>Classes</h2>" in page
-    assert "Not shown alike: student finetuned, student distilled in the windows" in page
+    assert "Not shown alike" not in page
 
 
 @pytest.mark.slow

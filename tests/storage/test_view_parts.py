@@ -138,6 +138,51 @@ def test_a_draft_that_says_its_layout_is_continued_without_asking_for_it(ragged:
         ViewOutputsWriter(ragged, ids=IDS, parts=PARTS, layout=unknown)
 
 
+# --- images that nobody reads ------------------------------------------------------------------------------------
+
+READ = [Part(np.array([0, 3]), range(1)), Part(np.array([1, 2]), range(1, 3))]
+"""Nothing reads image e."""
+
+
+def filled(folder: Path, parts: list[Part]) -> ViewOutputsWriter:
+    """A writer of these parts that has written what was missing."""
+    writer = ViewOutputsWriter(folder, ids=IDS, parts=parts, layout=lambda: Layout((2,), {}))
+    for chunk in writer.missing():
+        write(writer, chunk)
+    return writer
+
+
+def test_images_in_no_part_are_left_out(tmp_path: Path):
+    writer = filled(tmp_path, READ)
+    outputs = ViewOutputs(tmp_path)
+    assert (writer.num_rows, writer.num_shown, outputs.ids) == (4, 6, ["a", "b", "c", "d"])
+    assert outputs.view(0).tolist() == [[0, 0], [3, 0]]
+    with pytest.raises(CacheMismatchError, match="1 images have no cached outputs, the first is 'e'"):
+        outputs.rows_of(["e"], 0)
+    assert damage_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("torn", [None, "rows.parquet", "outputs.zarr/clean/outputs/zarr.json"])
+def test_a_draft_that_an_earlier_version_began_with_them_is_finished_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, torn: str | None
+):
+    filled(tmp_path, [Part(np.array([0, 3, 4]), range(1)), READ[1]])
+    expected = {path: path.read_bytes() for path in all_files(tmp_path)}
+    (tmp_path / "outputs.zarr/clean/outputs/c/0/0/0").unlink()
+    if torn:
+        tear(tmp_path / torn, "half")
+    with caplog.at_level(logging.INFO):
+        assert filled(tmp_path, READ).missing() == []
+    assert "shows images that are not read: finished so" in caplog.text
+    assert {path: path.read_bytes() for path in all_files(tmp_path)} == expected
+
+
+def test_a_draft_of_other_images_is_refused(tmp_path: Path):
+    filled(tmp_path, READ)
+    with pytest.raises(CacheMismatchError, match="begun with 2 images where there are now 3: discard"):
+        filled(tmp_path, [Part(np.array([0, 3, 4]), range(1)), READ[1]])
+
+
 # --- format 1 ----------------------------------------------------------------------------------------------------
 
 

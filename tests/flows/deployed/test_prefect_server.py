@@ -202,7 +202,7 @@ PART_OF = {"precompute-images": "with_finetuned_teacher"} | dict.fromkeys(
 """Stage -> the experiment that has a step for it, where it is not the plain one."""
 ELSEWHERE = {
     "probe-images", "precompute-probed", "combine", "tune-finetune", "tune-distill", "ingest-unlabelled",
-    "precompute-foreign",
+    "precompute-foreign", "evaluate-probed",
 }  # fmt: skip
 """Stages of no experiment here, to Prefect like any other (tests/contracts/test_dense_problem.py and
 tests/flows/pipeline/{test_teachers,test_tuned_run,test_label_free}.py run them).

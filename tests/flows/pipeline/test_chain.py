@@ -215,3 +215,35 @@ def test_logits_in_one_byte_are_the_teachers_alone_and_ask_for_no_other_input(se
     assert kept == {name: "fp16" if name == "precompute-student" else "int8" for name in kept}
     assert {"precompute", "precompute-synthetic", "precompute-student"} <= kept.keys()
     assert all("logits" not in step.config.identity() for step in plain.steps)
+
+
+def in_windows(**settings: Any) -> Chain:
+    found = {
+        "problem": "segmentation", "data": {"form": "masks"}, "teacher_cache": "logits",
+        "teacher": {"clean_view": "whole"}, "student": {"clean_view": "whole"}, "probe": {"optimizer": "adamw"},
+        "student_probe": {"optimizer": "adamw"}, "windows": {"show": "sliding"},
+    }  # fmt: skip
+    return chain(Experiment.model_validate(found | settings))
+
+
+@pytest.mark.parametrize(
+    ("training", "stage", "inputs"),
+    [
+        ("probed", "evaluate-probed", {"images": "ingest", "probe": "probe-teacher"}),
+        ("finetuned", "evaluate", {"images": "ingest", "model": "finetune-teacher"}),
+        ("foreign", "evaluate-teacher", {"images": "ingest", "logits": "precompute"}),
+    ],
+)
+def test_models_are_shown_the_windows_that_are_asked_for_and_what_is_only_cached_is_not(
+    training: str, stage: str, inputs: dict[str, str]
+) -> None:
+    foreign = {"function": "nets:build", "pixels": "uint8", "clean_view": "whole"}
+    steps = {step.name: step for step in in_windows(teacher_training=training, foreign_teacher=foreign).steps}
+    teacher, student = steps["evaluate-teacher"], steps["evaluate-student-probed"]
+    assert (teacher.stage.name, teacher.inputs) == (stage, inputs)
+    assert student.stage.name == "evaluate-probed"
+    assert student.inputs == {"images": "ingest", "probe": "probe-student", "teacher": "precompute"}
+    assert "precompute-student" not in steps
+    show = {name: step.config.windows.show for name, step in steps.items() if name.startswith("evaluate")}
+    by_view = {"evaluate-teacher"} if training == "foreign" else set()
+    assert show == {name: "clean" if name in by_view else "sliding" for name in show}

@@ -173,6 +173,56 @@ def test_a_doubtful_layout_is_refused(tmp_path: Path, images: list[str], masks: 
         open_dataset(config(tmp_path))
 
 
+TWO_MASKS = "'images/train/1.jpg' has two masks, "
+ONE_MASK = "'images/train/1.jpeg' and 'images/train/1.jpg' would share the mask 'masks/train/1.png'"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["masks/train/1.PNG"], f"{TWO_MASKS}'masks/train/1.PNG' and 'masks/train/1.png': which is meant is not known"),
+        (["masks/train/1.tif"], f"{TWO_MASKS}'masks/train/1.png' and 'masks/train/1.tif'"),
+        (["masks/train/1.gif", "masks/train/0.gif"], r"\(1 more so\).* Move the other one elsewhere, or .*=table"),
+        (["images/train/1.jpeg"], f"{ONE_MASK}: whose it is, nothing says. Move the other"),
+    ],
+)
+def test_files_of_one_name_with_different_endings_are_refused_where_one_would_be_chosen_in_silence(
+    tmp_path: Path, more: list[str], message: str
+) -> None:
+    write_folders(tmp_path)
+    write_masks(tmp_path, [path for path in more if path.startswith("masks")])
+    write_pictures(tmp_path, [path for path in more if path.startswith("images")])
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(config(tmp_path))
+
+
+def test_images_of_two_splits_do_not_share_a_mask_that_lies_in_none(tmp_path: Path) -> None:
+    pairs = {f"images/{name}.jpg": f"masks/{name.rpartition('/')[2]}.png" for name in ("train/0", "train/1", "val/1")}
+    with pytest.raises(DatasetError, match=r"'images/train/1.jpg' and 'images/val/1.jpg' would share the mask 'masks/"):
+        laid_out(tmp_path, pairs)
+
+
+def test_masks_of_one_name_that_belong_to_no_image_or_to_an_unlabelled_one_are_no_matter(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    write_masks(
+        tmp_path, ["masks/train/9.png", "masks/train/9.tif", "masks/unlabelled/8.png", "masks/unlabelled/8.tif"]
+    )
+    write_pictures(tmp_path, ["images/unlabelled/8.jpg"])
+    found = open_dataset(config(tmp_path))
+    assert found.summary().splits == {"train": 3, "val": 1, "test": 1, "unlabelled": 1}
+
+
+@pytest.mark.parametrize("twin", ["JPEGImages/1.png", "SegmentationClass/1.PNG"])
+def test_a_name_in_the_lists_of_voc_that_is_of_two_files_is_refused(tmp_path: Path, twin: str) -> None:
+    write_pictures(tmp_path, ["JPEGImages/0.jpg", "JPEGImages/1.jpg", "JPEGImages/2.jpg", "JPEGImages/2.png"])
+    write_masks(tmp_path, [f"SegmentationClass/{number}.png" for number in (0, 1)])
+    write_masks(tmp_path, [twin])
+    (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("0\n1\n")
+    with pytest.raises(DatasetError, match=f"{twin.partition('.')[0]}.* have the name that a list in .* gives: which"):
+        open_dataset(config(tmp_path))
+
+
 # --- splits by patterns ------------------------------------------------------------------------------------------
 
 

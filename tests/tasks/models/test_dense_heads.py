@@ -171,3 +171,11 @@ def test_segformer_fuses_all_maps_concatenated_on_the_finest_grid() -> None:
     wide = [on_grid(layer(map_NDhw), (16, 24)) for layer, map_NDhw in zip(head.maps, maps, strict=True)]
     expected = head.score(torch.relu(head.norm(head.fusion(torch.cat(wide, dim=1)))))
     torch.testing.assert_close(head(*maps), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_of_vectors_alone_the_error_says_where_maps_are_to_be_had() -> None:
+    """As where stage probe, which reads cached features, is run for a problem of maps."""
+    with pytest.raises(ModelError, match=r"blocks \['last'\], not \['map'\]: the problem needs maps.*probe-images"):
+        blocks_named([Block("last", 8)], ["map"])
+    with pytest.raises(ModelError, match=r"not \['map-4'\]: set the probe's inputs to \['last'\]"):
+        blocks_named([Block("map", 8, 32)], ["map-4", "map"])

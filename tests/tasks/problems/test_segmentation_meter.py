@@ -20,6 +20,7 @@ from tasks.functional.joining import JoinedMap
 from tasks.functional.losses import IGNORED
 from tasks.functional.ratios import mean_ratio
 from tasks.problems import overlays
+from tasks.problems.palette import palette
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS
 
@@ -151,9 +152,9 @@ def test_images_whose_pixels_nobody_knows_count_nowhere(samples: list[Sample]) -
 
 @pytest.fixture
 def drawn(samples: list[Sample], tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
-    def draw(**settings: int) -> dict[str, np.ndarray]:
+    def draw(colours_K3: np.ndarray | None = None, **settings: int) -> dict[str, np.ndarray]:
         meter = judged(samples, **settings)
-        meter.draw(tmp_path, "test", lambda item: np.full((*SIZES[item], 3), 40 * item, np.uint8))
+        meter.draw(tmp_path, "test", lambda item: np.full((*SIZES[item], 3), 40 * item, np.uint8), colours_K3)
         return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in tmp_path.iterdir()}
 
     return draw
@@ -168,6 +169,17 @@ def test_its_pictures_show_the_images_and_the_classes(drawn: Callable[..., dict[
         assert taught[name].shape[1] > alone[name].shape[1]
     # Errors are red.
     assert (alone["test-images.png"] == overlays.WRONG).all(axis=2).any()
+
+
+def test_its_pictures_are_in_the_colours_of_the_classes_where_these_are_known(
+    drawn: Callable[..., dict[str, np.ndarray]],
+) -> None:
+    known = np.asarray([[number, 200, 10 * number] for number in range(K)], np.uint8)
+    for colours_K3, given in ((known, known), (palette(K), None)):
+        pictures = drawn(given)
+        for name in ("test-images.png", "test-classes.png"):  # of the first, the legend
+            found = {tuple(colour) for colour in pictures[name].reshape(-1, 3).tolist()}
+            assert found >= {tuple(colour) for colour in colours_K3[:-1].tolist()}  # the last class is nowhere
 
 
 def test_a_perfect_answer_has_no_pixel_that_is_drawn_as_wrong(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from PIL import Image
 
 from configs import choices
 from configs.data import IngestConfig
-from configs.stages import EvaluateConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
+from configs.stages import (
+    EvaluateConfig,
+    EvaluateProbedConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    ProbeConfig,
+)
 from configs.training import TrainingSettings
 from storage.errors import CacheMismatchError
 from storage.fingerprint import fingerprint
@@ -20,12 +27,12 @@ from storage.manifest import ArtifactRef
 from storage.tables import read_table
 from storage.view_outputs import ViewOutputs
 from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.catalog import EVALUATE, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
+from tasks.catalog import EVALUATE, EVALUATE_PROBED, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
 from tasks.data.batches import decoded_row
 from tasks.functional.views import View
 from tasks.problems.classification import Classification
 from tasks.problems.classification_meter import by_class
-from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench, said_of
+from tests.conftest import PROBE_SETTINGS, STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import Ordinal, write_shapes
 
 
@@ -170,6 +177,20 @@ def test_a_probed_student_is_compared_with_its_teacher_as_a_trained_one_is(works
     )
     found = workshop.summary(ref)["scores"]["test"]["teacher_agreement"]
     assert found == pytest.approx((said == taught).mean(), abs=1e-6)
+
+
+def test_a_probe_that_is_shown_the_images_scores_as_its_cached_logits_do(workshop: Bench) -> None:
+    inputs = {"features": workshop.student_features, "probe": workshop.student_probe}
+    own = workshop.run(PRECOMPUTE, PrecomputeConfig(), **inputs)
+    judged = {"images": workshop.images, "teacher": workshop.logits}
+    cached = workshop.run(EVALUATE_TEACHER, EvaluateConfig(), logits=own, **judged)
+    config = EvaluateProbedConfig(backbone=STUDENT)
+    shown = workshop.run(EVALUATE_PROBED, config, probe=workshop.student_probe, **judged)
+    for split, expected in workshop.summary(cached)["scores"].items():  # but for their half precision
+        assert workshop.summary(shown)["scores"][split] == pytest.approx(expected, abs=2e-3)
+    assert workshop.summary(shown)["speed"]["images_per_second"] > 0
+    with pytest.raises(CacheMismatchError, match="run the probe of this backbone first"):
+        workshop.run(EVALUATE_PROBED, EvaluateProbedConfig(backbone=TEACHER), probe=workshop.student_probe, **judged)
 
 
 def test_the_speed_of_the_network_is_noted_with_how_it_was_measured(workshop: Bench, evaluation: ArtifactRef) -> None:

@@ -1,5 +1,7 @@
 """Stage "extract": every view that something reads is shown to the encoder once, whatever happens on the way."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from configs import choices
 from configs.data import TrainViews, ViewSettings
 from configs.models import Backbone
 from configs.stages import ExtractConfig, PrecomputeImagesConfig
+from storage import view_arrays
 from storage.errors import SourceChangedError
 from storage.files import read_json, sha256_of, write_json
 from storage.fingerprint import fingerprint
@@ -19,6 +22,7 @@ from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.upkeep import discard
 from storage.view_outputs import ViewOutputs
+from tasks import sizes
 from tasks.catalog import EXTRACT
 from tasks.data.decode import decode_rgb
 from tasks.functional.views import draw_view, replay, thumbnail
@@ -86,7 +90,7 @@ def test_a_recipe_may_ask_for_the_clean_view_of_training_images_alone_or_too(
 @pytest.mark.usefixtures("counting_source")
 def test_of_a_set_of_training_images_alone_the_clean_view_is_shown_too(bench: Bench) -> None:
     """As of blends, which are chosen among by it, and of them whatever is said of labels."""
-    images = commit_images(bench, num_images=5)
+    images = commit_images(bench, ["train"] * 5)
     fakes.counting_encoders[:] = [CountingEncoder(16)]
     ref = bench.run(EXTRACT, COUNTED, images=images)
     assert bench.summary(ref)["encoder_forwards"] == 5 * (NUM_VIEWS + 1)
@@ -95,12 +99,25 @@ def test_of_a_set_of_training_images_alone_the_clean_view_is_shown_too(bench: Be
 
 
 @pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(("num_views", "num_shown"), [(NUM_VIEWS, 2 * NUM_VIEWS + 1), (0, 3)])
+def test_images_without_labels_are_not_shown_as_nobody_reads_what_is_said_of_them(
+    bench: Bench, num_views: int, num_shown: int
+) -> None:
+    splits, views = ["unlabelled", "train", "unlabelled", "val", "train"], ViewSettings(num_views=num_views)
+    fakes.counting_encoders[:] = [CountingEncoder(16)]
+    ref = bench.run(EXTRACT, COUNTED.model_copy(update={"views": views}), images=commit_images(bench, splits))
+    assert sizes.num_shown(sizes.shown(views, "augmented", Counter(splits))) == num_shown
+    assert (bench.summary(ref)["encoder_forwards"], bench.summary(ref)["images"]) == (num_shown, 3)
+    assert ViewOutputs(bench.path(ref)).ids == ["1.png", "3.png", "4.png"]
+
+
+@pytest.mark.usefixtures("counting_source")
 @pytest.mark.parametrize(("num_images", "num_views"), [(1, 9), (5, 6), (12, 4)])
 def test_a_limit_of_views_goes_by_the_training_images_of_the_set_that_is_shown(
     bench: Bench, num_images: int, num_views: int
 ) -> None:
     """Blends too have as many views as their own number allows."""
-    images = commit_images(bench, num_images)
+    images = commit_images(bench, ["train"] * num_images)
     fakes.counting_encoders[:] = [CountingEncoder(16)]
     config = COUNTED.model_copy(update={"views": ViewSettings(num_views=9, max_total=30)})
     ref = bench.run(EXTRACT, config, images=images)
@@ -114,12 +131,12 @@ def test_an_old_recipe_that_says_nothing_of_training_views_keeps_its_fingerprint
     assert ExtractConfig(train_views="both").identity()["train_views"] == "both"
 
 
-def commit_images(bench: Bench, num_images: int) -> ArtifactRef:
-    """Commit some pictures that are training images without a label."""
-    recipe = {"stage": "drawn", "images": num_images}
+def commit_images(bench: Bench, splits: Sequence[str]) -> ArtifactRef:
+    """Commit a picture without a label in each of these splits."""
+    recipe = {"stage": "drawn", "splits": list(splits)}
     ref = ArtifactRef("image-set", fingerprint(recipe))
     shown = ImageSet.open(bench.path(bench.images))
-    rows = (ImageRow(f"{row}.png", shown.image(row), 40, 40, "train") for row in range(num_images))
+    rows = (ImageRow(f"{row}.png", shown.image(row), 40, 40, split) for row, split in enumerate(splits))
     with bench.store.lock(ref):
         draft = bench.store.draft(ref, recipe)
         write_shard(draft, 0, rows)
@@ -172,6 +189,37 @@ def test_the_batch_size_does_not_change_a_byte(bench: Bench) -> None:
     assert extract(bench, second := CountingEncoder(16), batch_size=7) == ref
     assert max(second.batches) == 7
     assert bench.store.manifest(ref).files == files
+
+
+@pytest.mark.usefixtures("counting_source")
+@pytest.mark.parametrize(
+    ("chunk_rows", "batches"), [(4, [16] * 6), (5, [15, 14, 15, 15, 15, 14, 8]), (24, [16, 8] * 4)]
+)
+def test_chunks_of_few_rows_are_shown_together_in_whole_blocks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, chunk_rows: int, batches: list[int]
+) -> None:
+    """Of 24 images in one view and 24 in three: as of large maps, of which few rows are a chunk."""
+    monkeypatch.setattr(view_arrays, "rows_per_chunk", lambda *shape: chunk_rows)
+    extract(bench, encoder := CountingEncoder(16), batch_size=16)
+    assert encoder.batches[: len(batches)] == batches
+    assert set(encoder.sizes[: len(batches)]) == {16}
+
+
+def test_what_a_network_says_of_an_image_is_the_same_bits_wherever_in_a_block_it_stands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ExtractConfig(backbone=TEACHER, views=VIEWS.model_copy(update={"seed": 5}))
+
+    def features(chunk_rows: int) -> list[bytes]:
+        with monkeypatch.context() as patch:
+            patch.setattr(view_arrays, "rows_per_chunk", lambda *shape: chunk_rows)
+            ref = bench.run(EXTRACT, config, images=bench.images)
+        found = ViewOutputs(bench.path(ref))
+        said = [found.view(view).tobytes() for view in range(found.num_views)]
+        discard(bench.store, ref)
+        return said
+
+    assert features(4) == features(7) == features(64)
 
 
 @pytest.mark.usefixtures("counting_source")

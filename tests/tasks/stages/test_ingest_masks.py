@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from configs.data import IngestConfig
+from configs.training import TrainingSettings
 from flows.pipeline.dataset_words import dataset_words
 from storage.image_set import ImageSet
 from storage.manifest import ArtifactRef
@@ -19,8 +21,11 @@ from storage.summaries import IngestSummary
 from storage.tables import read_table
 from tasks.catalog import INGEST
 from tasks.data.candidates import DatasetError
+from tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
 from tasks.miniature.dataset import write_dataset
 from tasks.miniature.world import PARTS
+from tasks.problems.palette import known_colours
+from tasks.problems.segmentation import Segmentation
 from tests.conftest import Run
 from tests.tasks.data.mask_files import (
     HALVES,
@@ -107,9 +112,74 @@ def test_pixels_and_images_of_each_class_are_counted_and_logged(
         "road": {"train": 28 + 28 + 64, "val": 28, "test": 28}, "sky": {"train": 56, "val": 28, "test": 28}
     }  # fmt: skip
     assert summary.counts == {"road": {"train": 3, "val": 1, "test": 1}, "sky": {"train": 2, "val": 1, "test": 1}}
+    assert summary.pixels_of_images == {
+        "road": {"train": 56 + 56 + 64, "val": 56, "test": 56}, "sky": {"train": 56 + 56, "val": 56, "test": 56}
+    }  # fmt: skip
     assert summary.ignored_pixels == {"train": 16, "val": 8, "test": 8}
     assert "road: 68.18% of the pixels of train; images train 3, val 1, test 1" in caplog.messages
     assert any(line.startswith("  road") and "train 3" in line for line in dataset_words(summary))
+
+
+def test_weights_of_classes_go_by_what_was_counted_and_no_mask_is_read_again(
+    folder: Path, ingested: Ingested, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folders(folder, Image.fromarray(THREE), counts=(3, 1, 1))
+    write_masks(folder, ["masks/train/2.png"], Image.new("L", (8, 8), 7))
+    write_masks(folder, ["masks/train/1.png"], Image.new("L", (8, 8), 255))
+    images, _ = ingested(folder, ignored_values=(3,))
+    masks = [mask_of(images, images.ids[row]) for row in images.rows_of("train").tolist()]
+    expected = median_frequency_weights(pixels_of_classes(masks, 2))
+    training = TrainingSettings(class_weights="inverse-frequency")
+    monkeypatch.setattr(ImageSet, "mask", None)
+    weighted = Segmentation().for_training(training, images)
+    assert [float(weighted.num_targets(torch.tensor([[[number]]]))) for number in range(2)] == expected.tolist()
+    (images.folder / "manifest.json").unlink()
+    with pytest.raises(TypeError):  # of a set in which nothing was noted masks are read
+        Segmentation().for_training(training, images)
+
+
+def test_blue_is_no_number_255(folder: Path, ingested: Ingested) -> None:
+    """Of masks in black and blue it was said that 255 is read as the second class."""
+    (folder / "classes.csv").write_text("name,red,green,blue\nland,0,0,0\nwater,0,0,255\n")
+    write_folders(folder, coloured(HALVES, {0: (0, 0, 0), 1: (0, 0, 255)}))
+    images, summary = ingested(folder, labels="classes.csv")
+    assert mask_of(images, FIRST).tolist() == HALVES.tolist()
+    assert not any("255" in line for line in summary.said)
+
+
+RED, BLUE = (200, 0, 0), (0, 0, 200)
+NO_COLOURS = "name,value\nleft,0\nright,1\n"
+
+
+@pytest.mark.parametrize(
+    ("mask", "labels", "colours"),
+    [
+        (Image.fromarray(HALVES), "name,value,red,green,blue\nleft,0,200,0,0\nright,1,0,0,200\n", [RED, BLUE]),
+        (indexed(HALVES, {0: RED, 1: BLUE, 7: RED}), NO_COLOURS, [RED, BLUE]),
+        (indexed(HALVES, {0: RED, 1: BLUE}), "", [RED, BLUE]),
+        (coloured(HALVES, {0: RED, 1: BLUE}), "", [BLUE, RED]),
+        (Image.fromarray(HALVES), NO_COLOURS, None),
+        (indexed(HALVES, {}), NO_COLOURS, None),  # black both
+        (indexed(HALVES, {0: RED, 1: BLUE}), NO_COLOURS + "nowhere,2\n", None),
+    ],
+    ids=[
+        "labels",
+        "palette",
+        "palette, no names",
+        "colours",
+        "grey",
+        "palette that is not filled in",
+        "a class is nowhere",
+    ],
+)
+def test_the_colours_of_classes_are_noted_for_pictures(
+    folder: Path, ingested: Ingested, mask: Image.Image, labels: str, colours: list[tuple[int, int, int]] | None
+) -> None:
+    (folder / "classes.csv").write_text(labels)
+    images, _ = ingested(write_folders(folder, mask), labels="classes.csv" if labels else "")
+    found = known_colours(images, images.classes)
+    assert (None if found is None else list(map(tuple, found.tolist()))) == colours
+    assert known_colours(images, ["another"]) is None
 
 
 def test_classes_that_nothing_names_are_found_and_said(folder: Path, ingested: Ingested) -> None:
