@@ -24,6 +24,7 @@ from flows.operation.prefect_environment import inherited
 from flows.operation.state import StateFolder
 from storage.files import read_json_if_whole, write_json
 
+WHICH = ("--all",)
 APPLIED = "applied.json"
 """In the state folder: what was applied last."""
 LOOK_SECONDS = 0.2
@@ -46,7 +47,7 @@ def deploy(
         return  # it takes a minute, and changes nothing
     folder.deployments.write_text(yaml.safe_dump(wanted, sort_keys=False))
     # By module, not by file: then runs may start in any folder.
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *WHICH, "--prefect-file"]
     path = folder.fresh_log("deploy")
     with path.open("wb") as output:
         process = subprocess.Popen(
