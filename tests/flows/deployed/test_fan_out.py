@@ -143,8 +143,8 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("SPAN_DEPLOYMENT", "the server has no deployment 'nowhere'"),
-        ("POOL", "none of the work pool 'nowhere' is online"),
+        ("SPAN_DEPLOYMENT", "the server has no deployment 'no/where'"),
+        ("POOL", "none of the work pool 'no/where' is online"),
     ],
 )
 def test_without_a_worker_the_message_says_how_to_start_one(
@@ -152,7 +152,7 @@ def test_without_a_worker_the_message_says_how_to_start_one(
 ) -> None:
     from flows.deployed import server
 
-    monkeypatch.setattr(server, missing, "nowhere")
+    monkeypatch.setattr(server, missing, "no/where")
     with pytest.raises(server.ServerError, match=message) as error:
         server.check_workers(served.client)
     assert "'taskdistill up' starts one" in str(error.value)
