@@ -28,6 +28,8 @@ WHICH = ("--all",)
 APPLIED = "applied.json"
 """In the state folder: what was applied last."""
 LOOK_SECONDS = 0.2
+MOST_SECONDS = 900.0
+"""It takes half a minute on an idle machine, and is not to hang for ever on one that is none."""
 _ROOT = Path(__file__).parents[2]
 _PAGE = 200
 
@@ -55,7 +57,8 @@ def deploy(
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
-            while process.poll() is None:
+            deadline = time.monotonic() + MOST_SECONDS
+            while process.poll() is None and time.monotonic() < deadline:
                 check()
                 time.sleep(LOOK_SECONDS)
         finally:

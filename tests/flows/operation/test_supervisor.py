@@ -116,3 +116,29 @@ def test_a_worker_is_known_by_its_name(host):
     assert str(name) == f"{host}-4711-123456-cpux2-gpux1"
     assert WorkerName.parse(str(name)) == name
     assert WorkerName.parse("ProcessWorker 1e3a") is None
+
+
+def test_each_gpu_has_a_worker_of_its_own_and_without_one_the_first_makes_spans_too():
+    from flows.operation.up import Wanted
+
+    def workers(gpus: list[str]) -> list[tuple[str, str, dict[str, str]]]:
+        programs = Wanted(port=4200, gpus=gpus, runs=3, on_stop="finish", presets=Path("/presets")).programs
+        for program in programs:
+            assert program.arguments[-4:] == ["--runs", "3", "--on-stop", "finish"]
+        return [(each.name, each.arguments[3], dict(each.variables)) for each in programs]
+
+    presets = {"TASKDISTILL_PRESETS": "/presets"}
+    assert workers([]) == [("worker", "both", presets)]
+    assert workers(["0", "GPU-7"]) == [
+        ("worker", "cpu", presets),
+        ("worker-gpu0", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "0"}),
+        ("worker-gpuGPU-7", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "GPU-7"}),
+    ]
+
+
+@pytest.mark.parametrize(("named", "found"), [("", []), ("-1", []), ("2,GPU-7", ["2", "GPU-7"])])
+def test_gpus_are_those_that_this_process_may_use(named: str, found: list[str], monkeypatch: pytest.MonkeyPatch):
+    from flows.operation.gpus import gpus_of_machine
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert gpus_of_machine() == found

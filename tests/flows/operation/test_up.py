@@ -90,7 +90,7 @@ def test_queues_let_in_as_many_as_the_workers_do_and_the_automation_is_there_onc
 
 
 def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
-    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: dict[str, str], password: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
@@ -98,9 +98,11 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
     from flows.operation.state import StateFolder
 
     monkeypatch.setattr("flows.operation.deploying.WHICH", ("--name", "stage-select", "--name", "stage-embed"))
+    for name, value in (server | {"PREFECT_API_AUTH_STRING": password}).items():
+        monkeypatch.setenv(name, value)  # for Prefect's command
     paused = client.read_deployment_by_name("select/stage-select")
     scheduled = client.read_deployment_by_name("embed/stage-embed")
-    client.set_deployment_paused_state(paused.id, paused=True)
+    client.pause_deployment(paused.id)
     (schedule,) = client.create_deployment_schedules(scheduled.id, [(CronSchedule(cron="0 3 1 1 *"), True)])
     folder = StateFolder(tmp_path)
     deploy(client, folder, None)
@@ -115,7 +117,7 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
     written = folder.log("deploy").stat().st_mtime_ns
     deploy(client, folder, None)
     assert folder.log("deploy").stat().st_mtime_ns == written
-    client.set_deployment_paused_state(paused.id, paused=False)
+    client.resume_deployment(paused.id)
     client.delete_deployment_schedule(scheduled.id, schedule.id)
 
 
