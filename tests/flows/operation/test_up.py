@@ -1,8 +1,10 @@
 """A machine that was brought up: what is on its server, and what becomes of runs when something of it dies."""
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,8 +35,8 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def lengthy(experiment: Experiment) -> Experiment:
-    """41 chunks for the teacher, image by image, so that there is a middle to be stopped in."""
-    views = experiment.views.model_copy(update={"num_views": 40})
+    """25 chunks for the teacher, image by image, so that there is a middle to be stopped in."""
+    views = experiment.views.model_copy(update={"num_views": 24})
     slow = experiment.runtime.model_copy(update={"inference_batch_size": 1, "workers": 1})
     return experiment.model_copy(update={"views": views, "runtime": slow})
 
@@ -145,7 +147,7 @@ def test_a_killed_worker_takes_its_runs_along_is_started_again_and_retry_continu
 def test_a_server_that_died_is_started_again_and_the_run_goes_on_meanwhile(
     server: dict[str, str], served: Served, lengthy: Experiment
 ) -> None:
-    longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 50})})
+    longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 28})})
     run_id, _ = start_extraction(served, longer)
     os.kill(children_of(server)["server"], signal.SIGKILL)
 
@@ -171,39 +173,41 @@ def test_what_was_handed_back_is_continued_by_the_next_up_and_what_was_killed_wi
     store = ArtifactStore(tmp_path / "store")
     refill(store, finished_bench.store)
 
-    def served_by(environment: dict[str, str]) -> Served:
-        settings = {PREFECT_API_URL: environment["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: password_of(environment)}
-        with temporary_settings(settings):
-            client = get_client(sync_client=True)
-        return Served(client.__enter__(), store, tmp_path / "state" / "worker.log")
+    @contextlib.contextmanager
+    def up(*options: str) -> Iterator[tuple[dict[str, str], Served]]:
+        with machine(tmp_path, *options) as environment:
+            url, password = environment["PREFECT_API_URL"], password_of(environment)
+            with (
+                temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}),
+                get_client(sync_client=True) as client,
+            ):
+                yield environment, Served(client, store, tmp_path / "state" / "worker.log")
 
-    with machine(tmp_path) as environment:
-        run_id, ref = start_extraction(served_by(environment), lengthy)
+    with up() as (environment, served):
+        run_id, ref = start_extraction(served, lengthy)
         began = time.monotonic()
         down = command(["down"], environment)
         assert (down.code, down.stdout) == (0, "stopped\n")
         assert time.monotonic() - began < 60
     made = chunks(store, ref)
-    assert 0 < len(made) < 40
+    assert 0 < len(made) < 24
     assert command(["down"], environment).stdout == "nothing is up\n"
 
-    with machine(tmp_path, "--on-stop", "finish") as environment:
-        served = served_by(environment)
+    with up("--on-stop", "finish") as (environment, served):
         run = served.finish(run_id)  # nobody has asked for it
         assert (run.state.name, run.run_count) == ("Completed", 2)
         after = chunks(store, ref)
         assert {name: after[name] for name in made} == made
 
-        longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 60})})
+        longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 30})})
         second, ref = start_extraction(served, longer)
         running = processes_of(served.client.read_flow_run(second))
         running += [psutil.Process(pid) for pid in children_of(environment).values()]
-        (up,) = [each for each in psutil.Process(running[-1].pid).parents() if "up" in each.cmdline()]
-        for process in [up, *running]:
+        (above,) = [each for each in psutil.Process(running[-1].pid).parents() if "up" in each.cmdline()]
+        for process in [above, *running]:
             process.kill()
 
-    with machine(tmp_path, "--on-stop", "finish") as environment:
-        served = served_by(environment)
+    with up("--on-stop", "finish") as (environment, served):
         crashed = served.finish(second)
         assert crashed.state.name == "Crashed"
         assert "is gone" in crashed.state.message
