@@ -13,7 +13,7 @@ from configs.experiment import Experiment
 from configs.loading import load_experiment
 from flows.commands.hand_over import commands as hand_over_commands
 from flows.commands.miniature import commands as miniature_commands
-from flows.commands.server import commands as server_commands
+from flows.commands.operation import commands as operation_commands
 from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
@@ -42,7 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(commands)
 app.add_typer(hand_over_commands)
-app.add_typer(server_commands)
+app.add_typer(operation_commands)
 app.add_typer(miniature_commands, name="miniature")
 
 Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]

@@ -1,1 +1,1 @@
-"""What runs by Prefect: flows, deployments, workers, fan-out, and the server they belong to."""
+"""What runs by Prefect: flows, what is deployed of them, fan-out, and what everything on the server is called."""

@@ -1,33 +1,77 @@
-"""What everybody calls the things on the Prefect server, and whether workers are there."""
+"""What everybody calls the things on the Prefect server, and whether workers are there.
+
+Nothing here imports torch, or a flow: it is read before either is needed.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import Worker
 from prefect.exceptions import ObjectNotFound
 
 from configs.errors import UserError
 
 POOL = "taskdistill"
+CPU_QUEUE = "cpu"
+"""Of pipelines and single stages, which compute by themselves, or wait for spans."""
 GPU_QUEUE = "gpu"
-DEPLOYMENT = "taskdistill"
+"""Of spans: never of who waits for them, who would take the places they need."""
 SPAN_FLOW = "span"
+SPAN_DEPLOYMENT = f"{SPAN_FLOW}/span"
+PIPELINE_DEPLOYMENT = "distillation/distillation"
 
-_START_WORKERS = "start one for each GPU with 'CUDA_VISIBLE_DEVICES=0 taskdistill worker'"
+_START_WORKERS = (
+    "'taskdistill up' starts one, and on another host 'CUDA_VISIBLE_DEVICES=0 taskdistill worker --queue gpu' one for "
+    "each GPU"
+)
 
 
 class ServerError(UserError):
     """The Prefect server, or what should be on it, is not where it was looked for, or lets others in."""
 
 
+def stage_deployment(stage: str) -> str:
+    """Return what the deployment of a single stage is called."""
+    return f"{stage}/stage-{stage}"
+
+
+class WorkerName(NamedTuple):
+    """What a worker's name says: Prefect keeps nothing else of a worker.
+
+    Prefect takes two workers of one name for one, so it holds host, process and when that process began.
+    """
+
+    host: str
+    pid: int
+    started: int
+    slots: dict[str, int]
+    """Queue -> how many of its runs the worker does at the same time."""
+
+    def __str__(self) -> str:
+        slots = "-".join(f"{queue}x{number}" for queue, number in self.slots.items())
+        return f"{self.host}-{self.pid}-{self.started}-{slots}"
+
+    @classmethod
+    def parse(cls, name: str) -> "WorkerName | None":
+        """Return what a name says; None where it is of a worker that others started."""
+        if not (found := re.fullmatch(r"(.+?)-(\d+)-(\d+)((?:-[a-z]+x\d+)+)", name)):
+            return None
+        slots = {queue: int(number) for queue, number in re.findall(r"-([a-z]+)x(\d+)", found[4])}
+        return cls(found[1], int(found[2]), int(found[3]), slots)
+
+
 def check_workers(client: SyncPrefectClient) -> None:
     """Raise ServerError where spans would wait for ever because nobody takes them up."""
-    name = f"{SPAN_FLOW}/{DEPLOYMENT}"
     try:
-        client.read_deployment_by_name(name)
+        client.read_deployment_by_name(SPAN_DEPLOYMENT)
     except ObjectNotFound:
         raise ServerError(
-            f"runtime.fan_out asks for workers, but the server has no deployment {name!r}: {_START_WORKERS}, or set "
-            "runtime.fan_out=1"
+            f"runtime.fan_out asks for workers, but the server has no deployment {SPAN_DEPLOYMENT!r}: "
+            f"{_START_WORKERS}, or set runtime.fan_out=1"
         ) from None
     if not are_workers_online(client):
         raise ServerError(
@@ -37,10 +81,21 @@ def check_workers(client: SyncPrefectClient) -> None:
 
 
 def are_workers_online(client: SyncPrefectClient) -> bool:
+    """Whether somebody takes up spans."""
+    return any(GPU_QUEUE in name.slots for name in worker_names(client))
+
+
+def worker_names(client: SyncPrefectClient) -> Iterator[WorkerName]:
+    """Yield the names of our workers that are online."""
+    yield from (name for worker in online_workers(client) if (name := WorkerName.parse(worker.name)))
+
+
+def online_workers(client: SyncPrefectClient) -> list[Worker]:
+    """Return the workers that the server has heard of lately."""
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     try:
-        return bool(client.read_workers_for_work_pool(POOL, worker_filter=online, limit=1))
+        return client.read_workers_for_work_pool(POOL, worker_filter=online)
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:
             raise
-        return False  # no worker has created the pool yet
+        return []  # no worker has created the pool yet

@@ -27,7 +27,7 @@ def on_console(experiment: Experiment, console: Console) -> Iterator[ShowStep]:
     if experiment.runtime.fan_out > 1:
         log.warning(
             "runtime.fan_out is %d, but the command line does everything on this machine: start the flow from Prefect "
-            "('taskdistill serve', and 'taskdistill worker' on each GPU) to spread the work",
+            "('taskdistill up') to spread the work",
             experiment.runtime.fan_out,
         )
     with bars(console) as bar:

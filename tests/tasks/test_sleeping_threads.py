@@ -32,7 +32,7 @@ def policy(starts: str, **environment: str) -> str:
         "import flows.entry, flows.cli, tasks.models.trial",
         "import flows.pipeline.step_process, tasks.stages.distill",
         "import flows.deployed.distillation, tasks.models.trial",
-        "import flows.deployed.worker, tasks.models.trial",
+        "import flows.operation.worker, tasks.models.trial",
         "import tests.conftest",
     ],
 )

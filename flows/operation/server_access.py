@@ -1,24 +1,27 @@
 """Which Prefect server is meant, and whom it lets in.
 
-Whoever reaches the API of a Prefect server can have code run by those who serve it: a deployment may name a script to
-run first. A server on this machine is within reach of every program on it, and of every web page that its browser
-shows. So `serve` and `worker` work for a server only that asks for a password and that answers no foreign page.
+Whoever reaches the API of a Prefect server can have code run by those who work for it: a deployment may name a script
+to run first. A server on this machine is within reach of every program on it, and of every web page that its browser
+shows. So `worker` works for a server only that asks for a password and that answers no foreign page.
 """
 
+import re
+import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
-from flows.deployed.prefect_environment import tell_prefect
 from flows.deployed.server import ServerError
-from flows.deployed.server_password import known_password, made_password, password_file
+from flows.operation.prefect_environment import tell_prefect
+from flows.operation.server_password import known_password, made_password, password_file
 
 PORT = 4200
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-_START = "start one with 'taskdistill server', and leave it running"
+_START = "start one with 'taskdistill up', and leave it running"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _FOREIGN = "http://a-foreign-page.example"
 _UNTIL_ANSWER_SECONDS = 15.0
@@ -31,12 +34,12 @@ def address(port: int) -> str:
     return f"http://127.0.0.1:{port}/api"
 
 
-def log_in() -> str:
-    """Let Prefect use the server that the user names, or else the one of `taskdistill server`; returns its address.
+def log_in(port: int = PORT) -> str:
+    """Let Prefect use the server that the user names, or else the one of this machine's `up`; returns its address.
 
-    On this machine its password is taken from where `taskdistill server` keeps it, unless the user gives another.
+    On this machine its password is taken from where `taskdistill up` keeps it, unless the user gives another.
     """
-    url = PREFECT_API_URL.value() or address(PORT)
+    url = PREFECT_API_URL.value() or address(port)
     settings = {"PREFECT_API_URL": url}
     if not PREFECT_API_AUTH_STRING.value() and urlsplit(url).hostname in LOOPBACK and (password := known_password()):
         settings["PREFECT_API_AUTH_STRING"] = password
@@ -44,19 +47,54 @@ def log_in() -> str:
     return url
 
 
-def closed_server(port: int) -> None:
-    """Have the Prefect server that this process becomes ask for the password, and answer no page but its own."""
-    password = made_password()
+def server_settings(port: int, database: str, *, has_password: bool) -> dict[str, str]:
+    """Return the variables of a server that asks for the password and answers no page but its own.
+
+    `database` is a URL, "" for SQLite in Prefect's home. Raises ServerError where the password's file is not to be
+    trusted.
+    """
     own = f"http://127.0.0.1:{port},http://localhost:{port}"
-    tell_prefect(
-        {
-            "PREFECT_API_URL": address(port),
-            "PREFECT_API_AUTH_STRING": password,
-            "PREFECT_SERVER_API_AUTH_STRING": password,
-            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
-            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        }
-    )
+    settings = {
+        "PREFECT_API_URL": address(port),
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+    }
+    if has_password:
+        password = made_password()
+        settings |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password}
+    if database:
+        # Prefect needs to be told by which library it is to speak to PostgreSQL.
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = re.sub(
+            r"^postgres(ql)?://", "postgresql+asyncpg://", database
+        )
+    return settings
+
+
+def tell_where(settings: Mapping[str, str]) -> None:
+    """Let this process and those it starts use the server with these settings."""
+    tell_prefect({name: value for name, value in settings.items() if not name.startswith("PREFECT_SERVER_")})
+
+
+def answers(url: str) -> bool:
+    """Whether a healthy server is there."""
+    try:
+        return httpx.get(f"{url}/health", timeout=_UNTIL_ANSWER_SECONDS).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def check_port(port: int) -> None:
+    """Raise ServerError where another program listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            what = "a Prefect server that this command did not start" if answers(address(port)) else error.strerror
+            raise ServerError(
+                f"port {port} of this machine is not free ({what}): stop what uses it, or choose another, such as "
+                f"--port {port + 1}"
+            ) from None
 
 
 def check_server(url: str) -> None:
@@ -93,7 +131,7 @@ def check_closed(url: str) -> None:
     if open_to:
         raise ServerError(
             f"the Prefect server at {url} {open_to}: whoever reaches it can have any code run on this machine. Stop it "
-            "and start it with 'taskdistill server'; or, where others keep strangers away from it, say "
+            "and start it with 'taskdistill up'; or, where others keep strangers away from it, say "
             "--allow-open-server"
         )
 
@@ -110,7 +148,7 @@ def _refused(url: str) -> str:
     if PREFECT_API_KEY.value() or PREFECT_API_AUTH_STRING.value() not in (None, known_password()):
         given = "PREFECT_API_AUTH_STRING or PREFECT_API_KEY holds another password than its own: correct or unset it"
     elif PREFECT_API_AUTH_STRING.value():
-        given = f"its password is not the one in {password_file()}: stop it and start it with 'taskdistill server'"
+        given = f"its password is not the one in {password_file()}: stop it and start it with 'taskdistill up'"
     else:
         given = (
             "it asks for a password and none is known: set PREFECT_API_AUTH_STRING to the text of the file "

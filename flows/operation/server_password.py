@@ -1,4 +1,4 @@
-"""The password of the Prefect server that `taskdistill server` starts: made at first use, read by `serve` and `worker`.
+"""The password of the Prefect server that `taskdistill up` starts: made at first use, read by `worker`.
 
 It lies beside the server's database, in Prefect's home folder, and not in the store: a store may be shared with people
 who are not to run code here. Only its owner may read it. Prefect calls it an auth string, and wants `user:password`.
@@ -50,7 +50,7 @@ def known_password() -> str:
     path = password_file()
     if not path.exists():
         return ""
-    again = f"remove it and start the server again with 'taskdistill server', which makes another: rm {path}"
+    again = f"remove it and start the server again with 'taskdistill up', which makes another: rm {path}"
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ServerError(f"{path}, the server's password, may be read or written by others of this machine: {again}")
     text = path.read_text(errors="replace").strip()

@@ -6,6 +6,7 @@ processes of its runs inherit them. What the user has set is left as it is.
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -16,10 +17,27 @@ QUIET = {
 """Nothing is reported to anybody, no temporary server is started unasked, and nobody is waited for at a keyboard."""
 
 
-def keep_prefect_quiet() -> None:
-    """Call this before Prefect is imported."""
-    for name, value in QUIET.items():
+HEARTBEAT_SECONDS = 30
+"""Between two signs of life of a run; the least that Prefect knows."""
+WORKING = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+"""Runs show that they live."""
+
+
+def keep_prefect_quiet(home: Path) -> None:
+    """Call this before Prefect is imported; `home` is where it keeps its own, where the user names no other place."""
+    for name, value in (QUIET | WORKING | {"PREFECT_HOME": str(home)}).items():
         os.environ.setdefault(name, value)
+
+
+def inherited(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process started from here, with these variables of its own."""
+    return {**os.environ, **variables}
+
+
+def visible_gpus() -> list[str] | None:
+    """Return the GPUs that this process may use, as the user numbers them; None where the user names none."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if named is None else [gpu for gpu in named.split(",") if gpu not in ("", "-1")]
 
 
 def tell_prefect(settings: Mapping[str, str]) -> None:

@@ -1,0 +1,150 @@
+"""The commands that run a machine: everything up, everything down, one more worker, and what is wrong."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.operation.prefect_environment import keep_prefect_quiet
+from flows.operation.state import DEFAULT, VARIABLE, Running, StateFolder
+from flows.printing import errors, output
+
+commands = typer.Typer()
+
+DOWN_SECONDS = 60.0
+
+Folder = Annotated[Path, typer.Option("--folder", envvar=VARIABLE, help="Where state, password and logs are kept.")]
+Runs = Annotated[int, typer.Option(min=1, help="Pipelines and single stages at the same time; the others wait.")]
+OnStop = Annotated[
+    Literal["finish", "hand-back"],
+    typer.Option(help="What becomes of runs at the end: finished first, or handed back, to be continued by the next."),
+]
+AllowOpenServer = Annotated[
+    bool,
+    typer.Option("--allow-open-server", help="Also work for a server without a password, or open to any web page."),
+]
+
+
+@commands.command()
+def up(
+    folder: Folder = Path(DEFAULT),
+    presets: Annotated[Path | None, typer.Option(help="A folder of YAML presets of your own, for the form.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the server listens, on 127.0.0.1.")] = 4200,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use; all, unless said.")] = None,
+    runs: Runs = 2,
+    database_url: Annotated[
+        str, typer.Option(envvar="TASKDISTILL_DATABASE_URL", help="postgresql://... for several hosts; else SQLite.")
+    ] = "",
+    no_password: Annotated[bool, typer.Option("--no-password", help="Let in whoever reaches the server.")] = False,
+    on_stop: OnStop = "hand-back",
+) -> None:  # fmt: skip
+    """Start server, work pool, deployments and workers of this machine, and watch over them; until Ctrl-C."""
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.gpus import gpus_of_machine
+    from flows.operation.up import Wanted, bring_up
+
+    found = gpus_of_machine()
+    chosen = found if gpus is None else (found or [str(number) for number in range(gpus)])[:gpus]
+    with state.held() as is_ours:
+        if not is_ours:
+            _say_where(state.running())
+            return
+        wanted = Wanted(
+            port=port, gpus=chosen, runs=runs, on_stop=on_stop, database=database_url, has_password=not no_password,
+            presets=presets.expanduser().absolute() if presets else None,
+        )  # fmt: skip
+        code = bring_up(state, wanted, _say_where)
+    raise typer.Exit(code)
+
+
+@commands.command()
+def down(
+    folder: Folder = Path(DEFAULT),
+    hand_back: Annotated[
+        bool, typer.Option("--hand-back", help="Do not wait for runs that are to be finished.")
+    ] = False,
+) -> None:
+    """Stop what `up` has started, as Ctrl-C does; also what an `up` that was killed has left behind."""
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.up import end_leftovers
+
+    running = state.running()
+    if not state.is_held():
+        with state.held() as is_ours:
+            if is_ours:
+                end_leftovers(state)
+        output.print("nothing is up" if running is None else "what was left of the last 'taskdistill up' is stopped")
+        return
+    if running:
+        running.up.send(signal.SIGTERM)
+        if hand_back and running.on_stop == "finish":
+            running.up.send(signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_SECONDS
+    is_to_wait = running is not None and running.on_stop == "finish" and not hand_back
+    while state.is_held():
+        if time.monotonic() > deadline and not is_to_wait:
+            errors.print(f"'taskdistill up' still runs; see its terminal, and the logs in {state.path}")
+            raise typer.Exit(1)
+        time.sleep(0.2)
+    output.print("stopped")
+
+
+@commands.command()
+def worker(
+    queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts of stages, one at a time.")] = "both",
+    runs: Runs = 2,
+    presets: Annotated[Path | None, typer.Option(help="A folder of YAML presets of your own, as `up` has it.")] = None,
+    on_stop: OnStop = "hand-back",
+    allow_open_server: AllowOpenServer = False,
+    folder: Folder = Path(DEFAULT),
+) -> None:
+    """Take up runs of the server at PREFECT_API_URL, on this or another host; one for each GPU, until Ctrl-C."""
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.joining import join
+
+    known = state.running()
+    join(
+        state, port=known.port if known else None, queue=queue, runs=runs, on_stop=on_stop,
+        presets=presets, allow_open_server=allow_open_server,
+    )  # fmt: skip
+
+
+@commands.command()
+def doctor(folder: Folder = Path(DEFAULT)) -> None:
+    """Say what is wrong with this machine, its store and its server, and what mends it."""
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.doctor import findings
+
+    found = 0
+    for finding in findings(state):
+        found += 1
+        output.print(f"{finding.what}\n  {finding.mend}")
+    if found:
+        raise typer.Exit(1)
+    output.print("nothing is wrong")
+
+
+def _say_where(running: Running | None) -> None:
+    from flows.operation.server_password import password_file
+
+    if running is None or not running.is_ready:
+        errors.print("'taskdistill up' is being started by another process: wait for it")
+        return
+    password = password_file()
+    errors.print(
+        f"The page:      {running.page}\n"
+        + (f"its password:  cat {password}\n" if password.exists() else "")
+        + f"The store:     {running.store}\n"
+        "Stop it:       Ctrl-C there, or taskdistill down\n"
+        "Is it well?    taskdistill doctor"
+    )

@@ -1,0 +1,1 @@
+"""What runs a machine: server, work pool and workers, started, watched over, examined and stopped."""

@@ -1,0 +1,121 @@
+"""What is wrong with the server, and with who works for it."""
+
+import platform
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import prefect
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+
+from flows.deployed.server import PIPELINE_DEPLOYMENT, POOL, SPAN_DEPLOYMENT, worker_names
+from flows.operation.finding import Finding
+from flows.operation.pool import AUTOMATION, QUEUES
+from flows.operation.server_access import LOOPBACK
+from flows.operation.shared_store import other_store, unheld_locks
+from flows.operation.zombies import zombies
+from storage.store import ArtifactStore
+
+CLOCK_SECONDS = 5.0
+"""Runs are started, and taken for dead, by the clock; a reply tells the server's to the second."""
+_START = "taskdistill up"
+_AGAIN = "taskdistill down; taskdistill up"
+_OF_DEPLOYMENT = "deployment:"
+"""How Prefect calls the limit of a deployment."""
+
+
+def server_findings(store: ArtifactStore) -> Iterator[Finding]:
+    """Yield what is wrong with the server that is logged in to."""
+    with get_client(sync_client=True) as client:
+        if (version := client.api_version()) != prefect.__version__:
+            pin = f"pip install 'prefect=={version}'   (or, on the server's machine, {prefect.__version__})"
+            yield Finding(f"the server is Prefect {version}, and this machine has {prefect.__version__}", pin)
+        yield from _clock(client)
+        yield from _deployments(client)
+        yield from _pool(client)
+        yield from _runs(client)
+        yield from _slots(client)
+        yield from _store(client, store)
+
+
+def _clock(client: SyncPrefectClient) -> Iterator[Finding]:
+    reply = client.hello()
+    if urlsplit(str(client.api_url)).hostname in LOOPBACK or "date" not in reply.headers:
+        return
+    apart = time.time() - parsedate_to_datetime(reply.headers["date"]).timestamp()
+    if abs(apart) > CLOCK_SECONDS:
+        yield Finding(
+            f"the clocks of this machine and of the server are {apart:+.0f} s apart", "timedatectl set-ntp true"
+        )
+
+
+def _deployments(client: SyncPrefectClient) -> Iterator[Finding]:
+    for name in (PIPELINE_DEPLOYMENT, SPAN_DEPLOYMENT):
+        try:
+            client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            yield Finding(f"the server has no deployment {name!r}", _AGAIN)
+
+
+def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        yield Finding(f"the server has no work pool {POOL!r}", _AGAIN)
+        return
+    if pool.is_paused:
+        yield Finding(f"the work pool {POOL!r} is paused", f"prefect work-pool resume {POOL}")
+    served = {queue for name in worker_names(client) for queue in name.slots}
+    for queue in QUEUES:
+        if queue not in served:
+            mend = f"{_START}   (or taskdistill worker --queue {queue})"
+            yield Finding(f"no worker is online that takes runs from the queue {queue!r}", mend)
+        found = client.read_work_queue_by_name(queue, work_pool_name=POOL)
+        if found.is_paused:
+            yield Finding(f"the queue {queue!r} is paused", f"prefect work-queue resume {queue} --pool {POOL}")
+    automations = client.read_automations_by_name(AUTOMATION)
+    if not automations:
+        yield Finding("nothing ends runs whose machine died: the automation for it is gone", _AGAIN)
+    elif not automations[0].enabled:
+        mend = f"prefect automation resume --id {automations[0].id}"
+        yield Finding("nothing ends runs whose machine died: the automation for it is switched off", mend)
+
+
+def _runs(client: SyncPrefectClient) -> Iterator[Finding]:
+    for run, because in zombies(client, platform.node()):
+        state = run.state.name if run.state else "going on"
+        # Any worker looks for them when it starts, and each half minute.
+        yield Finding(f"the run {run.name} ({run.id}) is {state}, but {because}", f"{_START}   (a worker ends it)")
+
+
+def _slots(client: SyncPrefectClient) -> Iterator[Finding]:
+    """Yield limits of deployments that count more runs than there are."""
+    held = FlowRunFilter(
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+        )
+    )
+    runs = client.read_flow_runs(flow_run_filter=held)
+    for limit in client.read_global_concurrency_limits(limit=200, offset=0):
+        if not limit.name.startswith(_OF_DEPLOYMENT):
+            continue
+        going_on = sum(str(run.deployment_id) == limit.name.removeprefix(_OF_DEPLOYMENT) for run in runs)
+        if limit.active_slots > going_on:
+            what = f"the limit {limit.name} counts {limit.active_slots} runs, and {going_on} are going on"
+            mend = f"prefect global-concurrency-limit update {limit.name} --active-slots {going_on}"
+            yield Finding(f"{what}: new ones wait for places that nobody has", mend)
+
+
+def _store(client: SyncPrefectClient, store: ArtifactStore) -> Iterator[Finding]:
+    if words := other_store(client, store):
+        yield Finding(words, "export TASKDISTILL_STORE=...; taskdistill doctor")
+    for name in unheld_locks(client, store):
+        what = (
+            f"the worker {name} of {name.host} is online, and the lock it holds in the store {store.root} is free here"
+        )
+        mend = f"grep {store.root.anchor} /proc/mounts   (NFS 4, without nolock or local_lock)"
+        yield Finding(f"{what}: it has just died, or locks do not hold between hosts", mend)

@@ -1,0 +1,48 @@
+"""Joining a server as a worker: whom to trust, which store, and then work."""
+
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
+from flows.operation.deploying import deploy
+from flows.operation.pool import create_pool
+from flows.operation.prefect_environment import tell_prefect
+from flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
+from flows.operation.shared_store import check_store
+from flows.operation.state import StateFolder
+from flows.operation.stopping import OnStop
+from storage.store import ArtifactStore
+
+
+def join(
+    folder: StateFolder,
+    *,
+    port: int | None,
+    queue: str,
+    runs: int,
+    on_stop: OnStop,
+    presets: Path | None,
+    allow_open_server: bool,
+) -> None:
+    """Work until stopped; ServerError or StoreError where the server or the store is not fit for it."""
+    url = log_in(port or PORT)
+    check_server(url)
+    if not allow_open_server:
+        check_closed(url)
+    check_password(url)
+    if presets:
+        tell_prefect({"TASKDISTILL_PRESETS": str(presets.expanduser().absolute())})
+    with get_client(sync_client=True) as client:
+        check_store(client, ArtifactStore.from_env_for_children())
+        try:
+            client.read_work_pool(POOL)
+        except ObjectNotFound:  # a server that others have started: everything it needs of ours
+            folder.make()
+            create_pool(client)
+            deploy(client, folder, presets)
+    from flows.operation.worker import work  # what Prefect reads while it is imported is set by now
+
+    slots = {CPU_QUEUE: runs, GPU_QUEUE: 1}
+    work({name: number for name, number in slots.items() if queue in (name, "both")}, on_stop)

@@ -1,0 +1,50 @@
+"""Which process is meant, for those who look later: a number alone is given to another process one day."""
+
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple, Self
+
+
+class Process(NamedTuple):
+    """A process on this machine; `started` is its start in ticks of the kernel's clock, 0 where that is not known."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        return cls(pid, _started(pid))
+
+    @classmethod
+    def own(cls) -> Self:
+        return cls.of(os.getpid())
+
+    def is_alive(self) -> bool:
+        """Whether it is still there, and the same one; a zombie that nobody has waited for is not."""
+        return _exists(self.pid) and _started(self.pid) == self.started
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self.is_alive():
+            os.kill(self.pid, number)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _started(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # After the name in brackets, which may hold blanks: the state, and 19 fields on the start.
+    fields = text.rpartition(")")[2].split()
+    return -1 if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,223 @@
+"""Starting a machine: server, work pool, deployments and workers, each waited for; and stopping it again.
+
+Workers are stopped before the server, which they tell what became of their runs.
+"""
+
+import logging
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+
+from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
+from flows.operation.deploying import deploy
+from flows.operation.pool import create_pool
+from flows.operation.processes import Process
+from flows.operation.server_access import address, answers, check_port, server_settings, tell_where
+from flows.operation.shared_store import announce_store, check_locks
+from flows.operation.state import Running, StateFolder
+from flows.operation.stopping import OnStop
+from flows.operation.supervisor import LOOK_SECONDS, Program, Supervisor
+from flows.operation.zombies import end_zombies
+from storage.store import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+SERVER = "server"
+START_SECONDS = 600.0
+"""A cold server on a busy machine needs minutes."""
+SERVER_STOP_SECONDS = 20.0
+WORKER_STOP_SECONDS = 25.0
+"""Longer than a worker takes to hand back its runs."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `up` is asked for."""
+
+    port: int
+    gpus: list[str]
+    """As CUDA_VISIBLE_DEVICES names them; none where spans are made on the CPU."""
+    runs: int
+    on_stop: OnStop
+    database: str = ""
+    has_password: bool = True
+    presets: Path | None = None
+
+    @property
+    def programs(self) -> list[Program]:
+        """The workers: one for pipelines, and one for each GPU; without a GPU the first makes spans too."""
+        queues = [CPU_QUEUE] if self.gpus else [CPU_QUEUE, GPU_QUEUE]
+        workers = [Program("worker", self._arguments(*queues), self._variables)]
+        for gpu in self.gpus:
+            variables = {**self._variables, "CUDA_VISIBLE_DEVICES": gpu}
+            workers.append(Program(f"worker-gpu{gpu}", self._arguments(GPU_QUEUE), variables))
+        return workers
+
+    def _arguments(self, *queues: str) -> list[str]:
+        queue = "both" if len(queues) > 1 else queues[0]
+        allowed = [] if self.has_password else ["--allow-open-server"]
+        named = ["--queue", queue, "--runs", str(self.runs), "--on-stop", self.on_stop]
+        return ["flows.cli", "worker", *named, *allowed]
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {"TASKDISTILL_PRESETS": str(self.presets)} if self.presets else {}
+
+
+@dataclass
+class _Stop:
+    """The signals that asked for an end; the first is obeyed by and by, each further one sooner."""
+
+    signals: list[int] = field(default_factory=list)
+
+    def __call__(self, number: int, _: Any) -> None:
+        self.signals.append(number)
+
+
+class _StoppedEarlyError(Exception):
+    """A signal came while everything was still being started."""
+
+
+def bring_up(folder: StateFolder, wanted: Wanted, ready: Callable[[Running], None]) -> int:
+    """Start everything, call `ready`, and watch over it until a signal comes; returns the exit code.
+
+    Raises ServerError where something does not start, or ends again and again, and StoreError where the store is not
+    fit for it. The caller holds the folder's lock.
+    """
+    end_leftovers(folder)
+    store = ArtifactStore.from_env_for_children()
+    check_locks(store)
+    check_port(wanted.port)
+    presets = str(wanted.presets or "")
+    running = Running(Process.own(), wanted.port, str(store.root), wanted.on_stop, presets, {}, is_ready=False)
+
+    def changed(children: dict[str, Process]) -> None:
+        nonlocal running
+        running = running._replace(children=children)
+        folder.write(running)
+
+    supervisor = Supervisor(folder, changed)
+    with _signals_into(_Stop()) as stop:
+        try:
+            _start(supervisor, folder, wanted, store, stop)
+            running = running._replace(is_ready=True)
+            folder.write(running)
+            ready(running)
+            while not stop.signals:
+                supervisor.watch()
+                time.sleep(LOOK_SECONDS)
+        except _StoppedEarlyError:
+            pass
+        finally:
+            _stop(supervisor, wanted, stop)
+            folder.forget()
+    return 128 + stop.signals[0]
+
+
+@contextmanager
+def _signals_into(stop: _Stop) -> Iterator[_Stop]:
+    """Note signals that ask for an end; those that this process was started to ignore stay ignored, but not SIGTERM."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number, handler in before.items():
+        if number == signal.SIGTERM or handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: ArtifactStore, stop: _Stop) -> None:
+    """Start what there is, one after the other, each when what it needs answers."""
+    url = address(wanted.port)
+    settings = server_settings(wanted.port, wanted.database, has_password=wanted.has_password)
+    start = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
+    log.info("starting the server (its log: %s)", folder.log(SERVER))
+    supervisor.start(Program(SERVER, start, settings))
+    _wait(lambda: answers(url), SERVER, supervisor, stop)
+    tell_where(settings)
+    with get_client(sync_client=True) as client:
+        create_pool(client)
+        announce_store(client, store, platform.node())
+        log.info("bringing the deployments to the server (its log: %s)", folder.log("deploy"))
+        deploy(client, folder, wanted.presets, lambda: _check_stop(stop))
+        end_zombies(client, platform.node())
+        _check_stop(stop)
+        for program in wanted.programs:
+            log.info("starting the %s (its log: %s)", program.name, folder.log(program.name))
+            supervisor.start(program)
+        for program in wanted.programs:
+            _wait(lambda: len(_own_workers(client, supervisor)) == len(wanted.programs), program.name, supervisor, stop)
+
+
+def _own_workers(client: Any, supervisor: Supervisor) -> set[int]:
+    pids = supervisor.pids()
+    return {name.pid for name in worker_names(client) if name.host == platform.node() and name.pid in pids}
+
+
+def _wait(happened: Callable[[], bool], name: str, supervisor: Supervisor, stop: _Stop) -> None:
+    """Wait until it has happened, but no longer than the program of this name lives."""
+    deadline = time.monotonic() + START_SECONDS
+    while not happened():
+        _check_stop(stop)
+        if not supervisor.is_alive(name):
+            raise ServerError(
+                f"the {name} ended while it was started. The end of its log:\n{supervisor.last_lines(name)}"
+            )
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"the {name} does not answer after {START_SECONDS / 60:.0f} minutes. The end of its log:\n"
+                f"{supervisor.last_lines(name)}"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def _check_stop(stop: _Stop) -> None:
+    if stop.signals:
+        raise _StoppedEarlyError
+
+
+def _stop(supervisor: Supervisor, wanted: Wanted, stop: _Stop) -> None:
+    """End the workers, which finish their runs or hand them back, and then the server."""
+    workers = [name for name in supervisor.names() if name != SERVER]
+    log.info("stopping")
+    supervisor.signal(signal.SIGTERM, workers)
+    # Runs that are to be finished take as long as they take; a second signal hands them back.
+    if wanted.on_stop == "finish" and len(stop.signals) < 2:
+        _wait_gone(supervisor, workers, None, stop, signals=2)
+        supervisor.signal(signal.SIGTERM, workers)
+    signals = 3 if wanted.on_stop == "finish" else 2
+    _wait_gone(supervisor, workers, WORKER_STOP_SECONDS, stop, signals=signals)
+    supervisor.signal(signal.SIGTERM, [SERVER])
+    _wait_gone(supervisor, [SERVER], SERVER_STOP_SECONDS, stop, signals=signals)
+    supervisor.kill()
+
+
+def _wait_gone(supervisor: Supervisor, names: list[str], seconds: float | None, stop: _Stop, *, signals: int) -> None:
+    """Wait until these programs have ended, so many signals came, or the time is over."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not supervisor.are_gone(names) and len(stop.signals) < signals:
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def end_leftovers(folder: StateFolder) -> None:
+    """End what an `up` that was killed has left behind; the caller holds the folder's lock."""
+    running = folder.running()
+    children = list(running.children.values()) if running else []
+    for number, seconds in ((signal.SIGTERM, WORKER_STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        for child in children:
+            child.send(number)
+        while any(child.is_alive() for child in children) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+    folder.forget()

@@ -1,0 +1,90 @@
+"""A worker: it takes runs from queues of the work pool, each of which runs in a process of its own.
+
+For the gpu queue there is one for each GPU, with CUDA_VISIBLE_DEVICES saying which: its processes inherit it. It asks
+the server for work, and nobody asks it; while it works, Prefect listens on a port of 127.0.0.1, by which those
+processes, each with a token, are told to cancel.
+"""
+
+import abc
+import asyncio
+import contextlib
+import logging
+import platform
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.processutils import command_to_string, get_sys_executable
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+from flows.deployed.server import POOL, WorkerName
+from flows.operation.pool import make_room
+from flows.operation.processes import Process
+from flows.operation.shared_store import held_by_worker
+from flows.operation.stopping import OnStop, until_stopped
+from flows.operation.zombies import end_zombies
+from storage.store import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 30.0
+
+
+class _WithoutSupervisor(ProcessJobConfiguration):
+    """Runs the flow's process itself. Prefect would put another before it, which installs dependencies we do not have,
+    takes seconds, and after a crash finds Prefect's module `storage` where our package is meant.
+    """
+
+    def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
+        self.command = command_to_string([get_sys_executable(), "-m", "flows.operation.child", "prefect.engine"])
+        super().prepare_for_flow_run(*arguments, **named)
+
+
+class _Worker(ProcessWorker, abc.ABC):
+    """One that can stop taking up runs before it stops; abstract, as Prefect would register it in place of its own."""
+
+    takes_runs = True
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        return await super().get_and_submit_flow_runs() if self.takes_runs else []
+
+
+def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
+    """Take up runs of each queue until stopped, so many at a time; StoreError where the store is not fit for it."""
+    store = ArtifactStore.from_env_for_children()  # each run is a process, which starts in another folder
+    own = Process.own()
+    name = WorkerName(platform.node(), own.pid, own.started, dict(slots))
+    with held_by_worker(store, str(name)):
+        with get_client(sync_client=True) as client:
+            make_room(client, name)
+        worker = _Worker(
+            name=str(name), work_pool_name=POOL, work_queues=list(slots), limit=sum(slots.values()),
+            create_pool_if_not_found=False,
+        )  # fmt: skip
+        # Prefect has no argument for it, but reads it from the worker.
+        worker.job_configuration = _WithoutSupervisor
+        until_stopped(_working(worker), on_stop, partial(setattr, worker, "takes_runs", False))
+
+
+async def _working(worker: ProcessWorker) -> None:
+    sweeping = asyncio.create_task(_sweep())
+    try:
+        await worker.start()
+    finally:
+        sweeping.cancel()
+
+
+async def _sweep() -> None:
+    """Look now and then for runs that nobody makes."""
+    while True:
+        with contextlib.suppress(httpx.HTTPError):  # the server is away: there is a next time
+            await asyncio.to_thread(_look)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _look() -> None:
+    with get_client(sync_client=True) as client:
+        end_zombies(client, platform.node())
