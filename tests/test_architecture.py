@@ -32,7 +32,7 @@ READS_THE_ENVIRONMENT = {
     "configs/places.py": "${NAME} in presets",
     "tasks/__init__.py": "threads that wait sleep",
     "flows/pipeline/step_process.py": "the GPU of a slot",
-    "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
+    "flows/operation/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 
 ARROWS_BACK = {
@@ -221,9 +221,10 @@ def test_the_pipeline_knows_no_other_room_of_flows_but_how_errors_are_told():
     assert {room for room, _ in arrows("flows")["flows/pipeline"]} == {"flows/ending"}
 
 
-def test_only_the_commands_that_start_a_server_know_the_deployed_flows():
-    """So every other command starts without Prefect; and what is deployed knows no command line."""
-    assert importers("flows/deployed") == {"flows/commands/server.py"}
+def test_only_the_commands_that_run_a_machine_know_what_is_deployed():
+    """So every other command starts without Prefect; and what is deployed knows no command line, and no machine."""
+    assert importers("flows/deployed", but="flows/operation") == set()
+    assert importers("flows/operation") == {"flows/commands/operation.py"}
     assert importers("flows/commands") == {"flows/cli.py"}
 
 

@@ -24,9 +24,12 @@ from flows.operation.prefect_environment import inherited
 from flows.operation.state import StateFolder
 from storage.files import read_json_if_whole, write_json
 
+WHICH = ("--all",)
 APPLIED = "applied.json"
 """In the state folder: what was applied last."""
 LOOK_SECONDS = 0.2
+MOST_SECONDS = 900.0
+"""It takes half a minute on an idle machine, and is not to hang for ever on one that is none."""
 _ROOT = Path(__file__).parents[2]
 _PAGE = 200
 
@@ -46,7 +49,7 @@ def deploy(
         return  # it takes a minute, and changes nothing
     folder.deployments.write_text(yaml.safe_dump(wanted, sort_keys=False))
     # By module, not by file: then runs may start in any folder.
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *WHICH, "--prefect-file"]
     path = folder.fresh_log("deploy")
     with path.open("wb") as output:
         process = subprocess.Popen(
@@ -54,7 +57,8 @@ def deploy(
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
-            while process.poll() is None:
+            deadline = time.monotonic() + MOST_SECONDS
+            while process.poll() is None and time.monotonic() < deadline:
                 check()
                 time.sleep(LOOK_SECONDS)
         finally:

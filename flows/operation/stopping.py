@@ -87,10 +87,11 @@ async def _first(*awaited: Any) -> None:
 
 
 async def _all_finished() -> None:
+    """Wait until no run is left, or who started this process is gone, and the server with it."""
     if runs := runs_of_this_process():
         log.info("finishing %d runs, and taking up no other; a second signal hands them back", len(runs))
-    quiet = 0
-    while quiet < 4:  # one that was just taken up may not have its process yet
+    quiet, parent = 0, os.getppid()
+    while quiet < 4 and os.getppid() == parent:  # one that was just taken up may not have its process yet
         quiet = 0 if runs_of_this_process() else quiet + 1
         await asyncio.sleep(LOOK_SECONDS)
 

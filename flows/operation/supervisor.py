@@ -59,9 +59,9 @@ class Supervisor:
         self._children[program.name] = _Child(program, _started(program, path), path)
         self._tell()
 
-    def watch(self) -> None:
-        """Start again what has ended; ServerError where it did so too often. To be called all the time."""
-        for child in self._children.values():
+    def watch(self, names: Sequence[str]) -> None:
+        """Start again what has ended of these; ServerError where it did so too often. To be called all the time."""
+        for child in [self._children[name] for name in names]:
             if (code := child.process.poll()) is not None:
                 self._start_again(child, code)
 

@@ -111,13 +111,16 @@ def bring_up(folder: StateFolder, wanted: Wanted, ready: Callable[[Running], Non
             folder.write(running)
             ready(running)
             while not stop.signals:
-                supervisor.watch()
+                supervisor.watch(supervisor.names())
                 time.sleep(LOOK_SECONDS)
         except _StoppedEarlyError:
             pass
         finally:
-            _stop(supervisor, wanted, stop)
-            folder.forget()
+            try:
+                _stop(supervisor, wanted, stop)
+            finally:
+                supervisor.kill()
+                folder.forget()
     return 128 + stop.signals[0]
 
 
@@ -198,13 +201,14 @@ def _stop(supervisor: Supervisor, wanted: Wanted, stop: _Stop) -> None:
     _wait_gone(supervisor, workers, WORKER_STOP_SECONDS, stop, signals=signals)
     supervisor.signal(signal.SIGTERM, [SERVER])
     _wait_gone(supervisor, [SERVER], SERVER_STOP_SECONDS, stop, signals=signals)
-    supervisor.kill()
 
 
 def _wait_gone(supervisor: Supervisor, names: list[str], seconds: float | None, stop: _Stop, *, signals: int) -> None:
     """Wait until these programs have ended, so many signals came, or the time is over."""
     deadline = None if seconds is None else time.monotonic() + seconds
     while not supervisor.are_gone(names) and len(stop.signals) < signals:
+        if SERVER not in names:  # workers tell it what became of their runs
+            supervisor.watch([name for name in supervisor.names() if name == SERVER])
         if deadline is not None and time.monotonic() > deadline:
             return
         time.sleep(LOOK_SECONDS)

@@ -24,7 +24,7 @@ from storage.store import ArtifactStore
 from tasks.stage import execute as execute_here
 from tasks.stage import no_progress
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench, made_once
-from tests.flows.local_server import prefect_server
+from tests.flows.local_server import Served, machine, password_of, refill
 
 
 class Done(NamedTuple):
@@ -177,15 +177,15 @@ def taskdistill(finished: ArtifactStore) -> Command:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`taskdistill server` on a free port of this machine; returns the environment that leads to it."""
-    with prefect_server(tmp_path_factory.mktemp("prefect"), "-m", "flows.cli", "server") as environment:
+    """`taskdistill up` on a free port of this machine; returns the environment that leads to it."""
+    with machine(tmp_path_factory.mktemp("machine")) as environment:
         yield environment
 
 
 @pytest.fixture(scope="session")
 def password(server: dict[str, str]) -> str:
-    """The text of the file that `taskdistill server` has made."""
-    return (Path(server["PREFECT_HOME"]) / "taskdistill-password").read_text().strip()
+    """The text of the file that `taskdistill up` has made."""
+    return password_of(server)
 
 
 @pytest.fixture(scope="session")
@@ -201,3 +201,11 @@ def client(server: dict[str, str], password: str) -> Iterator[Any]:
     }
     with temporary_settings(chosen), get_client(sync_client=True) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def served(server: dict[str, str], client: Any, finished_bench: Bench) -> Served:
+    """What `taskdistill up` offers, and its store, which holds the finished bench and is written to."""
+    store = ArtifactStore(Path(server["TASKDISTILL_STORE"]))
+    refill(store, finished_bench.store)
+    return Served(client, store, Path(server["TASKDISTILL_HOME"]) / "worker.log")

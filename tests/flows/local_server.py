@@ -1,5 +1,6 @@
-"""A Prefect server and a serving process for tests: started on this machine, asked as the UI asks, stopped for good."""
+"""A machine for tests: server and workers started by `taskdistill up`, asked as the UI asks, stopped for good."""
 
+import json
 import os
 import shutil
 import signal
@@ -21,8 +22,12 @@ from storage.store import ArtifactStore
 
 QUIET = {
     "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore", "PREFECT_RUNNER_POLL_FREQUENCY": "1", "OMP_NUM_THREADS": "1",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore", "PREFECT_WORKER_QUERY_SECONDS": "1", "OMP_NUM_THREADS": "1",
 }  # fmt: skip
+
+
+START_SECONDS = 600.0
+"""For a server, some thirty deployments and a worker, on a machine that is busy with other things."""
 
 
 def free_port() -> str:
@@ -54,7 +59,7 @@ def process(command: list[str], environment: Mapping[str, str], log: Path) -> It
         for kill in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(started.pid, kill)
-                started.wait(timeout=15)
+                started.wait(timeout=60)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 pass
 
@@ -78,7 +83,7 @@ def answers(url: str) -> bool:
 
 
 class Served(NamedTuple):
-    """What `taskdistill serve` offers, and the store it works on."""
+    """What `taskdistill up` offers, and the store it works on."""
 
     client: Any
     store: ArtifactStore
@@ -96,15 +101,18 @@ class Served(NamedTuple):
             run = self.client.read_flow_run(run_id)
             return run if run.state.is_final() else None
 
-        return until(ended, seconds=120, log=self.log)
+        return until(ended, seconds=300, log=self.log)
 
     def retry(self, run_id: UUID) -> Any:
-        """Do what the UI's button Retry does."""
+        """Do what the UI's button Retry does, and wait for the end of the run; returns it."""
+        self.retry_without_waiting(run_id)
+        return self.finish(run_id)
+
+    def retry_without_waiting(self, run_id: UUID) -> None:
         from prefect.client.schemas.objects import State, StateType
 
         state = State(type=StateType.SCHEDULED, name="AwaitingRetry", message="Retry from the UI")
         self.client.set_flow_run_state(run_id, state)
-        return self.finish(run_id)
 
     def tasks(self, run_id: UUID) -> dict[str, str]:
         """Name of each task run -> name of its last state."""
@@ -129,22 +137,58 @@ def command_line(folder: Path, *arguments: str) -> list[str]:
     ]
 
 
+class Called(NamedTuple):
+    """What one call of the command line did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def command(arguments: list[str], environment: Mapping[str, str]) -> Called:
+    """Call the command line in a process of its own that knows of Prefect only what it is given."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    home = environment.get("PREFECT_HOME", "")
+    elsewhere = {"TASKDISTILL_HOME": f"{home}/state", "TASKDISTILL_STORE": f"{home}/store"}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=inherited | QUIET | elsewhere | dict(environment), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    return Called(done.returncode, done.stdout, done.stderr)
+
+
 @contextmanager
-def serving(source: ArtifactStore, folder: Path, server: Mapping[str, str], client: Any) -> Iterator[Served]:
-    """Run `taskdistill serve` on a copy of a store."""
-    from prefect.exceptions import ObjectNotFound
+def machine(folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Run `taskdistill up` on a free port, with state and store in a folder; yields the environment to find it."""
+    port, log = free_port(), folder / "up.log"
+    environment = {
+        **QUIET,
+        "PREFECT_HOME": str(folder / "state" / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "TASKDISTILL_HOME": str(folder / "state"),
+        "TASKDISTILL_STORE": str(folder / "store"),
+        **(variables or {}),
+    }
+    # It starts the server of its own, whatever address is known.
+    with process(command_line(folder, "up", "--port", port, *options), environment, log) as started:
+        until(lambda: "The page:" in log.read_text() or started.poll() is not None, seconds=START_SECONDS, log=log)
+        assert started.poll() is None, log.read_text()
+        yield environment
 
-    shutil.copytree(source.root, folder / "store")
-    store = ArtifactStore(folder / "store")
 
-    def offered() -> bool:
-        try:
-            client.read_deployment_by_name("evaluate-teacher/taskdistill")
-        except ObjectNotFound:
-            return False
-        return True
+def password_of(environment: Mapping[str, str]) -> str:
+    """The text of the file that `taskdistill up` has made."""
+    return (Path(environment["PREFECT_HOME"]) / "taskdistill-password").read_text().strip()
 
-    environment = {**server, "TASKDISTILL_STORE": str(store.root)}
-    with process(command_line(folder, "serve"), environment, folder / "serve.log"):
-        until(offered, seconds=90, log=folder / "serve.log")
-        yield Served(client, store, folder / "serve.log")
+
+def children_of(environment: Mapping[str, str]) -> dict[str, int]:
+    """Name of each process that `up` keeps running -> its number."""
+    state = json.loads((Path(environment["TASKDISTILL_HOME"]) / "state.json").read_text())
+    return {name: pid for name, (pid, _) in state["children"].items()}
+
+
+def refill(store: ArtifactStore, source: ArtifactStore) -> None:
+    """Let a store that workers use hold what another one holds, and nothing else."""
+    for room in ("artifacts", "drafts", "labels"):
+        shutil.rmtree(store.root / room, ignore_errors=True)
+    shutil.copytree(source.root, store.root, dirs_exist_ok=True)

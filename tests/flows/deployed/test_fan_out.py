@@ -1,12 +1,10 @@
 """Stages spread over workers on a real Prefect server: the same files, and every death is seen and made good.
 
-`taskdistill serve` runs the parent one at a time, and one `taskdistill worker` its children one at a time.
+The worker of `taskdistill up` runs the parent, and its children one at a time.
 """
 
 import contextlib
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -22,29 +20,9 @@ from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tests.conftest import Bench
 from tests.flows.conftest import quietly
-from tests.flows.local_server import Served, command_line, process, serving, until
+from tests.flows.local_server import Served, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def served(
-    server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    with serving(finished_bench.store, tmp_path_factory.mktemp("served"), server, client) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def worker(served: Served, server: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """`taskdistill worker`, told where the store is by a path from its own folder."""
-    from flows.deployed.server import are_workers_online
-
-    folder = served.store.root.parent
-    environment = server | {"TASKDISTILL_STORE": "store", "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with process(command_line(folder, "worker"), environment, folder / "worker.log") as started:
-        until(lambda: are_workers_online(served.client), seconds=90, log=folder / "worker.log")
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +45,12 @@ def children(client: Any, ref: ArtifactRef) -> list[Any]:
 # --- all is well -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("worker")
 def test_two_spans_and_one_worker_give_the_files_of_one_process(
     served: Served, spread: Experiment, finished_bench: Bench
 ) -> None:
     ref = finished_bench.student_features
     discard(served.store, ref, with_dependents=True)
-    run = served.finish(served.start("extract/taskdistill", {"experiment": experiment_settings_of(spread)}))
+    run = served.finish(served.start("extract/stage-extract", {"experiment": experiment_settings_of(spread)}))
     assert run.state.name == "Completed", run.state.message
     assert served.store.manifest(ref).files == finished_bench.store.manifest(ref).files
     asked = children(served.client, ref)
@@ -103,14 +80,13 @@ def views_in(store: ArtifactStore, ref: ArtifactRef) -> set[int]:
 
 
 def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missing(
-    served: Served, worker: subprocess.Popen[bytes], lengthy: Experiment
+    served: Served, lengthy: Experiment
 ) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
-    run_id = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
+    run_id = served.start("extract/stage-extract", {"experiment": experiment_settings_of(lengthy)})
     until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
-    for process_of_child in psutil.Process(worker.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process_of_child.kill()
+    (at_work,) = [child for child in children(served.client, ref) if child.state.name == "Running"]
+    psutil.Process(int(at_work.infrastructure_pid)).kill()
 
     failed = served.finish(run_id)
     missing = sorted(set(range(41)) - views_in(served.store, ref))
@@ -128,7 +104,6 @@ def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missi
     assert ref in served.store
 
 
-@pytest.mark.usefixtures("worker")
 def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_holds_its_lock(
     served: Served, spread: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +114,7 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
     monkeypatch.setattr(fan_out, "SILENT_AFTER_WORK_SECONDS", 1.0)
     monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.2)
     ref = ArtifactRef("features", "0" * 64)
-    deployment = served.client.read_deployment_by_name("span/taskdistill")
+    deployment = served.client.read_deployment_by_name("span/span")
     asked = {"stage": "extract", "config": {}, "inputs": {}, "wanted": str(ref), "numbers": [3, 4], "runtime": {}}
     served.client.create_flow_run_from_deployment(deployment.id, parameters=asked, state=Running(), tags=[str(ref)])
     step = step_of(spread, served.store, "extract-teacher")
@@ -165,23 +140,22 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 # --- who is asked ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("DEPLOYMENT", "the server has no deployment 'span/nowhere'"),
-        ("POOL", "none of the work pool 'nowhere' is online"),
+        ("SPAN_DEPLOYMENT", "the server has no deployment 'no/where'"),
+        ("POOL", "none of the work pool 'no/where' is online"),
     ],
 )
 def test_without_a_worker_the_message_says_how_to_start_one(
-    client: Any, missing: str, message: str, monkeypatch: pytest.MonkeyPatch
+    served: Served, missing: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.deployed import server
 
-    monkeypatch.setattr(server, missing, "nowhere")
+    monkeypatch.setattr(server, missing, "no/where")
     with pytest.raises(server.ServerError, match=message) as error:
-        server.check_workers(client)
-    assert "start one for each GPU with 'CUDA_VISIBLE_DEVICES=0 taskdistill worker'" in str(error.value)
+        server.check_workers(served.client)
+    assert "'taskdistill up' starts one" in str(error.value)
 
 
 def test_paths_are_sent_whole_because_workers_run_elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 """The flows on a real Prefect server on this machine: fail for a real reason, be retried, build only what is missing.
 
-One server and one `taskdistill serve` for the whole file. The pipeline runs through the serving process, as from the
-UI; the single stages run as flows of this process against the same server, which spares importing torch thirty times.
+One `taskdistill up` for the whole file. The pipeline runs through its worker, as from the UI; the single stages run as
+flows of this process against the same server, which spares importing torch thirty times.
 """
 
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,11 @@ from storage import upkeep
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tests.conftest import Bench
 from tests.flows.conftest import when_made
-from tests.flows.local_server import Served, serving, until
+from tests.flows.local_server import Served, until
 from tests.storage.artifacts import flip_a_bit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def served(
-    server: dict[str, str], client: Any, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    with serving(finished_bench.store, tmp_path_factory.mktemp("served"), server, client) as served:
-        yield served
 
 
 def artifacts_of(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]:
@@ -53,7 +44,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     flip_a_bit(store.path(broken) / "head.safetensors")
     upkeep.discard(store, made["precompute"])  # so that there is work before the bit is met
 
-    run_id = served.start("distillation/taskdistill", parameters)
+    run_id = served.start("distillation/distillation", parameters)
     failed = served.finish(run_id)
     assert failed.state.name == "Failed"
     assert (
@@ -72,7 +63,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     assert {ref: after[ref] for ref in before if ref != broken} == {ref: before[ref] for ref in before if ref != broken}
     assert f"probe: building {broken.short}" in served.logs(run_id)
 
-    again = served.finish(served.start("distillation/taskdistill", parameters))
+    again = served.finish(served.start("distillation/distillation", parameters))
     assert again.state.name == "Completed"
     assert when_made(store) == after
     _check_report(served, made["distill-seed0"])
@@ -103,7 +94,9 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
 def test_with_two_slots_two_task_runs_are_in_progress_at_the_same_time(served: Served, experiment: Experiment) -> None:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-    run_id = served.start("distillation/taskdistill", {"experiment": experiment_settings_of(_in_two_slots(experiment))})
+    run_id = served.start(
+        "distillation/distillation", {"experiment": experiment_settings_of(_in_two_slots(experiment))}
+    )
     run = served.finish(run_id)
     assert run.state.name == "Completed", run.state.message
     assert set(served.tasks(run_id).values()) == {"Completed"}
@@ -118,7 +111,7 @@ def test_cancelling_a_run_ends_its_steps(served: Served, experiment: Experiment)
 
     longer = _in_two_slots(experiment)
     longer = longer.model_copy(update={"training": longer.training.model_copy(update={"epochs": 90_000})})
-    run_id = served.start("distillation/taskdistill", {"experiment": experiment_settings_of(longer)})
+    run_id = served.start("distillation/distillation", {"experiment": experiment_settings_of(longer)})
     until(lambda: len(_step_processes(served.store)) == 2, seconds=90, log=served.log)
     served.client.set_flow_run_state(run_id, State(type=StateType.CANCELLING))
     assert served.finish(run_id).state.name == "Cancelled"
@@ -148,8 +141,8 @@ def test_every_flow_is_offered_and_can_be_loaded_from_any_folder(
 
     (tmp_path / "much" / "deeper").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "much" / "deeper")
-    for name in ["distillation", *(stage.name for stage in STAGES)]:
-        deployment = served.client.read_deployment_by_name(f"{name}/taskdistill")
+    for name, deployed in [("distillation", "distillation"), *((each.name, f"stage-{each.name}") for each in STAGES)]:
+        deployment = served.client.read_deployment_by_name(f"{name}/{deployed}")
         assert load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False).name == name
 
 
@@ -157,7 +150,7 @@ def test_the_form_as_it_opens_is_accepted_as_it_is_sent(served: Served) -> None:
     from flows.deployed.distillation import distillation
     from flows.deployed.served_settings import whole_experiment
 
-    schema = served.client.read_deployment_by_name("distillation/taskdistill").parameter_openapi_schema
+    schema = served.client.read_deployment_by_name("distillation/distillation").parameter_openapi_schema
     sent = json.loads(json.dumps({name: field["default"] for name, field in schema["properties"].items()}))
     accepted = distillation.validate_parameters(sent)
     assert whole_experiment(accepted.pop("experiment")) == Experiment()

@@ -1,4 +1,4 @@
-"""Who is let in: by the server that `taskdistill server` starts, and which servers `serve` and `worker` work for.
+"""Who is let in: by the server that `taskdistill up` starts, and which servers `worker` works for.
 
 A deployment may name a script that is run before its flow, so whoever can add one can run anything. The requests here
 are those that a web page or another user of the machine would send.
@@ -22,8 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.flows.conftest import Done
-from tests.flows.local_server import QUIET, command_line, prefect_server, process, until
+from tests.flows.local_server import START_SECONDS, command, command_line, free_port, prefect_server, process, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -33,16 +32,6 @@ HOSTILE = {
     "flow_id": "00000000-0000-0000-0000-000000000000",
     "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch /tmp/was-here"}}],
 }
-
-
-def command(arguments: list[str], environment: Mapping[str, str]) -> Done:
-    """Call the command line in a process of its own that knows of Prefect only what it is given."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        env=inherited | QUIET | dict(environment), capture_output=True, text=True, timeout=90,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
 
 
 # --- what the server answers -------------------------------------------------------------------------------------
@@ -108,7 +97,7 @@ def test_the_password_is_readable_by_its_owner_alone_and_lies_beside_the_databas
 def test_starting_it_says_where_the_page_and_the_password_are_and_not_what_it_is(
     server: dict[str, str], password: str
 ) -> None:
-    said = (Path(server["PREFECT_HOME"]) / "server.log").read_text()
+    said = (Path(server["TASKDISTILL_HOME"]).parent / "up.log").read_text()
     assert server["PREFECT_API_URL"].removesuffix("/api") in said
     assert str(Path(server["PREFECT_HOME"]) / "taskdistill-password") in said
     assert password.partition(":")[2] not in said
@@ -125,21 +114,24 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield environment
 
 
-@pytest.mark.parametrize("name", ["serve", "worker"])
-def test_an_open_server_is_refused_with_the_remedy(open_server: dict[str, str], name: str) -> None:
-    done = command([name], open_server)
+def test_an_open_server_is_refused_with_the_remedy(open_server: dict[str, str]) -> None:
+    done = command(["worker"], open_server)
     assert done.code == 1
     assert "asks for no password" in done.stderr
-    assert "start it with 'taskdistill server'" in done.stderr
+    assert "start it with 'taskdistill up'" in done.stderr
     assert "--allow-open-server" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_open_server_is_served_by_whoever_says_so(open_server: dict[str, str], tmp_path: Path) -> None:
-    log = tmp_path / "serve.log"
-    environment = {**open_server, "TASKDISTILL_STORE": str(tmp_path / "store")}
-    with process(command_line(tmp_path, "serve", "--allow-open-server"), environment, log):
-        until(lambda: "serving" in log.read_text(), seconds=90, log=log)
+def test_an_open_server_is_worked_for_by_whoever_says_so_and_gets_all_that_it_needs(
+    open_server: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    environment = {**open_server, "TASKDISTILL_STORE": str(tmp_path / "store"), "TASKDISTILL_HOME": str(tmp_path)}
+    with process(command_line(tmp_path, "worker", "--allow-open-server"), environment, log):
+        until(lambda: "started!" in log.read_text(), seconds=START_SECONDS, log=log)
+    found = httpx.post(f"{open_server['PREFECT_API_URL']}/deployments/filter", json={}).json()
+    assert {"distillation", "span", "stage-distill"} <= {deployment["name"] for deployment in found}
 
 
 @contextmanager
@@ -181,13 +173,12 @@ def test_a_server_with_a_password_that_answers_any_page_is_refused(tmp_path: Pat
 @pytest.mark.parametrize("status", [200, 404])
 def test_another_program_at_the_address_is_said_to_be_no_prefect_server(tmp_path: Path, status: int) -> None:
     with answering(status, {}) as url:
-        done = command(["serve", "--allow-open-server"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
+        done = command(["worker", "--allow-open-server"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
     assert done.code == 1
     assert f"what answers at {url} seems to be no Prefect server" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["serve", "worker"])
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -197,22 +188,21 @@ def test_another_program_at_the_address_is_said_to_be_no_prefect_server(tmp_path
     ids=["wrong", "none"],
 )
 def test_without_the_right_password_one_line_says_so(
-    server: dict[str, str], tmp_path: Path, name: str, given: dict[str, str], message: str
+    server: dict[str, str], tmp_path: Path, given: dict[str, str], message: str
 ) -> None:
     given = {key: value.replace("ELSEWHERE", str(tmp_path)) for key, value in given.items()}
-    done = command([name], server | given)
+    done = command(["worker"], server | given)
     assert done.code == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["serve", "worker"])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "http://no-such-host.invalid/api", "nonsense"])
-def test_where_no_server_answers_one_line_says_how_to_start_one(tmp_path: Path, name: str, url: str) -> None:
-    done = command([name], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
+def test_where_no_server_answers_one_line_says_how_to_start_one(tmp_path: Path, url: str) -> None:
+    done = command(["worker"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
     assert done.code == 1
     assert f"no Prefect server answers at {url}" in done.stderr
-    assert "taskdistill server" in done.stderr
+    assert "taskdistill up" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -238,7 +228,7 @@ def test_a_password_that_others_may_know_is_not_used(tmp_path: Path, text: str, 
     path = tmp_path / "taskdistill-password"
     path.write_text(text)
     path.chmod(mode)
-    done = command(["server"], {"PREFECT_HOME": str(tmp_path)})
+    done = command(["up", "--port", free_port()], {"PREFECT_HOME": str(tmp_path)})
     assert done.code == 1
     assert message in done.stderr
     assert f"rm {path}" in done.stderr

@@ -1,0 +1,144 @@
+"""Processes that are kept running, and end with who started them."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.operation.processes import Process
+from flows.operation.state import Running, StateFolder
+
+RUNS = ["http.server", "0", "--bind", "127.0.0.1"]
+FAILS = ["json.tool", "/there/is/no/such/file"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path / "state")
+    folder.make()
+    return folder
+
+
+@pytest.fixture
+def started(folder: StateFolder) -> Iterator[Callable[[list[str]], tuple[object, list[dict[str, Process]]]]]:
+    from flows.operation.supervisor import Program, Supervisor
+
+    told: list[dict[str, Process]] = []
+    supervisor = Supervisor(folder, told.append)
+
+    def start(arguments: list[str]) -> tuple[Supervisor, list[dict[str, Process]]]:
+        supervisor.start(Program("worker", arguments, {}))
+        return supervisor, told
+
+    yield start
+    supervisor.kill()
+
+
+def until(happened: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_program_that_was_killed_is_started_again_and_that_is_said(started, folder, caplog):
+    supervisor, told = started(RUNS)
+    first = told[-1]["worker"]
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not supervisor.is_alive("worker"))
+    with caplog.at_level(logging.WARNING):
+        supervisor.watch(["worker"])
+    assert "the worker ended by SIGKILL after" in caplog.text
+    assert f"it is started again (1 of 5 times in 10 minutes). Its log: {folder.log('worker')}" in caplog.text
+    second = told[-1]["worker"]
+    assert second != first
+    assert second.is_alive()
+
+
+def test_a_program_that_fails_again_and_again_is_given_up_with_the_end_of_its_log(started, monkeypatch):
+    from flows.deployed.server import ServerError
+
+    monkeypatch.setattr("flows.operation.supervisor.MAX_RESTARTS", 1)
+    supervisor, _ = started(FAILS)
+    until(lambda: not supervisor.is_alive("worker"))
+    supervisor.watch(["worker"])
+    until(lambda: not supervisor.is_alive("worker"))
+    with pytest.raises(ServerError, match="the worker ended 2 times within 10 minutes") as error:
+        supervisor.watch(["worker"])
+    assert "No such file or directory: '/there/is/no/such/file'" in str(error.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")
+def test_a_program_ends_with_who_started_it():
+    command = [sys.executable, "-m", "flows.operation.child", *RUNS]
+    code = f"import subprocess, time; print(subprocess.Popen({command!r}).pid, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        until(lambda: "http.server" in child.cmdline() and child.net_connections())
+        parent.kill()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_process_that_has_ended_is_not_taken_for_another_of_its_number():
+    own = Process.own()
+    assert own.is_alive()
+    assert not own._replace(started=own.started + 1).is_alive()
+
+
+def test_only_one_holds_a_state_folder_and_others_see_that_it_is_held(folder):
+    assert not folder.is_held()
+    with folder.held() as ours, folder.held() as theirs:
+        assert (ours, theirs) == (True, False)
+        assert folder.is_held()
+    assert not folder.is_held()
+
+
+def test_what_was_started_is_read_as_it_was_written_and_of_another_version_as_nothing(folder):
+    running = Running(Process.own(), 4200, "/store", "finish", "", {"server": Process(1, 2)}, is_ready=True)
+    folder.write(running)
+    assert folder.running() == running
+    (folder.path / "state.json").write_text('{"up": [1, 2], "port": 4200}')
+    assert folder.running() is None
+
+
+@pytest.mark.parametrize("host", ["alpha", "node-1.example-domain.org"])
+def test_a_worker_is_known_by_its_name(host):
+    from flows.deployed.server import WorkerName
+
+    name = WorkerName(host, 4711, 123456, {"cpu": 2, "gpu": 1})
+    assert str(name) == f"{host}-4711-123456-cpux2-gpux1"
+    assert WorkerName.parse(str(name)) == name
+    assert WorkerName.parse("ProcessWorker 1e3a") is None
+
+
+def test_each_gpu_has_a_worker_of_its_own_and_without_one_the_first_makes_spans_too():
+    from flows.operation.up import Wanted
+
+    def workers(gpus: list[str]) -> list[tuple[str, str, dict[str, str]]]:
+        programs = Wanted(port=4200, gpus=gpus, runs=3, on_stop="finish", presets=Path("/presets")).programs
+        for program in programs:
+            assert program.arguments[-4:] == ["--runs", "3", "--on-stop", "finish"]
+        return [(each.name, each.arguments[3], dict(each.variables)) for each in programs]
+
+    presets = {"TASKDISTILL_PRESETS": "/presets"}
+    assert workers([]) == [("worker", "both", presets)]
+    assert workers(["0", "GPU-7"]) == [
+        ("worker", "cpu", presets),
+        ("worker-gpu0", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "0"}),
+        ("worker-gpuGPU-7", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "GPU-7"}),
+    ]
+
+
+@pytest.mark.parametrize(("named", "found"), [("", []), ("-1", []), ("2,GPU-7", ["2", "GPU-7"])])
+def test_gpus_are_those_that_this_process_may_use(named: str, found: list[str], monkeypatch: pytest.MonkeyPatch):
+    from flows.operation.gpus import gpus_of_machine
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert gpus_of_machine() == found
