@@ -22,7 +22,16 @@ from flows.deployed.fan_out import over_workers
 from flows.pipeline.planning import PlannedStep
 from flows.pipeline.running import AskedBy, ExecuteStep, noted_of
 from flows.reports.prefect_ui import report_pictures, report_steps
-from flows.reports.steps import ShownStep, are_all_reused, in_words, is_reused, maker, run_name, what_was_done
+from flows.reports.steps import (
+    NOT_FINISHED,
+    ShownStep,
+    are_all_reused,
+    in_words,
+    is_reused,
+    maker,
+    run_name,
+    what_was_done,
+)
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.prefect_task import as_task, show_logs_in_ui
@@ -72,7 +81,7 @@ class ShownRun:
 
     def show(self, step: PlannedStep, execute_step: ExecuteStep) -> ArtifactRef:
         """Have a step done as a task run of its own, named after it, with reports of the pictures it drew."""
-        began, what = time.monotonic(), "not finished"
+        began, what = time.monotonic(), NOT_FINISHED
         dispatch = over_workers(step, self._store, self._experiment.runtime)
 
         def make(on_progress: OnProgress) -> ArtifactRef:

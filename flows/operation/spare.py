@@ -29,6 +29,7 @@ IMPORTED = (
     "prefect._internal.metrics",
     "prefect.runner.storage",
     "flows.deployed.distillation",
+    "flows.deployed.single_stage",
     "flows.deployed.spans",
 )
 """No torch: a run that finds everything in the store does without."""

@@ -1,6 +1,5 @@
 """What a run did with each step, as a table and in words: reused, resumed or built, how long it took, what it cost."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,17 @@ RUN = "run"
 """Field of a manifest's provenance: the Prefect run that made the artifact; missing where it was the command line."""
 
 
+NOT_FINISHED = "not finished"
+_KINDS = ("reused", "resumed", "built", NOT_FINISHED)
+"""How what became of a step begins."""
+
+
 class ShownStep(NamedTuple):
     """A step that a run has come to."""
 
     name: str
     what: str
-    """Such as "reused", "resumed at 40 of 120 epochs", "built" or "failed: ..."."""
+    """Such as "reused", "resumed at 40 of 120 epochs", "built" or "not finished"."""
     seconds: float
     """Of this run."""
     ref: ArtifactRef
@@ -57,8 +61,8 @@ def in_words(steps: Sequence[ShownStep]) -> str:
     """Say what a run did in one line."""
     if are_all_reused(steps):
         return f"All {len(steps)} steps reused: nothing had to be made"
-    counts = Counter(step.what.partition(" ")[0].strip(":,") for step in steps)
-    each = ", ".join(f"{counts[what]} {what}" for what in ("reused", "resumed", "built", "failed") if counts[what])
+    kinds = [next(kind for kind in _KINDS if step.what.startswith(kind)) for step in steps]
+    each = ", ".join(f"{kinds.count(kind)} {kind}" for kind in _KINDS if kind in kinds)
     seconds = sum(step.seconds for step in steps if not is_reused(step))
     return f"{len(steps)} steps: {each}; {duration(seconds)} of work"
 
