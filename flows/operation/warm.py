@@ -52,7 +52,7 @@ class WarmWorker(ProcessWorker, abc.ABC):
         configuration: ProcessJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Do what Prefect's own worker does, with a process of ours."""
+        """Do what Prefect's own worker does, with a process of ours; RuntimeError where that could not be started."""
         with tempfile.TemporaryDirectory(suffix="prefect") as folder:
             async with FlowRunExecutorContext() as context:
                 variables = {key: text for key, text in configuration.env.items() if text is not None}
