@@ -11,37 +11,54 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
-from prefect import Task, task
+from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from storage.manifest import ArtifactRef
+from tasks.pace import Pace
+from tasks.pace import words as time_left
 from tasks.stage import OnProgress, Stage
 
+log = logging.getLogger(__name__)
+
+Make = Callable[[OnProgress], ArtifactRef]
+
 PROGRESS_SECONDS = 2.0
+LOG_SECONDS = 60.0
 PROGRESS_SHARE = 0.05
 """Reports may take no more than this share of the time, however slow or far away the server is."""
 
 
-def as_task(stage: Stage[Any]) -> Task[..., ArtifactRef]:
+def as_task(stage: Stage[Any], words: Callable[[ArtifactRef], str]) -> Callable[[str, Make], ArtifactRef]:
     """Return the stage as a task, called with the name of a step and what makes its artifact; its runs are named after
-    the step.
+    the step, and their last state says what `words` say of the artifact.
     """
 
     @task(name=stage.name, task_run_name="{step}", cache_policy=NO_CACHE, persist_result=False)
-    def run(step: str, make: Callable[[OnProgress], ArtifactRef]) -> ArtifactRef:
+    def run(step: str, make: Make) -> State[ArtifactRef]:
         with progress(step) as on_progress:
-            return make(on_progress)
+            ref = make(on_progress)
+        return Completed(message=words(ref), data=ref)
 
-    return run
+    def made(step: str, make: Make) -> ArtifactRef:
+        ref: ArtifactRef = run(step, make).result()
+        return ref
+
+    return made
 
 
 @contextlib.contextmanager
 def progress(step: str) -> Iterator[OnProgress]:
-    """Show progress in the UI every other second; what takes less time than that shows none."""
+    """Show progress in the UI every other second, with the time left where it is known, and once a minute among the
+    logs; what takes less time than that shows none.
+    """
     last, pause, artifacts = time.monotonic(), PROGRESS_SECONDS, list[Any]()
+    logged, pace = time.monotonic(), Pace()
 
     def show(share: float, text: str) -> None:
         with contextlib.suppress(httpx.HTTPError):  # a server that is away must not stop hours of work
@@ -51,9 +68,14 @@ def progress(step: str) -> Iterator[OnProgress]:
                 artifacts.append(create_progress_artifact(share, key=f"progress-{step}", description=text))
 
     def on_progress(unit: str, done: int, total: int) -> None:
-        nonlocal last, pause
+        nonlocal last, pause, logged
+        left = time_left(pace.seconds_left(unit, done, total))
+        said = f"{step}: {done} of {total} {unit}{left and f', {left}'}"
+        if time.monotonic() - logged >= LOG_SECONDS:
+            logged = time.monotonic()
+            log.info("%s", said)
         if (began := time.monotonic()) - last >= pause:
-            show(100 * done / total, f"{step}: {done} of {total} {unit}")
+            show(100 * done / total, said)
             last = time.monotonic()
             pause = max(PROGRESS_SECONDS, (last - began) / PROGRESS_SHARE)
 

@@ -169,13 +169,14 @@ def execute(
     runtime: RuntimeConfig,
     on_progress: OnProgress = no_progress,
     dispatch: Callable[[ArtifactRef], Dispatch] | None = None,
-    experiment_settings: Mapping[str, Any] | None = None,
+    noted: Mapping[str, Any] | None = None,
 ) -> ArtifactRef:
     """Return the artifact this recipe names, building it only if the store does not have it yet.
 
     Safe to call again after any death, and from several processes at once: they build it together, which is to say
     once. `dispatch` returns, for an artifact, how its partitions are handed to other workers; without it this process
-    makes them. `experiment_settings` (the settings of the whole run) is noted in the manifest and decides nothing.
+    makes them. `noted` goes into the manifest beside what the store knows of who made it, such as the settings of the
+    whole run, and decides nothing.
 
     Raises NotInStoreError where an input is missing or of another kind, SourceChangedError where files changed while
     they were read, and whatever the stage's own function raises; what it made so far stays in the draft.
@@ -199,7 +200,7 @@ def execute(
         )
         summary = stage.load()(config, context).as_json() | {"seconds": round(time.monotonic() - began, 1)}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
-        store.commit(ref, **made, settings=dict(experiment_settings or {}))
+        store.commit(ref, **made, **{"settings": {}, **(noted or {})})
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])
     return ref
 

@@ -33,6 +33,7 @@ READS_THE_ENVIRONMENT = {
     "tasks/__init__.py": "threads that wait sleep",
     "flows/pipeline/step_process.py": "the GPU of a slot",
     "flows/operation/prefect_environment.py": "what Prefect and the processes of its runs inherit",
+    "flows/operation/spare.py": "what a run was started with",
 }
 
 ARROWS_BACK = {

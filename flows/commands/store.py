@@ -16,6 +16,7 @@ from configs.loading import dump_preset, preset_names
 from flows.pipeline.planning import how_far
 from flows.printing import AsJson, Reference, output, print_json, print_table
 from flows.reports.chosen import TRIALS, trials_table
+from flows.reports.steps import RUN
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.files import bytes_in_words
 from storage.manifest import ArtifactRef
@@ -54,6 +55,8 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     output.print(_tree(store, ref))
     made_by = manifest.provenance
     output.print(f"\nmade {made_by['made']} on {made_by['host']} by commit {made_by['commit'][:12]}")
+    if run := made_by.get(RUN):
+        output.print(f"in the Prefect run {run['name']!r} of the flow {run['flow']!r}, {run['page']}")
     output.print("\nThe preset that makes it again (save it as preset.yaml, then: taskdistill run preset.yaml):\n")
     output.print(dump_preset(settings))
 

@@ -7,21 +7,24 @@ What the steps need must be in the store; `inputs` names others by role, such as
 from typing import Any
 
 from prefect import Flow, flow
+from prefect.client.schemas.objects import State
 
 from configs.experiment import Experiment
-from flows.deployed.distillation import as_tasks
 from flows.deployed.served_settings import SentExperiment, whole_experiment
+from flows.deployed.shown import ShownRun
 from flows.pipeline.running import run_steps
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 from tasks.stage import Stage
 
 
-def _flow_of(stage: Stage[Any]) -> Flow[..., list[str]]:
-    def run(experiment: SentExperiment = Experiment(), inputs: dict[str, str] = {}) -> list[str]:  # noqa: B006, B008
+def _flow_of(stage: Stage[Any]) -> Flow[..., State[list[str]]]:
+    def run(experiment: SentExperiment = Experiment(), inputs: dict[str, str] = {}) -> State[list[str]]:  # noqa: B006, B008
         store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
         given = {role: store.resolve(text) for role, text in inputs.items()}
-        return [str(ref) for ref in run_steps(settings, stage.name, store, as_tasks(settings), inputs=given)]
+        with ShownRun(settings, store) as shown:
+            made = run_steps(settings, stage.name, store, shown.show, inputs=given, asked_by=shown.asked_by)
+        return shown.completed([str(ref) for ref in made])
 
     roles = {**stage.inputs, **stage.optional_inputs}
     run.__name__ = run.__qualname__ = stage.name.replace("-", "_")

@@ -19,8 +19,11 @@ QUIET = {
 
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; the least that Prefect knows."""
-WORKING = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
-"""Runs show that they live."""
+WORKING = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+"""Runs show that they live, and workers look for runs every second: who clicks is not to wait for ten."""
 
 
 def keep_prefect_quiet(home: Path) -> None:

@@ -12,19 +12,18 @@ import logging
 import platform
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.utilities.processutils import command_to_string, get_sys_executable
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+from prefect.workers.process import ProcessWorker
 
 from flows.deployed.server import POOL, WorkerName
 from flows.operation.pool import make_room
 from flows.operation.processes import Process
 from flows.operation.shared_store import held_by_worker
 from flows.operation.stopping import OnStop, until_stopped
+from flows.operation.warm import WarmWorker
 from flows.operation.zombies import end_zombies
 from storage.store import ArtifactStore
 
@@ -33,17 +32,7 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 30.0
 
 
-class _WithoutSupervisor(ProcessJobConfiguration):
-    """Runs the flow's process itself. Prefect would put another before it, which installs dependencies we do not have,
-    takes seconds, and after a crash finds Prefect's module `storage` where our package is meant.
-    """
-
-    def prepare_for_flow_run(self, *arguments: Any, **named: Any) -> None:
-        self.command = command_to_string([get_sys_executable(), "-m", "flows.operation.child", "prefect.engine"])
-        super().prepare_for_flow_run(*arguments, **named)
-
-
-class _Worker(ProcessWorker, abc.ABC):
+class _Worker(WarmWorker, abc.ABC):
     """One that can stop taking up runs before it stops; abstract, as Prefect would register it in place of its own."""
 
     takes_runs = True
@@ -64,8 +53,6 @@ def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
             name=str(name), work_pool_name=POOL, work_queues=list(slots), limit=sum(slots.values()),
             create_pool_if_not_found=False,
         )  # fmt: skip
-        # Prefect has no argument for it, but reads it from the worker.
-        worker.job_configuration = _WithoutSupervisor
         until_stopped(_working(worker), on_stop, partial(setattr, worker, "takes_runs", False))
 
 

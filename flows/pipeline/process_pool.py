@@ -57,8 +57,8 @@ class _Slot:
 class StepProcesses:
     """So many slots; on GPUs each sees one, in turn. Used as a context, at whose end no process is left."""
 
-    def __init__(self, slots: int, store: ArtifactStore, runtime: RuntimeConfig, settings: Any, num_gpus: int) -> None:
-        self._store, self._runtime, self._settings = store, runtime, settings
+    def __init__(self, slots: int, store: ArtifactStore, runtime: RuntimeConfig, noted: Any, num_gpus: int) -> None:
+        self._store, self._runtime, self._noted = store, runtime, noted
         self._free = [_Slot(str(number % num_gpus) if num_gpus else "") for number in reversed(range(slots))]
         self._slots = tuple(self._free)
         self._changing = threading.Lock()
@@ -119,7 +119,7 @@ class StepProcesses:
             "inputs": {role: str(ref) for role, ref in step.inputs.items()},
             "runtime": self._runtime.model_dump(mode="json"),
             "store": str(self._store.root),
-            "settings": self._settings,
+            "noted": self._noted,
         }
         assert process.stdin
         assert process.stdout

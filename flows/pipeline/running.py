@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from configs.choices import nearest
@@ -38,13 +39,28 @@ ShowStep = Callable[[PlannedStep, ExecuteStep], ArtifactRef]
 """Has a step done by calling what it is given, and shows it: on a console, or as a task run."""
 
 
+AskedBy = Mapping[str, str]
+"""Who asks for a run, as people find it: for Prefect name, flow, id and page; nothing for the command line."""
+NOBODY: AskedBy = MappingProxyType({})
+
+
 def experiment_settings_of(experiment: Experiment) -> dict[str, Any]:
     """Return the settings as they go into manifests, from which `show` prints a preset that works in any folder."""
     return portable(experiment)
 
 
+def noted_of(experiment: Experiment, asked_by: AskedBy) -> dict[str, Any]:
+    """Return what manifests say of the run that made an artifact."""
+    return {"settings": experiment_settings_of(experiment)} | ({"run": dict(asked_by)} if asked_by else {})
+
+
 def run_plan(
-    experiment: Experiment, store: ArtifactStore, show: ShowStep, *, synthetic: ArtifactRef | None = None
+    experiment: Experiment,
+    store: ArtifactStore,
+    show: ShowStep,
+    *,
+    synthetic: ArtifactRef | None = None,
+    asked_by: AskedBy = NOBODY,
 ) -> tuple[list[ModelResult], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage.
 
@@ -61,7 +77,7 @@ def run_plan(
     with _held(plan.steps, store):
         # A finished run only shows its scores, and what there is to say of the teacher stands under them.
         awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
-        done = _run(experiment, store, plan.steps, show, awaited)
+        done = _run(experiment, store, plan.steps, show, asked_by, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
         replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
@@ -74,24 +90,25 @@ def _run(
     store: ArtifactStore,
     steps: Sequence[PlannedStep],
     show: ShowStep,
+    asked_by: AskedBy,
     awaited: Awaited = NOTHING_AWAITED,
 ) -> list[Done]:
     slots = slots_of(experiment.runtime, steps)
-    with _executing(experiment, store, slots) as execute:
+    with _executing(experiment, store, slots, asked_by) as execute:
         return run_ready(steps, lambda step: show(step, execute), slots.number, awaited)
 
 
 @contextmanager
-def _executing(experiment: Experiment, store: ArtifactStore, slots: Slots) -> Iterator[ExecuteStep]:
+def _executing(experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts: this process where one step runs at a time, else a process for each slot."""
-    runtime, settings = experiment.runtime, experiment_settings_of(experiment)
+    runtime, noted = experiment.runtime, noted_of(experiment, asked_by)
     if slots.number > 1:
-        with StepProcesses(slots.number, store, runtime, settings, slots.gpus) as processes:
+        with StepProcesses(slots.number, store, runtime, noted, slots.gpus) as processes:
             yield processes.execute
         return
 
     def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
-        named: dict[str, Any] = {"store": store, "runtime": runtime, "experiment_settings": settings}
+        named: dict[str, Any] = {"store": store, "runtime": runtime, "noted": noted}
         return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
 
     yield here
@@ -110,6 +127,7 @@ def run_steps(
     *,
     inputs: Mapping[str, ArtifactRef] | None = None,
     synthetic: ArtifactRef | None = None,
+    asked_by: AskedBy = NOBODY,
 ) -> list[ArtifactRef]:
     """Run the step of this name, or all steps of the stage of this name; what they need must be in the store.
 
@@ -128,7 +146,7 @@ def run_steps(
     with _held(steps, store):
         for step in steps:
             _check_inputs(step, makers, store)
-        return [done.ref for done in _run(experiment, store, steps, show)]
+        return [done.ref for done in _run(experiment, store, steps, show, asked_by)]
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A process that does steps for the one that started it, one after another: a line of JSON in, lines of JSON out.
 
-    in    {"stage", "config", "inputs", "runtime", "store", "settings"}
+    in    {"stage", "config", "inputs", "runtime", "store", "noted"}
     out   {"progress": [unit, done, total]}    {"log": [logger, level, text]}
           and in the end one of   {"made": reference}    {"failed": text}    {"fault": traceback}
 
@@ -65,7 +65,7 @@ def _execute(request: dict[str, Any], stage: Stage[Any], send: Send) -> Artifact
         store=ArtifactStore(Path(request["store"])),
         runtime=RuntimeConfig.model_validate(request["runtime"]),
         on_progress=_Progress(send),
-        experiment_settings=request["settings"],
+        noted=request["noted"],
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.dataset_words import words_of_results
@@ -13,6 +13,7 @@ from flows.reports.differences import difference_tables
 from flows.reports.pictures import picture_markdown, pictures_of
 from flows.reports.remarks import remarks
 from flows.reports.results import score_markdown
+from flows.reports.steps import ShownStep, in_words, step_rows
 from flows.reports.tables import as_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -30,6 +31,15 @@ def scores_in_markdown(results: Sequence[ModelResult], store: ArtifactStore, nam
     dataset = [f"    {line}" for line in words_of_results(results, store)]  # as code: names of users mean nothing
     parts = [score_markdown(results, store, name), *compared, *remarks(results, store), "\n".join(dataset)]
     return "\n\n".join(parts)
+
+
+def report_steps(steps: Sequence[ShownStep], store: ArtifactStore, name: str) -> None:
+    """Show a table of what was done with each step; its words say where the artifacts are."""
+    words = (
+        f"{in_words(steps)}. The artifacts lie in `{store.root}/artifacts`, a folder for each kind and fingerprint; "
+        "`taskdistill show REFERENCE` tells what one is, and which run made it."
+    )
+    create_table_artifact(step_rows(steps, store), key=_key(f"steps-{name}"), description=words)
 
 
 def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:

@@ -63,8 +63,8 @@ def quietly(experiment: Experiment, store: ArtifactStore) -> ShowStep:
     def do(step: PlannedStep, execute: ExecuteStep | None = None) -> ArtifactRef:
         if execute:
             return execute(step, no_progress)
-        settings = {"runtime": experiment.runtime, "experiment_settings": experiment_settings_of(experiment)}
-        return execute_here(step.stage, step.config, step.inputs, store=store, **settings)
+        named = {"runtime": experiment.runtime, "noted": {"settings": experiment_settings_of(experiment)}}
+        return execute_here(step.stage, step.config, step.inputs, store=store, **named)
 
     return do
 

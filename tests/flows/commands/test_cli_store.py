@@ -27,6 +27,16 @@ def test_show_prints_scores_lineage_and_what_made_it(taskdistill: Command, made:
     assert "by commit" in done.stdout
 
 
+def test_show_names_the_prefect_run_that_made_it(taskdistill: Command, finished: ArtifactStore) -> None:
+    ref = ArtifactRef("model", "0" * 64)
+    run = {"name": "birds seed 0", "flow": "distillation", "id": "one", "page": "http://127.0.0.1:4200/runs/one"}
+    with finished.lock(ref):
+        (finished.draft(ref, {}) / "weights").write_bytes(b"1")
+        finished.commit(ref, recipe={"stage": "distill"}, inputs={}, summary={}, settings={}, run=run)
+    shown = taskdistill("show", str(ref)).stdout
+    assert "in the Prefect run 'birds seed 0' of the flow 'distillation', http://127.0.0.1:4200/runs/one" in shown
+
+
 def test_show_as_json_follows_the_lineage_to_the_images(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
     lineage = taskdistill("show", str(made["precompute"]), "--json").json["lineage"]
     assert lineage["reference"] == str(made["precompute"])

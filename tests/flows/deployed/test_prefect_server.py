@@ -266,12 +266,14 @@ def test_a_stage_takes_another_input_by_its_label(
 def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
     client: Any, experiment: Experiment, emptied: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
     monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.0)
     upkeep.discard(emptied, artifacts_of(experiment, emptied)["finetune-seed0"], with_dependents=True)
-    assert run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)}).name == "Completed"
-    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-finetune-seed0"]))
+    state = run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)})
+    assert state.name == "Completed"
+    of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-finetune-seed0"]), flow_run_id=of_run)
     (progress,) = client.read_artifacts(artifact_filter=chosen)
     assert (progress.data, progress.description) == (100.0, "finetune-seed0: done")
 
@@ -282,6 +284,7 @@ def test_the_pictures_that_a_stage_drew_become_reports(
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
     model = artifacts_of(experiment, emptied)["finetune-seed0"]
+    upkeep.discard(emptied, model, with_dependents=True)
     state = run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)})
     assert state.name == "Completed"
     # Other runs on this server made the same step, and its reports have one key.

@@ -1,0 +1,68 @@
+"""How long work says it will take: nothing before that is known, and by the speed of this run alone."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tasks import pace as module
+from tasks.pace import Pace, words
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the time, in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, seconds)
+
+
+def test_nothing_is_said_before_two_units_and_two_seconds(clock: Callable[[float], None]) -> None:
+    pace = Pace()
+    assert pace.seconds_left("steps", 1, 100) is None
+    clock(30)
+    assert pace.seconds_left("steps", 2, 100) is None
+    clock(60)
+    assert pace.seconds_left("steps", 3, 100) == pytest.approx(97 * 30)
+    pace = Pace()
+    clock(60.1)
+    assert [pace.seconds_left("steps", done, 100) for done in (10, 20, 30)] == [None, None, None]
+
+
+def test_what_an_earlier_run_has_done_says_nothing_of_the_speed(clock: Callable[[float], None]) -> None:
+    pace = Pace()
+    pace.seconds_left("views", 900, 1000)
+    clock(10)
+    assert pace.seconds_left("views", 910, 1000) == pytest.approx(90)
+
+
+def test_each_kind_of_unit_is_counted_from_its_own_beginning(clock: Callable[[float], None]) -> None:
+    pace = Pace()
+    pace.seconds_left("images", 0, 100)
+    clock(10)
+    pace.seconds_left("images", 100, 100)
+    assert pace.seconds_left("views", 1, 50) is None
+    clock(20)
+    assert pace.seconds_left("views", 11, 50) == pytest.approx(39)
+
+
+def test_work_that_begins_again_is_counted_from_there(clock: Callable[[float], None]) -> None:
+    pace = Pace()
+    pace.seconds_left("steps", 50, 100)
+    clock(10)
+    assert pace.seconds_left("steps", 10, 100) is None
+    clock(20)
+    assert pace.seconds_left("steps", 20, 100) == pytest.approx(80)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, ""),
+        (0.4, "about 0 s left"),
+        (89, "about 89 s left"),
+        (600, "about 10 min left"),
+        (9000, "about 2.5 h left"),
+    ],
+)
+def test_the_time_left_is_said_as_people_would(seconds: float | None, said: str) -> None:
+    assert words(seconds) == said
