@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from configs.loading import load_experiment
 from flows.deployed.prefect_environment import keep_prefect_quiet
 from flows.printing import errors
 
@@ -40,17 +39,14 @@ def server(port: Annotated[int, typer.Option(min=1, max=65535, help="Where it li
 
 @commands.command()
 def serve(
-    source: Annotated[str, typer.Argument(help="A preset or YAML file that the forms open with.")] = "",
-    set_: Annotated[list[str], typer.Option("--set", help="Change a setting of it; repeatable.")] = [],  # noqa: B006
     limit: Limit = 1,
     allow_open_server: AllowOpenServer = False,
 ) -> None:
     """Offer the pipeline and every single stage to a Prefect server, and run what it asks for; until Ctrl-C."""
-    experiment = load_experiment(source, set_) if source else None
     _log_in(allow_open_server=allow_open_server)
     from flows.deployed.serving import serve_all
 
-    serve_all(experiment, limit=limit)
+    serve_all(limit=limit)
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""The pipeline as one Prefect flow: what `taskdistill run` does, started, watched and retried from the UI.
+"""The pipeline as a Prefect flow, with a short form and a long one: what `taskdistill run` does, from the UI.
 
 Safe to retry or to start again with the same parameters: finished artifacts are taken from the store, an unfinished
 one is continued. Nothing here knows which is the case.
@@ -9,9 +9,12 @@ from typing import Any
 from prefect import flow
 
 from configs.experiment import Experiment
+from flows.deployed.birds import draw_birds
 from flows.deployed.fan_out import over_workers
-from flows.deployed.served_settings import SentExperiment, whole_experiment
+from flows.deployed.forms import taking
+from flows.deployed.short_form import DistillationForm, LongForm, PresetForm, experiment_of, filled_in
 from flows.pipeline.planning import PlannedStep
+from flows.pipeline.rebuilding import check_rebuild
 from flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan
 from flows.reports.prefect_ui import report_pictures, report_scores
 from storage.manifest import ArtifactRef
@@ -44,15 +47,30 @@ def as_tasks(experiment: Experiment) -> ShowStep:
     return show
 
 
-@flow(name="distillation", persist_result=False)
-def distillation(experiment: SentExperiment = Experiment(), synthetic: str = "") -> dict[str, str]:  # noqa: B008
-    """Run the whole pipeline, doing only what is missing; the scores become a report.
-
-    `experiment` may name some settings only: the others are those the deployment was served with. `synthetic` is a
-    label or reference of an image-set without labels. Returns the reference of each step's artifact.
-    """
-    store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
-    extra = store.resolve(synthetic, "image-set") if synthetic else None
-    results, stages = run_plan(settings, store, as_tasks(settings), synthetic=extra)
-    report_scores(results, store, settings.name)
+def _run(form: PresetForm, rebuild_from: str) -> dict[str, str]:
+    """Return the reference of each step's artifact, by the name of the step."""
+    show_logs_in_ui()
+    store, experiment = ArtifactStore.from_env(), experiment_of(form)
+    draw_birds(experiment)
+    extra = store.resolve(form.synthetic, "image-set") if form.synthetic else None
+    if rebuild_from:
+        check_rebuild(experiment, store, rebuild_from, synthetic=extra)
+    results, stages = run_plan(experiment, store, as_tasks(experiment), synthetic=extra)
+    report_scores(results, store, experiment.name)
     return {stage["name"]: stage["reference"] for stage in stages}
+
+
+@flow(name="distillation", persist_result=False)
+@taking(DistillationForm)
+def distillation(**sent: Any) -> dict[str, str]:
+    """Run the whole pipeline of a preset, with the settings that people change from run to run."""
+    form = filled_in(DistillationForm, sent)
+    return _run(form, form.rebuild_from)
+
+
+@flow(name="distillation-all-settings", persist_result=False)
+@taking(LongForm)
+def distillation_all_settings(**sent: Any) -> dict[str, str]:
+    """Run the whole pipeline of a preset, with any of its settings changed."""
+    form = filled_in(LongForm, sent)
+    return _run(form, form.rebuild_from)

@@ -33,7 +33,7 @@ from prefect.states import Crashed
 
 from configs.base import RuntimeConfig
 from configs.places import portable
-from flows.deployed.server import DEPLOYMENT, SPAN_FLOW, are_workers_online, check_workers
+from flows.deployed.server import SPAN_DEPLOYMENT, are_workers_online, check_workers
 from flows.pipeline.planning import PlannedStep
 from storage.errors import StillNeededError
 from storage.manifest import ArtifactRef
@@ -99,7 +99,7 @@ class SpanRun:
 
 def _ask(request: dict[str, Any], ref: ArtifactRef, numbers: Sequence[int]) -> SpanRun:
     run = run_deployment(
-        f"{SPAN_FLOW}/{DEPLOYMENT}",
+        SPAN_DEPLOYMENT,
         parameters=request | {"wanted": str(ref), "numbers": list(numbers)},
         flow_run_name=f"{request['stage']} {ref.short} {span_name(numbers)}",
         tags=[str(ref)],  # by which a later attempt finds it

@@ -9,8 +9,9 @@ from configs.errors import UserError
 
 POOL = "taskdistill"
 GPU_QUEUE = "gpu"
-DEPLOYMENT = "taskdistill"
 SPAN_FLOW = "span"
+SPAN_DEPLOYMENT = f"{SPAN_FLOW}/span"
+PIPELINE_DEPLOYMENT = "distillation/distillation"
 
 _START_WORKERS = "start one for each GPU with 'CUDA_VISIBLE_DEVICES=0 taskdistill worker'"
 
@@ -21,7 +22,7 @@ class ServerError(UserError):
 
 def check_workers(client: SyncPrefectClient) -> None:
     """Raise ServerError where spans would wait for ever because nobody takes them up."""
-    name = f"{SPAN_FLOW}/{DEPLOYMENT}"
+    name = SPAN_DEPLOYMENT
     try:
         client.read_deployment_by_name(name)
     except ObjectNotFound:

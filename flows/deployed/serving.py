@@ -13,12 +13,9 @@ from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from prefect.types.entrypoint import EntrypointType
 
-from configs.experiment import Experiment
-from flows.deployed.distillation import distillation
-from flows.deployed.server import DEPLOYMENT
+from flows.deployed.distillation import distillation, distillation_all_settings
 from flows.deployed.single_stage import FLOWS
 from flows.deployed.stopping import until_stopped
-from flows.pipeline.running import experiment_settings_of
 from storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -31,15 +28,18 @@ class _Runner(Runner):
         pass
 
 
-def serve_all(experiment: Experiment | None = None, *, limit: int = 1) -> None:
-    """Serve the whole pipeline and every single stage until stopped; `experiment` is what the forms open with."""
+def serve_all(*, limit: int = 1) -> None:
+    """Serve the whole pipeline and every single stage until stopped."""
     ArtifactStore.from_env_for_children()  # each run is a process, which may start in another folder
-    parameters = {"experiment": experiment_settings_of(experiment)} if experiment else {}
-    flows: list[Flow[..., Any]] = [distillation, *FLOWS.values()]
+    flows: dict[str, Flow[..., Any]] = {
+        "distillation": distillation,
+        "distillation-all-settings": distillation_all_settings,
+        **{f"stage-{name}": flow for name, flow in FLOWS.items()},
+    }
     # By module, not by file: then runs may start in any folder.
-    how: dict[str, Any] = {"parameters": parameters, "entrypoint_type": EntrypointType.MODULE_PATH}
+    how: dict[str, Any] = {"entrypoint_type": EntrypointType.MODULE_PATH}
     runner = _Runner(limit=limit)
-    for flow in flows:
-        runner.add_deployment(RunnerDeployment.from_flow(flow, DEPLOYMENT, **how))
+    for name, flow in flows.items():
+        runner.add_deployment(RunnerDeployment.from_flow(flow, name, **how))
     log.info("serving %d flows at %s", len(flows), PREFECT_UI_URL.value() or PREFECT_API_URL.value())
     until_stopped(runner.start())

@@ -19,7 +19,7 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.processutils import command_to_string, get_sys_executable
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-from flows.deployed.server import DEPLOYMENT, GPU_QUEUE, POOL
+from flows.deployed.server import GPU_QUEUE, POOL, SPAN_FLOW
 from flows.deployed.spans import span
 from flows.deployed.stopping import until_stopped
 from storage.store import ArtifactStore
@@ -63,4 +63,4 @@ def create_pool(client: SyncPrefectClient) -> None:
 def register() -> None:
     """Offer the flow `span` on the gpu queue; by module, not by file, so that it starts in any folder."""
     how: dict[str, Any] = {"entrypoint_type": EntrypointType.MODULE_PATH}
-    RunnerDeployment.from_flow(span, DEPLOYMENT, work_pool_name=POOL, work_queue_name=GPU_QUEUE, **how).apply()
+    RunnerDeployment.from_flow(span, SPAN_FLOW, work_pool_name=POOL, work_queue_name=GPU_QUEUE, **how).apply()
