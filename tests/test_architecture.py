@@ -32,6 +32,8 @@ READS_THE_ENVIRONMENT = {
     "configs/places.py": "${NAME} in presets",
     "tasks/__init__.py": "threads that wait sleep",
     "flows/pipeline/step_process.py": "the GPU of a slot",
+    "flows/deployed/presets.py": "the folders of presets of one's own, and of this program",
+    "flows/deployed/nested_run.py": "what a process of a run inherits",
     "flows/deployed/prefect_environment.py": "what Prefect and the processes of its runs inherit",
 }
 

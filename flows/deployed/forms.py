@@ -65,6 +65,9 @@ def _schema(form: type[Settings], name: str, roles: list[str]) -> Schema:
         case "teacher" | "student":
             rule = {"pattern": r"^[^/\\:]*$"}
             return said(schema, rule, "the name of a network that timm knows, such as resnet50.a1_in1k")
+        case "temperature":
+            rule = {"anyOf": [{"const": 0}, {"type": "number", "minimum": 1e-3, "maximum": 1e4}]}
+            return said(schema, rule, "a number from 0.001 to 10000, or 0 for that of the preset")
         case "overrides":
             return schema | {"items": line_of_a_setting()}
         case "inputs":
@@ -80,4 +83,4 @@ def _list_of_runs() -> Schema:
     fields = {name: _schema(ShortForm, name, []) | {"position": position} for position, name in enumerate(names)}
     run = {"type": "object", "properties": fields, "additionalProperties": False}
     description = "The runs, in turn: each a preset, and what is to be other than it says; what is empty stays."
-    return {"type": "array", "items": run, "minItems": 1, "description": description}
+    return said({"type": "array", "items": run, "description": description}, {"minItems": 1}, "at least one run")

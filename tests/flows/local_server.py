@@ -139,7 +139,7 @@ def serving(source: ArtifactStore, folder: Path, server: Mapping[str, str], clie
 
     def offered() -> bool:
         try:
-            client.read_deployment_by_name("evaluate-teacher/taskdistill")
+            client.read_deployment_by_name("evaluate-teacher/stage-evaluate-teacher")
         except ObjectNotFound:
             return False
         return True

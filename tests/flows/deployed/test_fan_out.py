@@ -16,12 +16,11 @@ from configs.experiment import Experiment
 from configs.models import Backbone
 from configs.stages import ExtractConfig
 from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import as_overrides, quietly
 from tests.flows.local_server import Served, command_line, process, serving, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -73,7 +72,7 @@ def test_two_spans_and_one_worker_give_the_files_of_one_process(
 ) -> None:
     ref = finished_bench.student_features
     discard(served.store, ref, with_dependents=True)
-    run = served.finish(served.start("extract/taskdistill", {"experiment": experiment_settings_of(spread)}))
+    run = served.finish(served.start("extract/stage-extract", {"overrides": as_overrides(spread)}))
     assert run.state.name == "Completed", run.state.message
     assert served.store.manifest(ref).files == finished_bench.store.manifest(ref).files
     asked = children(served.client, ref)
@@ -106,7 +105,7 @@ def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missi
     served: Served, worker: subprocess.Popen[bytes], lengthy: Experiment
 ) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
-    run_id = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
+    run_id = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})
     until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
     for process_of_child in psutil.Process(worker.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -139,7 +138,7 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
     monkeypatch.setattr(fan_out, "SILENT_AFTER_WORK_SECONDS", 1.0)
     monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.2)
     ref = ArtifactRef("features", "0" * 64)
-    deployment = served.client.read_deployment_by_name("span/taskdistill")
+    deployment = served.client.read_deployment_by_name("span/span")
     asked = {"stage": "extract", "config": {}, "inputs": {}, "wanted": str(ref), "numbers": [3, 4], "runtime": {}}
     served.client.create_flow_run_from_deployment(deployment.id, parameters=asked, state=Running(), tags=[str(ref)])
     step = step_of(spread, served.store, "extract-teacher")
@@ -169,8 +168,8 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("DEPLOYMENT", "the server has no deployment 'span/nowhere'"),
-        ("POOL", "none of the work pool 'nowhere' is online"),
+        ("SPAN_DEPLOYMENT", "the server has no deployment 'no/where'"),
+        ("POOL", "none of the work pool 'no/where' is online"),
     ],
 )
 def test_without_a_worker_the_message_says_how_to_start_one(
@@ -178,7 +177,7 @@ def test_without_a_worker_the_message_says_how_to_start_one(
 ) -> None:
     from flows.deployed import server
 
-    monkeypatch.setattr(server, missing, "nowhere")
+    monkeypatch.setattr(server, missing, "no/where")
     with pytest.raises(server.ServerError, match=message) as error:
         server.check_workers(client)
     assert "start one for each GPU with 'CUDA_VISIBLE_DEVICES=0 taskdistill worker'" in str(error.value)

@@ -18,10 +18,9 @@ import pytest
 
 from configs.experiment import Experiment
 from flows.pipeline.planning import make_plan
-from flows.pipeline.running import experiment_settings_of
 from storage.store import ArtifactStore
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import as_overrides, quietly
 from tests.flows.local_server import Served, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -95,7 +94,7 @@ def test_sigterm_ends_serve_and_worker_and_no_run_stays_running(
         served = Served(client, store, tmp_path / "serve.log")
         until(lambda: "serving" in served.log.read_text(), seconds=90, log=served.log)
         until(lambda: are_workers_online(client), seconds=90, log=tmp_path / "worker.log")
-        parent = served.start("extract/taskdistill", {"experiment": experiment_settings_of(lengthy)})
+        parent = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})
         chunks = store.draft_path(wanted) / "outputs.zarr" / "augmented" / "outputs" / "c"
         until(lambda: chunks.is_dir() and any(chunks.iterdir()), seconds=120, log=tmp_path / "worker.log")
         of_serve, of_worker = family(serve), family(worker)
