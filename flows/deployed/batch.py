@@ -5,20 +5,21 @@ its own that lives no longer than the batch's: one that waited in a queue of the
 the batch has.
 """
 
+import logging
 import re
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from prefect import flow, task
+import httpx
+from prefect import Task, flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Crashed, Pending
+from prefect.states import Crashed, Failed, Pending
 from pydantic import Field
 from rich.table import Table
 
@@ -27,10 +28,12 @@ from configs.errors import UserError
 from flows.birds import PRESET
 from flows.deployed.forms import taking
 from flows.deployed.nested_run import run_in_a_process
-from flows.deployed.server import PIPELINE_DEPLOYMENT, ServerError
+from flows.deployed.server import PIPELINE_DEPLOYMENT
 from flows.deployed.short_form import filled_in
 from flows.reports.tables import as_markdown
 from tasks.prefect_task import show_logs_in_ui
+
+log = logging.getLogger(__name__)
 
 REPORT = "batch-summary"
 
@@ -69,7 +72,8 @@ def batch(**sent: Any) -> list[str]:
     """
     show_logs_in_ui()
     form = filled_in(BatchForm, sent)
-    outcomes = [_outcome(number, parameters) for number, parameters in enumerate(form.runs, start=1)]
+    with get_client(sync_client=True) as client:
+        outcomes = [_outcome(client, number, parameters) for number, parameters in enumerate(form.runs, start=1)]
     create_markdown_artifact(summary(outcomes), key=REPORT, description="What became of each run")
     if failed := [one for one in outcomes if not one.is_completed]:
         told = "\n".join(f"- {one.name}: {one.state}: {one.message}" for one in failed)
@@ -92,52 +96,49 @@ def name_of(number: int, parameters: Mapping[str, Any]) -> str:
     return " ".join(part for part in (f"{number}", str(parameters.get("preset", PRESET)), folder) if part)
 
 
-def _outcome(number: int, parameters: dict[str, Any]) -> Outcome:
-    """Do a run as a task, whose failure is told and stops nothing."""
-    name, began, asked = name_of(number, parameters), time.monotonic(), list[UUID]()
-
-    @task(name="run", task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
-    def run() -> None:
-        with get_client(sync_client=True) as client:
-            asked.append(_ask(client, name, parameters))
-            _do(client, asked[0])
-
-    state: State[None] = run(return_state=True)
-    message = (state.message or "") if not state.is_completed() else ""
-    seconds = time.monotonic() - began
-    return Outcome(name, state.name or "", seconds, _without_prefix(message), str(asked[0]) if asked else "")
-
-
-def _ask(client: SyncPrefectClient, name: str, parameters: dict[str, Any]) -> UUID:
-    """Return a new run of the pipeline, nested in this task; ServerError where the server refuses it."""
+def _outcome(client: SyncPrefectClient, number: int, parameters: dict[str, Any]) -> Outcome:
+    """Do a run; what becomes of it is told, and stops nothing."""
+    name, began, run = name_of(number, parameters), time.monotonic(), ""
     try:
-        deployment = client.read_deployment_by_name(PIPELINE_DEPLOYMENT).id
-        context = TaskRunContext.get()
-        run = client.create_flow_run_from_deployment(
-            deployment,
-            parameters=parameters,
-            state=Pending(),  # a scheduled one would be taken up by a worker
-            name=name,
-            parent_task_run_id=context.task_run.id if context else None,
-        )
-    except ObjectNotFound:
-        raise ServerError(
-            f"the server has no deployment {PIPELINE_DEPLOYMENT!r}: 'taskdistill up' brings all of them there"
-        ) from None
+        run = _ask(client, number, name, parameters)
+        state = _done(client, UUID(run))
+        told = state.name or "", "" if state.is_completed() else _without_prefix(state.message or "")
     except PrefectHTTPStatusError as error:
-        raise ServerError(f"the server does not take this run: {_detail(error)}") from None
-    return run.id
+        told = "Refused", _without_prefix(_detail(error))
+    except (ObjectNotFound, httpx.TransportError) as error:
+        told = "Lost", f"the server was asked about it, and {str(error) or type(error).__name__}"
+    log.info("%s: %s", name, " ".join(told))
+    return Outcome(name, told[0], time.monotonic() - began, told[1], run)
 
 
-def _do(client: SyncPrefectClient, run: UUID) -> None:
-    """Do a run; RunsFailedError where it does not complete."""
+def _ask(client: SyncPrefectClient, number: int, name: str, parameters: dict[str, Any]) -> str:
+    """Return the id of a new run of the pipeline, nested in this one."""
+    context = FlowRunContext.get()
+    parent = None
+    deployment = client.read_deployment_by_name(PIPELINE_DEPLOYMENT).id
+    if context and context.flow_run:
+        # What stands for it in the graph of this run; its state follows that of the nested run.
+        key = f"{number}-{context.flow_run.run_count}"
+        stand_in: Task[[], None] = Task(fn=lambda: None, name=name)
+        parent = client.create_task_run(stand_in, context.flow_run.id, key, name=name, state=Pending()).id
+    # A scheduled one would be taken up by a worker.
+    how: dict[str, Any] = {"name": name, "parent_task_run_id": parent, "state": Pending()}
+    try:
+        return str(client.create_flow_run_from_deployment(deployment, parameters=parameters, **how).id)
+    except PrefectHTTPStatusError as error:
+        if parent:
+            client.set_task_run_state(parent, Failed(message=_detail(error)), force=True)
+        raise
+
+
+def _done(client: SyncPrefectClient, run: UUID) -> State[Any]:
+    """Do a run and return its last state."""
     code = run_in_a_process(run)
     state = client.read_flow_run(run).state
     if state is None or not state.is_final():
         state = Crashed(message=f"Its process ended with exit code {code} and told nothing; Retry goes on from there.")
         client.set_flow_run_state(run, state, force=True)
-    if not state.is_completed():
-        raise RunsFailedError(f"{state.name}: {_without_prefix(state.message or '')}")
+    return state
 
 
 def _detail(error: PrefectHTTPStatusError) -> str:
@@ -149,4 +150,4 @@ def _detail(error: PrefectHTTPStatusError) -> str:
 
 def _without_prefix(message: str) -> str:
     """Return what an error says, without what Prefect writes before it."""
-    return re.sub(r"^(Flow|Task) run encountered an exception: (\w+: )?", "", message)
+    return re.sub(r"^(Error creating flow run: |Flow run encountered an exception:? (\w+: )?)", "", message)
