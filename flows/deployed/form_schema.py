@@ -107,7 +107,7 @@ def _section(kind: Kind, description: str) -> Schema:
     fields = {name: field for name, field in kind.fields().items() if name != _HIDDEN and not field.is_mapping}
     properties = {name: _setting(form, name) for name in fields}
     schema = {"type": "object", "description": description, "properties": properties, "additionalProperties": False}
-    hidden = {f"^{name}$": {} for name in kind.fields().keys() - fields.keys()}
+    hidden: Schema = {f"^{name}$": {} for name in kind.fields().keys() - fields.keys()}
     return schema | ({"patternProperties": hidden} if hidden else {})
 
 

@@ -19,6 +19,21 @@ from flows.deployed.short_form import ShortForm
 
 FIRST, LAST = ("preset", "experiment"), ("synthetic", "inputs", "rebuild_from", "overrides")
 
+_A_NETWORK: tuple[Schema, str] = (
+    {"pattern": r"^[^/\\:]*$"},
+    "the name of a network that timm knows, such as resnet50.a1_in1k",
+)
+RULES: dict[str, tuple[Schema, str]] = {
+    "data_path": ({"pattern": r"^($|/|~|\$\{)"}, "an absolute path, such as /data/birds"),
+    "teacher": _A_NETWORK,
+    "student": _A_NETWORK,
+    "temperature": (
+        {"anyOf": [{"const": 0}, {"type": "number", "minimum": 1e-3, "maximum": 1e4}]},
+        "a number from 0.001 to 10000, or 0 for that of the preset",
+    ),
+}
+"""Parameter -> what holds for it beside its type, and what is said to have been expected where it does not."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -59,23 +74,17 @@ def _schema(form: type[Settings], name: str, roles: list[str]) -> Schema:
     match name:
         case "preset":
             return schema | {"enum": preset_choices()}
-        case "data_path":
-            rule = {"pattern": r"^($|/|~|\$\{)"}
-            return said(schema, rule, "an absolute path, such as /data/birds")
-        case "teacher" | "student":
-            rule = {"pattern": r"^[^/\\:]*$"}
-            return said(schema, rule, "the name of a network that timm knows, such as resnet50.a1_in1k")
-        case "temperature":
-            rule = {"anyOf": [{"const": 0}, {"type": "number", "minimum": 1e-3, "maximum": 1e4}]}
-            return said(schema, rule, "a number from 0.001 to 10000, or 0 for that of the preset")
         case "overrides":
             return schema | {"items": line_of_a_setting()}
         case "inputs":
-            known = f"; this stage has the roles {', '.join(roles)}" if roles else "; but this stage reads no artifact"
-            rule = {"pattern": rf"^({'|'.join(roles)})=\S" if roles else "^$"}
-            sentence = f"a line role=artifact, such as logits=my-label{known}"
-            return schema | {"items": said({"type": "string"}, rule, sentence)}
-    return schema
+            return schema | {"items": _line_of_an_input(roles)}
+    return said(schema, *RULES[name]) if name in RULES else schema
+
+
+def _line_of_an_input(roles: list[str]) -> Schema:
+    known = f"; this stage has the roles {', '.join(roles)}" if roles else "; but this stage reads no artifact"
+    rule = {"pattern": rf"^({'|'.join(roles)})=\S" if roles else "^$"}
+    return said({"type": "string"}, rule, f"a line role=artifact, such as logits=my-label{known}")
 
 
 def _list_of_runs() -> Schema:

@@ -30,7 +30,7 @@ def _flow_of(stage: Stage[Any]) -> Flow[..., list[str]]:
         store, experiment = ArtifactStore.from_env(), experiment_of(form)
         draw_birds(experiment)
         synthetic = store.resolve(form.synthetic, "image-set") if form.synthetic else None
-        given = {"inputs": _given(form.inputs, store), "synthetic": synthetic}
+        given: dict[str, Any] = {"inputs": _given(form.inputs, store), "synthetic": synthetic}
         return [str(ref) for ref in run_steps(experiment, stage.name, store, as_tasks(experiment), **given)]
 
     run.__name__ = run.__qualname__ = stage.name.replace("-", "_")

@@ -37,7 +37,7 @@ def prefect_server(home: Path, *command: str) -> Iterator[dict[str, str]]:
     port = free_port()
     environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     with process([sys.executable, *command, "--port", port], environment, home / "server.log"):
-        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
+        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=300, log=home / "server.log")
         yield environment
 
 
@@ -146,5 +146,5 @@ def serving(source: ArtifactStore, folder: Path, server: Mapping[str, str], clie
 
     environment = {**server, "TASKDISTILL_STORE": str(store.root)}
     with process(command_line(folder, "serve"), environment, folder / "serve.log"):
-        until(offered, seconds=90, log=folder / "serve.log")
+        until(offered, seconds=300, log=folder / "serve.log")
         yield Served(client, store, folder / "serve.log")
