@@ -96,7 +96,7 @@ class Served(NamedTuple):
             run = self.client.read_flow_run(run_id)
             return run if run.state.is_final() else None
 
-        return until(ended, seconds=120, log=self.log)
+        return until(ended, seconds=300, log=self.log)
 
     def retry(self, run_id: UUID) -> Any:
         """Do what the UI's button Retry does."""
