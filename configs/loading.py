@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.fields import Kind, kind_at
+from configs.merging import merged
 from configs.messages import explained, shown
 from configs.overrides import changes_of
 from configs.places import resolved
@@ -24,13 +26,18 @@ def preset_names() -> list[str]:
     )
 
 
-def load_experiment(source: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Read preset or file `source`, apply overrides such as `distill.alpha=0.5`, and validate all of it.
+def load_experiment(
+    source: str, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+) -> Experiment:
+    """Read preset or file `source`, put `settings` over it, which may be some settings only, then overrides such as
+    `distill.alpha=0.5`, and validate all of it.
 
-    `${NAME}` in a text value is replaced by that environment variable, so that a preset need not know a machine's
-    folders; `${TASKDISTILL}` by the folder this program is installed in, where the miniature's weights are.
+    Raises SettingsError, which lists every mistake. `${NAME}` in a text value is replaced by that environment variable,
+    so that a preset need not know a machine's folders; `${TASKDISTILL}` by the folder this program is installed in,
+    where the miniature's weights are.
     """
     values, folder = _read(source)
+    values = merged(values, deepcopy(dict(settings or {})), Kind(Experiment))
     changes = [change for override in overrides for change in changes_of(override, Experiment)]
     for change in changes:
         change.take_out(values)
@@ -38,20 +45,16 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> Experiment:
     for change in changes:
         kind = kind_at(change.names, Experiment) or Kind(Any)
         change._replace(value=resolved(change.value, kind)).put_in(values)
-    changed = "".join(f" --set {override}" for override in overrides)
-    return validated(values, f"{source} with{changed}" if changed else source)
+    given = [*(["other settings"] if settings else []), *(f"--set {override}" for override in overrides)]
+    return validated(values, f"{source} with {' '.join(given)}" if given else source)
 
 
-def validated(values: Mapping[str, Any], source: str, prefix: str = "") -> Experiment:
-    """Return the experiment that plain values describe.
-
-    Raises SettingsError, which lists every mistake; `prefix` stands before the names of settings.
-    """
+def validated(values: Mapping[str, Any], source: str) -> Experiment:
+    """Return the experiment that plain values describe; SettingsError, which lists every mistake."""
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        lines = [f"{source} cannot be used:", *explained(error, Experiment, prefix)]
-        raise SettingsError("\n  ".join(lines)) from None
+        raise SettingsError("\n  ".join([f"{source} cannot be used:", *explained(error, Experiment)])) from None
 
 
 def dump_preset(experiment: dict[str, Any]) -> str:

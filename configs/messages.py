@@ -20,22 +20,22 @@ _OF_THE_LIST = ("missing", "too_short", "too_long")
 """Errors of a list that pydantic gives the place of an entry."""
 
 
-def explained(error: ValidationError, form: type[Settings], prefix: str = "") -> list[str]:
-    """Return a sentence for each mistake in the values of a form; `prefix` stands before the names of settings."""
+def explained(error: ValidationError, form: type[Settings]) -> list[str]:
+    """Return a sentence for each mistake in the values of a form."""
     problems = error.errors(include_url=False)
     # Of a list with wrong entries pydantic says besides that too few of them are right.
     lists = {problem["loc"][:-1] for problem in problems}
     kept = [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in lists]
-    return [_sentence(problem, form, prefix) for problem in kept]
+    return [_sentence(problem, form) for problem in kept]
 
 
-def _sentence(problem: Any, form: type[Settings], prefix: str) -> str:
+def _sentence(problem: Any, form: type[Settings]) -> str:
     place = list(problem["loc"])
     names = _names(place, form)
     if problem["type"] == "extra_forbidden":
-        return _unknown(names, form, prefix)
+        return _unknown(names, form)
     kind, names = _setting_of(names, form)
-    dotted = prefix + ".".join(names)
+    dotted = ".".join(names)
     if problem["type"] == "value_error":
         return ": ".join(part for part in (dotted.rstrip("."), str(problem["ctx"]["error"])) if part)
     where, found = dotted.rstrip(".") or "the settings", problem["input"]
@@ -44,7 +44,7 @@ def _sentence(problem: Any, form: type[Settings], prefix: str) -> str:
         found = found[place[-1]]
     if kind.is_list and isinstance(place[-1], int) and problem["type"] not in _OF_THE_LIST:
         kind, where = kind.entry(), f"{where}, entry {place[-1] + 1}"
-    return f"{where}: expected {_expected(kind)}, found {shown(found)}{_hint(kind, found, where)}"
+    return f"{where}: expected {expected(kind)}, found {shown(found)}{_hint(kind, found, where)}"
 
 
 def _names(place: Sequence[str | int], form: type[Settings]) -> list[str]:
@@ -66,16 +66,16 @@ def _setting_of(names: Sequence[str], form: type[Settings]) -> tuple[Kind, list[
     return Kind(form), []
 
 
-def _unknown(names: Sequence[str], form: type[Settings], prefix: str) -> str:
+def _unknown(names: Sequence[str], form: type[Settings]) -> str:
     *parents, last = names
     section = kind_at(parents, form) or Kind(form)
     elsewhere = [dotted for dotted in dotted_names(Kind(form)) if dotted.rpartition(".")[2] == last]
     hint = f"; there is {' and '.join(elsewhere)}" if elsewhere else ""
-    return f"unknown setting '{prefix}{'.'.join(names)}'{hint}{nearest(last, section.fields())}"
+    return f"unknown setting '{'.'.join(names)}'{hint}{nearest(last, section.fields())}"
 
 
-def _expected(kind: Kind) -> str:
-    """Say what a setting takes, such as "a whole number from 1 to 256"."""
+def expected(kind: Kind) -> str:
+    """Return what a setting takes, such as "a whole number from 1 to 256"."""
     if kind.section:
         return f"a section with the settings {', '.join(kind.fields())}"
     if kind.is_mapping:

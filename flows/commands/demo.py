@@ -13,17 +13,13 @@ from rich.console import Console
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
+from flows.birds import PRESET, draw_world, folder_of
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
 from flows.reports.page import write_report
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
-
-PRESET = "miniature"
-PER_CLASS = {"train_per_class": 8, "val_per_class": 4, "test_per_class": 20}
-"""Pictures of each species."""
-NUM_SPECIES = 25
 
 
 class Demonstration(NamedTuple):
@@ -39,19 +35,8 @@ def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) ->
     """Return the preset for one world, which is a seed: of its species, its pictures, and all that is random later."""
     seeded = [f"{section}.seed={world}" for section in ("views", "blends", "probe", "student_probe")]
     experiment = load_experiment(PRESET, [f"seeds=[{world}]", *seeded, *overrides])
-    data = experiment.data.model_copy(update={"path": str(folder / f"birds-{world}")})
+    data = experiment.data.model_copy(update={"path": str(folder_of(folder, world))})
     return experiment.model_copy(update={"data": data})
-
-
-def draw_world(experiment: Experiment, world: int) -> None:
-    """Write the dataset an experiment names, unless it is there with as many pictures."""
-    birds = Path(experiment.data.path)
-    table = birds / experiment.data.table
-    num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
-    if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != num_pictures + 1:
-        from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
-
-        write_dataset(birds, seed=world, **PER_CLASS)
 
 
 def demonstrate(

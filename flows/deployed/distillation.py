@@ -1,31 +1,50 @@
-"""The pipeline as one Prefect flow: what `taskdistill run` does, started, watched and retried from the UI.
+"""The pipeline as a Prefect flow, with a short form and a long one: what `taskdistill run` does, from the UI.
 
 Safe to retry or to start again with the same parameters: finished artifacts are taken from the store, an unfinished
 one is continued. Nothing here knows which is the case.
 """
 
+from typing import Any
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from configs.experiment import Experiment
-from flows.deployed.served_settings import SentExperiment, whole_experiment
+from flows.deployed.birds import draw_birds
+from flows.deployed.forms import taking
+from flows.deployed.short_form import DistillationForm, LongForm, PresetForm, experiment_of, filled_in
 from flows.deployed.shown import ShownRun
+from flows.pipeline.rebuilding import check_rebuild
 from flows.pipeline.running import run_plan
 from flows.reports.prefect_ui import report_scores
 from storage.store import ArtifactStore
+from tasks.prefect_task import show_logs_in_ui
+
+
+def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:
+    """Return the reference of each step's artifact, by the name of the step, in the state that says what was done."""
+    show_logs_in_ui()
+    store, experiment = ArtifactStore.from_env(), experiment_of(form)
+    draw_birds(experiment)
+    extra = store.resolve(form.synthetic, "image-set") if form.synthetic else None
+    if rebuild_from:
+        check_rebuild(experiment, store, rebuild_from, synthetic=extra)
+    with ShownRun(experiment, store) as shown:
+        results, stages = run_plan(experiment, store, shown.show, synthetic=extra, asked_by=shown.asked_by)
+    report_scores(results, store, experiment.name)
+    return shown.completed({stage["name"]: stage["reference"] for stage in stages})
 
 
 @flow(name="distillation", persist_result=False)
-def distillation(experiment: SentExperiment = Experiment(), synthetic: str = "") -> State[dict[str, str]]:  # noqa: B008
-    """Run the whole pipeline, doing only what is missing; the scores become a report.
+@taking(DistillationForm)
+def distillation(**sent: Any) -> State[dict[str, str]]:
+    """Run the whole pipeline of a preset, with the settings that people change from run to run."""
+    form = filled_in(DistillationForm, sent)
+    return _run(form, form.rebuild_from)
 
-    `experiment` may name some settings only: the others are those the deployment was served with. `synthetic` is a
-    label or reference of an image-set without labels. Returns the reference of each step's artifact, within the state
-    that says what was done.
-    """
-    store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
-    extra = store.resolve(synthetic, "image-set") if synthetic else None
-    with ShownRun(settings, store) as shown:
-        results, stages = run_plan(settings, store, shown.show, synthetic=extra, asked_by=shown.asked_by)
-    report_scores(results, store, settings.name)
-    return shown.completed({stage["name"]: stage["reference"] for stage in stages})
+
+@flow(name="distillation-all-settings", persist_result=False)
+@taking(LongForm)
+def distillation_all_settings(**sent: Any) -> State[dict[str, str]]:
+    """Run the whole pipeline of a preset, with any of its settings changed."""
+    form = filled_in(LongForm, sent)
+    return _run(form, form.rebuild_from)

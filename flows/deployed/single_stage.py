@@ -1,35 +1,54 @@
 """One Prefect flow for each stage: it does the steps of that stage and nothing else.
 
-What the steps need must be in the store; `inputs` names others by role, such as {"logits": "my-teacher-logits"}.
-`experiment` may name some settings only: the others are those the deployment was served with.
+What the steps need must be in the store; `inputs` names others, such as logits=my-teacher-logits.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 
-from configs.experiment import Experiment
-from flows.deployed.served_settings import SentExperiment, whole_experiment
+from configs.errors import SettingsError
+from flows.deployed.birds import draw_birds
+from flows.deployed.forms import taking
+from flows.deployed.short_form import StageForm, experiment_of, filled_in
 from flows.deployed.shown import ShownRun
 from flows.pipeline.running import run_steps
+from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
+from tasks.prefect_task import show_logs_in_ui
 from tasks.stage import Stage
 
 
 def _flow_of(stage: Stage[Any]) -> Flow[..., State[list[str]]]:
-    def run(experiment: SentExperiment = Experiment(), inputs: dict[str, str] = {}) -> State[list[str]]:  # noqa: B006, B008
-        store, settings = ArtifactStore.from_env(), whole_experiment(experiment)
-        given = {role: store.resolve(text) for role, text in inputs.items()}
-        with ShownRun(settings, store) as shown:
-            made = run_steps(settings, stage.name, store, shown.show, inputs=given, asked_by=shown.asked_by)
+    roles = {**stage.inputs, **stage.optional_inputs}
+
+    def run(**sent: Any) -> State[list[str]]:
+        show_logs_in_ui()
+        form = filled_in(StageForm, sent)
+        store, experiment = ArtifactStore.from_env(), experiment_of(form)
+        draw_birds(experiment)
+        synthetic = store.resolve(form.synthetic, "image-set") if form.synthetic else None
+        given: dict[str, Any] = {"inputs": _given(form.inputs, store), "synthetic": synthetic}
+        with ShownRun(experiment, store) as shown:
+            made = run_steps(experiment, stage.name, store, shown.show, asked_by=shown.asked_by, **given)
         return shown.completed([str(ref) for ref in made])
 
-    roles = {**stage.inputs, **stage.optional_inputs}
     run.__name__ = run.__qualname__ = stage.name.replace("-", "_")
     run.__doc__ = f"{stage.config_type.__doc__}\n\nInputs: {', '.join(roles) or 'none'}; each a label or reference."
-    return flow(name=stage.name, persist_result=False)(run)
+    return flow(name=stage.name, persist_result=False)(taking(StageForm, roles)(run))
+
+
+def _given(lines: Iterable[str], store: ArtifactStore) -> dict[str, ArtifactRef]:
+    given = {}
+    for line in lines:
+        role, equals, name = line.partition("=")
+        if not equals:
+            raise SettingsError(f"inputs: {line!r} is no line role=artifact, such as logits=logits@3f9c12ab")
+        given[role.strip()] = store.resolve(name.strip())
+    return given
 
 
 FLOWS = {stage.name: _flow_of(stage) for stage in STAGES}

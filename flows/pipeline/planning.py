@@ -86,6 +86,14 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
 
 
+def names_of_steps(
+    experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None
+) -> dict[str, ArtifactRef]:
+    """Return the name of each step's artifact, and nothing of what there is to do."""
+    steps = chain(experiment, synthetic=synthetic).steps
+    return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
+
+
 def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
     """Name the artifact of each step: a fingerprint needs only those of the steps before it."""
     named: dict[str, Wanted] = {}

@@ -137,7 +137,7 @@ def run_steps(
     planned = make_plan(experiment, store, synthetic=synthetic).steps
     steps = [step for step in planned if name in (step.name, step.stage.name)]
     if not steps:
-        raise SettingsError(_no_step(name, [step.name for step in planned]))
+        raise SettingsError(no_step(name, [step.name for step in planned]))
     steps = [_given(step, inputs or {}, store) for step in steps]
     makers = {step.ref: step for step in planned}
     if any(step.ref not in store for step in steps):
@@ -159,7 +159,8 @@ def _held(steps: Sequence[PlannedStep], store: ArtifactStore) -> Iterator[None]:
         yield
 
 
-def _no_step(name: str, steps: Sequence[str]) -> str:
+def no_step(name: str, steps: Sequence[str]) -> str:
+    """Return what is wrong with the name of a step or stage that an experiment with these steps has not."""
     if name in {stage.name for stage in STAGES}:
         return (
             f"stage {name!r} has no part in this experiment, whose steps are {', '.join(steps)}. Settings such as "

@@ -19,7 +19,7 @@ import torch
 
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.commands.demo import PER_CLASS, PRESET
+from flows.birds import PER_CLASS, PRESET
 from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels
 from tasks.generators.mixer_generator import MixerGenerator, build_generator

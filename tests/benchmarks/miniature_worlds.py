@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.experiment import Experiment
-from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.birds import PER_CLASS, draw_world
+from flows.commands.demo import world_experiment
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
 from flows.reports.results import score_rows

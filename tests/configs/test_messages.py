@@ -155,16 +155,16 @@ def test_an_experiment_that_is_no_section_is_said_too(values: Any):
     assert "the settings: expected a section with the settings schema, name, problem" in refusal(values)
 
 
-def test_every_mistake_is_listed_with_a_prefix_where_there_is_one():
+def test_every_mistake_is_listed():
     with pytest.raises(SettingsError) as caught:
-        validated({"distill": {"alpha": 2}, "nme": 1, "data": {"form": "table"}}, "the parameter", "experiment.")
+        validated({"distill": {"alpha": 2}, "nme": 1, "data": {"form": "table"}}, "the preset")
     *lines, last = str(caught.value).splitlines()
     assert lines == [
-        "the parameter cannot be used:",
-        "  experiment.data: form 'table' needs data.table (a file inside data.path), and other forms must not have it",
-        "  experiment.distill.alpha: expected a number from 0 to 1, found 2",
+        "the preset cannot be used:",
+        "  data: form 'table' needs data.table (a file inside data.path), and other forms must not have it",
+        "  distill.alpha: expected a number from 0 to 1, found 2",
     ]
-    assert last.startswith("  unknown setting 'experiment.nme'; did you mean 'name'? (known: blends, data, distill, ")
+    assert last.startswith("  unknown setting 'nme'; did you mean 'name'? (known: blends, data, distill, ")
 
 
 def test_a_long_value_is_cut(tmp_path: Path):

@@ -82,6 +82,12 @@ def write_preset(path: Path, experiment: Experiment) -> str:
     return str(path)
 
 
+def as_overrides(experiment: Experiment) -> list[str]:
+    """Every setting of an experiment as a line of a form, or of --set."""
+    values = experiment_settings_of(experiment)
+    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
+
+
 @pytest.fixture(scope="session")
 def experiment(shapes_folder: Path) -> Experiment:
     """A probed ViT teaches a ResNet the shapes, with the settings of the bench."""

@@ -42,7 +42,7 @@ def prefect_server(home: Path, *command: str) -> Iterator[dict[str, str]]:
     port = free_port()
     environment = {**QUIET, "PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     with process([sys.executable, *command, "--port", port], environment, home / "server.log"):
-        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=120, log=home / "server.log")
+        until(lambda: answers(environment["PREFECT_API_URL"]), seconds=300, log=home / "server.log")
         yield environment
 
 

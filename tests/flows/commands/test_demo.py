@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from configs.loading import load_experiment
-from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.birds import PER_CLASS, draw_world
+from flows.commands.demo import world_experiment
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import experiment_settings_of
@@ -32,7 +33,7 @@ def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path)
 def test_a_world_is_drawn_once_and_again_when_the_table_is_of_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.commands.demo.PER_CLASS", dict.fromkeys(PER_CLASS, 1))
+    monkeypatch.setattr("flows.birds.PER_CLASS", dict.fromkeys(PER_CLASS, 1))
     experiment = world_experiment(tmp_path, 5)
     draw_world(experiment, 5)
     table = tmp_path / "birds-5" / "images.csv"

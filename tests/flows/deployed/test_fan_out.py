@@ -14,12 +14,11 @@ from configs.experiment import Experiment
 from configs.models import Backbone
 from configs.stages import ExtractConfig
 from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import as_overrides, quietly
 from tests.flows.local_server import Served, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -50,7 +49,7 @@ def test_two_spans_and_one_worker_give_the_files_of_one_process(
 ) -> None:
     ref = finished_bench.student_features
     discard(served.store, ref, with_dependents=True)
-    run = served.finish(served.start("extract/stage-extract", {"experiment": experiment_settings_of(spread)}))
+    run = served.finish(served.start("extract/stage-extract", {"overrides": as_overrides(spread)}))
     assert run.state.name == "Completed", run.state.message
     assert served.store.manifest(ref).files == finished_bench.store.manifest(ref).files
     asked = children(served.client, ref)
@@ -83,7 +82,7 @@ def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missi
     served: Served, lengthy: Experiment
 ) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
-    run_id = served.start("extract/stage-extract", {"experiment": experiment_settings_of(lengthy)})
+    run_id = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})
     until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
     (at_work,) = [child for child in children(served.client, ref) if child.state.name == "Running"]
     psutil.Process(int(at_work.infrastructure_pid)).kill()

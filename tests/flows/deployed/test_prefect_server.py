@@ -5,9 +5,7 @@ flows of this process against the same server, which spares importing torch thir
 """
 
 import contextlib
-import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,13 @@ from storage import upkeep
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
-from tests.flows.conftest import when_made
+from tests.flows.conftest import as_overrides, when_made
 from tests.flows.local_server import Served, until
 from tests.storage.artifacts import flip_a_bit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+ALL_SETTINGS = "distillation-all-settings/distillation-all-settings"
 
 
 def artifacts_of(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]:
@@ -44,7 +44,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     flip_a_bit(store.path(broken) / "head.safetensors")
     upkeep.discard(store, made["precompute"])  # so that there is work before the bit is met
 
-    run_id = served.start("distillation/distillation", parameters)
+    run_id = served.start(ALL_SETTINGS, parameters)
     failed = served.finish(run_id)
     assert failed.state.name == "Failed"
     assert (
@@ -63,7 +63,7 @@ def test_a_pipeline_that_met_a_flipped_bit_is_retried_and_then_repeated_and_buil
     assert {ref: after[ref] for ref in before if ref != broken} == {ref: before[ref] for ref in before if ref != broken}
     assert f"probe: building {broken.short}" in served.logs(run_id)
 
-    again = served.finish(served.start("distillation/distillation", parameters))
+    again = served.finish(served.start(ALL_SETTINGS, parameters))
     assert again.state.name == "Completed"
     assert when_made(store) == after
     _check_report(served, made["distill-seed0"])
@@ -94,9 +94,7 @@ def _check_report(served: Served, student: ArtifactRef) -> None:
 def test_with_two_slots_two_task_runs_are_in_progress_at_the_same_time(served: Served, experiment: Experiment) -> None:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-    run_id = served.start(
-        "distillation/distillation", {"experiment": experiment_settings_of(_in_two_slots(experiment))}
-    )
+    run_id = served.start(ALL_SETTINGS, {"experiment": experiment_settings_of(_in_two_slots(experiment))})
     run = served.finish(run_id)
     assert run.state.name == "Completed", run.state.message
     assert set(served.tasks(run_id).values()) == {"Completed"}
@@ -111,7 +109,7 @@ def test_cancelling_a_run_ends_its_steps(served: Served, experiment: Experiment)
 
     longer = _in_two_slots(experiment)
     longer = longer.model_copy(update={"training": longer.training.model_copy(update={"epochs": 90_000})})
-    run_id = served.start("distillation/distillation", {"experiment": experiment_settings_of(longer)})
+    run_id = served.start(ALL_SETTINGS, {"experiment": experiment_settings_of(longer)})
     until(lambda: len(_step_processes(served.store)) == 2, seconds=90, log=served.log)
     served.client.set_flow_run_state(run_id, State(type=StateType.CANCELLING))
     assert served.finish(run_id).state.name == "Cancelled"
@@ -134,42 +132,27 @@ def _step_processes(store: ArtifactStore) -> list[psutil.Process]:
     return found
 
 
-def test_every_flow_is_offered_and_can_be_loaded_from_any_folder(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from prefect.flows import load_flow_from_entrypoint
+def test_what_the_form_refuses_makes_no_run(served: Served) -> None:
+    from prefect.exceptions import PrefectHTTPStatusError
 
-    (tmp_path / "much" / "deeper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "much" / "deeper")
-    for name, deployed in [("distillation", "distillation"), *((each.name, f"stage-{each.name}") for each in STAGES)]:
-        deployment = served.client.read_deployment_by_name(f"{name}/{deployed}")
-        assert load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False).name == name
+    parameters = {"experiment": {"distill": {"alpha": 2}}}
+    with pytest.raises(PrefectHTTPStatusError) as caught:
+        served.start(ALL_SETTINGS, parameters)
+    assert "'experiment.distill.alpha'. Failure reason: 'a number from 0 to 1' was expected" in str(caught.value)
 
 
-def test_the_form_as_it_opens_is_accepted_as_it_is_sent(served: Served) -> None:
-    from flows.deployed.distillation import distillation
-    from flows.deployed.served_settings import whole_experiment
-
-    schema = served.client.read_deployment_by_name("distillation/distillation").parameter_openapi_schema
-    sent = json.loads(json.dumps({name: field["default"] for name, field in schema["properties"].items()}))
-    accepted = distillation.validate_parameters(sent)
-    assert whole_experiment(accepted.pop("experiment")) == Experiment()
-    assert accepted == {"synthetic": ""}
-
-
-def test_a_mistake_in_the_form_fails_the_run_with_the_name_of_the_field(client: Any, experiment: Experiment) -> None:
+def test_what_no_form_can_know_fails_the_run_at_once_in_the_words_of_the_command_line(client: Any) -> None:
     from flows.deployed.distillation import distillation
 
-    settings = experiment_settings_of(experiment) | {"distil": {"alpha": 0.5}}
-    state = distillation(experiment=settings, return_state=True)
+    state = distillation(overrides=["training.batch_size=x"], return_state=True)
     assert state.is_failed()
-    assert "unknown setting 'experiment.distil'; did you mean 'distill'?" in state.message
+    assert "training.batch_size: expected a whole number from 1 to 1000000, found 'x'" in state.message
 
 
 # --- single stages -------------------------------------------------------------------------------------------------
 
 
-def run_here(name: str, store: ArtifactStore, parameters: Mapping[str, Any]) -> Any:
+def run_here(name: str, store: ArtifactStore, experiment: Experiment, *inputs: str) -> Any:
     """Run the flow of one stage in this process; returns its state, as the server has it."""
     from prefect.client.orchestration import get_client
 
@@ -177,7 +160,7 @@ def run_here(name: str, store: ArtifactStore, parameters: Mapping[str, Any]) -> 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TASKDISTILL_STORE", str(store.root))
-        state = FLOWS[name](**json.loads(json.dumps(parameters)), return_state=True)
+        state = FLOWS[name](overrides=as_overrides(experiment), inputs=list(inputs), return_state=True)
     with get_client(sync_client=True) as client:
         return client.read_flow_run(state.state_details.flow_run_id).state
 
@@ -213,20 +196,19 @@ def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_
         upkeep.discard(emptied, ref, with_dependents=True)
     source = next(iter(steps[0].inputs.values()))
     hidden = emptied.path(source).rename(emptied.root / "hidden")
-    parameters = {"experiment": experiment_settings_of(wanted), "inputs": {}}
 
-    failed = run_here(name, emptied, parameters)
+    failed = run_here(name, emptied, wanted)
     assert failed.name == "Failed"
     assert f"{source.short}), which is not in the store" in failed.message
 
     hidden.rename(emptied.root / "artifacts" / source.kind / source.fingerprint)
     before = when_made(emptied)
-    assert run_here(name, emptied, parameters).name == "Completed"
+    assert run_here(name, emptied, wanted).name == "Completed"
     after = when_made(emptied)
     assert set(after) - set(before) == own
     assert {ref: after[ref] for ref in before} == before
 
-    assert run_here(name, emptied, parameters).name == "Completed"
+    assert run_here(name, emptied, wanted).name == "Completed"
     assert when_made(emptied) == after
 
 
@@ -238,17 +220,16 @@ def test_ingest_fails_on_a_broken_image_then_succeeds_without_it_and_then_builds
     broken = folder / "train" / "disc" / "broken.png"
     broken.write_bytes((folder / "train" / "disc" / "000.png").read_bytes()[:200])
     here = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
-    parameters = {"experiment": experiment_settings_of(here)}
 
-    failed = run_here("ingest", store, parameters)
+    failed = run_here("ingest", store, here)
     assert failed.name == "Failed"
     assert "1 of 49 files cannot be used" in failed.message
 
     broken.unlink()
-    assert run_here("ingest", store, parameters).name == "Completed"
+    assert run_here("ingest", store, here).name == "Completed"
     after = when_made(store)
     assert list(after) == [artifacts_of(here, store)["ingest"]]
-    assert run_here("ingest", store, parameters).name == "Completed"
+    assert run_here("ingest", store, here).name == "Completed"
     assert when_made(store) == after
 
 
@@ -258,8 +239,7 @@ def test_a_stage_takes_another_input_by_its_label(
     other = artifacts_of(with_finetuned_teacher, emptied)
     emptied.label("finetuned-teacher", other["precompute"])
     upkeep.discard(emptied, other["distill-seed0"], with_dependents=True)
-    parameters = {"experiment": experiment_settings_of(experiment), "inputs": {"logits": "finetuned-teacher"}}
-    assert run_here("distill", emptied, parameters).name == "Completed"
+    assert run_here("distill", emptied, experiment, "logits=finetuned-teacher").name == "Completed"
     assert other["distill-seed0"] in emptied
 
 
@@ -270,7 +250,7 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
 
     monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.0)
     upkeep.discard(emptied, artifacts_of(experiment, emptied)["finetune-seed0"], with_dependents=True)
-    state = run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)})
+    state = run_here("finetune", emptied, experiment)
     assert state.name == "Completed"
     of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
     chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-finetune-seed0"]), flow_run_id=of_run)
@@ -285,7 +265,7 @@ def test_the_pictures_that_a_stage_drew_become_reports(
 
     model = artifacts_of(experiment, emptied)["finetune-seed0"]
     upkeep.discard(emptied, model, with_dependents=True)
-    state = run_here("finetune", emptied, {"experiment": experiment_settings_of(experiment)})
+    state = run_here("finetune", emptied, experiment)
     assert state.name == "Completed"
     # Other runs on this server made the same step, and its reports have one key.
     of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
