@@ -7,15 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.operation.prefect_environment import keep_prefect_quiet
-from flows.operation.state import DEFAULT, VARIABLE, Running, StateFolder
+from flows.deployed.presets import DEFAULT_HOME, HOME, PRESETS
+from flows.operation.prefect_environment import keep_prefect_quiet, tell_where_things_are
+from flows.operation.state import Running, StateFolder
 from flows.printing import errors, output
 
 commands = typer.Typer()
 
 DOWN_SECONDS = 60.0
 
-Folder = Annotated[Path, typer.Option("--folder", envvar=VARIABLE, help="Where state, password and logs are kept.")]
+Folder = Annotated[Path, typer.Option("--folder", envvar=HOME, help="Where state, password and logs are kept.")]
+Presets = Annotated[
+    Path | None, typer.Option(envvar=PRESETS, help="A folder of YAML presets of your own, which the forms offer.")
+]
 Runs = Annotated[int, typer.Option(min=1, help="Pipelines and single stages at the same time; the others wait.")]
 OnStop = Annotated[
     Literal["finish", "hand-back"],
@@ -29,8 +33,8 @@ AllowOpenServer = Annotated[
 
 @commands.command()
 def up(
-    folder: Folder = Path(DEFAULT),
-    presets: Annotated[Path | None, typer.Option(help="A folder of YAML presets of your own, for the form.")] = None,
+    folder: Folder = Path(DEFAULT_HOME),
+    presets: Presets = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the server listens, on 127.0.0.1.")] = 4200,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use; all, unless said.")] = None,
     runs: Runs = 2,
@@ -44,6 +48,7 @@ def up(
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
+    tell_where_things_are(state.path, presets)
     from flows.operation.gpus import gpus_of_machine
     from flows.operation.up import Wanted, bring_up
 
@@ -63,7 +68,7 @@ def up(
 
 @commands.command()
 def down(
-    folder: Folder = Path(DEFAULT),
+    folder: Folder = Path(DEFAULT_HOME),
     hand_back: Annotated[
         bool, typer.Option("--hand-back", help="Do not wait for runs that are to be finished.")
     ] = False,
@@ -99,15 +104,16 @@ def down(
 def worker(
     queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts of stages, one at a time.")] = "both",
     runs: Runs = 2,
-    presets: Annotated[Path | None, typer.Option(help="A folder of YAML presets of your own, as `up` has it.")] = None,
+    presets: Presets = None,
     on_stop: OnStop = "hand-back",
     allow_open_server: AllowOpenServer = False,
-    folder: Folder = Path(DEFAULT),
+    folder: Folder = Path(DEFAULT_HOME),
 ) -> None:
     """Take up runs of the server at PREFECT_API_URL, on this or another host; one for each GPU, until Ctrl-C."""
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
+    tell_where_things_are(state.path, presets)
     from flows.operation.joining import join
 
     known = state.running()
@@ -118,7 +124,7 @@ def worker(
 
 
 @commands.command()
-def doctor(folder: Folder = Path(DEFAULT)) -> None:
+def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
     """Say what is wrong with this machine, its store and its server, and what mends it."""
     state = StateFolder(folder)
     state.make()

@@ -8,7 +8,6 @@ from prefect.exceptions import ObjectNotFound
 from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
 from flows.operation.deploying import deploy
 from flows.operation.pool import create_pool
-from flows.operation.prefect_environment import tell_prefect
 from flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
 from flows.operation.shared_store import check_store
 from flows.operation.state import StateFolder
@@ -32,8 +31,6 @@ def join(
     if not allow_open_server:
         check_closed(url)
     check_password(url)
-    if presets:
-        tell_prefect({"TASKDISTILL_PRESETS": str(presets.expanduser().absolute())})
     with get_client(sync_client=True) as client:
         check_store(client, ArtifactStore.from_env_for_children())
         try:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows.deployed.presets import HOME, PRESETS, check_own_presets
+
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -30,6 +32,17 @@ def keep_prefect_quiet(home: Path) -> None:
     """Call this before Prefect is imported; `home` is where it keeps its own, where the user names no other place."""
     for name, value in (QUIET | WORKING | {"PREFECT_HOME": str(home)}).items():
         os.environ.setdefault(name, value)
+
+
+def tell_where_things_are(home: Path, presets: Path | None) -> None:
+    """Let this process and those it starts find the state folder, and the folder of presets of one's own.
+
+    Raises SettingsError where that folder is none, or one of its presets has the name of one that comes with us.
+    """
+    os.environ[HOME] = str(home)
+    if presets:
+        os.environ[PRESETS] = str(presets.expanduser().absolute())
+    check_own_presets()
 
 
 def inherited(variables: Mapping[str, str]) -> dict[str, str]:

@@ -19,9 +19,6 @@ from flows.operation.processes import Process
 from storage.files import read_json_if_whole, write_json
 from storage.locks import is_free, take
 
-VARIABLE = "TASKDISTILL_HOME"
-DEFAULT = "~/.taskdistill"
-
 
 class Running(NamedTuple):
     """What an `up` has started."""

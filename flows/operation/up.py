@@ -54,21 +54,16 @@ class Wanted:
     def programs(self) -> list[Program]:
         """The workers: one for pipelines, and one for each GPU; without a GPU the first makes spans too."""
         queues = [CPU_QUEUE] if self.gpus else [CPU_QUEUE, GPU_QUEUE]
-        workers = [Program("worker", self._arguments(*queues), self._variables)]
-        for gpu in self.gpus:
-            variables = {**self._variables, "CUDA_VISIBLE_DEVICES": gpu}
-            workers.append(Program(f"worker-gpu{gpu}", self._arguments(GPU_QUEUE), variables))
-        return workers
+        of_gpus = [
+            Program(f"worker-gpu{gpu}", self._arguments(GPU_QUEUE), {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in self.gpus
+        ]
+        return [Program("worker", self._arguments(*queues), {}), *of_gpus]
 
     def _arguments(self, *queues: str) -> list[str]:
         queue = "both" if len(queues) > 1 else queues[0]
         allowed = [] if self.has_password else ["--allow-open-server"]
         named = ["--queue", queue, "--runs", str(self.runs), "--on-stop", self.on_stop]
         return ["flows.cli", "worker", *named, *allowed]
-
-    @property
-    def _variables(self) -> dict[str, str]:
-        return {"TASKDISTILL_PRESETS": str(self.presets)} if self.presets else {}
 
 
 @dataclass
