@@ -34,7 +34,7 @@ READS_THE_ENVIRONMENT = {
     "flows/pipeline/step_process.py": "the GPU of a slot",
     "flows/operation/prefect_environment.py": "what Prefect and the processes of its runs inherit",
     "flows/operation/spare.py": "what a run was started with",
-    "flows/deployed/presets.py": "the folders of presets of one's own, and of this program",
+    "flows/presets.py": "the folders of presets of one's own, and of this program",
     "flows/deployed/nested_run.py": "what a process of a run inherits",
 }
 

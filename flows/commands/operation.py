@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.deployed.presets import DEFAULT_HOME, HOME, PRESETS
 from flows.operation.prefect_environment import keep_prefect_quiet, tell_where_things_are
 from flows.operation.state import Running, StateFolder
+from flows.presets import DEFAULT_HOME, HOME, PRESETS
 from flows.printing import errors, output
 
 commands = typer.Typer()

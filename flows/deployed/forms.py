@@ -14,8 +14,8 @@ from pydantic_core import to_jsonable_python
 from configs.base import Settings
 from configs.experiment import Experiment
 from flows.deployed.form_schema import Schema, field_schema, form_of, line_of_a_setting, said
-from flows.deployed.presets import preset_choices
 from flows.deployed.short_form import ShortForm
+from flows.presets import preset_choices
 
 FIRST, LAST = ("preset", "experiment"), ("synthetic", "inputs", "rebuild_from", "overrides")
 

@@ -16,7 +16,7 @@ from configs.experiment import Experiment
 from configs.loading import load_experiment
 from configs.messages import explained
 from flows.birds import PRESET, folder_of
-from flows.deployed.presets import home, source_of
+from flows.presets import home, source_of
 
 AS_PRESET = "as the preset says"
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.deployed.presets import HOME, PRESETS, check_own_presets
+from flows.presets import HOME, PRESETS, check_own_presets
 
 QUIET = {
     "DO_NOT_TRACK": "1",
