@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from configs.experiment import Experiment
+from flows.operation.state import StateFolder
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def lengthy(experiment: Experiment) -> Experiment:
-    """25 chunks for the teacher, image by image, so that there is a middle to be stopped in."""
-    views = experiment.views.model_copy(update={"num_views": 24})
+    """41 chunks for the teacher, image by image, so that there is a middle to be stopped in."""
+    views = experiment.views.model_copy(update={"num_views": 40})
     slow = experiment.runtime.model_copy(update={"inference_batch_size": 1, "workers": 1})
     return experiment.model_copy(update={"views": views, "runtime": slow})
 
@@ -147,7 +147,7 @@ def test_a_killed_worker_takes_its_runs_along_is_started_again_and_retry_continu
 def test_a_server_that_died_is_started_again_and_the_run_goes_on_meanwhile(
     server: dict[str, str], served: Served, lengthy: Experiment
 ) -> None:
-    longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 28})})
+    longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 44})})
     run_id, _ = start_extraction(served, longer)
     os.kill(children_of(server)["server"], signal.SIGKILL)
 
@@ -185,12 +185,13 @@ def test_what_was_handed_back_is_continued_by_the_next_up_and_what_was_killed_wi
 
     with up() as (environment, served):
         run_id, ref = start_extraction(served, lengthy)
-        began = time.monotonic()
-        down = command(["down"], environment)
-        assert (down.code, down.stdout) == (0, "stopped\n")
-        assert time.monotonic() - began < 60
+        folder = StateFolder(Path(environment["TASKDISTILL_HOME"]))
+        running = processes_of(served.client.read_flow_run(run_id))
+        folder.running().up.send(signal.SIGTERM)
+        until(lambda: not folder.is_held(), seconds=60, log=served.log)
+        assert not any(process.is_running() for process in running)
     made = chunks(store, ref)
-    assert 0 < len(made) < 24
+    assert 0 < len(made) < 40
     assert command(["down"], environment).stdout == "nothing is up\n"
 
     with up("--on-stop", "finish") as (environment, served):
@@ -199,12 +200,12 @@ def test_what_was_handed_back_is_continued_by_the_next_up_and_what_was_killed_wi
         after = chunks(store, ref)
         assert {name: after[name] for name in made} == made
 
-        longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 30})})
+        longer = lengthy.model_copy(update={"views": lengthy.views.model_copy(update={"num_views": 48})})
         second, ref = start_extraction(served, longer)
         running = processes_of(served.client.read_flow_run(second))
         running += [psutil.Process(pid) for pid in children_of(environment).values()]
-        (above,) = [each for each in psutil.Process(running[-1].pid).parents() if "up" in each.cmdline()]
-        for process in [above, *running]:
+        running.insert(0, psutil.Process(folder.running().up.pid))
+        for process in running:
             process.kill()
 
     with up("--on-stop", "finish") as (environment, served):
