@@ -14,11 +14,10 @@ import pytest
 from configs.experiment import Experiment
 from flows.operation.state import StateFolder
 from flows.pipeline.planning import make_plan
-from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import as_overrides, quietly
 from tests.flows.local_server import (
     START_SECONDS,
     Served,
@@ -46,7 +45,7 @@ def start_extraction(served: Served, lengthy: Experiment) -> tuple[UUID, Artifac
     plan = {step.name: step for step in make_plan(lengthy, served.store).steps}
     quietly(lengthy, served.store)(plan["extract-student"])
     ref = plan["extract-teacher"].ref
-    run_id = served.start("extract/stage-extract", {"experiment": experiment_settings_of(lengthy)})
+    run_id = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})
     until(lambda: len(chunks(served.store, ref)) >= 2, seconds=START_SECONDS, log=served.log)
     return run_id, ref
 
