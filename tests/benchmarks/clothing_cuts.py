@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from storage.files import atomic
+
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folder of the published split -> its name in a table."""
 KINDS = {
@@ -58,7 +60,8 @@ def _copied(source: Path, folder: Path) -> Iterator[Photograph]:
             target = folder / label / path.name
             if not target.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                with atomic(target) as partial:  # a kill must leave no half of a photograph, which would stay
+                    shutil.copyfile(path, partial)
             yield Photograph(f"{label}/{path.name}", label, name)
 
 
@@ -98,7 +101,8 @@ def _few(photographs: list[Photograph], run: int) -> list[Photograph]:
 
 
 def _write(path: Path, rows: list[Photograph]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Whole at any time: another process may read it.
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Photograph._fields)
         writer.writerows(rows)
