@@ -5,6 +5,7 @@ its own that lives no longer than the batch's: one that waited in a queue of the
 the batch has.
 """
 
+import contextlib
 import logging
 import re
 import time
@@ -19,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Crashed, Failed, Pending
+from prefect.states import Cancelled, Crashed, Failed, Pending
 from pydantic import Field
 from rich.table import Table
 
@@ -133,12 +134,22 @@ def _ask(client: SyncPrefectClient, number: int, name: str, parameters: dict[str
 
 def _done(client: SyncPrefectClient, run: UUID) -> State[Any]:
     """Do a run and return its last state."""
-    code = run_in_a_process(run)
+    code = run_in_a_process(run, lambda: _is_cancelling(client, run))
     state = client.read_flow_run(run).state
-    if state is None or not state.is_final():
+    if state is not None and state.is_cancelling():
+        state = Cancelled(message="Its process was ended; the batch goes on with the next run.")
+        client.set_flow_run_state(run, state, force=True)
+    elif state is None or not state.is_final():
         state = Crashed(message=f"Its process ended with exit code {code} and told nothing; Retry goes on from there.")
         client.set_flow_run_state(run, state, force=True)
     return state
+
+
+def _is_cancelling(client: SyncPrefectClient, run: UUID) -> bool:
+    with contextlib.suppress(httpx.TransportError):  # the server is away: the run goes on
+        state = client.read_flow_run(run).state
+        return state is not None and state.is_cancelling()
+    return False
 
 
 def _detail(error: PrefectHTTPStatusError) -> str:

@@ -1,5 +1,6 @@
 """A flow run in a process of its own, which lives no longer than the one that started it."""
 
+import contextlib
 import os
 import runpy
 import signal
@@ -7,16 +8,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect.settings import get_current_settings
 
 END_SECONDS = 6.0
 """Time for a run to end by itself, before it is killed."""
+LOOK_SECONDS = 2.0
 
 
-def run_in_a_process(run: UUID) -> int:
-    """Do a flow run and return how its process ended, as subprocess has it."""
+def run_in_a_process(run: UUID, is_cancelling: Callable[[], bool]) -> int:
+    """Do a flow run and return how its process ended, as subprocess has it; one that is being cancelled is ended.
+
+    `is_cancelling` is asked now and then: no worker watches over such a run.
+    """
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.deployed.nested_run"],
@@ -25,9 +31,12 @@ def run_in_a_process(run: UUID) -> int:
         start_new_session=True,  # what is sent to the group of the batch comes by way of the batch
     )
     try:
-        return process.wait()
+        while process.poll() is None and not is_cancelling():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=LOOK_SECONDS)
     finally:
         _end(process)
+    return process.returncode
 
 
 def _ours() -> dict[str, str]:

@@ -89,6 +89,7 @@ def _state_of(wanted: dict[str, Any], presets: Path | None) -> dict[str, Any]:
         for each in wanted["deployments"]
     ]
     code = [path for room in ("configs", "flows/deployed") for path in sorted((_ROOT / room).rglob("*"))]
+    code += [*sorted((_ROOT / "flows").glob("*")), _ROOT / "tasks" / "catalog.py"]
     digest = hashlib.blake2b(digest_size=16)
     for path in [path for path in code if path.suffix in (".py", ".yaml")]:
         digest.update(path.read_bytes())

@@ -34,6 +34,8 @@ and near the 10 s of Docker.
 """
 LOOK_SECONDS = 0.5
 _RUN_ID = b"PREFECT__FLOW_RUN_ID="
+HANDED_OVER: dict[int, UUID] = {}
+"""Process id -> the run it was given, which its variables show only once it has begun; kept by the worker."""
 
 
 class _Signals:
@@ -68,6 +70,8 @@ def until_stopped(work: Coroutine[Any, Any, None], on_stop: OnStop, take_no_more
 
 async def _until_stopped(work: Coroutine[Any, Any, None], on_stop: OnStop, take_no_more: Callable[[], None]) -> int:
     task, signals = asyncio.ensure_future(work), _Signals(2 if on_stop == "finish" else 1)
+    # Before any signal: the kernel's at the death of the parent comes when there is another parent already.
+    parent = os.getppid()
     for each in _signals():
         asyncio.get_running_loop().add_signal_handler(each, signals.take, each)
     await _first(task, signals.wait(1))
@@ -76,7 +80,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None], on_stop: OnStop, take_
         return 0
     if on_stop == "finish":
         take_no_more()
-        await _first(_all_finished(), signals.wait(2))
+        await _first(_all_finished(parent), signals.wait(2))
     await _stop_all(task, 128 + signals.came[0])
     return 128 + signals.came[0]
 
@@ -86,11 +90,11 @@ async def _first(*awaited: Any) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _all_finished() -> None:
+async def _all_finished(parent: int) -> None:
     """Wait until no run is left, or who started this process is gone, and the server with it."""
     if runs := runs_of_this_process():
         log.info("finishing %d runs, and taking up no other; a second signal hands them back", len(runs))
-    quiet, parent = 0, os.getppid()
+    quiet = 0
     while quiet < 4 and os.getppid() == parent:  # one that was just taken up may not have its process yet
         quiet = 0 if runs_of_this_process() else quiet + 1
         await asyncio.sleep(LOOK_SECONDS)
@@ -127,6 +131,8 @@ def runs_of_this_process() -> dict[int, UUID]:
             variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")  # empty once it is a zombie
             if given := [text for text in variables if text.startswith(_RUN_ID)]:
                 found[child] = UUID(given[0].removeprefix(_RUN_ID).decode())
+            elif child in HANDED_OVER and variables != [b""]:
+                found[child] = HANDED_OVER[child]
     return found
 
 

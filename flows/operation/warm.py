@@ -21,6 +21,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from flows.operation.prefect_environment import inherited
 from flows.operation.spare import NO_RUN, RUN_ID
+from flows.operation.stopping import HANDED_OVER
 
 FILL_SECONDS = 10.0
 """After a run has begun, until the process of the next is started: beside it, it would take a core from a short one."""
@@ -87,13 +88,15 @@ class _Starter:
         self, flow_run: FlowRun, task_status: TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Start it, say which process it is, and wait for its end."""
-        of_the_run = {**self._variables, **_environment(), **self._told_of_its_end(flow_run), RUN_ID: str(flow_run.id)}
+        of_the_run = {**_environment(), **self._variables, **self._told_of_its_end(flow_run), RUN_ID: str(flow_run.id)}
         process = await self._spares.hand_over({"environment": of_the_run, "folder": self._folder})
+        HANDED_OVER[process.pid] = flow_run.id
         try:
             task_status.started(ProcessHandle(process))
             await process.wait()
         finally:
             await _end(process)
+            del HANDED_OVER[process.pid]
         await self._spares.fill()
 
     def _told_of_its_end(self, flow_run: FlowRun) -> dict[str, str]:
@@ -112,11 +115,15 @@ class _Spares:
         self._waiting: Process | None = None
         self._filling: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._one_fills = asyncio.Lock()
 
     async def fill(self) -> None:
         """See to it that one waits."""
-        if self._waiting is None and not self._is_closed:
-            self._waiting = await _started()
+        async with self._one_fills:
+            if self._waiting is None and not self._is_closed:
+                self._waiting = await _started()
+        if self._is_closed:  # meanwhile
+            await self.close()
 
     async def hand_over(self, run: Mapping[str, object]) -> Process:
         """Return the process of a run, which now begins."""
@@ -139,8 +146,9 @@ class _Spares:
         self._is_closed = True
         for later in self._filling:
             later.cancel()
-        if self._waiting:
-            await _end(self._waiting)
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            await _end(waiting)
 
 
 async def _started() -> Process:

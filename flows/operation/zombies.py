@@ -4,6 +4,7 @@ Prefect's automation (flows.operation.pool) sees those that showed life while th
 others, found by whoever looks: runs that died before their first sign of life, or while the server was away.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
 from flows.deployed.server import POOL, WorkerName, online_workers
@@ -52,9 +54,10 @@ def end_zombies(client: SyncPrefectClient, host: str) -> None:
         state = Cancelled if is_cancelled else Crashed
         message = f"Nobody makes it any more: {because}."
         log.warning("the run %s is over: %s", run.name, because)
-        client.set_flow_run_state(
-            run.id, state(message=message + ("" if is_cancelled else " Retry continues it.")), force=True
-        )
+        with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
+            client.set_flow_run_state(
+                run.id, state(message=message + ("" if is_cancelled else " Retry continues it.")), force=True
+            )
 
 
 def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:

@@ -83,7 +83,7 @@ def test_a_killed_child_fails_its_parent_whose_retry_asks_only_for_what_is_missi
 ) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
     run_id = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})
-    until(lambda: len(views_in(served.store, ref)) >= 2, seconds=90, log=served.log)
+    until(lambda: len(views_in(served.store, ref)) >= 2, seconds=300, log=served.log)
     (at_work,) = [child for child in children(served.client, ref) if child.state.name == "Running"]
     psutil.Process(int(at_work.infrastructure_pid)).kill()
 

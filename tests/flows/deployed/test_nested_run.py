@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-START = "from uuid import uuid4; from flows.deployed.nested_run import run_in_a_process; run_in_a_process(uuid4())"
+START = (
+    "from uuid import uuid4; from flows.deployed.nested_run import run_in_a_process; run_in_a_process(uuid4(), bool)"
+)
+    "from uuid import uuid4; from flows.deployed.nested_run import run_in_a_process; run_in_a_process(uuid4(), bool)"
+)
 SECONDS = 90.0
 
 
@@ -20,6 +24,13 @@ def until(happened: Callable[[], object]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def is_over(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture
@@ -38,6 +49,6 @@ def test_it_ends_with_who_started_it_and_was_killed(silent_server: str) -> None:
             (run,) = psutil.Process(starter.pid).children()
             until(lambda: run.num_threads() > 1)  # it watches
             starter.send_signal(signal.SIGKILL)
-            until(lambda: not psutil.pid_exists(run.pid) or run.status() == psutil.STATUS_ZOMBIE)
+            until(lambda: is_over(run))
         finally:
             starter.kill()

@@ -110,7 +110,7 @@ def test_cancelling_a_run_ends_its_steps(served: Served, experiment: Experiment)
     longer = _in_two_slots(experiment)
     longer = longer.model_copy(update={"training": longer.training.model_copy(update={"epochs": 90_000})})
     run_id = served.start(ALL_SETTINGS, {"experiment": experiment_settings_of(longer)})
-    until(lambda: len(_step_processes(served.store)) == 2, seconds=90, log=served.log)
+    until(lambda: len(_step_processes(served.store)) == 2, seconds=300, log=served.log)
     served.client.set_flow_run_state(run_id, State(type=StateType.CANCELLING))
     assert served.finish(run_id).state.name == "Cancelled"
     until(lambda: not _step_processes(served.store), seconds=15, log=served.log)

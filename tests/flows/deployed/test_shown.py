@@ -32,9 +32,9 @@ def made(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]
 
 def done(client: Any, experiment: Experiment) -> Any:
     """Run the pipeline in this process; returns the run, as the server has it."""
-    from flows.deployed.distillation import distillation
+    from flows.deployed.distillation import distillation_all_settings
 
-    state = distillation(experiment=experiment_settings_of(experiment), return_state=True)
+    state = distillation_all_settings(experiment=experiment_settings_of(experiment), return_state=True)
     return client.read_flow_run(state.state_details.flow_run_id)
 
 
@@ -71,13 +71,13 @@ def test_a_run_says_what_it_made_and_the_store_says_which_run_made_it(
     assert run.state.message.startswith(f"{len(made)} steps: {len(made) - 2} reused, 2 built; ")
     rows = {row["step"]: row for row in table(client, run.id)}
     assert rows["distill-seed0"]["what"] == "built"
-    assert rows["distill-seed0"]["made by"].startswith(f"{run.name} (distillation), ")
+    assert rows["distill-seed0"]["made by"].startswith(f"{run.name} (distillation-all-settings), ")
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
     (told,) = [task.state.message for task in tasks if task.name == "distill-seed0"]
     assert told == f"built: {student.short}"
 
     noted = store.manifest(student).provenance["run"]
-    assert (noted["name"], noted["flow"], noted["id"]) == (run.name, "distillation", str(run.id))
+    assert (noted["name"], noted["flow"], noted["id"]) == (run.name, "distillation-all-settings", str(run.id))
     assert noted["page"].endswith(f"/runs/flow-run/{run.id}")
     assert noted["page"] in call(store, "show", str(student)).stdout
     assert "run" not in store.manifest(made["ingest"]).provenance  # made by nobody on a server
@@ -96,9 +96,9 @@ def test_a_run_that_fails_shows_how_far_it_came(
 
 
 def test_a_name_that_a_person_gave_stays(client: Any, experiment: Experiment, store: ArtifactStore) -> None:
-    from flows.deployed.distillation import distillation
+    from flows.deployed.distillation import distillation_all_settings
 
-    named = distillation.with_options(flow_run_name="for the talk")
+    named = distillation_all_settings.with_options(flow_run_name="for the talk")
     state = named(experiment=experiment_settings_of(experiment), return_state=True)
     run = client.read_flow_run(state.state_details.flow_run_id)
     assert run.name == "for the talk (all reused)"

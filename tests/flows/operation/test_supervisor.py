@@ -1,5 +1,6 @@
 """Processes that are kept running, and end with who started them."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -83,7 +84,13 @@ def test_a_program_ends_with_who_started_it():
         child = psutil.Process(int(parent.stdout.readline()))
         until(lambda: "http.server" in child.cmdline() and child.net_connections())
         parent.kill()
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not psutil.pid_exists(child.pid) or _is_zombie(child))
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def test_a_process_that_has_ended_is_not_taken_for_another_of_its_number():
@@ -127,13 +134,23 @@ def test_each_gpu_has_a_worker_of_its_own_and_without_one_the_first_makes_spans_
             assert program.arguments[-4:] == ["--runs", "3", "--on-stop", "finish"]
         return [(each.name, each.arguments[3], dict(each.variables)) for each in programs]
 
-    presets = {"TASKDISTILL_PRESETS": "/presets"}
-    assert workers([]) == [("worker", "both", presets)]
+    assert workers([]) == [("worker", "both", {})]
     assert workers(["0", "GPU-7"]) == [
-        ("worker", "cpu", presets),
-        ("worker-gpu0", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "0"}),
-        ("worker-gpuGPU-7", "gpu", presets | {"CUDA_VISIBLE_DEVICES": "GPU-7"}),
+        ("worker", "cpu", {}),
+        ("worker-gpu0", "gpu", {"CUDA_VISIBLE_DEVICES": "0"}),
+        ("worker-gpuGPU-7", "gpu", {"CUDA_VISIBLE_DEVICES": "GPU-7"}),
     ]
+
+
+def test_every_program_learns_where_state_and_presets_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from flows.operation.prefect_environment import inherited, tell_where_things_are
+
+    for name in ("TASKDISTILL_HOME", "TASKDISTILL_PRESETS"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+    tell_where_things_are(tmp_path / "state", tmp_path)
+    found = inherited({"OTHER": "1"})
+    names = ("TASKDISTILL_HOME", "TASKDISTILL_PRESETS", "OTHER")
+    assert [found[name] for name in names] == [str(tmp_path / "state"), str(tmp_path), "1"]
 
 
 @pytest.mark.parametrize(("named", "found"), [("", []), ("-1", []), ("2,GPU-7", ["2", "GPU-7"])])
