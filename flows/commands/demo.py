@@ -1,10 +1,10 @@
 """The demonstration: the pipeline as it is, on a world of birds that needs no download.
 
-It draws a dataset, runs the preset `miniature` on it like any other, and writes a page. Nothing here computes
-anything of the method.
+It draws a dataset, runs a preset on it like on any other, and writes a page: species are told apart, or each pixel gets
+its part of the bird. Nothing here computes anything of the method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,45 @@ from flows.reports.page import write_report
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
-PRESET = "miniature"
-PER_CLASS = {"train_per_class": 8, "val_per_class": 4, "test_per_class": 20}
-"""Pictures of each species."""
 NUM_SPECIES = 25
+
+
+class Task(NamedTuple):
+    """What is learnt in a demonstration."""
+
+    preset: str
+    drawn: str
+    """Folder of the images, without the number of the world."""
+    title: str
+    report: str
+    """The page, likewise."""
+    per_class: Mapping[str, int]
+    """Pictures of each species."""
+    preset_of_yours: str
+    """What to go on with."""
+    num_labelled: int = 0
+    """Training pictures whose labels are given away; 0: all."""
+
+
+SPECIES = Task(
+    preset="miniature",
+    drawn="birds",
+    title="Birds",
+    report="report",
+    per_class={"train_per_class": 8, "val_per_class": 4, "test_per_class": 20},
+    preset_of_yours="small-cpu",
+)
+PARTS = Task(
+    preset="miniature-segmentation",
+    drawn="parts",
+    title="Parts of the birds",
+    report="report-parts",
+    per_class={"train_per_class": 4, "val_per_class": 1, "test_per_class": 12},
+    preset_of_yours="segmentation-small-cpu",
+    num_labelled=10,
+)
+TASKS = {"classification": SPECIES, "segmentation": PARTS}
+"""By the problem that is shown."""
 
 
 class Demonstration(NamedTuple):
@@ -33,29 +68,30 @@ class Demonstration(NamedTuple):
     results: list[ModelResult]
     stages: list[dict[str, Any]]
     report: Path
+    next_commands: list[str]
 
 
-def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) -> Experiment:
+def world_experiment(folder: Path, world: int, overrides: Sequence[str] = (), task: Task = SPECIES) -> Experiment:
     """Return the preset for one world, which is a seed: of its species, its pictures, and all that is random later."""
     seeded = [f"{section}.seed={world}" for section in ("views", "blends", "probe", "student_probe")]
-    experiment = load_experiment(PRESET, [f"seeds=[{world}]", *seeded, *overrides])
-    data = experiment.data.model_copy(update={"path": str(folder / f"birds-{world}")})
+    experiment = load_experiment(task.preset, [f"seeds=[{world}]", *seeded, *overrides])
+    data = experiment.data.model_copy(update={"path": str(folder / f"{task.drawn}-{world}")})
     return experiment.model_copy(update={"data": data})
 
 
-def draw_world(experiment: Experiment, world: int) -> None:
+def draw_world(experiment: Experiment, world: int, task: Task = SPECIES) -> None:
     """Write the dataset an experiment names, unless it is there with as many pictures."""
     birds = Path(experiment.data.path)
     table = birds / experiment.data.table
-    num_pictures = NUM_SPECIES * sum(PER_CLASS.values())
+    num_pictures = NUM_SPECIES * sum(task.per_class.values())
     if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != num_pictures + 1:
         from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
 
-        write_dataset(birds, seed=world, **PER_CLASS)
+        write_dataset(birds, seed=world, num_labelled=task.num_labelled, **task.per_class)
 
 
 def demonstrate(
-    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console
+    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console, task: Task = SPECIES
 ) -> Demonstration:
     """Draw the world, do what is missing of the run, and write the page.
 
@@ -64,20 +100,17 @@ def demonstrate(
     if any(override.partition("=")[0].strip() == "data.path" for override in overrides):
         raise SettingsError(
             "--set data.path has no place in a demonstration, whose images are drawn into --folder: run your own with "
-            "'taskdistill run small-cpu --set data.path=/path/to/your/images'"
+            f"'taskdistill run {task.preset_of_yours} --set data.path=/path/to/your/images'"
         )
-    experiment = world_experiment(folder, world, overrides)
-    draw_world(experiment, world)
+    experiment = world_experiment(folder, world, overrides, task)
+    draw_world(experiment, world, task)
     with on_console(experiment, console) as show:
         results, stages = run_plan(experiment, store, show)
-    report = folder / f"report-{world}.html"
+    report = folder / f"{task.report}-{world}.html"
     refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
-    write_report(report, f"Birds of world {world}", results, refs, store, next_commands(results))
-    return Demonstration(experiment, results, stages, report)
-
-
-def next_commands(results: list[ModelResult]) -> list[str]:
-    return [
+    next_commands = [
         f"taskdistill show {results[-1].artifact.short}",
-        "taskdistill plan small-cpu --set data.path=/path/to/your/images",
+        f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
+    write_report(report, f"{task.title} of world {world}", results, refs, store, next_commands)
+    return Demonstration(experiment, results, stages, report, next_commands)

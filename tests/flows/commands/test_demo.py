@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.loading import load_experiment
-from flows.commands.demo import PER_CLASS, draw_world, world_experiment
+from flows.commands.demo import SPECIES, TASKS, Task, draw_world, world_experiment
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import experiment_settings_of
@@ -14,12 +14,13 @@ from storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
 
 
-def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path, task: Task) -> None:
     shown, plain = (
-        experiment_settings_of(world_experiment(tmp_path, 3)),
-        experiment_settings_of(load_experiment("miniature")),
+        experiment_settings_of(world_experiment(tmp_path, 3, task=task)),
+        experiment_settings_of(load_experiment(task.preset)),
     )
-    assert shown["data"].pop("path") == str(tmp_path / "birds-3")
+    assert shown["data"].pop("path") == str(tmp_path / f"{task.drawn}-3")
     assert plain["data"].pop("path")
     assert shown.pop("seeds") == [3]
     assert plain.pop("seeds") == [0]
@@ -29,18 +30,21 @@ def test_the_demonstration_is_the_preset_with_a_folder_and_seeds(tmp_path: Path)
     assert shown == plain
 
 
-def test_a_world_is_drawn_once_and_again_when_the_table_is_of_another_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flows.commands.demo.PER_CLASS", dict.fromkeys(PER_CLASS, 1))
-    experiment = world_experiment(tmp_path, 5)
-    draw_world(experiment, 5)
+@pytest.mark.parametrize("problem", TASKS)
+def test_a_demonstration_has_the_problem_that_it_is_asked_for(tmp_path: Path, problem: str) -> None:
+    assert world_experiment(tmp_path, 0, task=TASKS[problem]).problem == problem
+
+
+def test_a_world_is_drawn_once_and_again_when_the_table_is_of_another_size(tmp_path: Path) -> None:
+    task = SPECIES._replace(per_class=dict.fromkeys(SPECIES.per_class, 1))
+    experiment = world_experiment(tmp_path, 5, task=task)
+    draw_world(experiment, 5, task)
     table = tmp_path / "birds-5" / "images.csv"
     whole, drawn = table.read_text(), table.stat().st_mtime_ns
-    draw_world(experiment, 5)
+    draw_world(experiment, 5, task)
     assert table.stat().st_mtime_ns == drawn
     table.write_text("".join(whole.splitlines(keepends=True)[:50]))
-    draw_world(experiment, 5)
+    draw_world(experiment, 5, task)
     assert table.read_text() == whole
 
 
@@ -62,6 +66,12 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
     assert "  wedge  train 8  val 4  test 4" in text
     assert "Blends" not in text
     assert "<pre>taskdistill show x</pre>" in text
+
+
+def test_a_problem_that_no_demonstration_shows_is_refused_with_those_that_one_does(store: ArtifactStore) -> None:
+    done = call(store, "demo", "--problem", "detection")
+    assert done.code == 2
+    assert all(problem in done.stderr for problem in TASKS)
 
 
 @pytest.mark.parametrize("world", ["-1", "bird"])
