@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from configs.loading import load_experiment
-from flows.commands.demo import SPECIES, TASKS, Task, draw_world, world_experiment
+from flows.commands.demo import SPECIES, TASKS, Task, demonstrate, draw_world, world_experiment
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import make_plan
 from flows.pipeline.running import experiment_settings_of
@@ -66,6 +67,27 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
     assert "  wedge  train 8  val 4  test 4" in text
     assert "Blends" not in text
     assert "<pre>taskdistill show x</pre>" in text
+
+
+@pytest.mark.slow
+def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictures_of_the_masks(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    task = TASKS["segmentation"]._replace(per_class=dict.fromkeys(SPECIES.per_class, 1), num_labelled=5)
+    quick = (
+        "teacher.input_px=64", "student.input_px=32", "views.num_views=1", "blends.per_image=1", "blends.num_steps=1",
+        "probe.steps=2", "student_probe.steps=2", "training.min_steps=2", "training.batch_size=5", "runtime.slots=1",
+    )  # fmt: skip
+    done = demonstrate(tmp_path, 0, quick, store, Console(quiet=True), task)
+    assert [result.model for result in done.results] == [
+        "teacher probed", "student probed", "student finetuned", "student distilled", "student +synthetic",
+    ]  # fmt: skip
+    page = done.report.read_text()
+    assert "75 images of 10 classes: train 5, val 25, test 25, unlabelled 20" in page
+    assert "left out" not in page
+    assert all(f"<h2>{heading}</h2>" in page for heading in ("Classes", "Blends"))
+    assert page.count("<figure class=wide>") == 2 * len(done.results)
+    assert "taskdistill plan segmentation-small-cpu" in page
 
 
 def test_a_problem_that_no_demonstration_shows_is_refused_with_those_that_one_does(store: ArtifactStore) -> None:
