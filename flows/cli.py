@@ -1,6 +1,7 @@
 """The command line. Torch is imported only when there is work, so that help and plan answer in about a second."""
 
 import logging
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,13 @@ Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a setting: --set distill.alpha=0.5; repeatable.")]
 Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
+
+
+class Shown(StrEnum):
+    """What a demonstration learns."""
+
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
 
 
 def main() -> None:
@@ -137,22 +145,26 @@ def run(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the dataset and the report are written.")] = Path("demo"),
     world: Annotated[int, typer.Option(min=0, help="A seed: other species, other pictures.")] = 0,
+    problem: Annotated[
+        Shown, typer.Option(help="classification: of which species a bird is; segmentation: the parts of birds.")
+    ] = Shown.CLASSIFICATION,
     set_: Overrides = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
-    from flows.commands.demo import demonstrate, next_commands
+    from flows.birds import TASKS
+    from flows.commands.demo import demonstrate
     from flows.reports.remarks import print_scores, scores_for_programs
 
     store = ArtifactStore.from_env()
-    done = demonstrate(folder, world, set_, store, errors)
+    done = demonstrate(folder, world, set_, store, errors, TASKS[problem])
     if as_json:
         scores = scores_for_programs(done.results, store)
         print_json(scores | {"stages": done.stages, "report": str(done.report)})
         return
     print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
     output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
-    output.print("Next:        " + "\n             ".join(next_commands(done.results)))
+    output.print("Next:        " + "\n             ".join(done.next_commands))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The demonstration: the pipeline as it is, on a world of birds that needs no download.
 
-It draws a dataset, runs the preset `miniature` on it like any other, and writes a page. Nothing here computes
-anything of the method.
+It draws a dataset, runs a preset on it like on any other, and writes a page: species are told apart, or each pixel gets
+its part of the bird. Nothing here computes anything of the method.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rich.console import Console
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.birds import PRESET, draw_world, folder_of
+from flows.birds import SPECIES, Task, draw_world, folder_of
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
@@ -29,18 +29,19 @@ class Demonstration(NamedTuple):
     results: list[ModelResult]
     stages: list[dict[str, Any]]
     report: Path
+    next_commands: list[str]
 
 
-def world_experiment(folder: Path, world: int, overrides: Sequence[str] = ()) -> Experiment:
+def world_experiment(folder: Path, world: int, overrides: Sequence[str] = (), task: Task = SPECIES) -> Experiment:
     """Return the preset for one world, which is a seed: of its species, its pictures, and all that is random later."""
     seeded = [f"{section}.seed={world}" for section in ("views", "blends", "probe", "student_probe")]
-    experiment = load_experiment(PRESET, [f"seeds=[{world}]", *seeded, *overrides])
-    data = experiment.data.model_copy(update={"path": str(folder_of(folder, world))})
+    experiment = load_experiment(task.preset, [f"seeds=[{world}]", *seeded, *overrides])
+    data = experiment.data.model_copy(update={"path": str(folder_of(folder, world, task))})
     return experiment.model_copy(update={"data": data})
 
 
 def demonstrate(
-    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console
+    folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console, task: Task = SPECIES
 ) -> Demonstration:
     """Draw the world, do what is missing of the run, and write the page.
 
@@ -49,20 +50,17 @@ def demonstrate(
     if any(override.partition("=")[0].strip() == "data.path" for override in overrides):
         raise SettingsError(
             "--set data.path has no place in a demonstration, whose images are drawn into --folder: run your own with "
-            "'taskdistill run small-cpu --set data.path=/path/to/your/images'"
+            f"'taskdistill run {task.preset_of_yours} --set data.path=/path/to/your/images'"
         )
-    experiment = world_experiment(folder, world, overrides)
-    draw_world(experiment, world)
+    experiment = world_experiment(folder, world, overrides, task)
+    draw_world(experiment, world, task)
     with on_console(experiment, console) as show:
         results, stages = run_plan(experiment, store, show)
-    report = folder / f"report-{world}.html"
+    report = folder / f"{task.report}-{world}.html"
     refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
-    write_report(report, f"Birds of world {world}", results, refs, store, next_commands(results))
-    return Demonstration(experiment, results, stages, report)
-
-
-def next_commands(results: list[ModelResult]) -> list[str]:
-    return [
+    next_commands = [
         f"taskdistill show {results[-1].artifact.short}",
-        "taskdistill plan small-cpu --set data.path=/path/to/your/images",
+        f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
+    write_report(report, f"{task.title} of world {world}", results, refs, store, next_commands)
+    return Demonstration(experiment, results, stages, report, next_commands)

@@ -165,7 +165,9 @@ class Overlays:
         grey_HW3 = np.repeat(np.asarray(picture.convert("L"))[:, :, None], 3, axis=2)
         is_wrong_HW = (maps.predicted_HW != maps.truth_HW) & (maps.truth_HW >= 0)
         error_HW3 = np.where(is_wrong_HW[:, :, None], np.asarray(WRONG, np.uint8), grey_HW3 // 2 + 96)
-        return [image_HW3, *(self._laid_over(image_HW3, labels_HW) for labels_HW in shown), error_HW3]
+        tiles = [image_HW3, *(self._laid_over(image_HW3, labels_HW) for labels_HW in shown), error_HW3]
+        times = TILE // max(height, width)  # of an image of 64 px nobody would see much
+        return [tile.repeat(times, axis=0).repeat(times, axis=1) for tile in tiles]
 
     def _laid_over(self, image_HW3: Pixels, labels_HW: Labels) -> Pixels:
         """Return the image in the colours of its classes, as it is where nobody knows the class."""

@@ -19,7 +19,7 @@ import torch
 
 from configs.experiment import Experiment
 from configs.loading import load_experiment
-from flows.birds import PER_CLASS, PRESET
+from flows.birds import SPECIES
 from tasks.functional.pairs import normalised
 from tasks.functional.views import Pixels
 from tasks.generators.mixer_generator import MixerGenerator, build_generator
@@ -51,7 +51,7 @@ def main() -> None:
     options.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    experiment = load_experiment(PRESET, arguments.overrides)
+    experiment = load_experiment(SPECIES.preset, arguments.overrides)
     generator = build_generator(experiment.generator, experiment.runtime)
     worlds = [int(text) for text in arguments.worlds.split(",")][: 1 if arguments.quick else None]
     found = np.asarray([measure(generator, experiment, world) for world in worlds])  # [worlds, mixer or perfect, 2]
@@ -70,7 +70,9 @@ def measure(
     generator: MixerGenerator, experiment: Experiment, world: int, num_blends: int = NUM_BLENDS
 ) -> tuple[Likeness, Likeness]:
     """Return how the mixer's blends of one world do, and a perfect mixer's of the same parents."""
-    train = draw_split(draw_species(world), seed=world, split="train", per_class=PER_CLASS["train_per_class"]).pictures
+    train = draw_split(
+        draw_species(world), seed=world, split="train", per_class=SPECIES.per_class["train_per_class"]
+    ).pictures
     pictures_MD = embed(generator, train.images_NHWC.numpy())
     pairs_N2 = draw_pairs(len(pictures_MD), num_blends, seed=world).numpy()
     parts = np.array_split(np.arange(num_blends), max(num_blends // BATCH, 1))

@@ -1,6 +1,7 @@
 """Worlds as datasets on disk, and the perfect mixer."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_more_training_pictures_leave_the_test_pictures_as_they_were(world_100: 
     for row in rows_of(world_100):
         if row["split"] == "test":
             assert (tmp_path / row["path"]).read_bytes() == (world_100 / row["path"]).read_bytes()
+
+
+def test_where_few_have_labels_the_others_are_listed_without_and_all_genera_are_among_the_few(tmp_path: Path):
+    write_dataset(tmp_path, seed=100, train_per_class=2, val_per_class=1, test_per_class=1, num_labelled=10)
+    rows = rows_of(tmp_path)
+    few = [row for row in rows if row["split"] == "train"]
+    others = [row for row in rows if row["split"] == "unlabelled"]
+    assert (len(few), len(others), len(rows)) == (10, 40, 100)
+    assert sorted(Counter(row["label"].split("-")[0] for row in few).values()) == [2, 2, 2, 2, 2]
+    assert all(row["mask"] for row in few)
+    assert not any(row["label"] or row["mask"] for row in others)
+    assert {row["mask"] for row in rows if row["mask"]} == {
+        path.relative_to(tmp_path).as_posix() for path in (tmp_path / "masks").rglob("*.png")
+    }
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):

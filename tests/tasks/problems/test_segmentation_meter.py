@@ -195,6 +195,17 @@ def test_a_perfect_answer_has_no_pixel_that_is_drawn_as_wrong(tmp_path: Path) ->
     assert not (picture == overlays.WRONG).all(axis=2).any()
 
 
+def test_a_small_image_is_drawn_larger_so_that_one_wrong_pixel_is_seen(tmp_path: Path) -> None:
+    truth = torch.zeros(1, 30, 40, dtype=torch.int64)
+    said = truth[0].clone()
+    said[10, 10] = 1
+    meter = SegmentationMeter(NAMES)
+    meter.update(whole(torch.nn.functional.one_hot(said, K).permute(2, 0, 1) * 50.0, 30, 40), truth)
+    meter.draw(tmp_path, "test", lambda item: np.zeros((30, 40, 3), np.uint8))
+    picture = np.asarray(Image.open(tmp_path / "test-images.png").convert("RGB"))
+    assert (picture == overlays.WRONG).all(axis=2).sum() >= 4 * 4
+
+
 def test_of_many_classes_those_that_are_worst_off_are_drawn_one_by_one() -> None:
     iou = np.linspace(0, 1, 40)[None]
     chosen = overlays._by_class(iou, [f"class {number}" for number in range(40)])
