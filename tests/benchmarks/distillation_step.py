@@ -126,7 +126,7 @@ def ratio(found: dict[str, list[float]], name: str, to: str) -> float:
 
 def map_rows(arguments: argparse.Namespace) -> list[Row]:
     """Return what distilling from maps costs students that segment; an epoch is one batch."""
-    num_images, rounds = (4, 1) if arguments.quick else (arguments.images or MAP_BATCH, arguments.rounds)
+    num_images, rounds = (4, 3) if arguments.quick else (arguments.images or MAP_BATCH, arguments.rounds)
     rows: list[Row] = []
     for student in arguments.students or [MAP_STUDENT]:
         with tempfile.TemporaryDirectory() as folder:

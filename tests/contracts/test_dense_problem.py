@@ -119,7 +119,8 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
 @pytest.mark.slow
 def test_networks_of_any_shape_learn_from_scaled_and_padded_crops(parts: Path, store: ArtifactStore) -> None:
     settings = (
-        *SETTINGS, "views.crop=scaled", "views.width_to_height=1.5", "teacher.input_px=64", "teacher.input_width_px=96",
+        *SETTINGS, "views.crop=scaled", "views.min_area=0.3", "views.width_to_height=1.5",
+        "teacher.input_px=64", "teacher.input_width_px=96",
         "student.input_px=48", "student.input_width_px=72", "teacher.clean_view=whole", "student.clean_view=whole",
         "training.epochs=2", "distill.mix_views=cutmix",
     )  # fmt: skip

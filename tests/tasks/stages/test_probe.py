@@ -172,7 +172,7 @@ def test_features_of_other_images_are_refused(workshop: Bench, tmp_path_factory:
 
 def test_a_head_on_blocks_that_the_encoder_does_not_have_is_refused(workshop: Bench) -> None:
     config = ProbeConfig(probe=ProbeSettings(inputs=("last", "last4")))
-    with pytest.raises(ModelError, match=r"gives the blocks \['last'\], not \['layer-4', 'layer-3', 'layer-2'\]"):
+    with pytest.raises(ModelError, match=r"there are the blocks \['last'\], not \['layer-4', 'layer-3', 'layer-2'\]"):
         workshop.run(PROBE, config, images=workshop.images, features=workshop.student_features)
 
 
