@@ -1,12 +1,14 @@
 """The work pool, its queues with their limits, and what ends runs that nobody makes any more.
 
-A queue lets as many runs go on as the workers that are online can do: each worker adds its own when it starts. A worker
-that has gone away leaves the limit too high, which does no harm, as every worker keeps to its own.
+A queue lets as many runs go on as the workers that are online can do: each worker adds its own when it starts, and
+takes those from the server that have died on its machine. One that died elsewhere leaves the limit too high, which does
+no harm, as every worker keeps to its own.
 """
 
 import contextlib
 from datetime import timedelta
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -16,6 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL, WorkerName, worker_names
+from flows.operation.processes import Process
 
 AUTOMATION = "taskdistill: a run that shows no life is over"
 SILENT_SECONDS = 100.0
@@ -43,12 +46,26 @@ def make_room(client: SyncPrefectClient, name: WorkerName) -> None:
     """Let a worker that starts have its share of the queues' limits."""
     # Seen by others before the others are counted: of two that start at once, the later counts both.
     client.send_worker_heartbeat(POOL, str(name), heartbeat_interval_seconds=30)
+    _forget_dead_workers(client, name.host)
     workers = {str(each): each for each in (name, *worker_names(client))}
     for queue in name.slots:
         limit = sum(each.slots.get(queue, 0) for each in workers.values())
         found = client.read_work_queue_by_name(queue, work_pool_name=POOL)
         if found.concurrency_limit != limit:
             client.update_work_queue(found.id, concurrency_limit=limit)
+
+
+def _forget_dead_workers(client: SyncPrefectClient, host: str) -> None:
+    """Take those of this machine from the server whose process is gone: it would take them for online for a while."""
+    for name in worker_names(client):
+        if name.host == host and not Process(name.pid, name.started).is_alive():
+            where = {"work_pool_name": POOL, "name": str(name)}
+            try:
+                client.request("DELETE", "/work_pools/{work_pool_name}/workers/{name}", path_params=where)
+            except httpx.HTTPStatusError as error:
+                # Another worker that starts may have done so already.
+                if error.response.status_code != httpx.codes.NOT_FOUND:
+                    raise
 
 
 def _create_automation(client: SyncPrefectClient) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from configs.experiment import Experiment
+from flows.operation.processes import Process
 from flows.operation.state import StateFolder
 from flows.pipeline.planning import make_plan
 from storage.manifest import ArtifactRef
@@ -80,14 +82,36 @@ def test_nothing_is_wrong_with_what_was_brought_up(server: dict[str, str], clien
 
 
 def test_queues_let_in_as_many_as_the_workers_do_and_the_automation_is_there_once(client: Any) -> None:
-    from flows.operation.pool import AUTOMATION, create_pool
+    from flows.deployed.server import worker_names
+    from flows.operation.pool import AUTOMATION, create_pool, make_room
 
-    create_pool(client)  # as a second worker does
+    create_pool(client)  # as a second `up` does
+    make_room(client, next(iter(worker_names(client))))  # others that ran here have let in more
     limits = {queue: client.read_work_queue_by_name(queue, "taskdistill").concurrency_limit for queue in ("cpu", "gpu")}
     assert limits == {"cpu": 2, "gpu": 1}
     (automation,) = client.read_automations_by_name(AUTOMATION)
     assert automation.enabled
     assert automation.trigger.within.total_seconds() >= 2.5 * 30
+
+
+def test_a_worker_that_died_here_makes_no_room_any_more_once_another_starts(client: Any) -> None:
+    from flows.deployed.server import POOL, WorkerName, worker_names
+    from flows.operation.pool import make_room
+
+    (alive,) = worker_names(client)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        dead = WorkerName(alive.host, *Process.of(process.pid), {"cpu": 3})
+        process.kill()
+    elsewhere = WorkerName("another-host", *dead[1:3], {"gpu": 5})
+    for name in (dead, elsewhere):
+        client.send_worker_heartbeat(POOL, str(name), heartbeat_interval_seconds=30)
+    make_room(client, alive)
+    assert set(map(str, worker_names(client))) == {str(alive), str(elsewhere)}
+    limits = {queue: client.read_work_queue_by_name(queue, POOL).concurrency_limit for queue in ("cpu", "gpu")}
+    assert limits == {"cpu": 2, "gpu": 6}
+
+    client.request("DELETE", f"/work_pools/{POOL}/workers/{elsewhere}")
+    make_room(client, alive)
 
 
 def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
