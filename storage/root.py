@@ -62,7 +62,7 @@ def check_same(root: Path, wanted: str) -> None:
     if found != wanted:
         # Made there, everything would be made again, and be out of sight when the share is back.
         raise StoreError(
-            f"the folder {root} is {'another store than' if found else 'not the store'} that this worker was started "
+            f"the folder {root} is {'another store than' if found else 'not the store that'} this worker was started "
             "with: see that its share is mounted there, then run this again; after a move that was meant, start the "
             "worker again"
         )

@@ -1,5 +1,6 @@
 """The table of faults in the operator's page: a row for each, as it was observed."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,17 @@ class Row(NamedTuple):
     left: str
     retry: str
     fresh: str
+
+
+def note(row: Row, file: Path) -> None:
+    with file.open("a") as lines:
+        lines.write(json.dumps(row) + "\n")
+
+
+def observed_in(file: Path) -> dict[str, Row]:
+    """The rows that were noted, by their fault."""
+    rows = [Row(*json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return {row.fault: row for row in rows}
 
 
 def as_table(rows: Iterable[Row]) -> str:
