@@ -173,7 +173,7 @@ def one_of_two_workers_is_killed(site: Site, work: Work, run: UUID) -> Iterator[
 
     def its_run() -> Any:
         (worker,) = site.another
-        made = {int(unit.split("/")[4]) + unit.startswith("outputs.zarr/augmented") for unit in work.units(site.store)}
+        made = {int(unit.split("/")[-3]) + unit.startswith("outputs.zarr/augmented") for unit in work.units(site.store)}
         return [
             child
             for child in site.spans(work.hit)

@@ -43,7 +43,7 @@ def works(
     folder, bench = tmp_path_factory.mktemp("works"), finished_bench.store
     runtime = experiment.runtime.model_copy(update={"checkpoint_seconds": 0.2, "inference_batch_size": 1, "workers": 1})
     training = experiment.training.model_copy(update={"epochs": 60})
-    blends = with_blends.blends.model_copy(update={"per_image": 30, "num_steps": 4})
+    blends = with_blends.blends.model_copy(update={"per_image": 12.0, "num_steps": 4})
     views = experiment.views.model_copy(update={"num_views": 40})
     trained = experiment.model_copy(update={"training": training, "runtime": runtime})
     blended = with_blends.model_copy(update={"blends": blends, "runtime": runtime})

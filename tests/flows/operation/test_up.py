@@ -1,4 +1,4 @@
-"""A machine that was brought up: what is on its server. What becomes of runs where something dies: tests.fault_matrix."""
+"""A machine that was brought up: what is on its server. What happens where something dies: tests.fault_matrix."""
 
 import subprocess
 from pathlib import Path
