@@ -27,7 +27,7 @@ and a server that is away for a minute does not take healthy runs for dead.
 """
 QUEUES = {
     CPU_QUEUE: "Pipelines and single stages; as many at the same time as `--runs` of the workers allow.",
-    GPU_QUEUE: "Parts of stages that runs with runtime.fan_out hand out; one at a time for each GPU.",
+    GPU_QUEUE: "What runs with runtime.fan_out have workers do; one at a time for each GPU.",
 }
 
 
