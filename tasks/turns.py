@@ -1,6 +1,6 @@
 """Turns of a device: one process computes on a GPU at a time, and on a CPU as many as it has cores for.
 
-    <store>/locks/turn-<device>   flock of the process that computes: the kernel frees it at any death, and no child has it
+    <store>/locks/turn-<device>   flock of the process that computes: freed by the kernel at any death; no child has it
 
 Prefect's limits count runs, and know nothing of GPUs: a run that died without a word counts on, and one that computes
 by itself does not count as one of those that workers do. So whoever runs something unwatched has it take turns.
@@ -58,7 +58,7 @@ def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> No
     if turns is None or turns.has_turn or kind not in turns.kinds:
         return
     paths = [turns.folder / f"turn-{name}" for name in names]
-    busy = f"{'it' if len(names) == 1 else 'each'} of {', '.join(names)} is at work for another process"
+    busy = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} at work for other processes"
     turns.held.enter_context(one_locked(paths, busy))
     turns.held.callback(let_go)
     turns.has_turn = True

@@ -1,4 +1,4 @@
-"""The flow that does a whole step for a run elsewhere, which has workers do its long steps (flows.deployed.whole_steps).
+"""The flow that does a whole step for a run elsewhere, which has workers do long steps (flows.deployed.whole_steps).
 
 The artifact is that run's: its manifest says so.
 """

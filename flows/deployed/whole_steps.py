@@ -1,4 +1,4 @@
-"""Steps that are done by workers as a whole, several of a run at once: a Prefect run for each (flows.deployed.children).
+"""Steps that workers do as a whole, several of a run at once: a Prefect run for each (flows.deployed.children).
 
 Those that train: they take long, and none of them can be made in parts. What is short, such as scoring a model or
 looking through folders, is done by the run itself: a worker would take longer to begin.
