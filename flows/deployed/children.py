@@ -119,6 +119,7 @@ class Asking:
                 left = {unit for child in children if child.is_left for unit in child.units}
                 if not (units := sorted(left.intersection(still_missing()))):
                     break
+                log.warning("what is missing of %s is left to another worker", self._ref.short)
                 waiting = []
         return children
 

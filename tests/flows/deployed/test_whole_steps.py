@@ -122,7 +122,7 @@ def test_two_students_of_a_run_are_made_at_once_by_two_workers_to_the_bytes_of_o
 def test_a_student_whose_worker_died_is_continued_by_the_other_at_its_checkpoint(
     served: Served, server: dict[str, str], spread: Experiment, finished_bench: Bench, tmp_path: Path
 ) -> None:
-    training = spread.training.model_copy(update={"epochs": 150})
+    training = spread.training.model_copy(update={"epochs": 80})
     runtime = spread.runtime.model_copy(update={"checkpoint_seconds": 0.1})
     experiment = spread.model_copy(update={"seeds": (7,), "training": training, "runtime": runtime})
     with both_begun(served, server, tmp_path, experiment) as (run_id, pid, locks):
@@ -139,7 +139,7 @@ def test_a_student_whose_worker_died_is_continued_by_the_other_at_its_checkpoint
     dead, again = children(served.client, killed)
     assert (dead.state.name, again.state.name) == ("Crashed", "Completed")
     (said,) = [
-        re.match(r"continuing at step (\d+) of 450", line) for line in served.logs(again.id) if "continu" in line
+        re.match(r"continuing at step (\d+) of 240", line) for line in served.logs(again.id) if "continu" in line
     ]
     assert said
     assert int(said[1]) > 0
