@@ -5,14 +5,13 @@ The worker of `taskdistill up` runs the parent, and one child at a time; another
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psutil
@@ -24,57 +23,60 @@ from flows.deployed.server import STEP_DEPLOYMENT, WorkerName
 from flows.deployed.whole_steps import WholeSteps
 from flows.pipeline.planning import make_plan
 from flows.pipeline.process_pool import StepError
-from flows.pipeline.running import experiment_settings_of, run_plan
+from flows.pipeline.running import run_steps
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.stage import no_progress
 from tasks.training.checkpoint import CHECKPOINT
 from tests.conftest import Bench
-from tests.flows.conftest import quietly
+from tests.flows.conftest import as_overrides, quietly
 from tests.flows.deployed.test_fan_out import children, step_of
 from tests.flows.local_server import Served, command_line, process, until
-
-ALL_SETTINGS = "distillation-all-settings/distillation-all-settings"
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def spread(experiment: Experiment) -> Experiment:
-    return experiment.model_copy(update={"runtime": experiment.runtime.model_copy(update={"fan_out": 2})})
+    """Two students, long enough to die in the middle of one."""
+    training = experiment.training.model_copy(update={"epochs": 60})
+    runtime = experiment.runtime.model_copy(update={"fan_out": 2, "checkpoint_seconds": 0.1})
+    return experiment.model_copy(update={"seeds": (6, 7), "training": training, "runtime": runtime})
 
 
-# --- two at once -------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def another_worker(server: dict[str, str], folder: Path) -> Iterator[int]:
-    """One more worker of this machine for the gpu queue; yields the number of its process, and of its group."""
+@pytest.fixture(scope="module")
+def second_worker(served: Served, server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """One more worker of this machine for the gpu queue, until a test kills it; the number of its process and group."""
+    folder = tmp_path_factory.mktemp("worker")
     with process(command_line(folder, "worker", "--queue", "gpu"), server, folder / "worker.log") as started:
         yield started.pid
 
 
-@contextlib.contextmanager
-def both_begun(
-    served: Served, server: dict[str, str], folder: Path, experiment: Experiment
-) -> Iterator[tuple[UUID, int, dict[str, contextlib.ExitStack]]]:
-    """A run whose two students have both begun, each at a worker of its own, and wait for locks that are held here.
-
-    Yields the run, the process of the worker that is not of `taskdistill up`, and the locks: first that of the student
-    which that worker has.
+@pytest.fixture
+def begun(served: Served, spread: Experiment, second_worker: int) -> Iterator["Begun"]:
+    """A run whose two students have begun at the same time, each at a worker of its own, and wait for a lock that the
+    test holds.
     """
-    steps = [step for step in make_plan(experiment, served.store).steps if step.stage.name in ("finetune", "distill")]
-    with another_worker(server, folder) as pid, contextlib.ExitStack() as stack:
-        locks = {step.ref: stack.enter_context(contextlib.ExitStack()) for step in steps}
+    steps = [step for step in make_plan(spread, served.store).steps if step.stage.name == "distill"]
+    with contextlib.ExitStack() as held:
+        locks = {step.ref: held.enter_context(contextlib.ExitStack()) for step in steps}
         for ref, lock in locks.items():
             lock.enter_context(served.store.lock(ref))
-        run_id = served.start(ALL_SETTINGS, {"experiment": experiment_settings_of(experiment)})
-        asked = [until(lambda ref=ref: running(served, ref), seconds=300, log=served.log) for ref in locks]
-        assert {child.state.name for child in (running(served, ref) for ref in locks)} == {"Running"}
-        of_worker = {worker_of(child): ref for child, ref in zip(asked, locks, strict=True)}
+        run_id = served.start("distill/stage-distill", {"overrides": as_overrides(spread)})
+        until(lambda: all(running(served, ref) for ref in locks), seconds=300, log=served.log)
+        of_worker = {worker_of(running(served, ref)): ref for ref in locks}
         assert len(of_worker) == 2
-        first = of_worker[pid]
-        yield run_id, pid, {first: locks.pop(first), **locks}
+        other = next(ref for pid, ref in of_worker.items() if pid != second_worker)
+        yield Begun(run_id, of_worker[second_worker], other, locks)
+
+
+class Begun(NamedTuple):
+    """A run, the student that the second worker is at, that of the other worker, and the locks they wait for."""
+
+    run_id: UUID
+    of_second: ArtifactRef
+    of_other: ArtifactRef
+    locks: Mapping[ArtifactRef, contextlib.ExitStack]
 
 
 def worker_of(run: Any) -> int:
@@ -89,89 +91,61 @@ def running(served: Served, ref: ArtifactRef) -> Any:
     return next((child for child in children(served.client, ref) if child.state.name == "Running"), None)
 
 
-def made_here(experiment: Experiment, bench: Bench, folder: Path) -> ArtifactStore:
-    """A store in which the experiment was run in this process."""
-    shutil.copytree(bench.store.root, folder / "alone")
-    store = ArtifactStore(folder / "alone")
-    run_plan(experiment, store, quietly(experiment, store))
-    return store
+# --- two at once -------------------------------------------------------------------------------------------------
 
 
-def files_of(store: ArtifactStore, experiment: Experiment) -> dict[str, Any]:
-    """The digests of all files of a run, by step."""
-    return {step.name: store.manifest(step.ref).files for step in make_plan(experiment, store).steps}
-
-
-def test_two_students_of_a_run_are_made_at_once_by_two_workers_to_the_bytes_of_one_process(
-    served: Served, server: dict[str, str], spread: Experiment, finished_bench: Bench, tmp_path: Path
-) -> None:
-    experiment = spread.model_copy(update={"seeds": (6,)})
-    with both_begun(served, server, tmp_path, experiment) as (run_id, _, locks):
-        for lock in locks.values():
-            lock.close()
-        run = served.finish(run_id)
-    assert run.state.name == "Completed", run.state.message
-    assert files_of(served.store, experiment) == files_of(made_here(experiment, finished_bench, tmp_path), experiment)
-    makers = {served.store.manifest(ref).provenance["run"]["id"] for ref in locks}
-    assert makers == {str(run_id)}  # it is the run that people know
-
-
-# --- deaths ------------------------------------------------------------------------------------------------------
-
-
-def test_a_student_whose_worker_died_is_continued_by_the_other_at_its_checkpoint(
-    served: Served, server: dict[str, str], spread: Experiment, finished_bench: Bench, tmp_path: Path
-) -> None:
-    training = spread.training.model_copy(update={"epochs": 80})
-    runtime = spread.runtime.model_copy(update={"checkpoint_seconds": 0.1})
-    experiment = spread.model_copy(update={"seeds": (7,), "training": training, "runtime": runtime})
-    with both_begun(served, server, tmp_path, experiment) as (run_id, pid, locks):
-        killed, other = locks
-        locks[killed].close()
-        checkpoint = served.store.draft_path(killed) / CHECKPOINT
-        until(checkpoint.exists, seconds=300, log=served.log)
-        os.killpg(pid, signal.SIGKILL)
-        assert killed not in served.store
-        locks[other].close()
-        run = served.finish(run_id)
-    assert run.state.name == "Completed", run.state.message
-    assert files_of(served.store, experiment) == files_of(made_here(experiment, finished_bench, tmp_path), experiment)
-    dead, again = children(served.client, killed)
-    assert (dead.state.name, again.state.name) == ("Crashed", "Completed")
-    (said,) = [
-        re.match(r"continuing at step (\d+) of 240", line) for line in served.logs(again.id) if "continu" in line
-    ]
-    assert said
-    assert int(said[1]) > 0
-
-
-def test_cancelling_a_run_cancels_what_workers_do_for_it_and_leaves_no_process(
-    served: Served, server: dict[str, str], spread: Experiment, tmp_path: Path
+def test_cancelling_a_run_cancels_what_two_workers_do_for_it_and_leaves_no_process(
+    served: Served, begun: Begun
 ) -> None:
     from prefect.client.schemas.objects import State, StateType
 
-    experiment = spread.model_copy(update={"seeds": (8,)})
-    with both_begun(served, server, tmp_path, experiment) as (run_id, _, locks):
-        asked = [running(served, ref) for ref in locks]
-        processes = [
-            psutil.Process(int(run.infrastructure_pid)) for run in (served.client.read_flow_run(run_id), *asked)
-        ]
-        served.client.set_flow_run_state(run_id, State(type=StateType.CANCELLING))
-        assert [served.finish(each).state.name for each in (run_id, *(run.id for run in asked))] == ["Cancelled"] * 3
-        until(lambda: not any(process.is_running() for process in processes), seconds=60, log=served.log)
+    asked = [running(served, ref) for ref in begun.locks]
+    runs = [served.client.read_flow_run(begun.run_id), *asked]
+    processes = [psutil.Process(int(run.infrastructure_pid)) for run in runs]
+    served.client.set_flow_run_state(begun.run_id, State(type=StateType.CANCELLING))
+    assert [served.finish(run.id).state.name for run in runs] == ["Cancelled"] * 3
+    until(lambda: not any(process.is_running() for process in processes), seconds=60, log=served.log)
+
+
+def test_of_two_students_at_two_workers_the_one_whose_worker_died_is_continued_by_the_other_to_the_same_bytes(
+    served: Served, spread: Experiment, begun: Begun, second_worker: int, finished_bench: Bench, tmp_path: Path
+) -> None:
+    begun.locks[begun.of_second].close()
+    checkpoint = served.store.draft_path(begun.of_second) / CHECKPOINT
+    until(checkpoint.exists, seconds=300, log=served.log)
+    os.killpg(second_worker, signal.SIGKILL)  # and the run that it does
+    assert begun.of_second not in served.store
+    begun.locks[begun.of_other].close()
+    run = served.finish(begun.run_id)
+    assert run.state.name == "Completed", run.state.message
+
+    dead, again = children(served.client, begun.of_second)[-2:]
+    assert (dead.state.name, again.state.name) == ("Crashed", "Completed")
+    (continued,) = [line for line in served.logs(again.id) if line.startswith("continuing at step")]
+    assert int(continued.split()[3]) > 0
+
+    shutil.copytree(finished_bench.store.root, tmp_path / "alone")
+    alone = ArtifactStore(tmp_path / "alone")
+    assert set(run_steps(spread, "distill", alone, quietly(spread, alone))) == set(begun.locks)
+    made = {ref: served.store.manifest(ref) for ref in begun.locks}
+    assert {ref: each.files for ref, each in made.items()} == {ref: alone.manifest(ref).files for ref in made}
+    assert {each.provenance["run"]["id"] for each in made.values()} == {str(begun.run_id)}  # the run that people know
+
+
+# --- what cannot be made -----------------------------------------------------------------------------------------
 
 
 def test_a_step_that_fails_at_a_worker_is_named_with_its_error_and_not_tried_again(
     served: Served, spread: Experiment
 ) -> None:
-    step = step_of(spread.model_copy(update={"seeds": (9,)}), served.store, "distill-seed9")
+    step = step_of(spread, served.store, "distill-seed6")
     step = replace(step, inputs={**step.inputs, "logits": ArtifactRef("logits", "0" * 64)})
     steps = WholeSteps(served.store, spread.runtime, {}, threading.Event())
     with pytest.raises(StepError) as error:
         steps.execute(step, no_progress)
     ref = step.stage.reference(step.config, step.inputs, {})
     (only,) = children(served.client, ref)
-    assert str(error.value).startswith(f"distill-seed9 is not there: the run {only.name!r} of a worker is Failed: ")
+    assert str(error.value).startswith(f"distill-seed6 is not there: the run {only.name!r} of a worker is Failed: ")
     assert "logits@00000000" in str(error.value)
 
 
