@@ -102,7 +102,7 @@ def down(
 
 @commands.command()
 def worker(
-    queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts of stages, one at a time.")] = "both",
+    queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts and steps, one at a time.")] = "both",
     runs: Runs = 2,
     presets: Presets = None,
     on_stop: OnStop = "hand-back",
