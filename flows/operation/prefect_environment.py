@@ -18,7 +18,8 @@ QUIET = {
 }
 """Nothing is reported to anybody, no temporary server is started unasked, and nobody is waited for at a keyboard."""
 
-
+DATABASE_URL = "TASKDISTILL_DATABASE_URL"
+"""Where the server's database is, with its password."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; the least that Prefect knows."""
 WORKING = {

@@ -16,6 +16,7 @@ from typing import Any
 from prefect.client.orchestration import get_client
 
 from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
+from flows.operation.database import check_database
 from flows.operation.deploying import deploy
 from flows.operation.pool import create_pool
 from flows.operation.processes import Process
@@ -47,6 +48,7 @@ class Wanted:
     runs: int
     on_stop: OnStop
     database: str = ""
+    """URL as Prefect reads it; "" for SQLite."""
     has_password: bool = True
     presets: Path | None = None
 
@@ -90,6 +92,8 @@ def bring_up(folder: StateFolder, wanted: Wanted, ready: Callable[[Running], Non
     store = ArtifactStore.from_env_for_children()
     check_locks(store)
     check_port(wanted.port)
+    if wanted.database:
+        check_database(wanted.database)
     presets = str(wanted.presets or "")
     running = Running(Process.own(), wanted.port, str(store.root), wanted.on_stop, presets, {}, is_ready=False)
 
@@ -137,7 +141,7 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
     """Start what there is, one after the other, each when what it needs answers."""
     url = address(wanted.port)
     settings = server_settings(wanted.port, wanted.database, has_password=wanted.has_password)
-    start = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
+    start = ["flows.operation.server", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
     log.info("starting the server (its log: %s)", folder.log(SERVER))
     supervisor.start(Program(SERVER, start, settings))
     _wait(lambda: answers(url), SERVER, supervisor, stop)
