@@ -1,7 +1,10 @@
 """The commands that run a machine: everything up, everything down, one more worker, and what is wrong."""
 
 import signal
+import sys
 import time
+from functools import partial
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -164,6 +167,34 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
     if found:
         raise typer.Exit(1)
     output.print("nothing is wrong")
+
+
+@commands.command()
+def notify(
+    test: Annotated[bool, typer.Option("--test", help="Have the server send a message now.")] = False,
+    all_runs: Annotated[bool, typer.Option("--all", help="Also of runs that a person has started.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Tell nobody any more.")] = False,
+    folder: Folder = Path(DEFAULT_HOME),
+) -> None:
+    """Have people told when a run of a schedule fails: asks for addresses, or reads them from its input.
+
+    One or several, by blanks or lines: https://... of a webhook or of Slack,
+    mailtos://USER:PASSWORD@SMTP-HOST?from=ME&to=YOU, or another of https://appriseit.com/services.
+    """
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.notifications import OF_ALL, OF_SCHEDULES
+    from flows.operation.notifications import notify as tell
+
+    # Most addresses hold a secret, which a command line would show to everybody on this machine.
+    ask = partial(getpass, "Addresses (not shown): ") if sys.stdin.isatty() else sys.stdin.read
+    addresses = [] if off else ask().split()
+    if not addresses and not off:
+        raise SettingsError("no address was given: type or pipe one in, or say --off")
+    running = state.running()
+    tell(running.port if running else None, addresses, of=OF_ALL if all_runs else OF_SCHEDULES, is_tested=test)
+    output.print(f"told of runs that fail: {len(addresses)} addresses" if addresses else "nobody is told any more")
 
 
 def _say_where(running: Running | None) -> None:
