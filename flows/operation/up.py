@@ -4,7 +4,6 @@ Workers are stopped before the server, which they tell what became of their runs
 """
 
 import logging
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_name
 from flows.operation.database import check_database
 from flows.operation.deploying import deploy
 from flows.operation.pool import create_pool
-from flows.operation.processes import Process
+from flows.operation.processes import Process, this_host
 from flows.operation.server_access import address, answers, check_port, server_settings, tell_where
 from flows.operation.shared_store import announce_store, check_locks
 from flows.operation.state import Running, StateFolder
@@ -148,10 +147,10 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
     tell_where(settings)
     with get_client(sync_client=True) as client:
         create_pool(client)
-        announce_store(client, store, platform.node())
+        announce_store(client, store, this_host())
         log.info("bringing the deployments to the server (its log: %s)", folder.log("deploy"))
         deploy(client, folder, wanted.presets, lambda: _check_stop(stop))
-        end_zombies(client, platform.node())
+        end_zombies(client, this_host())
         _check_stop(stop)
         for program in wanted.programs:
             log.info("starting the %s (its log: %s)", program.name, folder.log(program.name))
@@ -162,7 +161,7 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
 
 def _own_workers(client: Any, supervisor: Supervisor) -> set[int]:
     pids = supervisor.pids()
-    return {name.pid for name in worker_names(client) if name.host == platform.node() and name.pid in pids}
+    return {name.pid for name in worker_names(client) if name.host == this_host() and name.pid in pids}
 
 
 def _wait(happened: Callable[[], bool], name: str, supervisor: Supervisor, stop: _Stop) -> None:
