@@ -57,6 +57,7 @@ def server_settings(port: int, database: str, *, has_password: bool) -> dict[str
         "PREFECT_API_URL": address(port),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.operation.event_order",
     }
     if has_password:
         password = made_password()
