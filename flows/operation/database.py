@@ -6,7 +6,6 @@ out of its environment, which workers and runs inherit.
 """
 
 import asyncio
-import os
 import re
 
 import asyncpg
@@ -15,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from flows.deployed.server import ServerError
-from flows.operation.prefect_environment import DATABASE_URL
+from flows.operation.prefect_environment import DATABASE_URL, forget_database
 
 _SHAPE = f"postgresql://USER@HOST:5432/NAME, or USER:PASSWORD@... in the variable {DATABASE_URL}"
 _DRIVER = "postgresql+asyncpg"
@@ -29,7 +28,7 @@ def given_database(url: str) -> str:
 
     Raises ServerError where it is none of PostgreSQL.
     """
-    os.environ.pop(DATABASE_URL, None)
+    forget_database()
     if not url:
         return ""
     try:

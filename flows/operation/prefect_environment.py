@@ -46,6 +46,11 @@ def tell_where_things_are(home: Path, presets: Path | None) -> None:
     check_own_presets()
 
 
+def forget_database() -> None:
+    """Keep the URL of the database from the processes that are started from here on."""
+    os.environ.pop(DATABASE_URL, None)
+
+
 def inherited(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process started from here, with these variables of its own."""
     return {**os.environ, **variables}
