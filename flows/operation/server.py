@@ -26,7 +26,7 @@ async def _as_writer(
 def main() -> None:
     """Do what `prefect` does with the same arguments."""
     # Prefect has no setting for it, and PostgreSQL has the matter not.
-    AioSqliteConfiguration.begin_transaction = _as_writer  # type: ignore[method-assign]
+    AioSqliteConfiguration.begin_transaction = _as_writer  # type: ignore[assignment, method-assign]
     app()
 
 
