@@ -9,7 +9,6 @@ import abc
 import asyncio
 import contextlib
 import logging
-import platform
 from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
@@ -22,7 +21,7 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deployed.server import POOL, WorkerName
 from flows.operation.pool import make_room
-from flows.operation.processes import Process
+from flows.operation.processes import Process, this_host
 from flows.operation.shared_store import held_by_worker
 from flows.operation.stopping import OnStop, until_stopped
 from flows.operation.warm import WarmWorker
@@ -66,7 +65,7 @@ def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
     """Take up runs of each queue until stopped, so many at a time; StoreError where the store is not fit for it."""
     store = ArtifactStore.from_env_for_children()  # each run is a process, which starts in another folder
     own = Process.own()
-    name = WorkerName(platform.node(), own.pid, own.started, dict(slots))
+    name = WorkerName(this_host(), own.pid, own.started, dict(slots))
     with held_by_worker(store, str(name)):
         with get_client(sync_client=True) as client:
             of_queues = make_room(client, name)
@@ -96,4 +95,4 @@ async def _sweep() -> None:
 
 def _look() -> None:
     with get_client(sync_client=True) as client:
-        end_zombies(client, platform.node())
+        end_zombies(client, this_host())
