@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from selenium.common.exceptions import (
+    ElementClickInterceptedException,
     ElementNotInteractableException,
     NoSuchElementException,
     StaleElementReferenceException,
@@ -31,7 +32,12 @@ QUIETLY = (
 )  # fmt: skip
 """The last one: the page asks hosts of its makers for this and that, which must neither be told nor waited for."""
 
-_NOT_YET = (NoSuchElementException, StaleElementReferenceException, ElementNotInteractableException)
+_NOT_YET = (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    ElementNotInteractableException,
+    ElementClickInterceptedException,
+)
 _CLICKABLE = "ancestor-or-self::*[self::button or self::a or @role]"
 
 Found = TypeVar("Found")

@@ -107,7 +107,7 @@ def test_a_wrong_value_is_refused_in_the_form_and_makes_no_run(page: Page, serve
     page.read("\n'a number from 0.001 to 10000, or 0 for that of the preset' was expected\n")
     assert len(runs_of(served, "distillation/distillation")) == len(before)
 
-    page.type("temperature", "1")
+    page.open_form("distillation")
     page.add("overrides", "distill.alhpa=0.5")
     page.click("Submit")
     page.read("\n'a line such as distill.alpha=0.5, which begins with the name of a setting' was expected\n")
