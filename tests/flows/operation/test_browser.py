@@ -9,13 +9,14 @@ import pytest
 from configs.experiment import Experiment
 from configs.stages import PrecomputeConfig
 from flows.pipeline.planning import make_plan
+from flows.pipeline.running import run_plan
 from storage import upkeep
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import PRECOMPUTE
 from tests.conftest import Bench
 from tests.flows.browser import Page, browser, missing_program
-from tests.flows.conftest import when_made
+from tests.flows.conftest import quietly, when_made
 from tests.flows.local_server import Served, refill, until
 from tests.storage.artifacts import flip_a_bit
 
@@ -40,9 +41,13 @@ def made(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]
     return {step.name: step.ref for step in make_plan(experiment, store).steps}
 
 
-def asked(four_epochs: Experiment, temperature: float) -> Experiment:
-    """What a form means that names the preset, this temperature and 2 epochs."""
-    distill = four_epochs.distill.model_copy(update={"temperature": temperature})
+TYPED = {"preset": "four-epochs", "temperature": 3, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def typed(four_epochs: Experiment) -> Experiment:
+    """What TYPED means. The first test that needs it finished finishes it for the others."""
+    distill = four_epochs.distill.model_copy(update={"temperature": 3.0})
     training = four_epochs.training.model_copy(update={"epochs": 2})
     return four_epochs.model_copy(update={"distill": distill, "training": training})
 
@@ -78,7 +83,7 @@ def submit(page: Page, served: Served, deployment: str) -> Any:
 
 
 def test_the_short_form_filled_in_becomes_a_run_with_its_scores_and_pictures(
-    page: Page, served: Served, four_epochs: Experiment
+    page: Page, served: Served, typed: Experiment
 ) -> None:
     page.open_form("distillation")
     page.choose("preset", "four-epochs")
@@ -86,7 +91,7 @@ def test_the_short_form_filled_in_becomes_a_run_with_its_scores_and_pictures(
     page.type("epochs", "2")
     run = submit(page, served, "distillation/distillation")
     assert run.state.name == "Completed", run.state.message
-    assert set(made(asked(four_epochs, 3.0), served.store).values()) <= set(served.store.references())
+    assert set(made(typed, served.store).values()) <= set(served.store.references())
 
     page.open_run(run.id, "Artifacts")
     page.read("Completed")
@@ -114,19 +119,43 @@ def test_a_wrong_value_is_refused_in_the_form_and_makes_no_run(page: Page, serve
     assert len(runs_of(served, "distillation/distillation")) == len(before)
 
 
+def test_a_schedule_added_on_the_page_makes_runs_that_complete(page: Page, served: Served, typed: Experiment) -> None:
+    page.open_deployment("batch")
+    page.click("Schedule")
+    dialog = page.dialog()
+    dialog.type("Value", "10")
+    dialog.choose("Interval", "Seconds")
+    dialog.click("Add item")
+    dialog.choose("preset", "four-epochs")
+    dialog.type("temperature", "3")
+    dialog.type("epochs", "2")
+    dialog.click("Save")
+    page.read("Every 10 seconds")
+
+    def completed() -> list[Any]:
+        return [run for run in runs_of(served, "batch/batch") if run.auto_scheduled and run.state.is_completed()]
+
+    until(lambda: len(completed()) >= 2, seconds=END_SECONDS, log=served.log)
+    end_schedules(served, "batch/batch")
+    assert set(made(typed, served.store).values()) <= set(served.store.references())
+    page.open_run(completed()[-1].id, "Artifacts")
+    page.open_report("batch-summary")
+    page.read("1 of 1 runs completed.")
+
+
 def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finished(
-    page: Page, served: Served, finished_bench: Bench, four_epochs: Experiment
+    page: Page, served: Served, typed: Experiment
 ) -> None:
-    store, wanted = served.store, made(asked(four_epochs, 4.0), served.store)
-    refill(store, finished_bench.store)
-    upkeep.discard(store, wanted["precompute"])  # so that there is work before the failure
-    broken = wanted["probe-student"]
-    flip_a_bit(store.path(broken) / "head.safetensors")
-    parameters = {"preset": "four-epochs", "temperature": 4, "epochs": 2}
-    run_id = served.start("distillation/distillation", parameters)
+    store, wanted = served.store, made(typed, served.store)
+    run_plan(typed, store, quietly(typed, store))
+    upkeep.discard(store, wanted["evaluate-teacher"])  # so that there is work before the failure
+    upkeep.discard(store, wanted["evaluate-distilled-seed0"])
+    broken = wanted["distill-seed0"]
+    flip_a_bit(store.path(broken) / "model.safetensors")
+    run_id = served.start("distillation/distillation", TYPED)
     assert served.finish(run_id).state.name == "Failed"
     before = when_made(store)
-    assert wanted["precompute"] in before
+    assert wanted["evaluate-teacher"] in before
     assert upkeep.discard(store, broken, with_dependents=True) == [broken]
 
     page.open_run(run_id)
@@ -142,15 +171,14 @@ def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finis
     retried = until(has_run_twice, seconds=END_SECONDS, log=served.log)
     assert retried.state.name == "Completed", retried.state.message
     after = when_made(store)
-    assert set(after) == set(wanted.values())
+    assert set(wanted.values()) <= set(after)
     assert {ref: after[ref] for ref in before if ref != broken} == {ref: before[ref] for ref in before if ref != broken}
     page.open_run(run_id, "Details")
-    page.read("Completed")
-    page.read("reused")
+    page.read("2 built, 11 reused")
 
 
 def test_a_single_stage_reads_the_artifact_that_a_label_names(
-    page: Page, served: Served, finished_bench: Bench, four_epochs: Experiment
+    page: Page, served: Served, finished_bench: Bench
 ) -> None:
     bench = finished_bench._replace(store=served.store)
     refill(served.store, finished_bench.store)
@@ -165,28 +193,3 @@ def test_a_single_stage_reads_the_artifact_that_a_label_names(
     assert run.state.name == "Completed", run.state.message
     (model,) = [ref for ref in served.store.references() if ref.kind == "model"]
     assert served.store.manifest(model).input_refs["logits"] == other
-
-
-def test_a_schedule_added_on_the_page_makes_runs_that_complete(
-    page: Page, served: Served, finished_bench: Bench, four_epochs: Experiment
-) -> None:
-    page.open_deployment("batch")
-    page.click("Schedule")
-    dialog = page.dialog()
-    dialog.type("Value", "10")
-    dialog.choose("Interval", "Seconds")
-    dialog.click("Add item")
-    dialog.choose("preset", "four-epochs")
-    dialog.type("epochs", "2")
-    dialog.click("Save")
-    page.read("Every 10 seconds")
-
-    def completed() -> list[Any]:
-        return [run for run in runs_of(served, "batch/batch") if run.auto_scheduled and run.state.is_completed()]
-
-    until(lambda: len(completed()) >= 2, seconds=END_SECONDS, log=served.log)
-    end_schedules(served, "batch/batch")
-    assert set(made(asked(four_epochs, 2.0), served.store).values()) <= set(served.store.references())
-    page.open_run(completed()[-1].id, "Artifacts")
-    page.open_report("batch-summary")
-    page.read("1 of 1 runs completed.")
