@@ -88,9 +88,9 @@ class Part:
         Part(self.driver, f"({self._boxes(field)})[1]").click("Add item")
         self.type(field, line)
 
-    def read(self, text: str) -> None:
+    def read(self, text: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until this is read."""
-        self._wait(lambda: text in self.text, f"{text!r} is not to be read")
+        self._wait(lambda: text in self.text, f"{text!r} is not to be read", seconds)
 
     @property
     def text(self) -> str:
@@ -104,13 +104,13 @@ class Part:
         label = f"{self._path}//label[{_reads(name)} or {_reads(f'{name} (Optional)')}]"
         return f"{label}/following::*[self::fieldset or self::input or self::button[@role='combobox']][1]"
 
-    def _wait(self, act: Callable[[], Found], what: str) -> Found:
-        wait = WebDriverWait(self.driver, WAIT_SECONDS, ignored_exceptions=_NOT_YET)
+    def _wait(self, act: Callable[[], Found], what: str, seconds: float = WAIT_SECONDS) -> Found:
+        wait = WebDriverWait(self.driver, seconds, ignored_exceptions=_NOT_YET)
         try:
             return wait.until(lambda _: act())
         except TimeoutException:
             read = self.driver.find_element(By.TAG_NAME, "body").text
-        raise AssertionError(f"{what} within {WAIT_SECONDS:.0f} s at {self.driver.current_url}, where is read:\n{read}")
+        raise AssertionError(f"{what} within {seconds:.0f} s at {self.driver.current_url}, where is read:\n{read}")
 
 
 class Page(Part):
@@ -148,6 +148,10 @@ class Page(Part):
     def open_run(self, run_id: object, tab: str = "Logs") -> None:
         self.open(f"v2/runs/flow-run/{run_id}?tab={tab}")
 
+    def open_newest_run(self) -> None:
+        """Go to the first run that is listed."""
+        self._follow("(//a[contains(@href, '/runs/flow-run/')])[1]", "a run")
+
     def open_report(self, key: str) -> None:
         """Go from a run's list of reports to one of them, as it is now."""
         self.click(key)
@@ -162,6 +166,16 @@ class Page(Part):
     def dialog(self) -> Part:
         """Return the dialog that is open, or will be in a moment."""
         return Part(self.driver, "//*[@role='dialog' or @role='alertdialog']")
+
+    def settle(self) -> None:
+        """Wait until what is seen stays as it is."""
+        seen = [b""]
+
+        def is_still() -> bool:
+            seen.append(self.driver.get_screenshot_as_png())
+            return seen[-1] == seen[-2]
+
+        self._wait(is_still, "the page goes on moving")
 
     def width_of_picture(self) -> int:
         """Return the width of the picture that a report shows, once it is there, in pixels of its own."""

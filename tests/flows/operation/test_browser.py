@@ -151,7 +151,7 @@ def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finis
     upkeep.discard(store, wanted["evaluate-teacher"])  # so that there is work before the failure
     upkeep.discard(store, wanted["evaluate-distilled-seed0"])
     broken = wanted["distill-seed0"]
-    flip_a_bit(store.path(broken) / "model.safetensors")
+    flip_a_bit(store.path(broken) / "best.safetensors")
     run_id = served.start("distillation/distillation", TYPED)
     assert served.finish(run_id).state.name == "Failed"
     before = when_made(store)
