@@ -174,7 +174,7 @@ def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finis
     assert set(wanted.values()) <= set(after)
     assert {ref: after[ref] for ref in before if ref != broken} == {ref: before[ref] for ref in before if ref != broken}
     page.open_run(run_id, "Details")
-    page.read("2 built, 11 reused")
+    page.read("13 steps: 11 reused")
 
 
 def test_a_single_stage_reads_the_artifact_that_a_label_names(
