@@ -41,7 +41,8 @@ def _form_and_run(page: Page, folder: Path) -> None:
     _take(page, folder / "prefect-form.png", height_px=1290)
     page.click("Submit")
     page.open_newest_run()
-    page.read("Completed", seconds=RUN_SECONDS)
+    page.read("Job Variables")
+    page.read("\nCompleted\n", seconds=RUN_SECONDS)
     run = page.driver.current_url
     page.click("Details")
     page.read("Flow Run ID")

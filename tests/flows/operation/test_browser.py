@@ -94,7 +94,7 @@ def test_the_short_form_filled_in_becomes_a_run_with_its_scores_and_pictures(
     assert set(made(typed, served.store).values()) <= set(served.store.references())
 
     page.open_run(run.id, "Artifacts")
-    page.read("Completed")
+    page.read("\nCompleted\n")
     page.read("four-epochs shapes seed 0")  # what the form had invented for a name is gone
     page.open_report("scores-four-epochs")
     page.read("student distilled")
@@ -159,7 +159,7 @@ def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finis
     assert upkeep.discard(store, broken, with_dependents=True) == [broken]
 
     page.open_run(run_id)
-    page.read("Failed")
+    page.read("\nFailed\n")
     page.click("Open menu")
     page.click("Retry")
     page.dialog().click("Retry")
