@@ -41,8 +41,10 @@ from tasks.stage import OnProgress, execute
 
 log = logging.getLogger(__name__)
 
-INVENTED = re.compile(r"[a-z]+-[a-z]+")
-"""How Prefect names a run that nobody has named, such as fantastic-swan."""
+INVENTED = re.compile(r"[a-z]+-[a-z]+|[A-Z][a-z]+-[A-Z]\w{1,5}")
+"""How Prefect names a run that nobody has named: the server fantastic-swan, the form of its page Fantastic-Swan, whose
+animals have six letters at most.
+"""
 ALL_REUSED = " (all reused)"
 
 
