@@ -7,8 +7,8 @@
 # and for a worker on another host `--env PREFECT_API_URL --env PREFECT_API_AUTH_STRING` and `taskdistill worker --queue
 # gpu`, with the same store as its volume. It uses the host's network, because the server listens to its own machine
 # alone. Images must have the same path in all containers: runs name them by it. Folders that are mounted in place of
-# the two volumes must be writable for user 1000. Where there is no GPU, leave `--gpus all` out and build with
-# `--build-arg INDEX=https://download.pytorch.org/whl/cpu`.
+# the two volumes must be writable for user 1000. Where there is no GPU, leave `--gpus all` out; `--build-arg INDEX=...`
+# names one more package index, such as that of torch for CPUs: a much smaller image.
 FROM python:3.11-slim-bookworm
 
 ARG INDEX=""
