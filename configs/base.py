@@ -185,7 +185,9 @@ class RuntimeConfig(Settings):
     generation_compile: Literal["none", "default", "max-autotune"] = "none"
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
     fan_out: int = Field(default=1, ge=1, le=1024)
-    """Workers that generate, embed, extract and precompute are spread over, through Prefect; 1: where the run is."""
+    """Workers that generate, embed, extract and precompute are spread over, and that train probes and students, so
+    many at the same time, through Prefect; 1: all is done where the run is.
+    """
     decode_memory_mb: int = Field(default=2048, ge=64)
     """Memory for images while they are decoded, in MiB: as many at once as fit. Images within data.max_megapixels of 80
     fit alone.

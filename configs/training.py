@@ -9,6 +9,9 @@ from configs.data import ViewSettings
 from configs.errors import SettingsError
 from configs.problem_options import ClassWeights, TaskLoss
 
+Keep = Literal["best", "last", "last-unless-worse"]
+"""Which weights of a training are kept."""
+
 
 class TrainingSettings(Settings):
     """The optimisation that finetuning and distillation share, so that they are compared at equal effort."""
@@ -59,7 +62,7 @@ class TrainingSettings(Settings):
     """inverse-frequency: where each pixel has a class, pixels of rare classes count more, by the median of the classes'
     frequencies divided by their own.
     """
-    keep: Literal["best", "last", "last-unless-worse"] = "best"
+    keep: Keep = "best"
     """Which weights are evaluated: the best on validation, where those it starts from take part; those of the last
     step; or these unless the best ones score higher by more than their standard error, as few images tell no more.
     """

@@ -5,8 +5,9 @@ Every file that is locked lies in a folder directly below the store's root.
 
 import fcntl
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,9 @@ from storage.errors import StillNeededError
 from storage.root import explained_locks
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+"""Between two looks at several locks, of which the kernel can wait for none in particular."""
 
 
 @contextmanager
@@ -30,6 +34,23 @@ def locked(path: Path, busy: str, *, wait: bool = True) -> Iterator[None]:
         # The file stays when the lock is freed: who removed it could remove one that another has just locked, and a
         # third would lock a new file of the same name.
         yield
+
+
+@contextmanager
+def one_locked(paths: Sequence[Path], busy: str) -> Iterator[Path]:
+    """Hold one of these locks, the first that is free; while others have all of them: wait, and say what is `busy`."""
+    with ExitStack() as opened:
+        files = {}
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files[path] = opened.enter_context(_opened(path))
+        is_said = False
+        while (held := next((path for path, file in files.items() if take(file)), None)) is None:
+            if not is_said:
+                log.info("%s; waiting for it", busy)
+            is_said = True
+            time.sleep(LOOK_SECONDS)
+        yield held
 
 
 def _opened(path: Path) -> IO[str]:

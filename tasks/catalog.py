@@ -177,7 +177,7 @@ SELECT = Stage(
 
 TUNE_FINETUNE = Stage(
     name="tune-finetune",
-    version=1,
+    version=2,
     config_type=TuneFinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="settings",
@@ -188,7 +188,7 @@ TUNE_FINETUNE = Stage(
 
 TUNE_DISTILL = Stage(
     name="tune-distill",
-    version=1,
+    version=2,
     config_type=TuneDistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
     output="settings",

@@ -16,14 +16,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from configs.base import RuntimeConfig, StageConfig
 from configs.errors import UserError
-from storage.errors import NotInStoreError
 from storage.files import read_json_if_whole, write_json
-from storage.fingerprint import fingerprint
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import Summary
 from tasks.memory import memory_advice
-from tasks.stage import OnProgress, Stage, StageContext, content_digests_of, forgetting_changed, no_progress
+from tasks.stage import OnProgress, Stage, StageContext, digests_of_wanted, forgetting_changed, no_progress
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -146,15 +144,7 @@ def make_partitions(
     where files changed meanwhile, OutOfMemoryError where the device cannot hold the work, and TypeError for a stage
     that is not made of partitions.
     """
-    # The recipe is made anew from this machine's files: weights that differ here would go into an artifact named by
-    # those of the machine that asks.
-    content_digests = content_digests_of(config, store)
-    found = ArtifactRef(stage.output, fingerprint(stage.recipe(config, inputs, content_digests)))
-    if found != wanted:
-        raise NotInStoreError(
-            f"asked for a part of {wanted.short}, but with the files of this machine it would be {found.short}: give "
-            "the worker the same weights and folders, and the same version of this program, as the run that asks"
-        )
+    content_digests = digests_of_wanted(wanted, stage, config, inputs, store)
     folders = {role: store.path(source) for role, source in inputs.items()}
     name = span_name(numbers)
     with (

@@ -149,6 +149,24 @@ def content_digests_of(config: StageConfig, store: ArtifactStore) -> dict[str, s
     return {name: store.sources.digest(path) for name, path in config.locations().items()}
 
 
+def digests_of_wanted(
+    wanted: ArtifactRef, stage: Stage[C], config: C, inputs: Inputs, store: ArtifactStore
+) -> dict[str, str]:
+    """Return the content digests of a config that another machine sent; NotInStoreError where its artifact would be
+    another one here than the one that machine wants.
+    """
+    # The recipe is made anew from this machine's files: weights that differ here would go into an artifact named by
+    # those of the machine that asks.
+    content_digests = content_digests_of(config, store)
+    found = stage.reference(config, inputs, content_digests)
+    if found != wanted:
+        raise NotInStoreError(
+            f"asked for {wanted.short}, but with the files of this machine it would be {found.short}: give the worker "
+            "the same weights and folders, and the same version of this program, as the run that asks"
+        )
+    return content_digests
+
+
 @contextmanager
 def forgetting_changed(config: StageConfig, store: ArtifactStore) -> Iterator[None]:
     """Where the block finds that files changed unseen, have them all read anew next time: "run again" must help."""

@@ -1,13 +1,18 @@
 """The commands that run a machine: everything up, everything down, one more worker, and what is wrong."""
 
 import signal
+import sys
 import time
+from functools import partial
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
-from flows.operation.prefect_environment import keep_prefect_quiet, tell_where_things_are
+from configs.errors import SettingsError
+from flows.operation.prefect_environment import DATABASE_URL, keep_prefect_quiet, tell_where_things_are
 from flows.operation.state import Running, StateFolder
 from flows.presets import DEFAULT_HOME, HOME, PRESETS
 from flows.printing import errors, output
@@ -21,6 +26,30 @@ Presets = Annotated[
     Path | None, typer.Option(envvar=PRESETS, help="A folder of YAML presets of your own, which the forms offer.")
 ]
 Runs = Annotated[int, typer.Option(min=1, help="Pipelines and single stages at the same time; the others wait.")]
+
+
+def _untold(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
+    """Return the URL of a database; SettingsError where everybody on this machine can read its password."""
+    source = context.get_parameter_source(parameter.name or "")
+    is_told = source is not None and source.name == "COMMANDLINE"
+    if is_told and (urlsplit(url).password or "password=" in urlsplit(url).query):
+        raise SettingsError(
+            "a password behind --database-url can be read by everybody on this machine, who sees the command lines of "
+            f"its processes: give the URL in the variable {DATABASE_URL}, or leave the password out and keep it in "
+            "~/.pgpass"
+        )
+    return url
+
+
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(
+        envvar=DATABASE_URL,
+        callback=_untold,
+        show_default=False,
+        help="postgresql://USER@HOST/NAME, for many runs at once. Without: a file of this machine (SQLite).",
+    ),
+]
 OnStop = Annotated[
     Literal["finish", "hand-back"],
     typer.Option(help="What becomes of runs at the end: finished first, or handed back, to be continued by the next."),
@@ -38,9 +67,7 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the server listens, on 127.0.0.1.")] = 4200,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs to use; all, unless said.")] = None,
     runs: Runs = 2,
-    database_url: Annotated[
-        str, typer.Option(envvar="TASKDISTILL_DATABASE_URL", help="postgresql://... for several hosts; else SQLite.")
-    ] = "",
+    database_url: DatabaseUrl = "",
     no_password: Annotated[bool, typer.Option("--no-password", help="Let in whoever reaches the server.")] = False,
     on_stop: OnStop = "hand-back",
 ) -> None:  # fmt: skip
@@ -49,6 +76,7 @@ def up(
     state.make()
     keep_prefect_quiet(state.prefect_home)
     tell_where_things_are(state.path, presets)
+    from flows.operation.database import given_database
     from flows.operation.gpus import gpus_of_machine
     from flows.operation.up import Wanted, bring_up
 
@@ -59,7 +87,8 @@ def up(
             _say_where(state.running())
             return
         wanted = Wanted(
-            port=port, gpus=chosen, runs=runs, on_stop=on_stop, database=database_url, has_password=not no_password,
+            port=port, gpus=chosen, runs=runs, on_stop=on_stop, has_password=not no_password,
+            database=given_database(database_url),
             presets=presets.expanduser().absolute() if presets else None,
         )  # fmt: skip
         code = bring_up(state, wanted, _say_where)
@@ -102,7 +131,7 @@ def down(
 
 @commands.command()
 def worker(
-    queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts of stages, one at a time.")] = "both",
+    queue: Annotated[Literal["gpu", "cpu", "both"], typer.Option(help="gpu: parts and steps, one at a time.")] = "both",
     runs: Runs = 2,
     presets: Presets = None,
     on_stop: OnStop = "hand-back",
@@ -138,6 +167,34 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
     if found:
         raise typer.Exit(1)
     output.print("nothing is wrong")
+
+
+@commands.command()
+def notify(
+    test: Annotated[bool, typer.Option("--test", help="Have the server send a message now.")] = False,
+    all_runs: Annotated[bool, typer.Option("--all", help="Also of runs that a person has started.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Tell nobody any more.")] = False,
+    folder: Folder = Path(DEFAULT_HOME),
+) -> None:
+    """Have people told when a run of a schedule fails: asks for addresses, or reads them from its input.
+
+    One or several, by blanks or lines: https://... of a webhook or of Slack,
+    mailtos://USER:PASSWORD@SMTP-HOST?from=ME&to=YOU, or another of https://appriseit.com/services.
+    """
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from flows.operation.notifications import OF_ALL, OF_SCHEDULES
+    from flows.operation.notifications import notify as tell
+
+    # Most addresses hold a secret, which a command line would show to everybody on this machine.
+    ask = partial(getpass, "Addresses (not shown): ") if sys.stdin.isatty() else sys.stdin.read
+    addresses = [] if off else ask().split()
+    if not addresses and not off:
+        raise SettingsError("no address was given: type or pipe one in, or say --off")
+    running = state.running()
+    tell(running.port if running else None, addresses, of=OF_ALL if all_runs else OF_SCHEDULES, is_tested=test)
+    output.print(f"told of runs that fail: {len(addresses)} addresses" if addresses else "nobody is told any more")
 
 
 def _say_where(running: Running | None) -> None:

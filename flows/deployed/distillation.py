@@ -29,7 +29,8 @@ def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:
     if rebuild_from:
         check_rebuild(experiment, store, rebuild_from, synthetic=extra)
     with ShownRun(experiment, store) as shown:
-        results, stages = run_plan(experiment, store, shown.show, synthetic=extra, asked_by=shown.asked_by)
+        named: dict[str, Any] = {"asked_by": shown.asked_by, "elsewhere": shown.elsewhere}
+        results, stages = run_plan(experiment, store, shown.show, synthetic=extra, **named)
     report_scores(results, store, experiment.name)
     return shown.completed({stage["name"]: stage["reference"] for stage in stages})
 

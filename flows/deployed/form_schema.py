@@ -11,13 +11,13 @@ A field without a default opens empty and is not sent: it stays as the preset sa
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import WithJsonSchema
 
 from configs.base import Settings
-from configs.fields import Kind, dotted_names
+from configs.fields import Kind, dotted_names, kind_at
 from configs.messages import expected, shown
 
 Schema = dict[str, Any]
@@ -91,9 +91,17 @@ def line_of_a_setting() -> Schema:
 
     leaves = list(dotted_names(Kind(Experiment)))
     names = {name for leaf in leaves for name in (leaf, *_sections(leaf))}
-    pattern = rf"^\s*({'|'.join(re.escape(name) for name in sorted(names))})([.\[][^=]*)?\s*="
+    # Names that no schema knows may follow these: teacher.arguments.depth, more_teachers[0].name.
+    open_ended = [
+        leaf for leaf in leaves if (kind := kind_at(leaf.split("."), Experiment)) and (kind.is_mapping or kind.is_list)
+    ]
+    pattern = rf"^\s*({_one_of(names)}|({_one_of(open_ended)})[.\[][^=]*)\s*="
     sentence = "a line such as distill.alpha=0.5, which begins with the name of a setting"
     return said({"type": "string"}, {"pattern": pattern}, sentence)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name) for name in sorted(names))
 
 
 def _sections(leaf: str) -> list[str]:

@@ -17,11 +17,13 @@ from configs.errors import UserError
 
 POOL = "taskdistill"
 CPU_QUEUE = "cpu"
-"""Of pipelines and single stages, which compute by themselves, or wait for spans."""
+"""Of pipelines and single stages, which compute by themselves, or wait for workers."""
 GPU_QUEUE = "gpu"
-"""Of spans: never of who waits for them, who would take the places they need."""
+"""Of spans and whole steps: never of who waits for them, who would take the places they need."""
 SPAN_FLOW = "span"
 SPAN_DEPLOYMENT = f"{SPAN_FLOW}/span"
+STEP_FLOW = "step"
+STEP_DEPLOYMENT = f"{STEP_FLOW}/step"
 PIPELINE_DEPLOYMENT = "distillation/distillation"
 
 _START_WORKERS = (
@@ -64,13 +66,13 @@ class WorkerName(NamedTuple):
         return cls(found[1], int(found[2]), int(found[3]), slots)
 
 
-def check_workers(client: SyncPrefectClient) -> None:
-    """Raise ServerError where spans would wait for ever because nobody takes them up."""
+def check_workers(client: SyncPrefectClient, deployment: str) -> None:
+    """Raise ServerError where its runs would wait for ever because nobody takes them up."""
     try:
-        client.read_deployment_by_name(SPAN_DEPLOYMENT)
+        client.read_deployment_by_name(deployment)
     except ObjectNotFound:
         raise ServerError(
-            f"runtime.fan_out asks for workers, but the server has no deployment {SPAN_DEPLOYMENT!r}: "
+            f"runtime.fan_out asks for workers, but the server has no deployment {deployment!r}: "
             f"{_START_WORKERS}, or set runtime.fan_out=1"
         ) from None
     if not are_workers_online(client):
@@ -81,7 +83,7 @@ def check_workers(client: SyncPrefectClient) -> None:
 
 
 def are_workers_online(client: SyncPrefectClient) -> bool:
-    """Whether somebody takes up spans."""
+    """Whether somebody takes up spans and whole steps."""
     return any(GPU_QUEUE in name.slots for name in worker_names(client))
 
 

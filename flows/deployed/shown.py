@@ -6,6 +6,7 @@ The store knows of it too: manifests name the run that made an artifact, and the
 
 import logging
 import re
+import threading
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from prefect.utilities.urls import url_for
 
 from configs.experiment import Experiment
 from flows.deployed.fan_out import over_workers
+from flows.deployed.whole_steps import TRAINING, WholeSteps, by_workers
 from flows.ending.os_errors import SystemFaultError, explained
 from flows.pipeline.planning import PlannedStep
 from flows.pipeline.running import AskedBy, ExecuteStep, noted_of
@@ -40,8 +42,10 @@ from tasks.stage import OnProgress, execute
 
 log = logging.getLogger(__name__)
 
-INVENTED = re.compile(r"[a-z]+-[a-z]+")
-"""How Prefect names a run that nobody has named, such as fantastic-swan."""
+INVENTED = re.compile(r"[a-z]+-[a-z]+|[A-Z][a-z]+-[A-Z]\w{1,5}")
+"""How Prefect names a run that nobody has named: the server fantastic-swan, the form of its page Fantastic-Swan, whose
+animals have six letters at most.
+"""
 ALL_REUSED = " (all reused)"
 
 
@@ -55,6 +59,9 @@ class ShownRun:
         context = FlowRunContext.get()
         self._run = context.flow_run if context else None
         self._steps: list[ShownStep] = []
+        self._over = threading.Event()
+        self.elsewhere = by_workers(experiment.runtime)
+        """The steps that workers do."""
 
     def __enter__(self) -> Self:
         show_logs_in_ui()
@@ -64,6 +71,7 @@ class ShownRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()  # threads that wait for workers would keep this process from ending
         # A run that is being ended, as by Cancel, has no time for it.
         if self._steps and (error is None or isinstance(error, Exception)):
             try:
@@ -85,15 +93,10 @@ class ShownRun:
     def show(self, step: PlannedStep, execute_step: ExecuteStep) -> ArtifactRef:
         """Have a step done as a task run of its own, named after it, with reports of the pictures it drew."""
         began, what = time.monotonic(), NOT_FINISHED
-        dispatch = over_workers(step, self._store, self._experiment.runtime)
+        execute_it = self._by_workers if self.elsewhere.takes(step) else execute_step
 
         def make(on_progress: OnProgress) -> ArtifactRef:
-            if not dispatch:
-                return execute_step(step, on_progress)
-            # Who only waits for workers needs no process of its own.
-            noted = noted_of(self._experiment, self.asked_by)
-            named: dict[str, Any] = {"runtime": self._experiment.runtime, "noted": noted, "store": self._store}
-            return execute(step.stage, step.config, step.inputs, on_progress=on_progress, dispatch=dispatch, **named)
+            return execute_it(step, on_progress)
 
         def words(ref: ArtifactRef) -> str:
             nonlocal what
@@ -111,6 +114,15 @@ class ShownRun:
         if not is_reused(shown):
             report_pictures(step, ref, self._store)
         return ref
+
+    def _by_workers(self, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        """Have workers do a step, whole or in parts. Who only waits for them needs no process of its own."""
+        runtime, noted = self._experiment.runtime, noted_of(self._experiment, self.asked_by)
+        if step.stage in TRAINING:
+            return WholeSteps(self._store, runtime, noted, self._over).execute(step, on_progress)
+        dispatch = over_workers(step, self._store, runtime, self._over)
+        named: dict[str, Any] = {"runtime": runtime, "noted": noted, "store": self._store}
+        return execute(step.stage, step.config, step.inputs, on_progress=on_progress, dispatch=dispatch, **named)
 
     def completed(self, answer: Any) -> State[Any]:
         """Return the last state of a run that did all its steps: it says what was done, and so does the name of a run

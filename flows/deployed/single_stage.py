@@ -33,7 +33,8 @@ def _flow_of(stage: Stage[Any]) -> Flow[..., State[list[str]]]:
         synthetic = store.resolve(form.synthetic, "image-set") if form.synthetic else None
         given: dict[str, Any] = {"inputs": _given(form.inputs, store), "synthetic": synthetic}
         with ShownRun(experiment, store) as shown:
-            made = run_steps(experiment, stage.name, store, shown.show, asked_by=shown.asked_by, **given)
+            given |= {"asked_by": shown.asked_by, "elsewhere": shown.elsewhere}
+            made = run_steps(experiment, stage.name, store, shown.show, **given)
         return shown.completed([str(ref) for ref in made])
 
     run.__name__ = run.__qualname__ = stage.name.replace("-", "_")

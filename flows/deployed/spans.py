@@ -16,6 +16,7 @@ from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 from tasks.partitions import make_partitions, span_name
 from tasks.prefect_task import progress, show_logs_in_ui
+from tasks.turns import DEVICES, taking_turns
 
 
 @flow(name=SPAN_FLOW, persist_result=False)
@@ -28,7 +29,7 @@ def span(
     store, ref = ArtifactStore.from_env(), ArtifactRef.parse(wanted)
     if ref in store:  # the run that asked is long done
         return 0
-    with progress(f"{stage}-{span_name(numbers)}") as on_progress:
+    with progress(f"{stage}-{span_name(numbers)}") as on_progress, taking_turns(store, DEVICES):
         return make_partitions(
             asked,
             asked.config_type.model_validate(config),

@@ -1,6 +1,5 @@
 """What is wrong with the server, and with who works for it."""
 
-import platform
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -15,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.deployed.server import PIPELINE_DEPLOYMENT, POOL, SPAN_DEPLOYMENT, worker_names
 from flows.operation.finding import Finding
 from flows.operation.pool import AUTOMATION, QUEUES
+from flows.operation.processes import this_host
 from flows.operation.server_access import LOOPBACK
 from flows.operation.shared_store import other_store, unheld_locks
 from flows.operation.zombies import zombies
@@ -86,7 +86,7 @@ def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
 
 
 def _runs(client: SyncPrefectClient) -> Iterator[Finding]:
-    for run, because in zombies(client, platform.node()):
+    for run, because in zombies(client, this_host()):
         state = run.state.name if run.state else "going on"
         # Any worker looks for them when it starts, and each half minute.
         yield Finding(f"the run {run.name} ({run.id}) is {state}, but {because}", f"{_START}   (a worker ends it)")

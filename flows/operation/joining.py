@@ -8,8 +8,9 @@ from prefect.exceptions import ObjectNotFound
 from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
 from flows.operation.deploying import deploy
 from flows.operation.pool import create_pool
+from flows.operation.processes import this_host
 from flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
-from flows.operation.shared_store import check_store
+from flows.operation.shared_store import check_other_hosts, check_store
 from flows.operation.state import StateFolder
 from flows.operation.stopping import OnStop
 from storage.store import ArtifactStore
@@ -32,7 +33,9 @@ def join(
         check_closed(url)
     check_password(url)
     with get_client(sync_client=True) as client:
-        check_store(client, ArtifactStore.from_env_for_children())
+        store = ArtifactStore.from_env_for_children()
+        check_store(client, store)
+        check_other_hosts(client, store, this_host())
         try:
             client.read_work_pool(POOL)
         except ObjectNotFound:  # a server that others have started: everything it needs of ours

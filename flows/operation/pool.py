@@ -7,6 +7,7 @@ no harm, as every worker keeps to its own.
 
 import contextlib
 from datetime import timedelta
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
@@ -27,7 +28,7 @@ and a server that is away for a minute does not take healthy runs for dead.
 """
 QUEUES = {
     CPU_QUEUE: "Pipelines and single stages; as many at the same time as `--runs` of the workers allow.",
-    GPU_QUEUE: "Parts of stages that runs with runtime.fan_out hand out; one at a time for each GPU.",
+    GPU_QUEUE: "What runs with runtime.fan_out have workers do; one at a time for each GPU.",
 }
 
 
@@ -42,17 +43,20 @@ def create_pool(client: SyncPrefectClient) -> None:
     _create_automation(client)
 
 
-def make_room(client: SyncPrefectClient, name: WorkerName) -> None:
-    """Let a worker that starts have its share of the queues' limits."""
+def make_room(client: SyncPrefectClient, name: WorkerName) -> dict[UUID, int]:
+    """Let a worker that starts have its share of the queues' limits; returns the share by the queue's id."""
     # Seen by others before the others are counted: of two that start at once, the later counts both.
     client.send_worker_heartbeat(POOL, str(name), heartbeat_interval_seconds=30)
     _forget_dead_workers(client, name.host)
     workers = {str(each): each for each in (name, *worker_names(client))}
-    for queue in name.slots:
+    shares = {}
+    for queue, share in name.slots.items():
         limit = sum(each.slots.get(queue, 0) for each in workers.values())
         found = client.read_work_queue_by_name(queue, work_pool_name=POOL)
         if found.concurrency_limit != limit:
             client.update_work_queue(found.id, concurrency_limit=limit)
+        shares[found.id] = share
+    return shares
 
 
 def _forget_dead_workers(client: SyncPrefectClient, host: str) -> None:

@@ -19,7 +19,8 @@ QUIET = {
 }
 """Nothing is reported to anybody, no temporary server is started unasked, and nobody is waited for at a keyboard."""
 
-
+DATABASE_URL = "TASKDISTILL_DATABASE_URL"
+"""Where the server's database is, with its password."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; the least that Prefect knows."""
 WORKING = {
@@ -49,6 +50,11 @@ def tell_where_things_are(home: Path, presets: Path | None) -> None:
 def tell_runs_which_store(store_id: str) -> None:
     """Let runs started from here work on this store alone."""
     os.environ[ID_VARIABLE] = store_id
+
+
+def forget_database() -> None:
+    """Keep the URL of the database from the processes that are started from here on."""
+    os.environ.pop(DATABASE_URL, None)
 
 
 def inherited(variables: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ to run first. A server on this machine is within reach of every program on it, a
 shows. So `worker` works for a server only that asks for a password and that answers no foreign page.
 """
 
-import re
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -50,23 +49,21 @@ def log_in(port: int = PORT) -> str:
 def server_settings(port: int, database: str, *, has_password: bool) -> dict[str, str]:
     """Return the variables of a server that asks for the password and answers no page but its own.
 
-    `database` is a URL, "" for SQLite in Prefect's home. Raises ServerError where the password's file is not to be
-    trusted.
+    `database` is a URL as Prefect reads it, "" for SQLite in Prefect's home. Raises ServerError where the password's
+    file is not to be trusted.
     """
     own = f"http://127.0.0.1:{port},http://localhost:{port}"
     settings = {
         "PREFECT_API_URL": address(port),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.operation.event_order",
     }
     if has_password:
         password = made_password()
         settings |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password}
     if database:
-        # Prefect needs to be told by which library it is to speak to PostgreSQL.
-        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = re.sub(
-            r"^postgres(ql)?://", "postgresql+asyncpg://", database
-        )
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
     return settings
 
 

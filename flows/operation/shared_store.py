@@ -7,9 +7,11 @@ A share that is mounted without locks (NFS with `nolock` or `local_lock`) gives 
 write the same artifact. A lock that is held on one host and free on another shows it.
 """
 
+import logging
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +25,14 @@ from storage.locks import is_free, locked, take
 from storage.root import ID_FILE, ROOT_VARIABLE
 from storage.store import ArtifactStore
 
+log = logging.getLogger(__name__)
+
 VARIABLE = "taskdistill_store"
 """On the server: id, place and host of the store that workers are to use."""
 
+DEAD_SECONDS = 150.0
+"""For so long at most the server takes a worker that died for online."""
+_LOOK_SECONDS = 1.0
 _ASKS = "import fcntl, sys\nfcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
 
@@ -86,6 +93,23 @@ def check_locks(store: ArtifactStore) -> None:
             f"the same artifact: mount it with locks (NFS 4, without 'nolock'), or let {ROOT_VARIABLE} name another "
             "folder"
         )
+
+
+def check_other_hosts(client: SyncPrefectClient, store: ArtifactStore, host: str, wait: float = DEAD_SECONDS) -> None:
+    """Raise StoreError where the lock of a worker of another host, which is online, stays free here so long."""
+    deadline, is_told = time.monotonic() + wait, False
+    while free := [name for name in unheld_locks(client, store) if name.host != host]:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"the worker {free[0]} of {free[0].host} is online and holds a lock in the store {store.root}, which "
+                "is free on this machine: locks do not hold between the two, and two runs would write the same "
+                "artifact. Mount the store on both with locks between hosts (NFS 4, without 'nolock' or 'local_lock'), "
+                f"or let {ROOT_VARIABLE} name another folder"
+            )
+        if not is_told:
+            log.info("waiting to see whether %s has died, or holds its lock in the store in vain", free[0])
+            is_told = True
+        time.sleep(_LOOK_SECONDS)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ IMPORTED = (
     "flows.deployed.distillation",
     "flows.deployed.single_stage",
     "flows.deployed.spans",
+    "flows.deployed.steps",
 )
 """No torch: a run that finds everything in the store does without."""
 

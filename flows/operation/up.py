@@ -4,7 +4,6 @@ Workers are stopped before the server, which they tell what became of their runs
 """
 
 import logging
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +15,10 @@ from typing import Any
 from prefect.client.orchestration import get_client
 
 from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
+from flows.operation.database import check_database
 from flows.operation.deploying import deploy
 from flows.operation.pool import create_pool
-from flows.operation.processes import Process
+from flows.operation.processes import Process, this_host
 from flows.operation.server_access import address, answers, check_port, server_settings, tell_where
 from flows.operation.shared_store import announce_store, check_locks
 from flows.operation.state import Running, StateFolder
@@ -47,6 +47,7 @@ class Wanted:
     runs: int
     on_stop: OnStop
     database: str = ""
+    """URL as Prefect reads it; "" for SQLite."""
     has_password: bool = True
     presets: Path | None = None
 
@@ -90,6 +91,8 @@ def bring_up(folder: StateFolder, wanted: Wanted, ready: Callable[[Running], Non
     store = ArtifactStore.from_env_for_children()
     check_locks(store)
     check_port(wanted.port)
+    if wanted.database:
+        check_database(wanted.database)
     presets = str(wanted.presets or "")
     running = Running(Process.own(), wanted.port, str(store.root), wanted.on_stop, presets, {}, is_ready=False)
 
@@ -137,17 +140,17 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
     """Start what there is, one after the other, each when what it needs answers."""
     url = address(wanted.port)
     settings = server_settings(wanted.port, wanted.database, has_password=wanted.has_password)
-    start = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
+    start = ["flows.operation.server", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
     log.info("starting the server (its log: %s)", folder.log(SERVER))
     supervisor.start(Program(SERVER, start, settings))
     _wait(lambda: answers(url), SERVER, supervisor, stop)
     tell_where(settings)
     with get_client(sync_client=True) as client:
         create_pool(client)
-        announce_store(client, store, platform.node())
+        announce_store(client, store, this_host())
         log.info("bringing the deployments to the server (its log: %s)", folder.log("deploy"))
         deploy(client, folder, wanted.presets, lambda: _check_stop(stop))
-        end_zombies(client, platform.node())
+        end_zombies(client, this_host())
         _check_stop(stop)
         for program in wanted.programs:
             log.info("starting the %s (its log: %s)", program.name, folder.log(program.name))
@@ -158,7 +161,7 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
 
 def _own_workers(client: Any, supervisor: Supervisor) -> set[int]:
     pids = supervisor.pids()
-    return {name.pid for name in worker_names(client) if name.host == platform.node() and name.pid in pids}
+    return {name.pid for name in worker_names(client) if name.host == this_host() and name.pid in pids}
 
 
 def _wait(happened: Callable[[], bool], name: str, supervisor: Supervisor, stop: _Stop) -> None:

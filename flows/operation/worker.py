@@ -9,19 +9,20 @@ import abc
 import asyncio
 import contextlib
 import logging
-import platform
 from collections.abc import Mapping
 from functools import partial
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
 
 from flows.deployed.server import POOL, WorkerName
 from flows.operation.pool import make_room
 from flows.operation.prefect_environment import tell_runs_which_store
-from flows.operation.processes import Process
+from flows.operation.processes import Process, this_host
 from flows.operation.shared_store import held_by_worker, store_id
 from flows.operation.stopping import OnStop, until_stopped
 from flows.operation.warm import WarmWorker
@@ -34,12 +35,31 @@ SWEEP_SECONDS = 30.0
 
 
 class _Worker(WarmWorker, abc.ABC):
-    """One that can stop taking up runs before it stops; abstract, as Prefect would register it in place of its own."""
+    """One that can stop taking up runs before it stops, and keeps to its number of each queue; abstract, as Prefect
+    would register it in place of its own.
+    """
 
     takes_runs = True
+    slots: Mapping[UUID, int] = {}
+    """Queue -> how many of its runs it does at the same time. Prefect limits a worker as a whole."""
+    _queues: Mapping[UUID, UUID] = {}
+    """Run -> queue, of those it has taken up."""
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return await super().get_and_submit_flow_runs() if self.takes_runs else []
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """Leave to other workers what is more than this one does of a queue."""
+        found = await super()._get_scheduled_flow_runs()
+        at_work = {run: queue for run, queue in self._queues.items() if run in self.limiter.statistics().borrowers}
+        taken = []
+        for each in found:
+            run, queue = each.flow_run.id, each.work_queue_id
+            if run not in at_work and list(at_work.values()).count(queue) < self.slots.get(queue, len(found)):
+                at_work[run] = queue
+                taken.append(each)
+        self._queues = at_work
+        return taken
 
 
 def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
@@ -47,14 +67,15 @@ def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
     store = ArtifactStore.from_env_for_children()  # each run is a process, which starts in another folder
     tell_runs_which_store(store_id(store))
     own = Process.own()
-    name = WorkerName(platform.node(), own.pid, own.started, dict(slots))
+    name = WorkerName(this_host(), own.pid, own.started, dict(slots))
     with held_by_worker(store, str(name)):
         with get_client(sync_client=True) as client:
-            make_room(client, name)
+            of_queues = make_room(client, name)
         worker = _Worker(
             name=str(name), work_pool_name=POOL, work_queues=list(slots), limit=sum(slots.values()),
             create_pool_if_not_found=False,
         )  # fmt: skip
+        worker.slots = of_queues
         until_stopped(_working(worker), on_stop, partial(setattr, worker, "takes_runs", False))
 
 
@@ -76,5 +97,5 @@ async def _sweep() -> None:
 
 def _look() -> None:
     with get_client(sync_client=True) as client:
-        end_zombies(client, platform.node())
+        end_zombies(client, this_host())
         end_steps(client)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,17 @@ class _Slot:
 class StepProcesses:
     """So many slots; on GPUs each sees one, in turn. Used as a context, at whose end no process is left."""
 
-    def __init__(self, slots: int, store: ArtifactStore, runtime: RuntimeConfig, noted: Any, num_gpus: int) -> None:
-        self._store, self._runtime, self._noted = store, runtime, noted
+    def __init__(
+        self,
+        slots: int,
+        store: ArtifactStore,
+        runtime: RuntimeConfig,
+        noted: Any,
+        num_gpus: int,
+        turns: Sequence[str] = (),
+    ) -> None:
+        """`turns` are the kinds of device for whose turn steps wait (`tasks.turns`)."""
+        self._store, self._runtime, self._noted, self._turns = store, runtime, noted, turns
         self._free = [_Slot(str(number % num_gpus) if num_gpus else "") for number in reversed(range(slots))]
         self._slots = tuple(self._free)
         self._changing = threading.Lock()
@@ -120,6 +130,7 @@ class StepProcesses:
             "runtime": self._runtime.model_dump(mode="json"),
             "store": str(self._store.root),
             "noted": self._noted,
+            "turns": list(self._turns),
         }
         assert process.stdin
         assert process.stdout

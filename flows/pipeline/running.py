@@ -22,7 +22,7 @@ from flows.pipeline.chain import ModelResult
 from flows.pipeline.planning import Plan, PlannedStep, make_plan
 from flows.pipeline.process_pool import StepProcesses
 from flows.pipeline.room import check_room
-from flows.pipeline.scheduling import NOTHING_AWAITED, Awaited, Done, run_ready
+from flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
 from flows.pipeline.slots import Slots, slots_of
 from flows.pipeline.teacher_gap import says_teacher_gap
 from storage.errors import NotInStoreError
@@ -30,6 +30,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 from tasks.stage import OnProgress, content_digests_of, execute
+from tasks.turns import GPUS, taking_turns
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,12 @@ def run_plan(
     *,
     synthetic: ArtifactRef | None = None,
     asked_by: AskedBy = NOBODY,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> tuple[list[ModelResult], list[dict[str, Any]]]:
     """Make whatever is missing; returns the evaluations and what was done for each stage.
 
-    Steps that do not need each other run at the same time, as many as `runtime.slots` says. Raises NoRoomError where
+    Steps that do not need each other run at the same time, as many as `runtime.slots` says, and beside them those that
+    `show` has done elsewhere. Raises NoRoomError where
     the disk cannot hold what is missing, and the error of a step that failed, when the others are done;
     StepsFailedError where several did.
     """
@@ -77,7 +80,7 @@ def run_plan(
     with _held(plan.steps, store):
         # A finished run only shows its scores, and what there is to say of the teacher stands under them.
         awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
-        done = _run(experiment, store, plan.steps, show, asked_by, awaited)
+        done = _run(experiment, store, plan.steps, show, asked_by, elsewhere, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
         replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
@@ -91,27 +94,47 @@ def _run(
     steps: Sequence[PlannedStep],
     show: ShowStep,
     asked_by: AskedBy,
+    elsewhere: Elsewhere,
     awaited: Awaited = NOTHING_AWAITED,
 ) -> list[Done]:
-    slots = slots_of(experiment.runtime, steps)
-    with _executing(experiment, store, slots, asked_by) as execute:
-        return run_ready(steps, lambda step: show(step, execute), slots.number, awaited)
+    slots = slots_of(experiment.runtime, steps, elsewhere)
+    # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
+    executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process
+    with executing(experiment, store, slots, asked_by) as execute:
+        return run_ready(steps, lambda step: show(step, execute), slots.number, awaited, elsewhere)
 
 
 @contextmanager
-def _executing(experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy) -> Iterator[ExecuteStep]:
-    """Yield what makes artifacts: this process where one step runs at a time, else a process for each slot."""
-    runtime, noted = experiment.runtime, noted_of(experiment, asked_by)
-    if slots.number > 1:
-        with StepProcesses(slots.number, store, runtime, noted, slots.gpus) as processes:
-            yield processes.execute
-        return
+def _in_processes(
+    experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy
+) -> Iterator[ExecuteStep]:
+    """Yield what makes artifacts in a process for each slot."""
+    turns, noted = _turns(slots, asked_by), noted_of(experiment, asked_by)
+    with StepProcesses(slots.number, store, experiment.runtime, noted, slots.gpus, turns) as processes:
+        yield processes.execute
+
+
+@contextmanager
+def _in_this_process(
+    experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy
+) -> Iterator[ExecuteStep]:
+    """Yield what makes artifacts here and now."""
+    named: dict[str, Any] = {"store": store, "runtime": experiment.runtime, "noted": noted_of(experiment, asked_by)}
 
     def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
-        named: dict[str, Any] = {"store": store, "runtime": runtime, "noted": noted}
-        return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
+        with taking_turns(store, _turns(slots, asked_by)):
+            return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
 
     yield here
+
+
+def _turns(slots: Slots, asked_by: AskedBy) -> Sequence[str]:
+    """Return the kinds of device for whose turn steps wait.
+
+    Who starts a run at the command line on a GPU, and who asks for more slots than there are GPUs, means it. What
+    Prefect starts finds its GPU by itself, and there may be workers on it.
+    """
+    return GPUS if asked_by and slots.number <= max(1, slots.gpus) else ()
 
 
 def _row(done: Done) -> dict[str, Any]:
@@ -128,6 +151,7 @@ def run_steps(
     inputs: Mapping[str, ArtifactRef] | None = None,
     synthetic: ArtifactRef | None = None,
     asked_by: AskedBy = NOBODY,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> list[ArtifactRef]:
     """Run the step of this name, or all steps of the stage of this name; what they need must be in the store.
 
@@ -146,7 +170,7 @@ def run_steps(
     with _held(steps, store):
         for step in steps:
             _check_inputs(step, makers, store)
-        return [done.ref for done in _run(experiment, store, steps, show, asked_by)]
+        return [done.ref for done in _run(experiment, store, steps, show, asked_by, elsewhere)]
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Which step is next: whatever has all it reads from, up to so many at once, and what becomes of the others when one
 fails.
 
-How a step is done is not known here. With one slot it is done by the caller's thread; with more, each by a thread of
-its own, which does little but wait for a process (`flows.pipeline.process_pool`) or for workers elsewhere.
+How a step is done is not known here. Where only one is done at a time, it is done by the caller's thread; else each by
+a thread of its own, which does little but wait for a process (`flows.pipeline.process_pool`) or for workers elsewhere.
 """
 
 import contextvars
@@ -10,7 +10,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,9 +49,25 @@ class Awaited(NamedTuple):
 NOTHING_AWAITED = Awaited((), lambda done: None)
 
 
-def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int, awaited: Awaited = NOTHING_AWAITED) -> list[Done]:
-    """Do all steps, `slots` at a time, each when those it needs are done; returns them in the order they were given.
-    What is awaited is begun before whatever else is ready.
+class Elsewhere(NamedTuple):
+    """How many steps others do at the same time, who take no slot here, and which."""
+
+    number: int
+    takes: Callable[[PlannedStep], bool]
+
+
+NOWHERE = Elsewhere(0, lambda step: False)
+
+
+def run_ready(
+    steps: Sequence[PlannedStep],
+    do: DoStep,
+    slots: int,
+    awaited: Awaited = NOTHING_AWAITED,
+    elsewhere: Elsewhere = NOWHERE,
+) -> list[Done]:
+    """Do all steps, `slots` at a time and as many more as others do elsewhere, each when those it needs are done;
+    returns them in the order they were given. What is awaited is begun before whatever else is ready.
 
     A step that fails keeps those that need it from being begun, and no other. Raises its error in the end, or
     StepsFailedError where several failed. Of what is interrupted nothing is waited for: whoever does the steps ends
@@ -59,24 +75,26 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int, awaited: Awa
     """
     needs = needs_of(steps)
     # What takes longest must not begin last; where only one runs at a time the order is that of the plan.
-    ways = _ways(steps, needs, awaited.refs) if slots > 1 else dict.fromkeys(needs, 0)
+    at_once = slots + elsewhere.number
+    ways = _ways(steps, needs, awaited.refs) if at_once > 1 else dict.fromkeys(needs, 0)
     waiting = {step.name: step for step in steps}
     done: dict[str, Done] = {}
     failed: dict[str, BaseException] = {}
-    running: dict[Future[Done], str] = {}
+    running: dict[Future[Done], PlannedStep] = {}
     # Steps that need one that failed are never ready: they stay in `waiting`, and the loop ends as nothing runs.
-    with _submitting(do, slots) as submit:
+    with _submitting(do, at_once) as submit:
         while True:
             ready = [step for step in waiting.values() if needs[step.name] <= done.keys()]
             # Of equal ways the first in the plan: `sorted` keeps their order. With one slot the step is over when
             # `submit` returns, and `wait` has nothing to wait for.
-            for step in sorted(ready, key=lambda step: -ways[step.name])[: slots - len(running)]:
-                running[submit(waiting.pop(step.name), done)] = step.name
+            longest_first = sorted(ready, key=lambda step: -ways[step.name])
+            for step in _with_room(longest_first, running.values(), slots, elsewhere):
+                running[submit(waiting.pop(step.name), done)] = step
             if not running:
                 break
             over, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in over:
-                name = running.pop(future)
+                name = running.pop(future).name
                 if error := future.exception():
                     failed[name] = _is_of_the_step(error)
                     _remark(
@@ -89,6 +107,21 @@ def run_ready(steps: Sequence[PlannedStep], do: DoStep, slots: int, awaited: Awa
     if failed:
         raise _error_of(failed, list(waiting))
     return [done[step.name] for step in steps]
+
+
+def _with_room(
+    ready: Iterable[PlannedStep], running: Iterable[PlannedStep], slots: int, elsewhere: Elsewhere
+) -> list[PlannedStep]:
+    """Return which steps that are ready can begin beside those that are running, the first that are given first."""
+    room = {False: slots, True: elsewhere.number}
+    for step in running:
+        room[elsewhere.takes(step)] -= 1
+    begun = []
+    for step in ready:
+        if room[elsewhere.takes(step)] > 0:
+            room[elsewhere.takes(step)] -= 1
+            begun.append(step)
+    return begun
 
 
 def _ways(
@@ -110,12 +143,12 @@ def needs_of(steps: Sequence[PlannedStep]) -> dict[str, set[str]]:
     return needs
 
 
-def widest(steps: Sequence[PlannedStep]) -> int:
-    """Return how many steps would be at work side by side if all took equally long; 1 where they form a line."""
+def widest(steps: Sequence[PlannedStep], elsewhere: Elsewhere = NOWHERE) -> int:
+    """Return how many steps would be at work here side by side if all took equally long; 1 where they form a line."""
     depth: dict[str, int] = {}
     for name, needed in needs_of(steps).items():
         depth[name] = 1 + max((depth[other] for other in needed), default=0)
-    levels = list(depth.values())
+    levels = [depth[step.name] for step in steps if not elsewhere.takes(step)]
     return max((levels.count(level) for level in set(levels)), default=0)
 
 
@@ -134,7 +167,7 @@ def ways_to_go(steps: Sequence[PlannedStep], needs: Mapping[str, set[str]]) -> d
 
 
 @contextmanager
-def _submitting(do: DoStep, slots: int) -> Iterator[Callable[[PlannedStep, Mapping[str, Done]], Future[Done]]]:
+def _submitting(do: DoStep, at_once: int) -> Iterator[Callable[[PlannedStep, Mapping[str, Done]], Future[Done]]]:
     """Yield what begins a step: in this thread, where it is over when this returns, or in one of so many threads."""
 
     def timed(step: PlannedStep) -> Done:
@@ -142,10 +175,10 @@ def _submitting(do: DoStep, slots: int) -> Iterator[Callable[[PlannedStep, Mappi
         ref = do(step)
         return Done(step, ref, round(time.monotonic() - began, 2))
 
-    if slots == 1:
+    if at_once == 1:
         yield lambda step, done: _at_once(timed, _as_made(step, done))
         return
-    threads = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+    threads = ThreadPoolExecutor(at_once, thread_name_prefix="slot")
     try:
         # Each thread is given the context of this one, by which Prefect knows the flow run a task run belongs to.
         yield lambda step, done: threads.submit(contextvars.copy_context().run, timed, _as_made(step, done))

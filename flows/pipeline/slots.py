@@ -1,7 +1,6 @@
 """How many steps of a run work side by side: what the settings ask for, what the machine has, what the run can use."""
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import NamedTuple
 
 from configs.base import RuntimeConfig
 from flows.pipeline.planning import PlannedStep
-from flows.pipeline.scheduling import widest
+from flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
+from tasks.turns import num_cores
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ class Slots(NamedTuple):
     gpus: int
 
 
-def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> Slots:
-    """Return how many of these steps are to run at the same time; warns where more are asked for than fit.
+def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: Elsewhere = NOWHERE) -> Slots:
+    """Return how many of these steps are to run here at the same time; warns where more are asked for than fit.
 
     One where no two of them could: then torch need not be imported by another process.
     """
     # What is there already takes no time, and so no slot.
     missing = [step for step in steps if step.action != "have"]
-    at_once = widest(missing)
+    at_once = widest(missing, elsewhere)
     if at_once <= 1 or runtime.slots == 1:
         return Slots(1, 0)
     gpus, in_memory = _num_gpus(runtime), _num_in_memory()
@@ -44,11 +44,6 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> Slots:
         return Slots(min(runtime.slots, len(missing)), gpus)
     on_cores = num_cores() // runtime.threads
     return Slots(max(1, min(gpus or on_cores, in_memory, at_once)), gpus)
-
-
-def num_cores() -> int:
-    """Return the CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _num_gpus(runtime: RuntimeConfig) -> int:

@@ -1,6 +1,6 @@
 """A process that does steps for the one that started it, one after another: a line of JSON in, lines of JSON out.
 
-    in    {"stage", "config", "inputs", "runtime", "store", "noted"}
+    in    {"stage", "config", "inputs", "runtime", "store", "noted", "turns"}
     out   {"progress": [unit, done, total]}    {"log": [logger, level, text]}
           and in the end one of   {"made": reference}    {"failed": text}    {"fault": traceback}
 
@@ -27,6 +27,7 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.catalog import STAGES
 from tasks.stage import Stage, execute
+from tasks.turns import taking_turns
 
 PROGRESS_SECONDS = 0.1
 
@@ -58,15 +59,17 @@ def _answer(request: dict[str, Any], stages: dict[str, Stage[Any]], send: Send) 
 
 
 def _execute(request: dict[str, Any], stage: Stage[Any], send: Send) -> ArtifactRef:
-    return execute(
-        stage,
-        stage.config_type.model_validate(request["config"]),
-        {role: ArtifactRef.parse(source) for role, source in request["inputs"].items()},
-        store=ArtifactStore(Path(request["store"])),
-        runtime=RuntimeConfig.model_validate(request["runtime"]),
-        on_progress=_Progress(send),
-        noted=request["noted"],
-    )
+    store = ArtifactStore(Path(request["store"]))
+    with taking_turns(store, request["turns"]):
+        return execute(
+            stage,
+            stage.config_type.model_validate(request["config"]),
+            {role: ArtifactRef.parse(source) for role, source in request["inputs"].items()},
+            store=store,
+            runtime=RuntimeConfig.model_validate(request["runtime"]),
+            on_progress=_Progress(send),
+            noted=request["noted"],
+        )
 
 
 class _Progress:

@@ -1,5 +1,7 @@
 """Successive halving without what is trained: which settings are tried, for how long, which go on, and whether the
-default is replaced at the end. After Jamieson and Talwalkar, arXiv 1502.07943; the last rung confirms.
+default is replaced at the end. After Jamieson and Talwalkar, arXiv 1502.07943; but the last rung, of two candidates
+and another seed, decides alone: the challenger was the best of several before, and its scores there are too good by
+chance.
 
 The candidates are the default, which comes first and always goes on, and those that differ from it in one setting: the
 product of all lists would cost more than it tells.
@@ -55,21 +57,16 @@ class Choice(NamedTuple):
     challenger: int
     """The candidate that the default was compared with at last."""
     difference: Difference
-    """Of the challenger to the default, over the last two rungs."""
-    confirmation: Difference
-    """The same in the last rung alone, which had no part in choosing the challenger."""
+    """Of the challenger to the default in the last rung, which had no part in choosing the challenger."""
     diverged: frozenset[int]
     """Which of these two diverged in one of the last two rungs."""
 
     @property
     def chosen(self) -> int:
-        """The challenger where it is better by more than one standard error, and better in the last rung too, or where
-        the default alone diverged.
-        """
+        """The challenger where it is better by more than one standard error, or where the default alone diverged."""
         if self.diverged == {DEFAULT}:
             return self.challenger
-        # The challenger was the best of several in the rung before, so that its score there is too good by chance.
-        return self.challenger if self.difference.is_better and self.confirmation.mean > 0 else DEFAULT
+        return self.challenger if self.difference.is_better else DEFAULT
 
 
 def words_of(settings: Settings) -> str:
@@ -139,13 +136,9 @@ def search(plan: Sequence[Rung], tried: Callable[[Rung, int], Scores]) -> Choice
         entered = kept
     last = {candidate: tried(plan[-1], candidate) for candidate in entered}
     challenger = entered[1]
-    gains = [table[challenger] - table[DEFAULT] for table in (before, last)]
-    # The same images count once, with the mean over both seeds; those of two folds are more images.
-    gains_N = np.mean(gains, axis=0) if plan[-2].fold == plan[-1].fold else np.concatenate(gains)
-    nothing_N = np.zeros_like(gains_N)
-    confirmation = paired_difference([last[challenger]], last[DEFAULT])
+    difference = paired_difference([last[challenger]], last[DEFAULT])
     diverged = frozenset(one for one in entered if not all(np.isfinite(table[one]).all() for table in (before, last)))
-    choice = Choice(outcomes, challenger, paired_difference([gains_N], nothing_N), confirmation, diverged)
+    choice = Choice(outcomes, challenger, difference, diverged)
     ended = [Outcome(plan[-1], candidate, last[candidate], candidate == choice.chosen) for candidate in entered]
     return choice._replace(outcomes=[*outcomes, *ended])
 

@@ -7,6 +7,7 @@ batch 16, one thread: 54 images/s by default, 133 with freed memory kept.
 """
 
 import ctypes
+import platform
 from typing import TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from configs.base import RuntimeConfig
 from tasks.models.encoder import ModelError
+from tasks.turns import cpu_turns, take_turn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -23,12 +25,25 @@ _ONE_GIB = 2**30
 
 
 def device_of(runtime: RuntimeConfig) -> torch.device:
-    """Return the device to compute on, and prepare this process for it: threads of an operation, memory.
+    """Return the device to compute on, and prepare this process for it: threads of an operation, memory; waits for it
+    where turns are taken (`tasks.turns`).
 
     Raises ModelError where runtime.device is cuda and torch finds no such device.
     """
     torch.set_num_threads(runtime.threads)
     keep_freed_memory()
+    device = _chosen(runtime)
+    match device.type:
+        case "cuda":  # named by itself, as processes and containers number what they see
+            take_turn("cuda", [f"gpu-{torch.cuda.get_device_properties(device).uuid}"], torch.cuda.empty_cache)
+        case "mps":
+            take_turn("mps", [f"mps-{platform.node()}"], torch.mps.empty_cache)
+        case "cpu":
+            take_turn("cpu", cpu_turns(runtime.threads), lambda: None)
+    return device
+
+
+def _chosen(runtime: RuntimeConfig) -> torch.device:
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
             "runtime.device is cuda, but torch sees no CUDA device: set it to auto or cpu, or install torch for CUDA"

@@ -112,7 +112,7 @@ def _searched(
         chosen=dict(tried[choice.chosen]),
         default=dict(search.default),
         is_default=choice.chosen == DEFAULT,
-        because=_because(choice, tried, _judged_on(search.held, plan[-2:]), metric),
+        because=_because(choice, tried, _judged_on(search.held, plan[-1:]), metric),
         challenger=dict(tried[choice.challenger]),
         score_name=metric.name,
         **{name: value for name, value in compared.items() if math.isfinite(value)},  # JSON has no other
@@ -177,12 +177,9 @@ def _because(choice: Choice, tried: Sequence[Settings], judged_on: str, metric: 
         return f"{_stays(default)}: training with {other} diverged"
     error = choice.difference.standard_error
     written = f" (SE {metric.number(error)})" if math.isfinite(error) else ""  # one image has none
-    figures = f"{_difference(choice.difference.mean, metric)}{written} on {judged_on}, over 2 seeds"
+    figures = f"{_difference(choice.difference.mean, metric)}{written} on {judged_on}, by another seed"
     if choice.chosen != DEFAULT:
         return f"{other} in place of {own}: {figures}"
-    if choice.difference.is_better:
-        alone = _difference(choice.confirmation.mean, metric)
-        return f"{_stays(default)}: {other} is {figures}, but {alone} in the last trials alone"
     return f"{_stays(default)}: {other} is {figures}, not better by more than one standard error"
 
 

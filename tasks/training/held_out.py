@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MIN_IMAGES, MIN_PER_CLASS = 300, 30
 """Validation images in all, and for each class on average, from which validation is large enough."""
+_NAMED = 5
+"""Classes that a sentence names."""
 
 
 class Fold(NamedTuple):
@@ -96,4 +98,16 @@ def _folds(images: ImageSet, probe: Path, model: TaskModel) -> HeldOut:
             f"{len(rows_N)} training and validation images are too few to hold some of them out: set tuning.search to "
             "none"
         )
-    return HeldOut(usable, "training and validation", [])
+    missing = [sentence for fold in usable for sentence in _missing(fold, images)]
+    return HeldOut(usable, "training and validation", missing)
+
+
+def _missing(fold: Fold, images: ImageSet) -> list[str]:
+    """Say which classes a fold holds out whole: its head has not seen them, so that nothing can get them right."""
+    seen = set(images.labels[fold.train_N])
+    labels = sorted({int(label) for label in images.labels[fold.held_out_N] if label >= 0} - seen)
+    if not labels:
+        return []
+    names = ", ".join(repr(images.classes[label]) for label in labels[:_NAMED])
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return [f"fold {fold.number} holds out all training images of {names}{more}: there every candidate is wrong"]

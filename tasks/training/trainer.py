@@ -11,9 +11,8 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +34,7 @@ from tasks.stage import OnProgress
 from tasks.training import checkpoint
 from tasks.training.averaging import running_mean
 from tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
+from tasks.training.state import State
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +45,6 @@ BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 class TrainingDivergedError(UserError, RuntimeError):
     """The loss stopped being a number; the message names the images of that batch."""
-
-
-@dataclass
-class State:
-    """What changes during training, apart from the tensors."""
-
-    step: int = 0
-    best_score: float = -math.inf
-    best_error: float = 0.0
-    """The standard error of the best score."""
-    best_step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    """Sums of the losses since the last row of history, and their number."""
 
 
 class Trainer:
@@ -118,22 +104,14 @@ class Trainer:
     @property
     def kept_step(self) -> int:
         """The step after which the weights were as they are kept; 0: as they were at the start."""
-        return self.state.best_step if self._kept() == "best" else self.num_steps
+        return self.state.best_step if self.state.kept(self._settings.keep) == "best" else self.num_steps
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
         write_tensors(draft / "last.safetensors", as_arrays(self._evaluated().state_dict()))
         write_tensors(draft / "best.safetensors", as_arrays(self._best))
         write_table(draft / "history.parquet", HISTORY, self.state.history)
-        return f"{self._kept()}.safetensors"
-
-    def _kept(self) -> Literal["best", "last"]:
-        if self._settings.keep != "last-unless-worse":
-            return self._settings.keep
-        # The highest of many scores on few images is high by chance too: only a gap beyond the error counts. The error
-        # of one score, not of the difference, which is smaller: in doubt the longer training stands.
-        last_score = self.state.history[-1]["val_score"]
-        return "best" if self.state.best_score - last_score > self.state.best_error else "last"
+        return f"{self.state.kept(self._settings.keep)}.safetensors"
 
     def backward(self, batch: Batch) -> dict[str, float]:
         """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns loss and terms.

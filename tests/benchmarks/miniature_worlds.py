@@ -68,7 +68,7 @@ def main() -> None:
         flat = {str(world): {"/".join(key): value for key, value in found.items()} for world, found in scores.items()}
         sys.stdout.write(json.dumps(flat) + "\n")
     else:
-        Console().print(table(scores, "val", score), table(scores, "test", score))
+        Console(width=160).print(table(scores, "val", score), table(scores, "test", score))
 
 
 def scores_of(folder: Path, world: int, blends: str, overrides: list[str], task: Task) -> Scores:

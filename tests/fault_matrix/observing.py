@@ -42,10 +42,11 @@ def observe(site: Site, fault: Fault, work: Work) -> Row:
     assert fault.says in run.state.message
     finished = {ref: made for ref, made in finished.items() if ref not in given_up}
     _check_whole(store, finished, units, work)
-    held = _held(work, store)
+    held = _held(work, set(store.references()) | set(given_up), store)
     next_id = served.start("ingest/stage-ingest", {"overrides": as_overrides(work.experiment)})
     assert served.finish(next_id).state.is_completed()
     moved_on = time.monotonic()
+    print(f"\n{fault.name}: {run.state.name}: {run.state.message}")
     print(f"\n{fault.name}: over after {over - struck:.0f} s, the next run done {moved_on - over:.0f} s later")
     assert moved_on - struck < MOST_SECONDS
     retry = fresh = "not needed"
@@ -73,11 +74,11 @@ def _state(fault: Fault, run: Any) -> str:
     return f"{run.state.name}{said}{again}"
 
 
-def _held(work: Work, store: ArtifactStore) -> str:
-    missing = [name for name in work.missing if work.steps[name].ref not in store]
+def _held(work: Work, finished: set[ArtifactRef], store: ArtifactStore) -> str:
+    missing = [step.ref for step in work.steps.values() if step.ref not in finished]
     if not missing:
         return "all of it"
-    draft = f", and a part of `{missing[0]}`" if work.steps[missing[0]].ref in store.drafts() else ""
+    draft = f", and a part of `{work.missing[0]}`" if missing[0] in store.drafts() else ""
     return f"{len(work.steps) - len(missing)} of {len(work.steps)} artifacts{draft}"
 
 

@@ -182,9 +182,18 @@ def taskdistill(finished: ArtifactStore) -> Command:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def four_epochs(experiment: Experiment) -> Experiment:
+    """The preset that the forms of the server offer beside those of the program."""
+    training = experiment.training.model_copy(update={"epochs": 4})
+    return experiment.model_copy(update={"name": "four-epochs", "training": training})
+
+
+@pytest.fixture(scope="session")
+def server(four_epochs: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`taskdistill up` on a free port of this machine; returns the environment that leads to it."""
-    with machine(tmp_path_factory.mktemp("machine")) as environment:
+    presets = tmp_path_factory.mktemp("presets")
+    write_preset(presets / "four-epochs.yaml", four_epochs)
+    with machine(tmp_path_factory.mktemp("machine"), "--presets", str(presets)) as environment:
         yield environment
 
 

@@ -192,9 +192,7 @@ def test_a_span_makes_its_units_once_and_no_others(begun: Bench) -> None:
 def test_a_part_of_what_other_files_or_settings_make_is_refused(begun: Bench) -> None:
     wanted = begun.student_features
     other = CONFIG.model_copy(update={"backbone": TEACHER})
-    with pytest.raises(
-        NotInStoreError, match=f"asked for a part of {wanted.short}, but with the files of this machine"
-    ):
+    with pytest.raises(NotInStoreError, match=f"asked for {wanted.short}, but with the files of this machine"):
         make_partitions(
             EXTRACT, other, {"images": begun.images}, [0], wanted=wanted, store=begun.store, runtime=RUNTIME
         )

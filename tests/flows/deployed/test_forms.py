@@ -109,6 +109,7 @@ def test_groups_are_named_for_what_they_are_for() -> None:
             {"overrides": ["seeds=1", "distil.alpha=1"]},
             "overrides[1]: 'a line such as",
         ),
+        ("distillation", {"overrides": ["distill.alhpa=1"]}, "overrides[0]: 'a line such as distill.alpha=0.5, which"),
         ("distillation", {"overrides": ["--set seeds=1"]}, "overrides[0]: 'a line such as distill.alpha=0.5, which"),
         ("distillation", {"preset": "smal"}, "preset: 'smal' is not one of ['ade20k', 'camvid',"),
         (
@@ -147,6 +148,7 @@ def test_a_wrong_value_is_refused_with_what_was_expected(name: str, sent: dict[s
         ("distillation", {"temperature": 0, "data_path": "~/birds", "teacher": "resnet50.a1_in1k"}),
         ("distillation", {"data_path": "${REAL_DATA_DIR}/clothing", "overrides": ["teacher.arguments.depth=2"]}),
         ("distillation", {"overrides": ["more_teachers=[{name: x}]", "probe={steps: 3}", " seeds = 1"]}),
+        ("distillation", {"overrides": ["more_teachers[0].name=x", "foreign_teacher.label_map.cat=dog"]}),
         ("distillation-all-settings", {"experiment": {"teacher": {"arguments": {"depth": 2}}, "schema": 1}}),
         ("distill", {"inputs": ["logits=my-label", "settings=settings@3f9c12ab"]}),
     ],

@@ -28,7 +28,14 @@ def test_prefect_understands_all_of_it() -> None:
 
 
 def test_the_pipeline_each_stage_a_batch_and_the_parts_of_spread_stages_are_offered() -> None:
-    wanted = ["distillation", "distillation-all-settings", "batch", "span", *(f"stage-{each.name}" for each in STAGES)]
+    wanted = [
+        "distillation",
+        "distillation-all-settings",
+        "batch",
+        "span",
+        "step",
+        *(f"stage-{each.name}" for each in STAGES),
+    ]
     assert sorted(each["name"] for each in DEPLOYMENTS) == sorted(wanted)
 
 
@@ -42,7 +49,7 @@ def test_a_deployment_says_what_comes_out_and_loads_its_flow_from_any_folder(
     assert deployment["name"] == (f"stage-{flow.name}" if is_stage else flow.name)
     assert len(deployment["description"].split()) > 15
     assert deployment["tags"]
-    queue = GPU_QUEUE if deployment["name"] == "span" else "cpu"
+    queue = GPU_QUEUE if deployment["tags"] == ["part"] else "cpu"
     assert deployment["work_pool"] == {"name": POOL, "work_queue_name": queue}
 
 

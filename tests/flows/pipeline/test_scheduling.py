@@ -10,7 +10,7 @@ import pytest
 from configs.errors import UserError
 from configs.experiment import Experiment
 from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.scheduling import StepsFailedError, needs_of, run_ready, ways_to_go, widest
+from flows.pipeline.scheduling import Elsewhere, StepsFailedError, needs_of, run_ready, ways_to_go, widest
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -63,21 +63,51 @@ def test_with_more_slots_each_comes_after_what_it_needs_and_the_result_is_in_the
     assert all(needs[name] <= set(order[:number]) for number, name in enumerate(order))
 
 
-def test_never_more_than_the_slots_are_at_work(steps: list[PlannedStep]) -> None:
-    at_work, most = [0], [0]
-    lock = threading.Lock()
+class Crowd:
+    """Steps that are at work, and the most there were of them at the same time."""
 
-    def do(step: PlannedStep) -> ArtifactRef:
-        with lock:
-            at_work[0] += 1
-            most[0] = max(most[0], at_work[0])
+    def __init__(self) -> None:
+        self._at_work, self.most, self._lock = 0, 0, threading.Lock()
+
+    def do(self, step: PlannedStep) -> ArtifactRef:
+        with self._lock:
+            self._at_work += 1
+            self.most = max(self.most, self._at_work)
         threading.Event().wait(0.02)
-        with lock:
-            at_work[0] -= 1
+        with self._lock:
+            self._at_work -= 1
         return step.ref
 
-    run_ready(steps, do, 2)
-    assert most == [2]
+
+def test_never_more_than_the_slots_are_at_work(steps: list[PlannedStep]) -> None:
+    crowd = Crowd()
+    run_ready(steps, crowd.do, 2)
+    assert crowd.most == 2
+
+
+def test_what_others_do_takes_no_slot_here(steps: list[PlannedStep]) -> None:
+    here, both = Crowd(), threading.Barrier(2)
+
+    def do(step: PlannedStep) -> ArtifactRef:
+        if step.stage.name not in ("finetune", "distill"):
+            return here.do(step)
+        both.wait(timeout=60)  # the one that is ready first waits here, while what the other needs is made
+        return step.ref
+
+    elsewhere = Elsewhere(2, lambda step: step.stage.name in ("finetune", "distill"))
+    done = run_ready(steps, do, 1, elsewhere=elsewhere)
+    assert [one.step for one in done] == steps
+    assert here.most == 1
+
+
+def test_others_do_no_more_at_once_than_there_are_of_them(steps: list[PlannedStep]) -> None:
+    others = Crowd()
+
+    def do(step: PlannedStep) -> ArtifactRef:
+        return step.ref if step.stage.name == "ingest" else others.do(step)
+
+    run_ready(steps, do, 1, elsewhere=Elsewhere(3, lambda step: step.stage.name != "ingest"))
+    assert others.most == 3
 
 
 def test_the_longest_way_is_begun_first(steps: list[PlannedStep]) -> None:
@@ -100,6 +130,7 @@ def test_a_line_of_steps_is_one_wide_and_teacher_and_student_are_two(steps: list
     assert widest([]) == 0
     assert widest([named[name] for name in ("ingest", "extract-teacher", "probe-teacher", "precompute")]) == 1
     assert widest(steps) > 1
+    assert widest(steps, Elsewhere(2, lambda step: step.stage.name != "ingest")) == 1
 
 
 @pytest.mark.parametrize("slots", [1, 2])

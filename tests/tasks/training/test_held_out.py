@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from configs.data import IngestConfig, ViewSettings
 from configs.errors import SettingsError
-from configs.stages import ProbeConfig, ProbeSettings
+from configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
 from storage.errors import CacheMismatchError
 from storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from storage.manifest import ArtifactRef
 from storage.weights import ModelDescription
-from tasks.catalog import PROBE
+from tasks.catalog import EXTRACT, INGEST, PROBE
 from tasks.models.encoder import build_encoder
 from tasks.models.task_model import TaskModel, load_head
 from tasks.training.held_out import HeldOut, held_out
 from tests.conftest import STUDENT, Bench
+from tests.fakes import write_shapes
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,15 @@ def test_a_small_one_is_not_used_where_there_are_folds(
 def test_without_validation_and_without_folds_nothing_can_be_chosen(workshop: Bench, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no validation images to choose settings on.*set tuning\.search to none"):
         of(workshop, made(tmp_path, train=5, test=5), workshop.student_probe)
+
+
+def test_a_class_whose_training_images_are_all_in_one_fold_is_named(bench: Bench, tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "shapes", {"train": 6, "val": 6, "test": 1})
+    for number in range(2, 6):  # blake2b deals 000 and 001 of train to the same fold of three
+        (folder / "train" / "wedge" / f"{number:03d}.png").unlink()
+    images = bench.run(INGEST, IngestConfig(path=str(folder)))
+    features = bench.run(EXTRACT, ExtractConfig(backbone=STUDENT, views=ViewSettings(num_views=1)), images=images)
+    config = ProbeConfig(probe=ProbeSettings(learning_rates=(1e-2,), steps=5, folds=3))
+    probe = bench.run(PROBE, config, images=images, features=features)
+    [said] = of(bench, ImageSet.open(bench.path(images)), probe).said
+    assert said == "fold 1 holds out all training images of 'wedge': there every candidate is wrong"

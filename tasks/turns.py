@@ -1,0 +1,74 @@
+"""Turns of a device: one process computes on a GPU at a time, and on a CPU as many as it has cores for.
+
+    <store>/locks/turn-<device>   flock of the process that computes: freed by the kernel at any death; no child has it
+
+Prefect's limits count runs, and know nothing of GPUs: a run that died without a word counts on, and one that computes
+by itself does not count as one of those that workers do. So whoever runs something unwatched has it take turns.
+
+A stage takes its turn where it asks for its device (`tasks.models.device`). It holds the lock of its artifact by then,
+and from there on waits for nobody, so that no two can wait for each other; and one that needs no device never waits.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.locks import one_locked
+from storage.store import ArtifactStore
+
+GPUS = ("cuda", "mps")
+"""The kinds of device, as torch calls them, that have no room for two."""
+DEVICES = (*GPUS, "cpu")
+
+
+@dataclass
+class _Turns:
+    folder: Path
+    kinds: Sequence[str]
+    held: ExitStack
+    has_turn: bool = False
+
+
+_TURNS: ContextVar[_Turns | None] = ContextVar("turns", default=None)
+
+
+@contextmanager
+def taking_turns(store: ArtifactStore, kinds: Sequence[str]) -> Iterator[None]:
+    """Have stages that run within the block, in this thread, take turns with all others that do so for this store; on
+    devices of these kinds alone.
+    """
+    with ExitStack() as held:
+        before = _TURNS.set(_Turns(store.root / "locks", kinds, held))
+        try:
+            yield
+        finally:
+            _TURNS.reset(before)
+
+
+def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> None:
+    """Wait until one of these devices of a kind is free, and hold it until the end of the block that takes turns; then
+    `let_go` is called before others come. Without such a block, or a second time within it, nothing is done.
+    """
+    turns = _TURNS.get()
+    if turns is None or turns.has_turn or kind not in turns.kinds:
+        return
+    paths = [turns.folder / f"turn-{name}" for name in names]
+    busy = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} at work for other processes"
+    turns.held.enter_context(one_locked(paths, busy))
+    turns.held.callback(let_go)
+    turns.has_turn = True
+
+
+def cpu_turns(threads: int) -> list[str]:
+    """Return what the turns of this machine's CPU are called, for work that takes so many threads."""
+    return [f"cpu-{platform.node()}-{number}" for number in range(max(1, num_cores() // threads))]
+
+
+def num_cores() -> int:
+    """Return the CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
