@@ -8,7 +8,7 @@ Pillow 13 on the other way round where an image is made much less high). In floa
 matrix takes the place of Pillow's loops, so that it can be traced with sizes that are not known: slower than Pillow for
 large images, which a caller may shrink before.
 
-Not equal at the border of an image that, shown whole, is narrower than half a pixel of the view.
+Not equal at the border of an image that, shown whole, is narrower than one pixel of the view.
 
 Shape letters: N images of one size, H W their pixels, S T height and width of the view, P pixels along one axis of the
 view and I of the image.

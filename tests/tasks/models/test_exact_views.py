@@ -11,7 +11,7 @@ from tasks.models.exact_views import CleanView
 from tasks.models.preprocessing import Preprocessing, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIDES = st.integers(16, 400)
+SIDES = st.integers(51, 400)
 
 
 def seeing(mode: str, interpolation: str, side: int, width: int = 0, share: float = 0.875) -> Preprocessing:
