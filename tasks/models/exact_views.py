@@ -3,8 +3,8 @@
 An exported network takes an image as it is, of any size. What it is shown must be what it was trained and scored on,
 and neither antialiased resizing of torch nor that of ONNX gives Pillow's bytes. So Pillow's own arithmetic is written
 down here (ImagingResample of src/libImaging/Resample.c, for 8 bits a channel): for each pixel of the result weights of
-the pixels it comes from, in whole numbers of 22 bits; first along rows, rounded to bytes, then along columns (from
-Pillow 13 on the other way round where an image is made much less high). In float64 every sum is exact. A product with a
+the pixels it comes from, in whole numbers of 22 bits; first along rows, rounded to bytes, then along columns (since
+Pillow 13 the other way round where an image is made much less high). In float64 every sum is exact. A product with a
 matrix takes the place of Pillow's loops, so that it can be traced with sizes that are not known: slower than Pillow for
 large images, which a caller may shrink before.
 
@@ -17,14 +17,12 @@ view and I of the image.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import PIL
 import torch
 from torch import Tensor, nn
 
 from tasks.functional.views import GREY
 from tasks.models.preprocessing import Preprocessing
 
-HAS_TWO_ORDERS = int(PIL.__version__.partition(".")[0]) >= 13
 BITS = 22
 """Of Pillow's weights, 32 less 8 of the colour and 2 to spare."""
 
@@ -107,10 +105,9 @@ class CleanView(nn.Module):
         down_SH = self._weights(rows, num_rows, pixels_NHW3.shape[1])
         across_WT = self._weights(columns, num_columns, pixels_NHW3.shape[2]).T
         view_N3ST = _bytes(down_SH @ _bytes(images_N3HW @ across_WT))
-        if HAS_TWO_ORDERS:
-            other_N3ST = _bytes(_bytes(down_SH @ images_N3HW) @ across_WT)
-            less_high, less_wide = rows.removed(), columns.removed()
-            view_N3ST = torch.where((less_high > 0) & (less_high > 2 * less_wide), other_N3ST, view_N3ST)
+        other_N3ST = _bytes(_bytes(down_SH @ images_N3HW) @ across_WT)
+        less_high, less_wide = rows.removed(), columns.removed()
+        view_N3ST = torch.where((less_high > 0) & (less_high > 2 * less_wide), other_N3ST, view_N3ST)
         shown_ST = _is_shown(rows, num_rows)[:, None] & _is_shown(columns, num_columns)
         return torch.where(shown_ST, view_N3ST, self.grey)
 
