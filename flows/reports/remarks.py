@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.pipeline.chain import CONTROL, START, ModelResult
 from flows.pipeline.teacher_gap import teacher_gap
+from flows.reports.calibrated import calibrated_rows
 from flows.reports.chosen import chosen_settings
 from flows.reports.classes import class_rows
 from flows.reports.differences import difference_rows, difference_tables, differences
@@ -54,6 +55,7 @@ def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) ->
     return {
         "scores": score_rows(results, store),
         "differences": difference_rows(results, store),
+        **({"calibration": calibration} if (calibration := calibrated_rows(results, store)) else {}),
         **({"classes": classes} if classes else {}),
         "remarks": remarks(results, store),
     }

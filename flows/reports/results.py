@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.comparing import declared_metrics, score_metric
+from flows.reports.calibrated import calibrated_column
 from flows.reports.tables import as_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -65,12 +66,16 @@ def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str
     table.add_column("split", no_wrap=True)
     for metric in metrics:
         table.add_column(metric.heading, justify="right", no_wrap=True)
+    calibrated = calibrated_column(results, store)
+    if calibrated:
+        table.add_column(calibrated.heading, justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     sizes, speeds = _sizes(results, store), _speeds(results, store)
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
             cells = [_cell(metric, found[model, split, metric.name]) for metric in metrics]
+            cells += [calibrated.cells.get((model, split), "")] if calibrated else []
             table.add_row(model, split, *cells, sizes.get(model, ""), speeds.get(model, ""))
         table.add_section()
     return table
@@ -85,6 +90,8 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
     seeds = {result.seed for result in results if result.seed is not None}
     if len(seeds) > 1:
         notes.append(f"±: standard deviation over {len(seeds)} seeds.")
+    if calibrated := calibrated_column(results, store):
+        notes.append(calibrated.note)
     if conditions := _conditions(results, store):
         batch, threads, device = conditions
         threaded = f", {threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else ""
