@@ -15,6 +15,7 @@ from configs.loading import load_experiment
 from flows.commands.hand_over import commands as hand_over_commands
 from flows.commands.miniature import commands as miniature_commands
 from flows.commands.operation import commands as operation_commands
+from flows.commands.predict import commands as predict_commands
 from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
@@ -42,6 +43,7 @@ app = typer.Typer(
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
 app.add_typer(commands)
+app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)
 app.add_typer(operation_commands)
 app.add_typer(miniature_commands, name="miniature")

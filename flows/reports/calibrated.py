@@ -36,8 +36,7 @@ class CalibratedColumn(NamedTuple):
 
 
 def calibrated(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[Calibrated]:
-    """Yield each model on each split but validation; nothing of those that left no outputs, or were not scored there.
-    """
+    """Yield each model on each split but validation; nothing of those without outputs, or not scored there."""
     for result in results:
         splits = EvaluationSummary.of(store.manifest(result.evaluation)).scores
         if FITTED_ON not in splits:

@@ -1,4 +1,4 @@
-"""The temperature of a finished model: fitted on what it said of the validation images when it was scored. Without torch.
+"""The temperature of a finished model: fitted on what it said of the validation images when it was scored. No torch.
 
 No artifact holds it. It follows from an evaluation, whose table of predictions has the logits: so every model that was
 ever scored has one, and none is made stale by it.

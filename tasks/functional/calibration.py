@@ -1,4 +1,4 @@
-"""Temperature scaling with a loss in torch: the slope that `tasks.functional.temperatures` needs, by differentiation."""
+"""Temperature scaling with a loss in torch: the slope for `tasks.functional.temperatures`, by differentiation."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a problem tells of how sure its models are, from the predictions of an evaluation; without torch, as it stands in
+"""What a problem tells of how sure its models are, by the predictions of an evaluation; without torch, as it stands in
 tables of scores. A problem need not tell: its models are then taken as they are.
 """
 

@@ -51,9 +51,7 @@ def test_a_threshold_leaves_out_what_is_less_sure() -> None:
     answers = ClassificationConfidence(np.asarray([[2.0, 0.0], [0.0, 4.0], [1.0, 0.0]]), np.asarray([0, 1, 1]))
     assert answers.answered(0.8, 1.0) == Answered(3, 2, 2)
     assert answers.answered(0.0, 1.0) == Answered(3, 3, 2)
-    assert str(answers.answered(0.8, 1.0)) == (
-        "of 3 images it answers 66.7 %, and 100.0 % of these answers are right"
-    )
+    assert str(answers.answered(0.8, 1.0)) == ("of 3 images it answers 66.7 %, and 100.0 % of these answers are right")
     assert str(answers.answered(1.0, 1.0)) == "of 3 images it answers none"
 
 
