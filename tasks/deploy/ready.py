@@ -19,6 +19,11 @@ FORMATS = (".csv", ".parquet")
 """Of tables of predictions."""
 
 
+IMAGES_AT_ONCE = 32
+"""That go through the network together where nobody says another number: on a CPU more are no faster, and take memory.
+"""
+
+
 def cores_here() -> int:
     """Return how many cores this process may use: predicting has the machine to itself, as a step of a run has not."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
