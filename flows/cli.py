@@ -16,6 +16,7 @@ from flows.commands.hand_over import commands as hand_over_commands
 from flows.commands.miniature import commands as miniature_commands
 from flows.commands.operation import commands as operation_commands
 from flows.commands.predict import commands as predict_commands
+from flows.commands.showing import commands as showing_commands
 from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Distil a large pretrained vision model into a small one for your own task.",
 )
+app.add_typer(showing_commands)
 app.add_typer(commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)
@@ -126,6 +128,7 @@ def run(
     from flows.pipeline.console import on_console
     from flows.pipeline.running import run_plan
     from flows.reports.remarks import print_scores, scores_for_programs
+    from flows.reports.shipping import best_commands, best_student
 
     store, experiment = _asked(source, set_, rehash=rehash)
     extra = _synthetic(store, synthetic)
@@ -135,12 +138,13 @@ def run(
         print_json(scores_for_programs(results, store) | {"stages": stages})
         return
     print_scores(output, results, store, experiment.name)
-    students = [result for result in results if result.seed == experiment.seeds[-1]]
     output.print()
-    for student in students:
-        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}")
-    last = students[-1].artifact.short
-    output.print(f"Look at one:  taskdistill show {last}\nName it:      taskdistill label {experiment.name} {last}")
+    for student in (result for result in results if result.seed is not None):
+        seed = f", seed {student.seed}" if len(experiment.seeds) > 1 else ""
+        output.print(f"{student.model}{seed}: {student.artifact.short}, in {store.path(student.artifact)}")
+    if best := best_student(results, store):
+        output.print(f"\n{best}")
+        output.print("\n".join(best_commands(best, experiment.name)))
 
 
 @app.command()

@@ -31,7 +31,7 @@ class ModelFacts(NamedTuple):
 
 def facts_of(manifest: Manifest) -> ModelFacts:
     """Return them, by the manifest of a model."""
-    config, model = manifest.recipe["config"], ModelSummary.of(manifest)
+    config, model = manifest.recipe.get("config", {}), ModelSummary.of(manifest)
     distill = config.get("distill", {})
     synthetic = f" + {model.synthetic_images}" if model.synthetic_images else ""
     return ModelFacts(
@@ -46,7 +46,7 @@ def facts_of(manifest: Manifest) -> ModelFacts:
 
 
 def _role(manifest: Manifest) -> str:
-    if manifest.recipe["stage"] == DISTILL.name:
+    if manifest.recipe.get("stage") == DISTILL.name:
         return STUDENT if "synthetic" not in manifest.inputs else f"{STUDENT}, with more images"
     return TEACHER if _is_teacher(manifest) else CONTROL
 
@@ -56,14 +56,14 @@ def _is_teacher(manifest: Manifest) -> bool:
     settings: Mapping[str, Any] = manifest.provenance.get("settings", {})
     if settings.get("teacher_training") != "finetuned":
         return False
+    config = manifest.recipe.get("config", {})
     try:
         experiment: Experiment = validated(settings, "the settings noted in a manifest")
     except SettingsError:  # of another version: the network tells, where teacher and student are different ones
-        return manifest.recipe["config"].get("backbone", {}).get("name") == settings.get("teacher", {}).get("name")
-    config = manifest.recipe["config"]
+        return bool(config.get("backbone", {}).get("name") == settings.get("teacher", {}).get("name"))
     of_teacher, of_student = experiment.finetune_teacher_config(), experiment.finetune_config(experiment.seeds[0])
     if of_teacher.backbone != of_student.backbone:
-        return bool(config["backbone"] == of_teacher.backbone.identity())
+        return bool(config.get("backbone") == of_teacher.backbone.identity())
     return bool(config == of_teacher.identity())
 
 

@@ -17,6 +17,7 @@ from flows.reports.chosen import chosen_settings
 from flows.reports.classes import class_rows
 from flows.reports.differences import difference_rows, difference_tables, differences
 from flows.reports.results import score_notes, score_rows, score_table
+from flows.reports.shipping import best_student
 from storage.store import ArtifactStore
 from storage.summaries import ModelSummary
 
@@ -51,13 +52,14 @@ def _print_line(console: Console, line: str) -> None:
 
 def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Any]:
     """Return what is printed as plain JSON values, and of problems that are scored class by class the classes too."""
-    classes = class_rows(results, store)
+    classes, best = class_rows(results, store), best_student(results, store)
     return {
         "scores": score_rows(results, store),
         "differences": difference_rows(results, store),
         **({"calibration": calibration} if (calibration := calibrated_rows(results, store)) else {}),
         **({"classes": classes} if classes else {}),
         "remarks": remarks(results, store),
+        **({"best": best.row()} if best else {}),
     }
 
 

@@ -5,6 +5,7 @@ ever scored has one, and none is made stale by it.
 """
 
 import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from configs.evaluation import WindowSettings
@@ -20,11 +21,25 @@ def evaluation_of(store: ArtifactStore, model: ArtifactRef) -> ArtifactRef | Non
     """Return the evaluation in which a model was scored: of several that on the images it was trained on, and of those
     the newest. None where the store has none.
     """
+    return evaluations_of(store, [model]).get(model)
+
+
+def evaluations_of(store: ArtifactStore, models: Iterable[ArtifactRef]) -> dict[ArtifactRef, ArtifactRef]:
+    """Return the same for several models, those that were never scored left out."""
+    by_model: dict[str, list[ArtifactRef]] = {model.fingerprint: [] for model in models}
+    for ref, recipe in store.recipes("evaluation"):
+        by_model.get(recipe.get("inputs", {}).get("model", ""), []).append(ref)
+    return {
+        ArtifactRef("model", model): _most_telling(store, ArtifactRef("model", model), found)
+        for model, found in by_model.items()
+        if found
+    }
+
+
+def _most_telling(store: ArtifactStore, model: ArtifactRef, found: Sequence[ArtifactRef]) -> ArtifactRef:
     images = store.manifest(model).inputs.get("images")
-    recipes = store.recipes("evaluation")
-    found = [ref for ref, recipe in recipes if recipe.get("inputs", {}).get("model") == model.fingerprint]
     manifests = {ref: store.manifest(ref) for ref in found}
-    return max(found, key=lambda ref: _how_telling(manifests[ref], images), default=None)
+    return max(found, key=lambda ref: _how_telling(manifests[ref], images))
 
 
 def _how_telling(manifest: Manifest, images: str | None) -> tuple[bool, bool, str]:
