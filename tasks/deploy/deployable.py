@@ -54,5 +54,7 @@ class Deployable:
     @torch.inference_mode()
     def outputs(self, shown_NST3: Pixels) -> Tensor:
         """Return what the network says of N clean views, float32 [N, ...], not yet divided by the temperature."""
-        outputs: Tensor = self.model(normalise(np.ascontiguousarray(shown_NST3), self.preprocessing, self.device))
+        # Writable, as torch asks for: a single view may be an image's own bytes.
+        writable_NST3 = np.require(shown_NST3, requirements=["C", "W"])
+        outputs: Tensor = self.model(normalise(writable_NST3, self.preprocessing, self.device))
         return outputs.float()

@@ -3,10 +3,12 @@
 What a command, a scheduled run and Python share.
 """
 
+import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from configs.base import RuntimeConfig
 from configs.errors import UserError
@@ -57,6 +59,15 @@ class Predictor:
         known = colours_among(noted_in(ready.images).colours, classes) if ready.images else None
         colours_K3 = palette(len(classes)) if known is None else known
         self.asked = Asked(classes, colours_K3, ready.temperature, ready.wish.top, ready.wish.threshold)
+
+    def asked_otherwise(self, top: int, threshold: float) -> Self:
+        """Return the same, loaded network, to be asked otherwise; SettingsError where a number cannot be used."""
+        wish = self.ready.wish._replace(top=top, threshold=threshold)
+        wish.check()
+        other = copy.copy(self)
+        other.ready = replace(self.ready, wish=wish)
+        other.asked = self.asked._replace(top=top, threshold=threshold)
+        return other
 
     @property
     def form(self) -> AnswerForm:
