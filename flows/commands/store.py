@@ -12,6 +12,7 @@ from rich.table import Table
 from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.loading import preset_names
+from flows import completing
 from flows.pipeline.models import remark_on
 from flows.pipeline.planning import how_far
 from flows.printing import AsJson, Reference, output, print_json, print_table
@@ -33,7 +34,9 @@ LONG_AGO_DAYS = 365_000.0
 
 @commands.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="A kind such as model; all kinds when left out.")] = "*",
+    kind: Annotated[
+        str, typer.Argument(help="A kind such as model; all kinds when left out.", autocompletion=completing.kinds)
+    ] = "*",
     as_json: AsJson = False,
 ) -> None:
     """List the artifacts of the store and their labels; exit code 1 where a newer version made some."""
@@ -106,7 +109,7 @@ def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[s
 @commands.command()
 def label(
     name: Annotated[str, typer.Argument(help="Such as birds-v1.")],
-    reference: Annotated[str, typer.Argument(help="A label, or a reference such as model@3f9c12ab.")] = "",
+    reference: Reference = "",
     remove: Annotated[bool, typer.Option("--remove", help="Forget the name; what it names stays.")] = False,
 ) -> None:
     """Give an artifact a name; a name may move to another artifact later, or be removed."""
