@@ -146,7 +146,7 @@ def scores(name: str) -> list[Row]:
     """Return the scores of an evaluation, or of the evaluation of a model: rows of split, metric, value, standard_error
     (None where the metric has none) and images.
 
-    Raises NotInStoreError where the name means neither, or the model was never scored.
+    Raises NotInStoreError where the name means neither, and UserError where the model was never scored.
     """
     store = ArtifactStore.from_env()
     ref = store.resolve(name)

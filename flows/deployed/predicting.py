@@ -70,9 +70,7 @@ def predicted(form: PredictForm) -> tuple[dict[str, Any], str]:
     for field in ("model", "images", "output"):
         value = getattr(form, field)
         if not value or (field != "model" and not Path(value).expanduser().is_absolute()):
-            wanted = (
-                "a label or reference of a model" if field == "model" else "an absolute path, as the worker sees it"
-            )
+            wanted = "a label or reference" if field == "model" else "an absolute path, as the worker sees it"
             raise SettingsError(f"{field}: expected {wanted}, found {value!r}")
     store, output = ArtifactStore.from_env(), Path(form.output).expanduser()
     check_output(output)

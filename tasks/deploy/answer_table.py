@@ -39,10 +39,7 @@ Row = dict[str, Any]
 
 
 class AnswerTable:
-    """One table that is being written. Used as a context: at its end, also by an error, what is done is in the table.
-
-    Raises SettingsError where the table was made with other settings, StillNeededError where another process writes it.
-    """
+    """One table that is being written, while it is open."""
 
     def __init__(self, path: Path, form: AnswerForm, made_by: Mapping[str, Any]) -> None:
         self.path, self._form = path, form
@@ -53,7 +50,10 @@ class AnswerTable:
 
     @contextmanager
     def open(self) -> Iterator[Self]:
-        """Hold the table, as the only process; whatever ends the block, rows that were added are in it afterwards."""
+        """Hold the table, as the only process; whatever ends the block, rows that were added are in it afterwards.
+
+        Raises SettingsError where it was made with other settings, StillNeededError where another process has it.
+        """
         self._check_settings()
         write_json(self._settings, self._made_by)
         with self._settings.open() as held:

@@ -137,7 +137,7 @@ def _said(deployable: Deployable, cut: Sequence[Pixels], batch_size: int) -> Ite
             _where_it_is_answered(deployable, deployable.outputs(windows_AST3[start : start + batch_size]))
             for start in range(0, len(windows_AST3), batch_size)
         ]
-        yield from torch.cat(parts).split([len(one) for one in group])
+        yield from torch.split(torch.cat(parts), [len(one) for one in group])
 
 
 def _where_it_is_answered(deployable: Deployable, outputs: Tensor) -> Tensor:

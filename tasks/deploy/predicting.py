@@ -1,6 +1,8 @@
 """A model that predicts: answers for images one after the other, or as a table that is continued where it left off.
 
 What a command, a scheduled run and Python share.
+
+Shape letters: K classes.
 """
 
 import copy

@@ -44,9 +44,7 @@ class Confidence(Protocol):
         ...
 
 
-def confidence_of(problem: str, evaluation: Path, split: str) -> Confidence | None:
-    """Return what an evaluation tells of a split; None where the problem, or this evaluation, does not say."""
-    if problem not in CONFIDENCES:
-        return None
-    found: Confidence | None = load(CONFIDENCES, problem)(evaluation, split)
+def confidence_of(name: str, evaluation: Path, split: str) -> Confidence | None:
+    """Return what an evaluation tells of a split; None where the problem of this name, or it, does not say."""
+    found: Confidence | None = load(CONFIDENCES, name)(evaluation, split) if name in CONFIDENCES else None
     return found

@@ -4,8 +4,9 @@ scores show it.
 Shape letters: N images, K classes, B bins.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +15,23 @@ from storage.tables import has_column, read_matrix
 from tasks.functional.temperatures import temperature_of
 from tasks.problems.calibrating import Answered, Confidence
 from tasks.problems.classification_metrics import CALIBRATION_BINS, METRICS
+from tasks.problems.metrics import Metric
 
 OUTPUTS, LABEL = "outputs", "label"
 MAX_NUMBERS = 20_000_000
 """Logits that a temperature is fitted on: of more, every so many-th image. One number needs no more."""
 
 
-class ClassificationConfidence(NamedTuple):
+@dataclass(frozen=True)
+class ClassificationConfidence:
     """The logits of the images of one split, and their labels."""
 
     logits_NK: npt.NDArray[np.float64]
     labels_N: npt.NDArray[np.int64]
 
-    metric = next(metric for metric in METRICS if metric.name == "ece")
+    @property
+    def metric(self) -> Metric:
+        return next(metric for metric in METRICS if metric.name == "ece")
 
     @classmethod
     def read(cls, evaluation: Path, split: str) -> Self | None:
