@@ -23,7 +23,7 @@ from PIL import Image
 
 from configs.errors import SettingsError
 from storage.errors import StillNeededError
-from storage.files import atomic, read_json_if_whole, write_json
+from storage.files import atomic, read_json_if_whole
 from storage.tree import as_text
 from tasks.data.candidates import DatasetError
 from tasks.deploy.answering import Answered, Unusable
@@ -44,7 +44,7 @@ class AnswerTable:
     def __init__(self, path: Path, form: AnswerForm, made_by: Mapping[str, Any]) -> None:
         self.path, self._form = path, form
         self._columns = {PATH: str, **form.columns, **dict.fromkeys(form.pictures, str)}
-        self._settings, self._made_by = path.with_name(f"{path.name}.settings.json"), dict(made_by)
+        self._settings, self._made_by = path.with_name(f"{path.name}.settings.json"), json.loads(json.dumps(made_by))
         self._journal = path.with_name(f"{path.name}.unfinished")
         self._left_out = path.with_name(f"{path.stem}.left-out.csv")
 
@@ -54,13 +54,16 @@ class AnswerTable:
 
         Raises SettingsError where it was made with other settings, StillNeededError where another process has it.
         """
-        self._check_settings()
-        write_json(self._settings, self._made_by)
-        with self._settings.open() as held:
+        # The lock is on the file of settings, which is therefore written in place: another under its name is no lock.
+        with self._settings.open("a+", encoding="utf-8") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StillNeededError(f"another process writes {self.path}: wait for it, or name another") from None
+            if self._check_settings() != self._made_by:
+                held.truncate(0)
+                held.write(json.dumps(self._made_by, indent=2) + "\n")
+                held.flush()
             self._mend_journal()
             try:
                 yield self
@@ -106,20 +109,21 @@ class AnswerTable:
         picture.save(path, quality=90) if kind in _ENDINGS else picture.save(path)
         return path.relative_to(self.path.parent).as_posix()
 
-    def _check_settings(self) -> None:
+    def _check_settings(self) -> Any:
+        """Return the settings that are noted beside the table; SettingsError where it was made with others."""
         before = read_json_if_whole(self._settings)
         if not self.path.exists() and not self._journal.exists():
-            return
+            return before
         another = "remove it, or name another --output"
         if not isinstance(before, dict):
             raise SettingsError(f"{self.path} is there, and nothing says which model made it: {another}")
-        known = json.loads(json.dumps(self._made_by))
-        if differing := [name for name in known | before if known.get(name) != before.get(name)]:
+        if differing := [name for name in self._made_by | before if self._made_by.get(name) != before.get(name)]:
             name = differing[0]
             raise SettingsError(
-                f"{self.path} was made with {name} {before.get(name)!r}, and now it would be {known.get(name)!r}: "
-                f"{another}"
+                f"{self.path} was made with {name} {before.get(name)!r}, and now it would be "
+                f"{self._made_by.get(name)!r}: {another}"
             )
+        return before
 
     def _mend_journal(self) -> None:
         """Take from the journal the half of a line that a killed run left at its end: that image is done again."""

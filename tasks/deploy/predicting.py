@@ -7,6 +7,7 @@ Shape letters: K classes.
 
 import copy
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 
 NAMED = 10
 """Images that cannot be predicted and are named one by one; the others are counted, and all stand in a file."""
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE, SECONDS_AT_ONCE = 256, 1.0
+"""Answers are noted when there are so many, or after so long."""
 
 
 class NothingPredictedError(UserError):
@@ -92,7 +94,7 @@ class Predictor:
     def _write(self, images: Sequence[Wanted], table: AnswerTable, on_progress: OnProgress) -> Outcome:
         done = table.done()
         missing = [image for image in images if as_text(image.name) not in done]
-        waiting: list[Answered] = []
+        waiting, noted = list[Answered](), time.monotonic()
         left_out: list[Unusable] = []
         for number, one in enumerate(self.answers(missing), start=1):
             if isinstance(one, Unusable):
@@ -100,9 +102,9 @@ class Predictor:
                 left_out.append(one)
             else:
                 waiting.append(one)
-            if len(waiting) >= ROWS_AT_ONCE:
+            if len(waiting) >= ROWS_AT_ONCE or time.monotonic() - noted > SECONDS_AT_ONCE:
                 table.add(waiting)
-                waiting = []
+                waiting, noted = [], time.monotonic()
                 on_progress("images", number, len(missing))
         table.add(waiting)
         on_progress("images", len(missing), len(missing))
