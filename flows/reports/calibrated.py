@@ -15,6 +15,8 @@ from tasks.deploy.temperature import FITTED_ON, fitted_in, problem_of
 from tasks.problems.calibrating import confidence_of
 from tasks.problems.metrics import Metric
 
+HEADING = "calibrated"
+
 
 class Calibrated(NamedTuple):
     """A model on a split that its temperature was not fitted on."""
@@ -28,9 +30,10 @@ class Calibrated(NamedTuple):
 
 
 class CalibratedColumn(NamedTuple):
-    """A column of the table of scores: its heading, a cell for each model and split, and what it shows."""
+    """A column of the table of scores: a cell for each model and split, and what it shows."""
 
-    heading: str
+    metric: str
+    """Name of the metric that it stands behind."""
     cells: dict[tuple[str, str], str]
     note: str
 
@@ -73,15 +76,15 @@ def calibrated_column(results: Sequence[ModelResult], store: ArtifactStore) -> C
     if not by_row:
         return None
     every = [one for row in by_row.values() for one in row]
-    heading = f"{every[0].metric.heading} at T"
+    metric = every[0].metric
     temperatures = "; ".join(
         f"{model} {' '.join(f'{value:.2f}' for value in values)}" for model, values in _temperatures(every).items()
     )
     note = (
-        f"{heading}: with outputs divided by a temperature that is fitted on validation, as predictions and exports "
-        f"use it (T: {temperatures})."
+        f"{HEADING}: {metric.heading} with outputs divided by a temperature that is fitted on validation, as "
+        f"predictions and exports use it ({temperatures})."
     )
-    return CalibratedColumn(heading, {row: _cell(found) for row, found in by_row.items()}, note)
+    return CalibratedColumn(metric.name, {row: _cell(found) for row, found in by_row.items()}, note)
 
 
 def _temperatures(every: Sequence[Calibrated]) -> dict[str, list[float]]:

@@ -68,7 +68,8 @@ def best_student(results: Sequence[ModelResult], store: ArtifactStore) -> Best |
     metric, summary = score_metric(result, store), EvaluationSummary.of(store.manifest(result.evaluation))
     test = _score(result, TOLD_ON, store)
     error = summary.standard_errors.get(TOLD_ON, {}).get(metric.name)
-    interval = None if test is None or error is None else _interval(metric, test, CLEAR * error)
+    # Where all images are right, or all wrong, the error is 0 and says nothing.
+    interval = None if test is None or not error else _interval(metric, test, CLEAR * error)
     return Best(result, metric, val, test, interval, summary.num_images.get(TOLD_ON, 0))
 
 
