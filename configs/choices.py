@@ -23,6 +23,13 @@ METRICS: dict[str, str] = {
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
+CONFIDENCES: dict[str, str] = {
+    "classification": "tasks.problems.classification_confidence:of_predictions",
+}
+"""What tells how sure a problem's models are, from the predictions of an evaluation, without torch; of a problem that
+has no line here nothing is known, and its models answer as they are.
+"""
+
 OUTPUT_SIZES: dict[str, str] = {
     "segmentation": "tasks.problems.output_sizes:of_maps",
 }

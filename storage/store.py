@@ -132,6 +132,10 @@ class ArtifactStore:
         """Return what each label names; `unreadable` says which cannot be read."""
         return self._labels.read()
 
+    def unreadable_labels(self) -> dict[str, str]:
+        """Return the labels that cannot be read, with what to do."""
+        return self._labels.unreadable()
+
     def unreadable(self) -> list[str]:
         """What is wrong with each label and each record of a draft that cannot be read, and what to do."""
         drafts = [unreadable_draft(ref, folder) for ref, folder in self.drafts().items() if ref.kind == UNKNOWN]

@@ -29,6 +29,7 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.metrics import Metric
 from tasks.problems.palette import Colours
 
@@ -180,6 +181,16 @@ class Problem(Protocol):
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         """Return [N], 0 (certain) .. 1 (every answer alike), of the outputs for each sample."""
+        ...
+
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        """Return what there is in every answer to an image without a label."""
+        ...
+
+    def answer(self, outputs: Joined, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        """Return what is told of one whole image, of which `joined` made this. Where answers have pictures the image is
+        given too, shrunk to a size for looking at.
+        """
         ...
 
     def meter(self, classes: Sequence[str]) -> Meter:
