@@ -11,6 +11,9 @@ from pathlib import Path
 from storage.errors import StoreError
 
 ROOT_VARIABLE = "TASKDISTILL_STORE"
+ID_VARIABLE = "TASKDISTILL_STORE_ID"
+"""What a worker tells its runs: which store it was started with, wherever that is mounted."""
+ID_FILE = ".taskdistill-id"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems answer that know no locks, or whose server gives none."""
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -46,6 +49,23 @@ def check_root(root: Path) -> None:
             next(root.iterdir(), None)
     except OSError as error:
         raise StoreError(f"the store {root} cannot be read ({error.strerror}): mend that, or {right}") from None
+
+
+def check_same(root: Path, wanted: str) -> None:
+    """Raise StoreError where the folder is another store than the one of this id, or none; "" stands for any."""
+    if not wanted:
+        return
+    try:
+        found = (root / ID_FILE).read_text().strip()
+    except FileNotFoundError:
+        found = ""
+    if found != wanted:
+        # Made there, everything would be made again, and be out of sight when the share is back.
+        raise StoreError(
+            f"the folder {root} is {'another store than' if found else 'not the store that'} this worker was started "
+            "with: see that its share is mounted there, then run this again; after a move that was meant, start the "
+            "worker again"
+        )
 
 
 def check_writable(root: Path) -> None:

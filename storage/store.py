@@ -35,7 +35,7 @@ from storage.labels import Labels
 from storage.locks import is_any_locked, locked
 from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
 from storage.provenance import code_commit, provenance, version_of
-from storage.root import ROOT_VARIABLE, check_writable, root_from
+from storage.root import ID_VARIABLE, ROOT_VARIABLE, check_same, check_writable, root_from
 from storage.roots import Roots
 from storage.sources import SourceDigests
 
@@ -56,8 +56,12 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there."""
-        return cls(root_from(os.environ.get(ROOT_VARIABLE, "artifacts")))
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there, or where a worker says
+        which it is and it is another.
+        """
+        root = root_from(os.environ.get(ROOT_VARIABLE, "artifacts"))
+        check_same(root, os.environ.get(ID_VARIABLE, ""))
+        return cls(root)
 
     @classmethod
     def from_env_for_children(cls) -> Self:

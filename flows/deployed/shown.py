@@ -21,6 +21,7 @@ from prefect.utilities.urls import url_for
 from configs.experiment import Experiment
 from flows.deployed.fan_out import over_workers
 from flows.deployed.whole_steps import TRAINING, WholeSteps, by_workers
+from flows.ending.os_errors import SystemFaultError, explained
 from flows.pipeline.planning import PlannedStep
 from flows.pipeline.running import AskedBy, ExecuteStep, noted_of
 from flows.reports.prefect_ui import report_pictures, report_steps
@@ -77,6 +78,8 @@ class ShownRun:
                 report_steps(self._steps, self._store, self._experiment.name)
             except httpx.HTTPError as unsent:  # it must not hide what the run failed of
                 log.warning("the table of steps could not be sent to the server (%s)", unsent)
+        if isinstance(error, OSError) and (words := explained(error)):
+            raise SystemFaultError(words) from error  # the last state of the run says what it says
 
     @property
     def asked_by(self) -> AskedBy:

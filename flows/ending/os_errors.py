@@ -7,6 +7,8 @@ a fault of the program and keeps its traceback.
 import errno
 import os
 
+from configs.errors import UserError
+
 _AGAIN = "run the same command again; it continues where it was"
 _FULL = f"Finished artifacts are not affected: free some space and {_AGAIN}"
 _MOUNT = f"See that the file system is mounted and its server answers, then {_AGAIN}"
@@ -46,6 +48,10 @@ _WORDS: dict[int, tuple[str, str]] = {
 
 _WITHOUT_A_FILE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Errors that mean a file system or this machine also where they name no file; others then come from a network."""
+
+
+class SystemFaultError(UserError):
+    """An error of the operating system, in words."""
 
 
 def explained(error: OSError) -> str:

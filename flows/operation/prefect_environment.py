@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.presets import HOME, PRESETS, check_own_presets
+from storage.root import ID_VARIABLE
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -44,6 +45,11 @@ def tell_where_things_are(home: Path, presets: Path | None) -> None:
     if presets:
         os.environ[PRESETS] = str(presets.expanduser().absolute())
     check_own_presets()
+
+
+def tell_runs_which_store(store_id: str) -> None:
+    """Let runs started from here work on this store alone."""
+    os.environ[ID_VARIABLE] = store_id
 
 
 def forget_database() -> None:

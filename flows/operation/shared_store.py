@@ -22,12 +22,11 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from flows.deployed.server import ServerError, WorkerName, worker_names
 from storage.errors import StoreError
 from storage.locks import is_free, locked, take
-from storage.root import ROOT_VARIABLE
+from storage.root import ID_FILE, ROOT_VARIABLE
 from storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
 
-ID_FILE = ".taskdistill-id"
 VARIABLE = "taskdistill_store"
 """On the server: id, place and host of the store that workers are to use."""
 

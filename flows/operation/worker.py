@@ -21,11 +21,12 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deployed.server import POOL, WorkerName
 from flows.operation.pool import make_room
+from flows.operation.prefect_environment import tell_runs_which_store
 from flows.operation.processes import Process, this_host
-from flows.operation.shared_store import held_by_worker
+from flows.operation.shared_store import held_by_worker, store_id
 from flows.operation.stopping import OnStop, until_stopped
 from flows.operation.warm import WarmWorker
-from flows.operation.zombies import end_zombies
+from flows.operation.zombies import end_steps, end_zombies
 from storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class _Worker(WarmWorker, abc.ABC):
 def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
     """Take up runs of each queue until stopped, so many at a time; StoreError where the store is not fit for it."""
     store = ArtifactStore.from_env_for_children()  # each run is a process, which starts in another folder
+    tell_runs_which_store(store_id(store))
     own = Process.own()
     name = WorkerName(this_host(), own.pid, own.started, dict(slots))
     with held_by_worker(store, str(name)):
@@ -96,3 +98,4 @@ async def _sweep() -> None:
 def _look() -> None:
     with get_client(sync_client=True) as client:
         end_zombies(client, this_host())
+        end_steps(client)

@@ -14,12 +14,16 @@ from typing import NamedTuple
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
@@ -29,6 +33,8 @@ from flows.operation.processes import Process
 
 log = logging.getLogger(__name__)
 
+TOLD_SECONDS = 60.0
+"""After the end of a run, until the server knows of its steps: they are told by another way."""
 _GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
 
@@ -58,6 +64,20 @@ def end_zombies(client: SyncPrefectClient, host: str) -> None:
             client.set_flow_run_state(
                 run.id, state(message=message + ("" if is_cancelled else " Retry continues it.")), force=True
             )
+
+
+def end_steps(client: SyncPrefectClient) -> None:
+    """Have the server say that steps are over whose run is: a process that is killed tells nothing of its own."""
+    told = datetime.now(UTC) - timedelta(seconds=TOLD_SECONDS)
+    over = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+        end_time=FlowRunFilterEndTime(before_=told),
+    )
+    steps = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_GOING_ON)))
+    for step in client.read_task_runs(flow_run_filter=over, task_run_filter=steps, limit=_PAGE):
+        state = Crashed(message="Its run is over: the process that made it ended without a word.")
+        with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
+            client.set_task_run_state(step.id, state, force=True)
 
 
 def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:

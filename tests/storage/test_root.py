@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StoreError
-from storage.root import ROOT_VARIABLE, check_writable, root_from
+from storage.root import ID_FILE, ROOT_VARIABLE, check_writable, root_from
 from storage.store import ArtifactStore
 
 
@@ -85,3 +85,27 @@ def test_a_store_on_a_disk_that_can_only_be_read_says_so(tiny_disk: Path):
     with pytest.raises(StoreError, match=r"nothing can be made in the store .*Read-only file system") as error:
         check_writable(tiny_disk / "store")
     assert "let TASKDISTILL_STORE name another folder" in str(error.value)
+
+
+def test_the_store_that_a_worker_names_is_taken_wherever_it_is_mounted_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("share", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ID_FILE).write_text(f"id of the {name}\n")
+    (tmp_path / "not-mounted").mkdir()
+    monkeypatch.setenv("TASKDISTILL_STORE_ID", "id of the share")
+
+    def store(name: str) -> ArtifactStore:
+        monkeypatch.setenv("TASKDISTILL_STORE", str(tmp_path / name))
+        return ArtifactStore.from_env()
+
+    assert store("share").references() == []
+    (tmp_path / "share").rename(tmp_path / "elsewhere")
+    assert store("elsewhere").references() == []
+    with pytest.raises(StoreError, match="other is another store than this worker was started with"):
+        store("other")
+    for name in ("not-mounted", "nowhere"):
+        with pytest.raises(StoreError, match=f"{name} is not the store that this worker was started with: see that"):
+            store(name)
+    assert list((tmp_path / "not-mounted").iterdir()) == []

@@ -1,14 +1,21 @@
-"""Several runs, each on its own: on a real server, where the second of three fails and the last is refused."""
+"""Several runs, each on its own: on a real server, on a schedule, where the second fails and the last is refused."""
 
-import re
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from configs.experiment import Experiment
-from flows.deployed.batch import Outcome, batch, name_of, summary
-from storage.store import ArtifactStore
+from flows.deployed.batch import Outcome, name_of, summary
+from flows.operation.state import StateFolder
+from flows.pipeline.planning import make_plan
 from tests.flows.conftest import as_overrides, when_made
+from tests.flows.local_server import Served, children_of, until
 
 
 def test_a_run_is_called_by_its_place_its_preset_and_the_folder_of_its_images() -> None:
@@ -29,37 +36,103 @@ def test_the_summary_has_a_line_for_each_run_with_a_link_to_it() -> None:
     ]
 
 
+# --- on a schedule -----------------------------------------------------------------------------------------------
+
+EVERY_SECONDS = 5.0
+MISSED = 5
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_the_others_complete_where_one_fails_and_one_is_refused_and_the_batch_says_so(
-    client: Any, experiment: Experiment, finished: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+def test_a_schedule_that_missed_five_does_the_work_once_and_of_its_runs_one_that_fails_stops_no_other(
+    server: dict[str, str], served: Served, experiment: Experiment
 ) -> None:
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-
-    monkeypatch.setenv("TASKDISTILL_STORE", str(finished.root))
-    before = when_made(finished)
-
-    lines = as_overrides(experiment)
+    """The second of three fails, and a fourth is refused before it is a run."""
+    one, other = (experiment.model_copy(update={"seeds": (seed,)}) for seed in (71, 72))
     runs: list[dict[str, Any]] = [
-        {"overrides": lines},
-        {"overrides": [*lines, "data.path=/no/such/folder"]},
-        {"overrides": lines},
-        {"overrides": lines, "alpha": 2},
+        {"preset": "small-cpu", "overrides": as_overrides(one)},
+        {"preset": "dinov2", "overrides": [*as_overrides(one), "data.path=/no/such/folder"]},
+        {"overrides": as_overrides(other)},
+        {"overrides": as_overrides(other), "alpha": 2},
     ]
-    state = batch(runs=runs, return_state=True)
-    assert state.is_failed()
-    assert "2 of 4 runs did not complete:\n- 2 miniature: Failed: data.path is '/no/such/folder'" in state.message
-    assert "- 4 miniature: Refused: Validation failed for field 'alpha'" in state.message
-    assert when_made(finished) == before
+    wanted = {step.ref for each in (one, other) for step in make_plan(each, served.store).steps}
+    before = when_made(served.store)
+    with scheduled(served.client, {"runs": runs}):
+        with no_worker(server):
+            until(lambda: len(batches(served.client, "SCHEDULED", is_due=True)) >= MISSED, seconds=300, log=served.log)
+            missed = batches(served.client, "SCHEDULED", is_due=True)
+            assert when_made(served.store) == before
+        # The worker is back: the first makes it all, and those that are due while it does are cancelled.
+        until(lambda: batches(served.client, "FAILED"), seconds=600, log=served.log)
+        made = when_made(served.store)
+        until(lambda: len(batches(served.client, "FAILED")) > 1, seconds=300, log=served.log)
+    until(lambda: not batches(served.client, "RUNNING", "PENDING"), seconds=300, log=served.log)
 
-    of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
-    chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["batch-summary"]), flow_run_id=of_run)
-    (report,) = client.read_artifacts(artifact_filter=chosen)
-    lines = report.data.splitlines()
+    assert set(made) == wanted | set(before)
+    assert when_made(served.store) == made
+    assert {ref: made[ref] for ref in before} == before
+    (first, *later) = batches(served.client, "FAILED")  # as one of its runs does
+    ended = {run.state.name for run in batches(served.client) if run.id in {each.id for each in missed}}
+    assert ended <= {"Failed", "Cancelled"}
+    assert "2 of 4 runs did not complete:\n- 2 dinov2: Failed: data.path is '/no/such/folder'" in first.state.message
+    assert "- 4 miniature: Refused: Validation failed for field 'alpha'" in first.state.message
+    lines = report_of(served.client, first).splitlines()
     assert lines[0] == "2 of 4 runs completed."
     assert [line.split(" | ")[1] for line in lines[4:]] == ["Completed", "Failed", "Completed", "Refused"]
-    nested = {run.name: run.state.name for run in client.read_flow_runs() if re.match(r"\d miniature", run.name)}
-    made_before = "(all reused)"
-    assert nested == {
-        f"1 miniature {made_before}": "Completed", "2 miniature": "Failed", f"3 miniature {made_before}": "Completed",
-    }  # fmt: skip
+    counts = [state.message.partition(";")[0] for run in (first, *later) for state in nested(served.client, run)]
+    assert len([words for words in counts if "built" in words]) == 2
+    assert len([words for words in counts if words.startswith("All ")]) == 2 * len(later)
+
+
+@contextlib.contextmanager
+def scheduled(client: Any, parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Have a batch due every few seconds."""
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    deployment, every = client.read_deployment_by_name("batch/batch"), timedelta(seconds=EVERY_SECONDS)
+    schedule = IntervalSchedule(interval=every)
+    (made,) = client.create_deployment_schedules(deployment.id, [(schedule, True)], parameters=dict(parameters))
+    try:
+        yield
+    finally:
+        client.delete_deployment_schedule(deployment.id, made.id)
+
+
+@contextlib.contextmanager
+def no_worker(server: dict[str, str]) -> Iterator[None]:
+    """Kill the worker, and have it started again only at the end."""
+    up = StateFolder(Path(server["TASKDISTILL_HOME"])).running().up
+    up.send(signal.SIGSTOP)
+    try:
+        os.kill(children_of(server)["worker"], signal.SIGKILL)
+        yield
+    finally:
+        up.send(signal.SIGCONT)
+
+
+def batches(client: Any, *states: str, is_due: bool = False) -> list[Any]:
+    """Runs of the deployment, of these states or of any, the oldest first."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+
+    deployment = client.read_deployment_by_name("batch/batch")
+    chosen = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]))
+    found = client.read_flow_runs(flow_run_filter=chosen)
+    wanted = [run for run in found if not states or run.state.type.value in states]
+    due = [run for run in wanted if not is_due or run.expected_start_time < datetime.now(UTC)]
+    return sorted(due, key=lambda run: run.expected_start_time)
+
+
+def report_of(client: Any, run: Any) -> str:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    key, of_run = ArtifactFilterKey(any_=["batch-summary"]), ArtifactFilterFlowRunId(any_=[run.id])
+    (report,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=key, flow_run_id=of_run))
+    return str(report.data)
+
+
+def nested(client: Any, run: Any) -> list[Any]:
+    """States of the runs of a batch that completed."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+
+    of_run = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+    return [each.state for each in client.read_flow_runs(flow_run_filter=of_run) if each.state.is_completed()]

@@ -1,0 +1,205 @@
+"""The faults, each made for real in the middle of a run; what lasts is mended when the run is over."""
+
+import contextlib
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psutil
+
+from storage.manifest import ArtifactRef
+from storage.upkeep import discard
+from tests.fault_matrix.site import Site
+from tests.fault_matrix.works import Work
+from tests.flows.local_server import START_SECONDS, until
+from tests.storage.artifacts import flip_a_bit
+
+LOCKED_SECONDS = 25.0
+"""Longer than the server waits for its database (10 s)."""
+
+Strike = Callable[[Site, Work, UUID], AbstractContextManager[list[ArtifactRef]]]
+"""What goes wrong lasts as long as the context; it yields what was given up in mending it."""
+Prepare = Callable[[Site, Work], AbstractContextManager[object]]
+
+
+@contextmanager
+def nothing(site: Site, work: Work) -> Iterator[None]:
+    yield
+
+
+class Fault(NamedTuple):
+    """What goes wrong in which work; the name is that of a row."""
+
+    name: str
+    work: str
+    strike: Strike
+    prepare: Prepare = nothing
+    """What must be so before the run starts."""
+    says: str = ""
+    """What the last state of the run says."""
+    hits_at_once: bool = False
+    """Whether it does not wait for the middle of a step."""
+    needs_mount: bool = False
+
+
+@contextmanager
+def a_bit_is_flipped(site: Site, work: Work) -> Iterator[None]:
+    flip_a_bit(site.store.path(work.steps["probe-student"].ref) / "head.safetensors")
+    yield
+
+
+@contextmanager
+def a_step_raises(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    """It reads what is damaged, which is then discarded, as the message says."""
+    given_up: list[ArtifactRef] = []
+    yield given_up
+    steps = site.served.tasks(run)
+    assert {name for name, state in steps.items() if state == "Failed"} == {work.missing[0]}, steps
+    given_up += discard(site.store, work.steps["probe-student"].ref, with_dependents=True)
+
+
+@contextmanager
+def flow_process_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    site.processes_of(run)[0].kill()
+    yield []
+
+
+@contextmanager
+def worker_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    site.child("worker").kill()
+    yield []
+
+
+@contextmanager
+def both_are_killed(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    kill_at_once([site.child("worker"), *site.processes_of(run)])
+    yield []
+
+
+def kill_at_once(processes: list[psutil.Process]) -> None:
+    """Kill them so that none has time to tell of another."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
+@contextmanager
+def server_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    site.child("server").kill()
+    site.until_answered()
+    yield []
+
+
+@contextmanager
+def machine_reboots(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    site.reboot()
+    yield []
+
+
+@contextmanager
+def machine_is_stopped(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    """As Ctrl-C does it: the run is handed back, and continued by the next `up`."""
+    running = site.processes_of(run)
+    site.state.running().up.send(signal.SIGTERM)
+    site.ended()
+    assert not [process for process in running if process.is_running()]
+    site.stop()
+    site.start("--on-stop", "finish")
+    yield []
+
+
+@contextmanager
+def the_same_is_started_again(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    state = work.here(site.store)
+    assert state.is_completed(), state.message
+    yield []
+
+
+@contextmanager
+def it_is_cancelled(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    from prefect.client.schemas.objects import State, StateType
+
+    site.served.client.set_flow_run_state(run, State(type=StateType.CANCELLING))
+    yield []
+
+
+@contextmanager
+def the_disk_is_full(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    with site.full_disk():
+        yield []
+
+
+@contextmanager
+def the_database_is_locked(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    path = f"{site.environment['PREFECT_HOME']}/prefect.db"
+    said = site.state.log("server").stat().st_size
+    with contextlib.closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        time.sleep(LOCKED_SECONDS)
+        database.execute("ROLLBACK")
+    with site.state.log("server").open("rb") as log:
+        log.seek(said)
+        assert b"database is locked" in log.read()
+    yield []
+
+
+@contextmanager
+def the_share_is_gone(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    site.share_gone()
+    try:
+        yield []
+        refused = site.served.finish(site.served.start(work.deployment, work.parameters))
+        assert refused.state.is_failed()
+        assert "is not the store that this worker was started with" in refused.state.message
+        assert not list(site.store.root.iterdir()), "something was made where the share is not mounted"
+    finally:
+        site.share_back()
+
+
+@contextmanager
+def with_another_worker(site: Site, work: Work) -> Iterator[None]:
+    with site.another_worker("other"):
+        yield
+
+
+@contextmanager
+def one_of_two_workers_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    """The one that was joined, when it has made something."""
+
+    def its_run() -> Any:
+        (worker,) = site.another
+        made = {int(unit.split("/")[-3]) + unit.startswith("outputs.zarr/augmented") for unit in work.units(site.store)}
+        return [
+            child
+            for child in site.spans(work.hit)
+            if child.state.is_running()
+            and psutil.Process(int(child.infrastructure_pid)).ppid() == worker.pid
+            and made & set(child.parameters["numbers"])
+        ]
+
+    until(its_run, seconds=START_SECONDS, log=site.served.log)
+    site.another[0].kill()
+    yield []
+
+
+FAULTS = (
+    Fault("a step raises", "pipeline", a_step_raises, a_bit_is_flipped, "discard", hits_at_once=True),
+    Fault("the run's process is killed", "pipeline", flow_process_is_killed),
+    Fault("the worker is killed", "pipeline", worker_is_killed),
+    Fault("worker and run are killed at once", "pipeline", both_are_killed),
+    Fault("the server is killed in training", "pipeline", server_is_killed),
+    Fault("the database is locked for 25 s", "pipeline", the_database_is_locked),
+    Fault("the same run is started again meanwhile", "pipeline", the_same_is_started_again),
+    Fault("cancelled in training", "pipeline in two slots", it_is_cancelled),
+    Fault("cancelled in generate", "generate", it_is_cancelled),
+    Fault("the disk is full", "pipeline", the_disk_is_full, says="the disk is full", needs_mount=True),
+    Fault("the store's share is gone, and back", "pipeline", the_share_is_gone, needs_mount=True),
+    Fault("one of two workers is killed in a fan-out", "extract", one_of_two_workers_is_killed, with_another_worker),
+    Fault("the machine reboots", "pipeline", machine_reboots),
+    Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped),
+)
