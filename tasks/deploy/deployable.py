@@ -59,5 +59,5 @@ class Deployable:
     @torch.inference_mode()
     def outputs(self, shown_NST3: Pixels) -> Tensor:
         """Return what the network says of N clean views, float32 [N, ...], not yet divided by the temperature."""
-        outputs: Tensor = self.model(normalise(np.ascontiguousarray(shown_NST3), self.preprocessing, self.device))
+        outputs: Tensor = self.model(normalise(np.array(shown_NST3), self.preprocessing, self.device))
         return outputs.float()

@@ -20,8 +20,8 @@ class Answering(Protocol):
     """
 
     names: tuple[str, ...]
-    axes: tuple[dict[int, str], ...]
-    """Of each answer, its axes whose length is not known, and what they are called."""
+    what: str
+    """A sentence that says what they are."""
 
     def __call__(self, outputs: Tensor, height: int, width: int) -> tuple[Tensor, ...]: ...
 
@@ -30,7 +30,7 @@ class Probabilities(nn.Module):
     """Logits [N, K], and the probabilities that they stand for at a temperature."""
 
     names = ("logits", "probabilities")
-    axes = ({0: "N"}, {0: "N"})
+    what = "`logits` are [N, classes], and `probabilities` their softmax at the temperature in `taskdistill.json`."
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ClassesOfPixels(nn.Module):
     """
 
     names = ("logits", "classes")
-    axes = ({0: "N", 2: "H", 3: "W"}, {0: "N", 1: "H", 2: "W"})
+    what = "`logits` are [N, classes, H, W] on the images' own grid, and `classes` [N, H, W] the class of each pixel."
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
