@@ -54,23 +54,21 @@ def write(given: Given, folder: Path) -> Written:
     Raises ExportError where it cannot be traced or written in ONNX's operations, where float32 answers otherwise than
     ours, or int8 is asked for and there are no training images to go by.
     """
+    # Before the work, which takes a minute.
+    shown = rows_for_calibration(given.images) if given.precision == "int8" else None
     dtype = torch.float16 if given.precision == "fp16" else torch.float32
     network = ExportedNetwork(Deployable.load(given.artifact, torch.device("cpu"), given.temperature), dtype).eval()
     model = _in_onnx(network)
     deployable = Deployable.load(given.artifact, torch.device("cpu"), given.temperature)
     to_quantise = _without_traces(model, deployable.classes)
     ir.save(model, folder / MODEL)
-    said = []
-    if given.precision == "int8":
-        said.append(quantised(folder / MODEL, to_quantise, rows_for_calibration(given.images)))
+    said = [quantised(folder / MODEL, to_quantise, shown)] if shown else []
     tried = tried_images(given.images)
     parity = compared(deployable, run_of(folder, torch.device("cpu")), tried)
     if given.precision == FP32:
         check(parity, "ONNX Runtime")
     by = "ONNX Runtime" + (f" in {given.precision}" if given.precision != FP32 else "")
-    return Written(
-        USAGE.format(**answers_told(network)), [*said, parity.sentence(by, tried)], parity.measured()
-    )
+    return Written(USAGE.format(**answers_told(network)), [*said, parity.sentence(by, tried)], parity.measured())
 
 
 def run_of(folder: Path, device: torch.device, threads: int = 0) -> Run:

@@ -19,7 +19,7 @@ from PIL import Image
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
-from storage.files import write_json
+from storage.files import read_json, write_json
 from storage.weights import ModelDescription, write_tensors
 from tasks.deploy.deployable import Deployable
 from tasks.export.bundle import Name, bundled
@@ -83,6 +83,7 @@ def write(given: Given, folder: Path) -> Written:
     data = _data(deployable.preprocessing)
     more = {"label_names": deployable.classes, "taskdistill": deployable.preprocessing.as_json()}
     save_config_for_hf(network, str(folder / CONFIG), model_config=more, data_config=data)
+    _leave_out_twice(folder / CONFIG)
     write_tensors(folder / WEIGHTS, as_arrays(network.state_dict()), note="pt")
     _write_view(folder / VIEW)
     loaded = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
@@ -140,6 +141,16 @@ def _fill(network: nn.Module, ours: dict[str, Tensor], head: dict[str, Tensor]) 
     network.load_state_dict(tensors)
 
 
+def _leave_out_twice(path: Path) -> None:
+    """Leave out of the network's arguments what stands elsewhere in the config too: transformers then gives it twice,
+    which Python refuses.
+    """
+    config = read_json(path)
+    arguments = config.get("model_args", {})
+    config["model_args"] = {name: arguments[name] for name in arguments if name not in ("num_classes", "in_chans")}
+    write_json(path, config)
+
+
 def _data(see: Preprocessing) -> dict[str, Any]:
     """Return what timm's transform is made of: what comes nearest to our clean view."""
     return {
@@ -180,7 +191,10 @@ def _of_transform(checked: Checked) -> str:
     num_other = num_changed = 0
     for pixels_HW3, _ in tried.pixels():
         seen_1ST3 = np.array(deployable.shown(pixels_HW3))[None]
-        ours, theirs = normalise(seen_1ST3, deployable.preprocessing, deployable.device), transform(Image.fromarray(pixels_HW3))[None]
+        ours, theirs = (
+            normalise(seen_1ST3, deployable.preprocessing, deployable.device),
+            transform(Image.fromarray(pixels_HW3))[None],
+        )
         # Of the same bytes they differ by roundings, of another byte by 1 / 255 of a deviation at least.
         num_other += ours.shape != theirs.shape or float((ours - theirs).abs().max()) > 1e-4
         num_changed += int(network(ours).argmax()) != int(network(theirs).argmax())

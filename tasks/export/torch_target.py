@@ -5,7 +5,6 @@ timm.
 import functools
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
@@ -48,8 +47,10 @@ def write(given: Given, folder: Path) -> Written:
     return Written(usage, [parity.sentence("torch", tried)], parity.measured())
 
 
-def run_of(folder: Path, device: torch.device) -> Run:
-    """Return the program of an exported folder, on a device."""
+def run_of(folder: Path, device: torch.device, threads: int = 0) -> Run:
+    """Return the program of an exported folder, on a device, with this many threads (0: as many as torch has now)."""
+    if threads:
+        torch.set_num_threads(threads)
     program = move_to_device_pass(torch.export.load(folder / PROGRAM), device).module()
     return functools.partial(_run, program, device)
 

@@ -19,6 +19,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from tasks.export.bundle import Name, bundled
 from tasks.export.target import ExportError, Given, Written
 from tasks.functional.joining import JoinedMap
 from tasks.functional.views import clean_view, replay
@@ -26,7 +27,6 @@ from tasks.models.encoder import blocks_named
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_built, load_model
 from tasks.models.timm_encoder import TimmEncoder, model_arguments
-from tasks.export.bundle import Name, bundled
 from tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
 from tasks.openmmlab.heads import MmsegHead
 from tasks.openmmlab.packages import mmseg_ready
