@@ -141,7 +141,8 @@ def _again(store: ArtifactStore, ref: ArtifactRef) -> list[str]:
     manifest = store.manifest(ref)
     made_by = manifest.provenance
     packages = ", ".join(f"{name} {version}" for name, version in made_by.get("packages", {}).items())
-    settings = _without_places(made_by.get("settings", {}))
+    # Of the machine, not of the model.
+    settings = {name: _without_places(each) for name, each in made_by.get("settings", {}).items() if name != "runtime"}
     if not settings:
         return []
     return [

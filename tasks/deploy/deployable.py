@@ -53,7 +53,8 @@ class Deployable:
     def shown(self, pixels_HW3: Pixels) -> Pixels:
         """Cut the clean view [S, T, 3] out of a uint8 RGB image."""
         see = self.preprocessing
-        view = clean_view(*pixels_HW3.shape[:2], see.crop_share, see.crop_mode, see.width_to_height)
+        height, width = pixels_HW3.shape[:2]
+        view = clean_view(height, width, see.crop_share, see.crop_mode, see.width_to_height)
         return replay(pixels_HW3, view, see.size, see.interpolation)
 
     @torch.inference_mode()

@@ -21,7 +21,8 @@ def shown(picture: Image.Image, config: Path) -> Tensor:
     see = json.loads(config.read_text(encoding="utf-8"))["taskdistill"]
     pixels_HW3 = np.asarray(picture.convert("RGB"))
     size = see["side_px"], see.get("width_px") or see["side_px"]
-    view = clean_view(*pixels_HW3.shape[:2], see["crop_share"], see["crop_mode"], size[1] / size[0])
+    height, width = pixels_HW3.shape[:2]
+    view = clean_view(height, width, see["crop_share"], see["crop_mode"], size[1] / size[0])
     seen_ST3 = np.array(replay(pixels_HW3, view, size, see["interpolation"]))
     mean, std = (torch.tensor(see[name]).view(1, 3, 1, 1) * 255 for name in ("mean", "std"))
     return (torch.from_numpy(seen_ST3).permute(2, 0, 1)[None].float() - mean) / std

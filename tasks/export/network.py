@@ -38,7 +38,9 @@ class ExportedNetwork(nn.Module):
             )
         self.view = CleanView(deployable.preprocessing)
         # In the order of axes that other programs expect: a traced network would hold the copies of the other one.
-        self.network = deployable.model.to(dtype=dtype, memory_format=torch.contiguous_format)
+        self.network = deployable.model.to(  # type: ignore[call-overload]
+            dtype=dtype, memory_format=torch.contiguous_format
+        )
         self.answer = deployable.answering()
         self._dtype = dtype
 

@@ -94,17 +94,16 @@ def _in_onnx(network: ExportedNetwork) -> ir.Model:
     # What the exporter prints of its progress is for its developers; it warns of its own code.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")
+        program, names = traced(network), list(network.answer.names)
         try:
-            program = torch.onnx.export(
-                traced(network), (example(),), input_names=[INPUT], output_names=list(network.answer.names),
-                dynamo=True, opset_version=OPSET, verbose=False,
+            written: Any = torch.onnx.export(
+                program, (example(),), input_names=[INPUT], output_names=names, dynamo=True, opset_version=OPSET,
+                verbose=False,
             )  # fmt: skip
         except (torch.onnx.errors.OnnxExporterError, *TRACING_ERRORS) as error:
-            if isinstance(error, ExportError):
-                raise
             raise ExportError(f"this network cannot be written in ONNX's operations: {_reason(error)}") from error
-    _name_axes(program.model)
-    return program.model
+    _name_axes(written.model)
+    return written.model
 
 
 def _reason(error: BaseException) -> str:

@@ -110,8 +110,8 @@ def _network(deployable: Deployable, description: ModelDescription, artifact: Pa
     backbone = as_built(description, artifact)
     arguments = model_arguments(backbone) | encoder.classifier_arguments
     try:
-        network = timm.create_model(backbone.name, num_classes=len(deployable.classes), **arguments)
-        classifier = network.get_classifier()
+        network: nn.Module = timm.create_model(backbone.name, num_classes=len(deployable.classes), **arguments)
+        classifier = network.get_classifier()  # type: ignore[operator]
     except CONSTRUCTOR_ERRORS as error:
         raise ExportError(
             f"timm cannot build {backbone.name} with {len(deployable.classes)} classes ({error}): {_ANOTHER}"

@@ -1,5 +1,7 @@
 """Target "torch" of `taskdistill export`: a program of torch.export, which torch runs without this program and without
 timm.
+
+Shape letters: N images of one size, H W their pixels.
 """
 
 import functools

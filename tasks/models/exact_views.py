@@ -11,7 +11,7 @@ large images, which a caller may shrink before.
 Not equal at the border of an image that, shown whole, is narrower than one pixel of the view.
 
 Shape letters: N images of one size, H W their pixels, S T height and width of the view, P pixels along one axis of the
-view and I of the image.
+view and I of the image, J with as many again on either side.
 """
 
 import math
@@ -181,7 +181,8 @@ class CleanView(nn.Module):
 
 
 def _bytes(sums: Tensor) -> Tensor:
-    return ((sums + 2 ** (BITS - 1)) / 2**BITS).floor().clamp(0, 255)
+    rounded: Tensor = ((sums + 2 ** (BITS - 1)) / 2**BITS).floor()
+    return rounded.clamp(0, 255)
 
 
 def _is_shown(axis: Axis, num_pixels: int) -> Tensor:
