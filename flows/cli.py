@@ -23,6 +23,7 @@ from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
+from flows.pipeline.licensing import licence_warnings
 from flows.pipeline.planning import PlannedStep, make_plan
 from flows.pipeline.room import check_room
 from flows.pipeline.work import Work, works
@@ -248,7 +249,10 @@ def _asked(source: str, overrides: list[str], *, rehash: bool) -> tuple[Artifact
     store = ArtifactStore.from_env()
     if rehash:
         store.sources.forget_all()
-    return store, load_experiment(source, overrides)
+    experiment = load_experiment(source, overrides)
+    for warning in licence_warnings(experiment):
+        errors.print(f"warning: {warning}")
+    return store, experiment
 
 
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:

@@ -18,6 +18,7 @@ from tasks.functional.views import Pixels, clean_view, replay
 from tasks.models.device import on_device
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.models.task_model import TaskModel, load_model
+from tasks.problems.answering import Answering
 from tasks.problems.problem import Problem, problem_named
 
 
@@ -44,6 +45,10 @@ class Deployable:
     @property
     def preprocessing(self) -> Preprocessing:
         return self.model.preprocessing
+
+    def answering(self) -> Answering:
+        """Return what makes answers of outputs for clean views, by the temperature."""
+        return self.problem.answering(self.preprocessing, self.temperature)
 
     def shown(self, pixels_HW3: Pixels) -> Pixels:
         """Cut the clean view [S, T, 3] out of a uint8 RGB image."""

@@ -11,9 +11,10 @@ large images, which a caller may shrink before.
 Not equal at the border of an image that, shown whole, is narrower than one pixel of the view.
 
 Shape letters: N images of one size, H W their pixels, S T height and width of the view, P pixels along one axis of the
-view and I of the image.
+view and I of the image, J with as many again on either side.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -46,7 +47,12 @@ def _bicubic(away: Tensor) -> Tensor:
 
 
 def _lanczos(away: Tensor) -> Tensor:
-    return torch.where(away < 3, torch.sinc(away) * torch.sinc(away / 3), torch.zeros_like(away))
+    return torch.where(away < 3, _sinc(away) * _sinc(away / 3), torch.zeros_like(away))
+
+
+def _sinc(away: Tensor) -> Tensor:
+    angle = away * exactly(math.pi, away.device)
+    return torch.where(angle == 0, torch.ones_like(away), angle.sin() / angle)
 
 
 FILTERS = {"bilinear": Filter(1.0, _bilinear), "bicubic": Filter(2.0, _bicubic), "lanczos": Filter(3.0, _lanczos)}
@@ -77,6 +83,28 @@ class Axis(NamedTuple):
     @property
     def after(self) -> Tensor:
         return (self.end - self.in_image).ceil().clamp(min=0)
+
+
+class Box(NamedTuple):
+    """The box of an image that its clean view shows, which may leave it: scalars, float64, in pixels of the image."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+
+def clean_box(preprocessing: Preprocessing, height: Tensor, width: Tensor) -> Box:
+    """Return what `views.clean_view` cuts out of an image of this height and width, scalars of float64."""
+    if preprocessing.crop_mode == "squash":
+        return Box(torch.zeros_like(height), torch.zeros_like(width), height, width)
+    ratio, share = (exactly(x, height.device) for x in (preprocessing.width_to_height, preprocessing.crop_share))
+    if preprocessing.crop_mode == "whole":
+        box_height = torch.maximum(height, width / ratio)
+    else:
+        box_height = torch.minimum(height, width / ratio) * share
+    box_rows, box_columns = (side.round().clamp(min=1) for side in (box_height, box_height * ratio))
+    return Box(((height - box_rows) / 2).floor(), ((width - box_columns) / 2).floor(), box_rows, box_columns)
 
 
 class CleanView(nn.Module):
@@ -113,20 +141,10 @@ class CleanView(nn.Module):
 
     def _axes(self, pixels_NHW3: Tensor) -> tuple[Axis, Axis]:
         """Return what `views.clean_view` cuts, of rows and of columns."""
-        see, (num_rows, num_columns) = self._see, self._see.size
-        height, width = (_scalar(pixels_NHW3, axis) for axis in (1, 2))
-        if see.crop_mode == "squash":
-            return self._axis(torch.zeros_like(height), height, height, num_rows), self._axis(
-                torch.zeros_like(width), width, width, num_columns
-            )
-        ratio = see.width_to_height
-        if see.crop_mode == "whole":
-            box_height = torch.maximum(height, width / ratio)
-        else:
-            box_height = torch.minimum(height, width / ratio) * see.crop_share
-        box_rows, box_columns = (side.round().clamp(min=1) for side in (box_height, box_height * ratio))
-        top, left = ((height - box_rows) / 2).floor(), ((width - box_columns) / 2).floor()
-        return self._axis(top, box_rows, height, num_rows), self._axis(left, box_columns, width, num_columns)
+        num_rows, num_columns = self._see.size
+        height, width = (scalar(pixels_NHW3.shape[axis], pixels_NHW3.device) for axis in (1, 2))
+        box = clean_box(self._see, height, width)
+        return self._axis(box.top, box.height, height, num_rows), self._axis(box.left, box.width, width, num_columns)
 
     def _axis(self, start: Tensor, length: Tensor, in_image: Tensor, num_pixels: int) -> Axis:
         """Return which pixels of the view have their centre in the image (`views.shown_window`)."""
@@ -163,7 +181,8 @@ class CleanView(nn.Module):
 
 
 def _bytes(sums: Tensor) -> Tensor:
-    return ((sums + 2 ** (BITS - 1)) / 2**BITS).floor().clamp(0, 255)
+    rounded: Tensor = ((sums + 2 ** (BITS - 1)) / 2**BITS).floor()
+    return rounded.clamp(0, 255)
 
 
 def _is_shown(axis: Axis, num_pixels: int) -> Tensor:
@@ -171,5 +190,11 @@ def _is_shown(axis: Axis, num_pixels: int) -> Tensor:
     return (places_P >= axis.first) & (places_P < axis.stop)
 
 
-def _scalar(pixels: Tensor, axis: int) -> Tensor:
-    return torch.scalar_tensor(pixels.shape[axis], dtype=torch.float64, device=pixels.device)
+def exactly(number: float, device: torch.device) -> Tensor:
+    """Return a number as a constant of float64: the exporter to ONNX rounds numbers of Python to float32."""
+    return torch.tensor(number, dtype=torch.float64, device=device)
+
+
+def scalar(number: int, device: torch.device) -> Tensor:
+    """Return a number, which may be one that is not known when this is traced, as float64."""
+    return torch.scalar_tensor(number, dtype=torch.float64, device=device)

@@ -24,6 +24,7 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import Probabilities
 from tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
 from tasks.problems.classification_metrics import METRICS
 from tasks.problems.whole_images import clean_window
@@ -82,6 +83,9 @@ class Classification:
 
     def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
+
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> Probabilities:
+        return Probabilities(temperature)
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_labels(targets)

@@ -29,6 +29,7 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import Answering
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.metrics import Metric
 from tasks.problems.palette import Colours
@@ -130,6 +131,10 @@ class Problem(Protocol):
 
     def truth(self, images: ImageSet, row: int) -> npt.NDArray[Any]:
         """Return what a whole image is judged against, on its own grid where the problem has one."""
+        ...
+
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> Answering:
+        """Return what makes of outputs for the clean views of images the answers that an exported network gives."""
         ...
 
     def num_targets(self, targets: Tensor) -> Tensor:

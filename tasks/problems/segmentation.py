@@ -37,6 +37,7 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import ClassesOfPixels
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.noted import noted_of
@@ -108,6 +109,9 @@ class Segmentation:
         """The mask itself, [H, W]; raises as `target` does."""
         mask_HW = _mask(images, row)  # which may have 50 million pixels: two bytes for each are enough
         return np.where(mask_HW == UNKNOWN, np.int16(IGNORED), mask_HW)
+
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> ClassesOfPixels:
+        return ClassesOfPixels(preprocessing)
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_pixels(targets, self._weights_of(targets))
