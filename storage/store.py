@@ -56,7 +56,7 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be, or a worker says it is another."""
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be, or a worker has another."""
         root = root_from(os.environ.get(ROOT_VARIABLE, "artifacts"))
         check_same(root, os.environ.get(ID_VARIABLE, ""))
         return cls(root)
