@@ -1,6 +1,4 @@
-"""The preset `clothing10`, with one seed and fewer steps, on real photographs with real pretrained networks, through the
-command line.
-"""
+"""The preset `clothing10`, of one seed and fewer steps, on real photographs, through the command line."""
 
 import json
 import os
