@@ -150,8 +150,10 @@ def _without_traces(model: ir.Model, classes: list[str]) -> list[str]:
 def _is_of_the_network(node: ir.Node) -> bool:
     if node.op_type not in ("Conv", "Gemm", "MatMul"):
         return False
-    seen: Any = node.inputs[0]
-    return bool(seen.dtype == ir.DataType.FLOAT)
+    seen, weights = node.inputs[:2]
+    # Without weights it is a product of two activations, as in attention.
+    has_weights = weights is not None and weights.const_value is not None
+    return bool(has_weights and seen is not None and seen.dtype == ir.DataType.FLOAT)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import ClassesOfPixels
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.metrics import PERCENT, Metric
@@ -90,6 +91,9 @@ class Parts:
         known_HW = np.full_like(mask_HW, IGNORED)
         known_HW[BORDER:-BORDER, BORDER:-BORDER] = mask_HW[BORDER:-BORDER, BORDER:-BORDER]
         return known_HW
+
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> ClassesOfPixels:
+        return ClassesOfPixels(preprocessing)
 
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_labels(targets)

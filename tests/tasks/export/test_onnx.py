@@ -80,7 +80,7 @@ def test_a_lower_precision_makes_the_file_smaller_and_says_what_it_changes(
 ) -> None:
     full = exported(workshop, tmp_path / "full", TRANSFORMER)
     less = exported(workshop, tmp_path / "less", TRANSFORMER, precision)
-    assert full.measured["difference"] < 1e-4 < less.measured["difference"] < 2
+    assert full.measured["difference"] < 1e-4 < less.measured["difference"] < 5  # of logits up to 25
     assert less.measured["answers_changed"] <= 6
     [*_, sentence] = less.said
     assert f"ONNX Runtime in {precision}, on 12 images of the test split" in sentence
