@@ -198,7 +198,7 @@ FAULTS = (
     Fault("cancelled in training", "pipeline in two slots", it_is_cancelled),
     Fault("cancelled in generate", "generate", it_is_cancelled),
     Fault("the disk is full", "pipeline", the_disk_is_full, says="the disk is full", needs_mount=True),
-    Fault("the store's share is gone, and back", "pipeline", the_share_is_gone, needs_mount=True),
+    Fault("the store's share is gone, and back", "pipeline", the_share_is_gone, says="is not in", needs_mount=True),
     Fault("one of two workers is killed in a fan-out", "extract", one_of_two_workers_is_killed, with_another_worker),
     Fault("the machine reboots", "pipeline", machine_reboots),
     Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped),

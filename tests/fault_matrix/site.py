@@ -22,6 +22,7 @@ from tests.flows.local_server import (
     Served,
     children_of,
     command_line,
+    free_port,
     machine,
     password_of,
     process,
@@ -40,7 +41,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = ArtifactStore(folder / "store")
-        self._disk = folder / "disk"
+        self._disk, self._port = folder / "disk", free_port()
         self._running, self._mounts = ExitStack(), ExitStack()
         self.environment: dict[str, str] = {}
         self.served: Served
@@ -86,7 +87,7 @@ class Site:
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-        self.environment = self._running.enter_context(machine(self.folder, "--runs", "1", *options))
+        self.environment = self._running.enter_context(machine(self.folder, "--runs", "1", *options, port=self._port))
         chosen = {
             PREFECT_API_URL: self.environment["PREFECT_API_URL"],
             PREFECT_HOME: self.environment["PREFECT_HOME"],

@@ -159,9 +159,11 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> Called:
 
 
 @contextmanager
-def machine(folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+def machine(
+    folder: Path, *options: str, variables: Mapping[str, str] | None = None, port: str = ""
+) -> Iterator[dict[str, str]]:
     """Run `taskdistill up` on a free port, with state and store in a folder; yields the environment to find it."""
-    port, log = free_port(), folder / "up.log"
+    port, log = port or free_port(), folder / "up.log"
     environment = {
         **QUIET,
         "PREFECT_HOME": str(folder / "state" / "prefect"),

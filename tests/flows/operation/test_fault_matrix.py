@@ -13,7 +13,7 @@ from configs.experiment import Experiment
 from flows.pipeline.running import experiment_settings_of
 from tests.conftest import Bench
 from tests.fault_matrix.faults import FAULTS, Fault
-from tests.fault_matrix.observing import observe
+from tests.fault_matrix.observing import LONG_SECONDS, observe
 from tests.fault_matrix.page import PAGE, note, rows_of
 from tests.fault_matrix.site import Site
 from tests.fault_matrix.works import Work, pipeline, stage
@@ -92,7 +92,7 @@ def test_a_machine_that_is_to_finish_first_does(site: Site, works: Works) -> Non
     running = site.processes_of(run_id)
     assert command(["down"], site.environment).stdout == "stopped\n"
     assert [process for process in running if process.is_running()] == []
-    assert site.processes() == []
+    until(lambda: not site.processes(), seconds=LONG_SECONDS, log=site.served.log)
     assert {name: site.store.manifest(work.steps[name].ref).files for name in work.missing} == work.files
     assert command(["down"], site.environment).stdout == "nothing is up\n"
 
