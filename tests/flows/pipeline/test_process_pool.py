@@ -173,7 +173,7 @@ def test_an_end_is_named_and_what_to_do(code: int, words: str) -> None:
 
 
 def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
-    _note_others: None, store: ArtifactStore, place: Path, monkeypatch: pytest.MonkeyPatch
+    store: ArtifactStore, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_pool, "ENTRY", "tests.flows.pipeline.meeting")
     with ThreadPoolExecutor(1) as threads:
@@ -181,7 +181,7 @@ def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
             waiting = threads.submit(processes.execute, step(MEET, place, "one", "nobody"), no_progress)
             while not (place / "one").exists():
                 time.sleep(0.05)
-        with pytest.raises(StepKilledError, match="^the run is over$"):
+        with pytest.raises(StepKilledError, match=r"^the run is over$"):
             waiting.result()
 
 
