@@ -23,6 +23,13 @@ METRICS: dict[str, str] = {
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
+CONFIDENCES: dict[str, str] = {
+    "classification": "tasks.problems.classification_confidence:of_predictions",
+}
+"""What tells how sure a problem's models are, from the predictions of an evaluation, without torch; of a problem that
+has no line here nothing is known, and its models answer as they are.
+"""
+
 OUTPUT_SIZES: dict[str, str] = {
     "segmentation": "tasks.problems.output_sizes:of_maps",
 }
@@ -108,11 +115,27 @@ HEAD_NAMES: dict[str, str] = {
 """What looks at such a name for `plan`, without torch; a source may have none."""
 
 EXPORT_TARGETS: dict[str, str] = {
-    "mmseg": "tasks.openmmlab.export:export",
+    "onnx": "tasks.export.onnx_target:write",
+    "torch": "tasks.export.torch_target:write",
+    "timm": "tasks.export.timm_target:write",
+    "hub-folder": "tasks.export.hub_folder:write",
+    "mmseg": "tasks.openmmlab.export:write",
 }
-"""What a finished model can be handed over as: a function of its artifact's folder and the new folder."""
+"""What a finished model can be handed over as: a target (`tasks.export.target`)."""
+
+EXPORT_PRECISIONS: dict[str, tuple[str, ...]] = {
+    "onnx": ("fp32", "fp16", "int8"),
+}
+"""What a target can compute in; one that has no line here is float32 alone."""
+
+EXPORT_RUNNERS: dict[str, str] = {
+    "onnx": "tasks.export.onnx_target:run_of",
+    "torch": "tasks.export.torch_target:run_of",
+}
+"""What runs an exported folder from here (`taskdistill latency`): a function of the folder, a device and threads."""
 
 EXPORT_PACKAGES: dict[str, str] = {
+    "onnx": "tasks.export.packages:check_installed",
     "mmseg": "tasks.openmmlab.packages:check_installed",
 }
 """What names the packages that a target needs and that are not installed, before torch is; a target may have none."""

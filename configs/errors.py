@@ -1,5 +1,5 @@
-"""The root of every error that is meant for a person: its message says what to do, and needs no traceback; and the
-error of settings.
+"""The root of every error that is meant for a person: its message says what to do, and needs no traceback; the
+error of settings, and that of packages.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,10 @@ class UserError(Exception):
 
 class SettingsError(UserError, ValueError):
     """A preset, file or override that cannot be used; the message says what would be right."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """Packages that something needs and that are not installed; the message names them and the command."""
 
 
 @contextmanager

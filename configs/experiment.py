@@ -102,6 +102,10 @@ class Experiment(Settings):
     """
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Each seed trains one finetuned and one distilled student, and one with synthetic images where there are any."""
+    license: Literal["any", "commercial"] = "any"
+    """What the models are for. commercial: a licence of a pretrained network that forbids it, or is not known, is a
+    warning.
+    """
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
@@ -224,13 +228,9 @@ class Experiment(Settings):
 
     def precompute_foreign_config(self, train_views: TrainViews = "augmented") -> PrecomputeForeignConfig:
         return PrecomputeForeignConfig(
-            problem=self.problem,
-            model=self.foreign_teacher,
-            views=self.views,
-            precision=self.precision,
-            train_views=train_views,
-            logits=self.logits,
-        )
+            problem=self.problem, model=self.foreign_teacher, views=self.views, precision=self.precision,
+            train_views=train_views, logits=self.logits,
+        )  # fmt: skip
 
     def is_location_used(self, name: str) -> bool:
         """Return whether a run reads the place of this setting: others may name what is not there."""
@@ -284,13 +284,9 @@ class Experiment(Settings):
 
     def tune_distill_config(self) -> TuneDistillConfig:
         return TuneDistillConfig(
-            problem=self.problem,
-            backbone=self.student,
-            views=self.views,
-            training=self.training,
-            distill=self.distill,
-            tuning=self.tuning,
-        )
+            problem=self.problem, backbone=self.student, views=self.views, training=self.training,
+            distill=self.distill, tuning=self.tuning,
+        )  # fmt: skip
 
     def evaluate_config(self) -> EvaluateConfig:
         return EvaluateConfig(problem=self.problem, windows=self.windows)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from configs import yaml_text
+from configs.base import RuntimeConfig
 from configs.choices import nearest
 from configs.errors import SettingsError
 from configs.experiment import Experiment
@@ -47,6 +48,19 @@ def load_experiment(
         change._replace(value=resolved(change.value, kind)).put_in(values)
     given = [*(["other settings"] if settings else []), *(f"--set {override}" for override in overrides)]
     return validated(values, f"{source} with {' '.join(given)}" if given else source)
+
+
+def load_runtime(overrides: Sequence[str], **defaults: Any) -> RuntimeConfig:
+    """Return how work is to be done: defaults, with overrides such as `runtime.device=cpu` put over them; SettingsError
+    where one is of something else, or cannot be used.
+    """
+    values: dict[str, Any] = {"runtime": defaults}
+    for override in overrides:
+        for change in changes_of(override, Experiment):
+            if change.names[0] != "runtime":
+                raise SettingsError(f"--set {override}: only settings of runtime are taken here, as runtime.device")
+            change.put_in(values)
+    return validated(values, f"--set {' '.join(overrides)}").runtime
 
 
 def validated(values: Mapping[str, Any], source: str) -> Experiment:

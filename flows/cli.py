@@ -12,13 +12,18 @@ from rich.table import Table
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import load_experiment
+from flows import completing
 from flows.commands.hand_over import commands as hand_over_commands
+from flows.commands.looking_up import commands as looking_up_commands
 from flows.commands.miniature import commands as miniature_commands
 from flows.commands.operation import commands as operation_commands
+from flows.commands.predict import commands as predict_commands
+from flows.commands.showing import commands as showing_commands
 from flows.commands.store import commands
 from flows.ending.ending import EndsInWords
 from flows.ending.interruption import stopped_by_signals
 from flows.pipeline.dataset_words import dataset_words
+from flows.pipeline.licensing import licence_warnings
 from flows.pipeline.planning import PlannedStep, make_plan
 from flows.pipeline.room import check_room
 from flows.pipeline.work import Work, works
@@ -32,22 +37,32 @@ from flows.printing import (
     print_table,
 )
 from storage.files import bytes_in_words
+from storage.formats import PROGRAM
 from storage.manifest import ArtifactRef
+from storage.provenance import code_commit, version_of
 from storage.store import ArtifactStore
 
 app = typer.Typer(
     cls=EndsInWords,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Distil a large pretrained vision model into a small one for your own task.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(looking_up_commands)
+app.add_typer(showing_commands)
 app.add_typer(commands)
+app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)
 app.add_typer(operation_commands)
 app.add_typer(miniature_commands, name="miniature")
 
-Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.")]
-Overrides = Annotated[list[str], typer.Option("--set", help="Change a setting: --set distill.alpha=0.5; repeatable.")]
+Source = Annotated[str, typer.Argument(help="A preset's name, or a YAML file.", autocompletion=completing.presets)]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set", help="Change a setting: --set distill.alpha=0.5; repeatable.", autocompletion=completing.settings
+    ),
+]
 Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
 
@@ -72,6 +87,22 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with stopped_by_signals():
         app()
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        output.print(f"taskdistill {version_of(PROGRAM)}, commit {code_commit()[:12]}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Distil a large pretrained vision model into a small one for your own task."""
 
 
 @app.command()
@@ -124,6 +155,7 @@ def run(
     from flows.pipeline.console import on_console
     from flows.pipeline.running import run_plan
     from flows.reports.remarks import print_scores, scores_for_programs
+    from flows.reports.shipping import best_commands, best_student
 
     store, experiment = _asked(source, set_, rehash=rehash)
     extra = _synthetic(store, synthetic)
@@ -133,12 +165,13 @@ def run(
         print_json(scores_for_programs(results, store) | {"stages": stages})
         return
     print_scores(output, results, store, experiment.name)
-    students = [result for result in results if result.seed == experiment.seeds[-1]]
     output.print()
-    for student in students:
-        output.print(f"{student.model}: {student.artifact.short}, in {store.path(student.artifact)}")
-    last = students[-1].artifact.short
-    output.print(f"Look at one:  taskdistill show {last}\nName it:      taskdistill label {experiment.name} {last}")
+    for student in (result for result in results if result.seed is not None):
+        seed = f", seed {student.seed}" if len(experiment.seeds) > 1 else ""
+        output.print(f"{student.model}{seed}: {student.artifact.short}, in {store.path(student.artifact)}")
+    if best := best_student(results, store):
+        output.print(f"\n{best}")
+        output.print("\n".join(best_commands(best, experiment.name)))
 
 
 @app.command()
@@ -170,7 +203,11 @@ def demo(
 @app.command()
 def stage(
     name: Annotated[
-        str, typer.Argument(help="A step such as distill-seed0, or a stage such as distill: all its steps.")
+        str,
+        typer.Argument(
+            help="A step such as distill-seed0, or a stage such as distill: all its steps.",
+            autocompletion=completing.stages,
+        ),
     ],
     source: Source,
     set_: Overrides = [],  # noqa: B006
@@ -212,7 +249,10 @@ def _asked(source: str, overrides: list[str], *, rehash: bool) -> tuple[Artifact
     store = ArtifactStore.from_env()
     if rehash:
         store.sources.forget_all()
-    return store, load_experiment(source, overrides)
+    experiment = load_experiment(source, overrides)
+    for warning in licence_warnings(experiment):
+        errors.print(f"warning: {warning}")
+    return store, experiment
 
 
 def _synthetic(store: ArtifactStore, text: str) -> ArtifactRef | None:

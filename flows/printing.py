@@ -17,6 +17,8 @@ from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
+from flows.completing import references
+
 IN_A_PIPE_COLUMNS = 100_000
 _INVISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 _LIKE = {"±": "+-", "…": "...", "→": "->", "·": "."}
@@ -48,7 +50,9 @@ class _Console(Console):
 errors = _Console(stderr=True)
 output = _Console()
 
-Reference = Annotated[str, typer.Argument(help="A label, or a reference such as model@3f9c12ab.")]
+Reference = Annotated[
+    str, typer.Argument(help="A label, or a reference such as model@3f9c12ab.", autocompletion=references)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

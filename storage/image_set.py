@@ -161,6 +161,13 @@ def class_names_of(folder: Path) -> list[str]:
     return _index(folder)[0].classes
 
 
+def levels_of(folder: Path) -> Levels | None:
+    """Return how images of more than 8 bits are scaled in a set, without opening its shards; CorruptArtifactError for a
+    damaged index.
+    """
+    return _index(folder)[0].levels
+
+
 def _index(folder: Path) -> tuple[Index, int]:
     """Return the index of a set, and its format."""
     found = check_layout(folder, [INDEX])

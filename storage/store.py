@@ -56,9 +56,7 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be there, or where a worker says
-        which it is and it is another.
-        """
+        """The store at TASKDISTILL_STORE, or ./artifacts; StoreError where none can be, or a worker has another."""
         root = root_from(os.environ.get(ROOT_VARIABLE, "artifacts"))
         check_same(root, os.environ.get(ID_VARIABLE, ""))
         return cls(root)
@@ -135,6 +133,10 @@ class ArtifactStore:
     def labels(self) -> dict[str, ArtifactRef]:
         """Return what each label names; `unreadable` says which cannot be read."""
         return self._labels.read()
+
+    def unreadable_labels(self) -> dict[str, str]:
+        """Return the labels that cannot be read, with what to do."""
+        return self._labels.unreadable()
 
     def unreadable(self) -> list[str]:
         """What is wrong with each label and each record of a draft that cannot be read, and what to do."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -140,6 +141,16 @@ def read_column(path: Path, column: str) -> list[Any]:
         return [one.neutral] * int(pq.read_metadata(path).num_rows)
     values: list[Any] = _table(path.parent, path.name, [column])[column].to_pylist()
     return values
+
+
+def read_matrix(path: Path, column: str) -> npt.NDArray[Any]:
+    """Return one column of numbers of a table that lies directly in an artifact, [N, K] where its cells are lists of
+    length K, else [N, 1]; CorruptArtifactError where it is damaged.
+    """
+    check_layout(path.parent, [path.name])
+    found = _table(path.parent, path.name, [column])[column].combine_chunks()
+    values = found.flatten() if pa.types.is_list(found.type) else found
+    return np.asarray(values.to_numpy(zero_copy_only=False).reshape(len(found), -1))
 
 
 def has_column(path: Path, column: str) -> bool:

@@ -26,6 +26,7 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, Block, Encoder
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.metrics import Metric
 from tasks.problems.palette import Colours
 from tasks.problems.problem import PixelsOf
@@ -174,6 +175,12 @@ class Ordinal:
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         return torch.zeros(len(outputs))
+
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        return AnswerForm({"place": float})
+
+    def answer(self, outputs: Tensor, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        return Answer({"place": float(outputs[0, 0])})
 
     def meter(self, classes: Sequence[str]) -> "OrdinalMeter":
         return OrdinalMeter()

@@ -18,6 +18,7 @@ from flows.pipeline.chain import ModelResult
 from flows.pipeline.console import on_console
 from flows.pipeline.running import run_plan
 from flows.reports.page import write_report
+from flows.reports.shipping import best_student
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 
@@ -58,8 +59,11 @@ def demonstrate(
         results, stages = run_plan(experiment, store, show)
     report = folder / f"{task.report}-{world}.html"
     refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
+    best = best_student(results, store)
+    shown = best.artifact if best else results[-1].artifact
     next_commands = [
-        f"taskdistill show {results[-1].artifact.short}",
+        f"taskdistill show {shown.short}",
+        f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/test",
         f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
     write_report(report, f"{task.title} of world {world}", results, refs, store, next_commands)

@@ -1,4 +1,4 @@
-"""The commands that look after a store: show, list, label, verify, discard, collect."""
+"""The commands that look after a store: list, label, verify, discard, collect."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
-from rich.tree import Tree
 
 from configs.choices import nearest
 from configs.errors import SettingsError
-from configs.loading import dump_preset, preset_names
+from configs.loading import preset_names
+from flows import completing
+from flows.pipeline.models import remark_on
 from flows.pipeline.planning import how_far
 from flows.printing import AsJson, Reference, output, print_json, print_table
-from flows.reports.chosen import TRIALS, trials_table
-from flows.reports.steps import RUN
+from flows.reports.models import model_rows, models_table
 from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from storage.files import bytes_in_words
 from storage.manifest import ArtifactRef
@@ -29,41 +29,14 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-MAX_FILES = 12
 LONG_AGO_DAYS = 365_000.0
-
-
-@commands.command()
-def show(reference: Reference, as_json: AsJson = False) -> None:
-    """Print an artifact's scores, lineage, files, and the preset that makes it again."""
-    store = ArtifactStore.from_env()
-    ref = store.resolve(reference)
-    manifest = store.manifest(ref)
-    settings = manifest.provenance.get("settings", {})
-    if as_json:
-        lineage = _lineage_rows(store, ref)
-        print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
-        return
-    output.print(f"{ref}\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {len(manifest.files)} files\n")
-    for name, record in list(manifest.files.items())[:MAX_FILES]:
-        output.print(f"  {name}  {bytes_in_words(record.num_bytes)}")
-    if len(manifest.files) > MAX_FILES:
-        output.print(f"  and {len(manifest.files) - MAX_FILES} more")
-    output.print_json(data=manifest.summary)
-    if TRIALS in manifest.files:
-        print_table("Trials:", trials_table(store, ref))
-    output.print(_tree(store, ref))
-    made_by = manifest.provenance
-    output.print(f"\nmade {made_by['made']} on {made_by['host']} by commit {made_by['commit'][:12]}")
-    if run := made_by.get(RUN):
-        output.print(f"in the Prefect run {run['name']!r} of the flow {run['flow']!r}, {run['page']}")
-    output.print("\nThe preset that makes it again (save it as preset.yaml, then: taskdistill run preset.yaml):\n")
-    output.print(dump_preset(settings))
 
 
 @commands.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="A kind such as model; all kinds when left out.")] = "*",
+    kind: Annotated[
+        str, typer.Argument(help="A kind such as model; all kinds when left out.", autocompletion=completing.kinds)
+    ] = "*",
     as_json: AsJson = False,
 ) -> None:
     """List the artifacts of the store and their labels; exit code 1 where a newer version made some."""
@@ -72,19 +45,32 @@ def list_(
     if kind != "*" and kind not in kinds:
         raise NotInStoreError(f"there is no kind {kind!r}{nearest(kind, kinds)}")
     rows, damaged, newer = _rows(store, kind)
+    if kind == "model":
+        known = model_rows(store, [ArtifactRef.parse(row["reference"]) for row in rows])
+        rows = [row | known[ArtifactRef.parse(row["reference"])] for row in rows]
     if as_json:
         print_json({"artifacts": rows, "damaged": damaged, "newer": newer, "unreadable": store.unreadable()})
     else:
-        _print_list(store, rows, [*damaged, *newer, *store.unreadable()])
+        _print_list(store, kind, rows, [*damaged, *newer, *store.unreadable()])
     if newer:
         raise typer.Exit(1)
 
 
-def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problems: Sequence[str]) -> None:
+def _print_list(store: ArtifactStore, kind: str, rows: Sequence[Mapping[str, Any]], problems: Sequence[str]) -> None:
+    rows = sorted(rows, key=lambda row: row["made"])
+    print_table(str(store.root), models_table(rows) if kind == "model" else _artifacts_table(rows))
+    for problem in problems:
+        output.print(problem, style="red")
+    for ref in store.drafts():
+        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
+    output.print(f"Presets: {', '.join(preset_names())}")
+
+
+def _artifacts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("artifact", "stage", "made (UTC)", "size", "label"):
         table.add_column(column, no_wrap=column != "label")
-    for row in sorted(rows, key=lambda row: row["made"]):
+    for row in rows:
         table.add_row(
             ArtifactRef.parse(row["reference"]).short,
             row["stage"],
@@ -92,12 +78,7 @@ def _print_list(store: ArtifactStore, rows: Sequence[Mapping[str, Any]], problem
             bytes_in_words(row["bytes"]),
             row["label"],
         )
-    print_table(str(store.root), table)
-    for problem in problems:
-        output.print(problem, style="red")
-    for ref in store.drafts():
-        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
-    output.print(f"Presets: {', '.join(preset_names())}")
+    return table
 
 
 def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
@@ -126,14 +107,37 @@ def _rows(store: ArtifactStore, kind: str) -> tuple[list[dict[str, Any]], list[s
 
 
 @commands.command()
-def label(name: Annotated[str, typer.Argument(help="Such as birds-v1.")], reference: Reference) -> None:
-    """Give an artifact a name; a name may move to another artifact later."""
+def label(
+    name: Annotated[str, typer.Argument(help="Such as birds-v1.")],
+    reference: Reference = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the name; what it names stays.")] = False,
+) -> None:
+    """Give an artifact a name; a name may move to another artifact later, or be removed."""
     store = ArtifactStore.from_env()
+    if remove:
+        _remove_label(store, name, reference)
+        return
+    if not reference:
+        raise SettingsError(f"name what {name!r} is to mean: taskdistill label {name} REFERENCE, or --remove")
     ref = store.resolve(reference)
     before = store.labels().get(name, ref)
     store.label(name, ref)
     moved = f", moved from {before.short}" if before != ref else ""
     output.print(f"{name} -> {ref.short}{moved}")
+    for remark in remark_on(store, ref) if ref.kind == "model" else []:
+        output.print(remark)
+
+
+def _remove_label(store: ArtifactStore, name: str, reference: str) -> None:
+    """Forget a name. Raises NotInStoreError where it is none, or not that of what is named beside it."""
+    labels = store.labels()
+    if name not in labels and name not in store.unreadable_labels():
+        raise NotInStoreError(f"there is no label {name!r}{nearest(name, labels)}")
+    if reference and store.resolve(reference) != labels.get(name):
+        raise NotInStoreError(f"{name!r} is not the name of {reference}: leave it out, and the name alone is removed")
+    store.remove_label(name)
+    meant = f", which was {labels[name].short}" if name in labels else ""
+    output.print(f"removed the label {name}{meant}; what it named stays until 'taskdistill collect'")
 
 
 @commands.command()
@@ -243,29 +247,3 @@ def _days_ago(days: float) -> datetime | None:
     if not 0 <= days < math.inf:
         raise SettingsError(f"--keep-days {days:g}: expected a number of days, 0 or more, such as 7")
     return datetime.now(UTC) - timedelta(days=min(days, LONG_AGO_DAYS)) if days else None
-
-
-def _tree(store: ArtifactStore, ref: ArtifactRef, role: str = "") -> Tree:
-    labels = [name for name, target in store.labels().items() if target == ref]
-    inputs, remark = _inputs(store, ref)
-    tree = Tree(f"{role + ': ' if role else ''}{ref.short} {' '.join(labels)}{remark}")
-    for input_role, source in inputs.items():
-        tree.add(_tree(store, source, input_role))
-    return tree
-
-
-def _lineage_rows(store: ArtifactStore, ref: ArtifactRef) -> dict[str, Any]:
-    inputs, _ = _inputs(store, ref)
-    return {"reference": str(ref), "inputs": {role: _lineage_rows(store, source) for role, source in inputs.items()}}
-
-
-def _inputs(store: ArtifactStore, ref: ArtifactRef) -> tuple[Mapping[str, ArtifactRef], str]:
-    """Return what an artifact was made from, and a remark where that cannot be told."""
-    try:
-        return store.manifest(ref).input_refs, ""
-    except NotInStoreError:
-        return {}, "(not here)"
-    except NewerFormatError:
-        return {}, "(made by a newer version)"
-    except CorruptArtifactError:
-        return {}, "(damaged: see 'taskdistill verify')"

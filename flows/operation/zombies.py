@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
@@ -75,7 +75,7 @@ def end_steps(client: SyncPrefectClient) -> None:
     )
     steps = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_GOING_ON)))
     for step in client.read_task_runs(flow_run_filter=over, task_run_filter=steps, limit=_PAGE):
-        state = Crashed(message="Its run is over: the process that made it ended without a word.")
+        state: State[Any] = Crashed(message="Its run is over: the process that made it ended without a word.")
         with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
             client.set_task_run_state(step.id, state, force=True)
 

@@ -33,6 +33,7 @@ _START = (
 """Finds the program where it is, whatever folder this is, and looks for nothing in that folder (-P)."""
 
 Process = subprocess.Popen[str]
+_OVER = "the run is over"
 
 
 class StepError(UserError):
@@ -114,7 +115,7 @@ class StepProcesses:
     def _process_of(self, slot: _Slot) -> Process:
         with self._changing:
             if self._is_closed:
-                raise StepKilledError("the run is over")
+                raise StepKilledError(_OVER)
             # One that died with its step is replaced: the next step of this slot is another matter.
             if slot.process is None or slot.process.poll() is not None:
                 command = [sys.executable, "-P", "-c", _START, _ROOT, ENTRY, slot.gpu]
@@ -162,6 +163,8 @@ class StepProcesses:
     def _died(self, slot: _Slot, step: PlannedStep, process: Process) -> StepKilledError:
         slot.is_at_work = False
         _close(process)
+        if self._is_closed:  # by ourselves, as when a run is stopped: want of memory had no part in it
+            return StepKilledError(_OVER)
         return StepKilledError(f"{step.name} {how_it_ended(process.wait(), len(self._slots))}")
 
 

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from flows.pipeline.chain import CONTROL, START, ModelResult
 from flows.pipeline.teacher_gap import teacher_gap
+from flows.reports.calibrated import calibrated_rows
 from flows.reports.chosen import chosen_settings
 from flows.reports.classes import class_rows
 from flows.reports.differences import difference_rows, difference_tables, differences
 from flows.reports.results import score_notes, score_rows, score_table
+from flows.reports.shipping import best_student
 from storage.store import ArtifactStore
 from storage.summaries import ModelSummary
 
@@ -50,12 +52,14 @@ def _print_line(console: Console, line: str) -> None:
 
 def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, Any]:
     """Return what is printed as plain JSON values, and of problems that are scored class by class the classes too."""
-    classes = class_rows(results, store)
+    classes, best = class_rows(results, store), best_student(results, store)
     return {
         "scores": score_rows(results, store),
         "differences": difference_rows(results, store),
+        **({"calibration": calibration} if (calibration := calibrated_rows(results, store)) else {}),
         **({"classes": classes} if classes else {}),
         "remarks": remarks(results, store),
+        **({"best": best.row()} if best else {}),
     }
 
 

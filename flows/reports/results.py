@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.pipeline.chain import ModelResult
 from flows.pipeline.comparing import declared_metrics, score_metric
+from flows.reports.calibrated import HEADING, calibrated_column
 from flows.reports.tables import as_markdown
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
@@ -63,14 +64,21 @@ def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("split", no_wrap=True)
+    calibrated = calibrated_column(results, store)
     for metric in metrics:
         table.add_column(metric.heading, justify="right", no_wrap=True)
+        if calibrated and metric.name == calibrated.metric:
+            table.add_column(HEADING, justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     sizes, speeds = _sizes(results, store), _speeds(results, store)
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
-            cells = [_cell(metric, found[model, split, metric.name]) for metric in metrics]
+            cells = []
+            for metric in metrics:
+                cells.append(_cell(metric, found[model, split, metric.name]))
+                if calibrated and metric.name == calibrated.metric:
+                    cells.append(calibrated.cells.get((model, split), ""))
             table.add_row(model, split, *cells, sizes.get(model, ""), speeds.get(model, ""))
         table.add_section()
     return table
@@ -85,6 +93,8 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
     seeds = {result.seed for result in results if result.seed is not None}
     if len(seeds) > 1:
         notes.append(f"±: standard deviation over {len(seeds)} seeds.")
+    if calibrated := calibrated_column(results, store):
+        notes.append(calibrated.note)
     if conditions := _conditions(results, store):
         batch, threads, device = conditions
         threaded = f", {threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else ""

@@ -4,7 +4,8 @@ A map of 150 classes on an image of 8,000 x 6,000 pixels would be 29 GB: nobody 
 interpolated (bilinear, corners not aligned, as torch's `interpolate` does for the whole) when they are asked for, and
 no row depends on which others were asked for with it.
 
-Shape letters: M windows, K classes, h w cells of a map, H W pixels of the image, R rows of it; 9 numbers cut a window.
+Shape letters: M windows, K classes, h w cells of a map, H W pixels of the image, R rows of it, P pixels
+along one axis; 9 numbers cut a window.
 """
 
 from collections.abc import Iterator
@@ -32,14 +33,17 @@ class Window(NamedTuple):
 
     def at(self, rows: range, columns: range) -> Tensor:
         """Return [K, R, columns] for these pixels; beyond the box, what its nearest cell says."""
-        of_rows = _between(rows, self.top, self.height, self.map_Khw.shape[1], self.map_Khw.device)
-        of_columns = _between(columns, self.left, self.width, self.map_Khw.shape[2], self.map_Khw.device)
+        of_rows = between(self._numbers(rows), self.top, self.height, self.map_Khw.shape[1])
+        of_columns = between(self._numbers(columns), self.left, self.width, self.map_Khw.shape[2])
         # Columns first, of the few rows of cells that these rows of pixels lie between: it is the smaller work.
         first, last = int(of_rows.before[0]), int(of_rows.after[-1])
         part_Kh = self.map_Khw[:, first : last + 1].float()
-        wide_Kh = _blend(part_Kh, 2, of_columns, of_columns.share)
+        wide_Kh = blend(part_Kh, 2, of_columns, of_columns.share)
         of_part = Between(of_rows.before - first, of_rows.after - first, of_rows.share)
-        return _blend(wide_Kh, 1, of_part, of_part.share[:, None])
+        return blend(wide_Kh, 1, of_part, of_part.share[:, None])
+
+    def _numbers(self, pixels: range) -> Tensor:
+        return torch.arange(pixels.start, pixels.stop, device=self.map_Khw.device)
 
 
 class JoinedMap:
@@ -94,13 +98,14 @@ class Between(NamedTuple):
     share: Tensor
 
 
-def _between(pixels: range, start: int, length: int, num_cells: int, device: torch.device) -> Between:
-    """`length` pixels from `start` on are shown in `num_cells` cells."""
-    centres = torch.arange(pixels.start, pixels.stop, device=device, dtype=torch.float64) + 0.5 - start
-    places = (centres * (num_cells / length) - 0.5).clamp(0, num_cells - 1)
-    before = places.long()
-    return Between(before, (before + 1).clamp(max=num_cells - 1), (places - before).float())
+def between(pixels_P: Tensor, start: int | Tensor, length: int | Tensor, num_cells: int) -> Between:
+    """Return between which cells these pixels of an image lie; `length` pixels from `start` on are shown in so many."""
+    centres_P = pixels_P.double() + 0.5 - start
+    places_P = (centres_P * (num_cells / length) - 0.5).clamp(0, num_cells - 1)
+    before_P = places_P.long()
+    return Between(before_P, (before_P + 1).clamp(max=num_cells - 1), (places_P - before_P).float())
 
 
-def _blend(values: Tensor, axis: int, between: Between, share: Tensor) -> Tensor:
+def blend(values: Tensor, axis: int, between: Between, share: Tensor) -> Tensor:
+    """Return the values between two cells each along an axis; `share` is that of the second, in the axes' shape."""
     return values.index_select(axis, between.before).lerp_(values.index_select(axis, between.after), share)

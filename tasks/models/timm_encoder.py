@@ -51,6 +51,11 @@ class TimmEncoder(Encoder):
         """What timm's `forward_intermediates` is told of the maps, beside which."""
         return {"norm": True} if self._has_tokens else {}
 
+    @property
+    def classifier_arguments(self) -> dict[str, str]:
+        """What timm is told besides where it builds the network with a classifier that sees the vector "last"."""
+        return {"global_pool": "token"} if self._has_tokens else {}
+
     def forward(self, images_NCHW: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
         found = self._tokens(images_NCHW, names) if self._has_tokens else self._maps(images_NCHW, names)
         return tuple(found[name] for name in names)

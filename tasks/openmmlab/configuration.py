@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from tasks.export.bundle import Name
 from tasks.models.encoder import blocks_named
 from tasks.models.preprocessing import Preprocessing
 from tasks.models.task_model import TaskModel
 from tasks.models.timm_encoder import TimmEncoder, depth_of
-from tasks.openmmlab.bundle import Name
 from tasks.openmmlab.heads import MmsegHead
 from tasks.problems.palette import palette
 

@@ -12,27 +12,26 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
 
-from configs.errors import UserError
-from storage.files import atomic, make_folder, sync_tree
+from tasks.export.bundle import Name, bundled
+from tasks.export.target import ExportError, Given, Written
 from tasks.functional.joining import JoinedMap
 from tasks.functional.views import clean_view, replay
 from tasks.models.encoder import blocks_named
 from tasks.models.preprocessing import normalise
 from tasks.models.task_model import TaskModel, as_built, load_model
 from tasks.models.timm_encoder import TimmEncoder, model_arguments
-from tasks.openmmlab.bundle import Name, bundled
 from tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
 from tasks.openmmlab.heads import MmsegHead
 from tasks.openmmlab.packages import mmseg_ready
 
-CONFIGURATION, WEIGHTS, README = "config.py", "weights.pth", "README.md"
+CONFIGURATION, WEIGHTS = "config.py", "weights.pth"
 TOLERANCE = 1e-4
 """How far a logit may be from ours."""
 _TRIED_HEIGHT, _TRIED_WIDTH = 97, 131
@@ -62,35 +61,19 @@ of `config.py`. `weights.pth` holds tensors, names and numbers alone: torch.load
 """
 
 
-class ExportError(UserError, ValueError):
-    """A model that cannot be handed over, or a folder that it cannot be written to."""
+def write(given: Given, folder: Path) -> Written:
+    """Write the finished model into a folder for mmsegmentation.
 
-
-class Exported(NamedTuple):
-    """A folder that was written."""
-
-    files: list[str]
-    difference: float
-    """The largest between a logit of mmsegmentation's and ours."""
-
-
-def export(source: Path, folder: Path) -> Exported:
-    """Write the finished model of an artifact's folder as a new folder for mmsegmentation, whole or not at all.
-
-    Raises ExportError where the model does not tell classes of pixels apart, or is made of what cannot be handed over,
-    or the folder is there already; MissingPackageError where mmsegmentation is not installed.
+    Raises ExportError where the model does not tell classes of pixels apart, or is made of what cannot be handed over;
+    MissingPackageError where mmsegmentation is not installed.
     """
-    if folder.exists():
-        raise ExportError(f"{folder} is there already: name a new folder, or remove it")
     with mmseg_ready("the export to mmseg"):
-        described = _described(source)
-        make_folder(folder.absolute().parent)
-        with atomic(folder.absolute()) as partial:
-            partial.mkdir()
-            _write(described, partial)
-            difference = _check(described.model, partial)
-            sync_tree(partial)
-    return Exported(sorted(path.name for path in folder.iterdir()), difference)
+        described = _described(given.artifact)
+        package = _write(described, folder)
+        difference = _check(described.model, folder)
+    said = f"What it answers there differs from what the model answers here by {difference:.1e} at most"
+    usage = _HOW_TO_USE.format(package=package, timm=timm.__version__)
+    return Written(usage, [said], {"difference": difference})
 
 
 def _described(source: Path) -> Described:
@@ -111,7 +94,8 @@ def _described(source: Path) -> Described:
     )
 
 
-def _write(described: Described, folder: Path) -> None:
+def _write(described: Described, folder: Path) -> str:
+    """Write all files; returns the name of the package with our code."""
     files = _code(described.model.head)
     # By its content: two models, also of different versions of this program, may be run side by side.
     content = hashlib.sha256("".join(files.values()).encode()).hexdigest()
@@ -120,10 +104,10 @@ def _write(described: Described, folder: Path) -> None:
     for name, text in files.items():
         (folder / package / name).write_text(text, encoding="utf-8")
     (folder / CONFIGURATION).write_text(configuration(described, package), encoding="utf-8")
-    (folder / README).write_text(_HOW_TO_USE.format(package=package, timm=timm.__version__), encoding="utf-8")
     # A pickle, as init_model reads nothing else; it looks up the classes' names beside the tensors.
     weights = {"meta": {"dataset_meta": metainfo(described.classes)}, "state_dict": _renamed(described.model)}
     torch.save(weights, folder / WEIGHTS)
+    return package
 
 
 def _code(head: nn.Module) -> dict[str, str]:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from configs.errors import UserError
+from configs.errors import MissingPackageError
 
 PACKAGES = {
     "mmseg": "mmsegmentation",
@@ -19,10 +19,6 @@ PACKAGES = {
     "cv2": "opencv-python-headless",
 }
 """What is imported -> the package that has it."""
-
-
-class MissingPackageError(UserError, ImportError):
-    """Packages that something needs and that are not installed; the message names them and the command."""
 
 
 def missing_packages() -> list[str]:

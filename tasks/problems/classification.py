@@ -6,6 +6,7 @@ window.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,16 @@ from tasks.functional.losses import cross_entropy, distillation_divergence, num_
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import Size, View
+from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.classification_meter import ClassificationMeter
+from tasks.problems.answering import Probabilities
+from tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
 from tasks.problems.classification_metrics import METRICS
 from tasks.problems.whole_images import clean_window
+
+if TYPE_CHECKING:
+    from tasks.problems.classification_meter import ClassificationMeter
 
 
 class LinearHead(nn.Linear):
@@ -79,6 +84,9 @@ class Classification:
     def truth(self, images: ImageSet, row: int) -> npt.NDArray[np.int64]:
         return np.asarray(images.labels[row])
 
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> Probabilities:
+        return Probabilities(temperature)
+
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_labels(targets)
 
@@ -111,5 +119,19 @@ class Classification:
         entropy_N: Tensor = -(logs_NK.exp() * logs_NK).sum(1)
         return entropy_N / math.log(max(outputs.shape[1], 2))
 
-    def meter(self, classes: Sequence[str]) -> ClassificationMeter:
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        return AnswerForm({"prediction": str, "probability": float, **ranked_columns(asked, "probability")})
+
+    def answer(self, outputs: Tensor, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        """The class of the highest probability; none where that is below the threshold."""
+        logits_K = outputs[0].double().numpy() / asked.temperature
+        powers_K = np.exp(logits_K - logits_K.max())
+        shares_K = (powers_K / powers_K.sum()).tolist()
+        cells = ranked(asked, "probability", shares_K)
+        prediction = cells["top1"] if max(shares_K) >= asked.threshold else None
+        return Answer({"prediction": prediction, "probability": cells["probability1"], **cells})
+
+    def meter(self, classes: Sequence[str]) -> "ClassificationMeter":
+        from tasks.problems.classification_meter import ClassificationMeter  # torchmetrics takes 100 MB
+
         return ClassificationMeter(classes, self.agreement)

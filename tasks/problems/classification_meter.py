@@ -21,11 +21,10 @@ from torchmetrics.functional.classification import (
 )
 
 from tasks.functional.comparison import standard_error
+from tasks.problems.classification_metrics import CALIBRATION_BINS
 from tasks.problems.palette import Colours
 from tasks.problems.pictures import draw_confusion
 from tasks.problems.problem import PixelsOf
-
-CALIBRATION_BINS = 15
 
 
 class ClassificationMeter:

@@ -2,6 +2,8 @@
 
 from tasks.problems.metrics import PERCENT, Metric
 
+CALIBRATION_BINS = 15
+
 METRICS = (
     Metric("top1", "top-1", PERCENT, noun="accuracy"),
     Metric("top5", "top-5", PERCENT, is_shown=False, noun="accuracy"),

@@ -1,5 +1,7 @@
 """What ingest noted of an image-set: counts and colours of its classes."""
 
+from pathlib import Path
+
 from storage.image_set import ImageSet
 from storage.manifest import MANIFEST, Manifest
 from storage.summaries import IngestSummary
@@ -7,6 +9,11 @@ from storage.summaries import IngestSummary
 
 def noted_of(images: ImageSet) -> IngestSummary:
     """Return it; neutral values where nothing was noted, as in a set without a manifest, which no stage committed."""
-    if not (images.folder / MANIFEST).is_file():
+    return noted_in(images.folder)
+
+
+def noted_in(folder: Path) -> IngestSummary:
+    """Return the same of the set in a folder, which need not be opened."""
+    if not (folder / MANIFEST).is_file():
         return IngestSummary()
-    return IngestSummary.of(Manifest.read(images.folder))
+    return IngestSummary.of(Manifest.read(folder))

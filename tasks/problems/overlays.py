@@ -21,7 +21,7 @@ from PIL import Image
 
 from tasks.functional.views import Pixels
 from tasks.problems.names import drawable
-from tasks.problems.palette import NamedColours
+from tasks.problems.palette import NamedColours, laid_over
 from tasks.problems.pictures import AS_IT_IS, EDGE, MAX_NAMED_CLASSES, save
 from tasks.problems.problem import PixelsOf
 
@@ -33,7 +33,7 @@ MAX_ROWS = 24
 """Rows of one picture: of more classes, those with the lowest IoU are drawn."""
 NUM_EXAMPLES = 3
 """Of the best, the median and the worst images."""
-OVERLAY, WRONG = 0.55, (230, 30, 30)
+WRONG = (230, 30, 30)
 GAP = 4
 
 
@@ -165,14 +165,10 @@ class Overlays:
         grey_HW3 = np.repeat(np.asarray(picture.convert("L"))[:, :, None], 3, axis=2)
         is_wrong_HW = (maps.predicted_HW != maps.truth_HW) & (maps.truth_HW >= 0)
         error_HW3 = np.where(is_wrong_HW[:, :, None], np.asarray(WRONG, np.uint8), grey_HW3 // 2 + 96)
-        tiles = [image_HW3, *(self._laid_over(image_HW3, labels_HW) for labels_HW in shown), error_HW3]
+        colours_K3 = self._classes.colours_K3
+        tiles = [image_HW3, *(laid_over(image_HW3, labels_HW, colours_K3) for labels_HW in shown), error_HW3]
         times = TILE // max(height, width)  # of an image of 64 px nobody would see much
         return [tile.repeat(times, axis=0).repeat(times, axis=1) for tile in tiles]
-
-    def _laid_over(self, image_HW3: Pixels, labels_HW: Labels) -> Pixels:
-        """Return the image in the colours of its classes, as it is where nobody knows the class."""
-        mixed_HW3 = (1 - OVERLAY) * image_HW3 + OVERLAY * self._classes.colours_K3[labels_HW]
-        return np.where((labels_HW >= 0)[:, :, None], mixed_HW3.astype(np.uint8), image_HW3)
 
     def _legend(self, figure: Figure, items: Sequence[int]) -> None:
         """Say which colour is which class, of the classes that are drawn; of many, those of most pixels."""

@@ -1,17 +1,18 @@
 """Colours of classes: those by which people know a dataset where its image-set knows them, else the same for the same
 number, neighbours in the list far apart.
 
-Shape letters: K classes.
+Shape letters: K classes, H W pixels.
 """
 
 import colorsys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from storage.image_set import ImageSet
+from tasks.functional.views import Pixels
 from tasks.problems.noted import noted_of
 
 Colours = npt.NDArray[np.uint8]
@@ -25,6 +26,8 @@ class NamedColours(NamedTuple):
     colours_K3: Colours
 
 
+OVERLAY = 0.55
+"""Share of a class's colour where it is laid over an image."""
 GOLDEN = 0.618033988749895
 """Of a turn from each hue to the next, so that any first few lie far apart."""
 TONES = ((0.75, 0.95), (0.95, 0.6), (0.45, 0.85))
@@ -33,8 +36,12 @@ TONES = ((0.75, 0.95), (0.95, 0.6), (0.45, 0.85))
 
 def known_colours(images: ImageSet, classes: Sequence[str]) -> Colours | None:
     """Return the colours of these classes; None where ingest did not note one of each."""
-    colours = noted_of(images).colours
-    return np.asarray([colours[name] for name in classes], np.uint8) if colours.keys() >= set(classes) else None
+    return colours_among(noted_of(images).colours, classes)
+
+
+def colours_among(noted: Mapping[str, tuple[int, int, int]], classes: Sequence[str]) -> Colours | None:
+    """Return the colours of these classes among those that were noted; None where one of them is not."""
+    return np.asarray([noted[name] for name in classes], np.uint8) if noted.keys() >= set(classes) else None
 
 
 def palette(num_classes: int) -> Colours:
@@ -42,3 +49,10 @@ def palette(num_classes: int) -> Colours:
     tones = [TONES[number % len(TONES)] for number in range(num_classes)]
     colours = [colorsys.hsv_to_rgb(number * GOLDEN % 1, *tone) for number, tone in enumerate(tones)]
     return np.asarray(np.rint(255 * np.asarray(colours)), np.uint8).reshape(-1, 3)
+
+
+def laid_over(image_HW3: Pixels, labels_HW: npt.NDArray[Any], colours_K3: Colours) -> Pixels:
+    """Return an image in the colours of its classes, as it is where a label is none of them."""
+    is_known_HW = (labels_HW >= 0) & (labels_HW < len(colours_K3))
+    mixed_HW3 = (1 - OVERLAY) * image_HW3 + OVERLAY * colours_K3[np.where(is_known_HW, labels_HW, 0)]
+    return np.where(is_known_HW[:, :, None], mixed_HW3.astype(np.uint8), image_HW3)

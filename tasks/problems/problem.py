@@ -29,6 +29,8 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import Answering
+from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.metrics import Metric
 from tasks.problems.palette import Colours
 
@@ -131,6 +133,10 @@ class Problem(Protocol):
         """Return what a whole image is judged against, on its own grid where the problem has one."""
         ...
 
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> Answering:
+        """Return what makes of outputs for the clean views of images the answers that an exported network gives."""
+        ...
+
     def num_targets(self, targets: Tensor) -> Tensor:
         """Return what `task_loss` will count, a scalar: how many of the targets are not ignored.
 
@@ -180,6 +186,16 @@ class Problem(Protocol):
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         """Return [N], 0 (certain) .. 1 (every answer alike), of the outputs for each sample."""
+        ...
+
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        """Return what there is in every answer to an image without a label."""
+        ...
+
+    def answer(self, outputs: Joined, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        """Return what is told of one whole image, of which `joined` made this. Where answers have pictures the image is
+        given too, shrunk to a size for looking at.
+        """
         ...
 
     def meter(self, classes: Sequence[str]) -> Meter:

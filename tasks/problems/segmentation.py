@@ -10,6 +10,7 @@ Shape letters: N images, M windows of an image, K classes, H W pixels, h w cells
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +37,15 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import ClassesOfPixels
+from tasks.problems.answers import Answer, AnswerForm, Asked
+from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.noted import noted_of
-from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS
 from tasks.problems.whole_images import image_windows
+
+if TYPE_CHECKING:
+    from tasks.problems.segmentation_meter import SegmentationMeter
 
 REGIONS: Mapping[str, RegionLoss | None] = {
     "cross-entropy": None,
@@ -104,6 +110,9 @@ class Segmentation:
         mask_HW = _mask(images, row)  # which may have 50 million pixels: two bytes for each are enough
         return np.where(mask_HW == UNKNOWN, np.int16(IGNORED), mask_HW)
 
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> ClassesOfPixels:
+        return ClassesOfPixels(preprocessing)
+
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_pixels(targets, self._weights_of(targets))
 
@@ -143,7 +152,15 @@ class Segmentation:
         entropy_N: Tensor = -(logs_NKhw.exp() * logs_NKhw).sum(1).mean(dim=(1, 2))
         return entropy_N / math.log(max(outputs.shape[1], 2))
 
-    def meter(self, classes: Sequence[str]) -> SegmentationMeter:
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        return answer_form(asked)
+
+    def answer(self, outputs: JoinedMap, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        return answer_of(outputs, asked, small_HW3)
+
+    def meter(self, classes: Sequence[str]) -> "SegmentationMeter":
+        from tasks.problems.segmentation_meter import SegmentationMeter  # matplotlib
+
         return SegmentationMeter(classes)
 
     def _weights_of(self, targets: Tensor) -> Tensor | None:

@@ -18,7 +18,8 @@ from storage.image_set import ImageSet
 from storage.view_attributes import FeaturesAttributes, LogitsAttributes
 from storage.view_outputs import ViewOutputs
 from tasks.data.candidates import DatasetError
-from tasks.functional.calibration import LOWEST, UNCHANGED, best_temperature
+from tasks.functional.calibration import best_temperature
+from tasks.functional.temperatures import LOWEST, UNCHANGED
 from tasks.functional.views import CLEAN_VIEW
 from tasks.problems.labelled import LabelledCache
 from tasks.problems.problem import Problem

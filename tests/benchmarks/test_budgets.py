@@ -80,6 +80,12 @@ def test_distilling_from_maps_takes_little_more_memory_for_ten_times_as_many_ima
     assert measured("memory_growth")["distilling from maps, 10 n to n"] < 1.15
 
 
+def test_predicting_costs_little_more_than_network_and_decoding_and_half_a_gigabyte():
+    rows = measured("predicting")
+    assert rows["predict / bare, processor"] < 1.3
+    assert rows["peak memory"] < 500
+
+
 def test_having_everything_on_the_disk_takes_a_small_part_of_the_time():
     rows = measured("sync_cost")
     assert rows["ingest, waiting for the disk"] < 0.2

@@ -26,10 +26,13 @@ from tasks.functional.losses import IGNORED, cross_entropy, distillation_diverge
 from tasks.functional.means import mean_of_outputs
 from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from tasks.functional.sums import Sum
-from tasks.functional.views import UNKNOWN, Size, View, replay_mask
+from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answering import ClassesOfPixels
+from tasks.problems.answers import Answer, AnswerForm, Asked
+from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.metrics import PERCENT, Metric
 from tasks.problems.palette import Colours
 from tasks.problems.problem import PixelsOf
@@ -89,6 +92,9 @@ class Parts:
         known_HW[BORDER:-BORDER, BORDER:-BORDER] = mask_HW[BORDER:-BORDER, BORDER:-BORDER]
         return known_HW
 
+    def answering(self, preprocessing: Preprocessing, temperature: float) -> ClassesOfPixels:
+        return ClassesOfPixels(preprocessing)
+
     def num_targets(self, targets: Tensor) -> Tensor:
         return num_labels(targets)
 
@@ -125,6 +131,14 @@ class Parts:
     def uncertainty(self, outputs: Tensor) -> Tensor:
         return 1 - outputs.float().softmax(1).amax(1).mean(dim=(1, 2))
 
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        return AnswerForm({"share": float}, ("mask",))
+
+    def answer(self, outputs: Tensor, asked: Asked, small_HW3: Pixels | None) -> Answer:
+        """Of an image as `joined` makes it: the class of each pixel, and the share of the first class."""
+        predicted_HW = outputs[0].argmax(0).cpu().numpy().astype(np.uint8)
+        return Answer({"share": float((predicted_HW == 0).mean())}, {"mask": Image.fromarray(predicted_HW)})
+
     def meter(self, classes: Sequence[str]) -> "DenseMeter":
         return DenseMeter(len(classes))
 
@@ -136,6 +150,12 @@ class JudgedParts(Parts):
 
     def joined(self, outputs: Tensor, views_M9: View, height: int, width: int) -> JoinedMap:  # type: ignore[override]
         return JoinedMap(outputs, views_M9, height, width)
+
+    def answer_form(self, asked: Asked) -> AnswerForm:
+        return answer_form(asked)
+
+    def answer(self, outputs: JoinedMap, asked: Asked, small_HW3: Pixels | None) -> Answer:  # type: ignore[override]
+        return answer_of(outputs, asked, small_HW3)
 
     def meter(self, classes: Sequence[str]) -> SegmentationMeter:  # type: ignore[override]
         return SegmentationMeter(classes)

@@ -21,7 +21,9 @@ from tasks.functional.mixup import Mixing, cutmix, mixup
 from tasks.functional.views import Pixels, clean_view
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
+from tasks.problems.answers import Asked
 from tasks.problems.metrics import metrics_of
+from tasks.problems.palette import palette
 from tasks.problems.problem import (
     Meter,
     Problem,
@@ -278,6 +280,20 @@ class ProblemContract:
         assert all(np.isfinite(value) for value in meter.compute().values())
         [agreement] = [metric.name for metric in problem.metrics if "teacher" in metric.name]
         assert meter.compute()[agreement] == 1
+
+    def test_what_is_told_of_an_image_without_a_label_are_the_cells_and_pictures_it_declares(
+        self, problem: Problem, images: ImageSet, outputs: torch.Tensor
+    ) -> None:
+        preprocessing, size = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.875, "center"), (40, 60)
+        views_M9 = problem.windows(*size, preprocessing, WindowSettings())
+        joined = problem.joined(outputs[:1].expand(len(views_M9), *outputs.shape[1:]), views_M9, *size)
+        classes = problem.classes(images)
+        asked = Asked(classes, palette(len(classes)), temperature=2.0, top=2)
+        form = problem.answer_form(asked)
+        answer = problem.answer(joined, asked, np.zeros((*size, 3), np.uint8) if form.pictures else None)
+        assert list(answer.columns) == list(form.columns)
+        assert all(isinstance(value, form.columns[name]) for name, value in answer.columns.items())
+        assert tuple(answer.pictures) == form.pictures
 
     def test_its_table_of_classes_has_a_line_for_each_and_their_means_are_metrics(
         self, judge: Judge, problem: Problem, images: ImageSet, outputs: torch.Tensor

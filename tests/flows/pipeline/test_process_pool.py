@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -169,6 +170,19 @@ def test_an_end_is_named_and_what_to_do(code: int, words: str) -> None:
     said = how_it_ended(code, 3)
     assert said.startswith(words)
     assert said.endswith("run the same command again; it continues where it was")
+
+
+def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
+    store: ArtifactStore, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_pool, "ENTRY", "tests.flows.pipeline.meeting")
+    with ThreadPoolExecutor(1) as threads:
+        with StepProcesses(1, store, RUNTIME, {"name": "meeting"}, 0) as processes:
+            waiting = threads.submit(processes.execute, step(MEET, place, "one", "nobody"), no_progress)
+            while not (place / "one").exists():
+                time.sleep(0.05)
+        with pytest.raises(StepKilledError, match=r"^the run is over$"):
+            waiting.result()
 
 
 # --- nothing is left ---------------------------------------------------------------------------------------------

@@ -1,11 +1,17 @@
 """The table of scores, for people and for reports."""
 
+import math
+
+import numpy as np
 import pytest
 
 from configs import choices
 from flows.pipeline.chain import ModelResult
+from flows.reports.calibrated import calibrated_rows
 from flows.reports.results import score_markdown, score_notes, score_rows, score_table
+from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
+from storage.tables import write_columns
 from tasks.problems.metrics import Metric
 from tests.flows.scored import commit, evaluated, speed
 
@@ -142,3 +148,27 @@ def test_metrics_of_a_problem_that_is_not_known_here_are_all_shown_by_name(store
     (found, _, row) = cells(score_markdown([result], store, "cards"))
     assert found[2:4] == ["luck", "fate"]
     assert row[2:4] == ["0.750 (SE 0.177)", "0.500"]
+
+
+def test_the_calibration_error_at_the_temperature_fitted_on_validation_stands_behind_it_on_test_alone(
+    store: ArtifactStore,
+) -> None:
+    """Two classes whose logits differ by 2, right 3 times of 4 on validation: at T = 2 / log 3 it is 0.75 sure."""
+    logits, labels = np.asarray([[2.0, 0.0]] * 4), np.asarray([0, 0, 0, 1])
+    recipe = {"stage": "evaluate", "config": {"problem": "classification"}, "inputs": {}}
+    ref = ArtifactRef("evaluation", "e" * 64)
+    with store.lock(ref):
+        draft = store.draft(ref, recipe)
+        for split in ("val", "test"):
+            write_columns(draft / f"{split}-predictions.parquet", {"label": labels, "outputs": logits})
+        splits = {split: {"top1": 0.75, "ece": 0.131} for split in ("val", "test")}
+        summary = {"score_name": "top1", "num_images": {"val": 4, "test": 4}, "scores": splits}
+        store.commit(ref, recipe=recipe, inputs={}, summary=summary)
+    results = [ModelResult("student distilled", 0, ref, commit(store, "model", {}))]
+    found, _, val, test = cells(score_markdown(results, store, "birds"))
+    assert found[2:5] == ["top-1", "ECE", "calibrated"]
+    assert (val[3:5], test[3:5]) == (["13.1", ""], ["13.1", "0.0"])
+    assert "(student distilled 1.82)" in " ".join(score_notes(results, store))
+    (row,) = calibrated_rows(results, store)
+    assert (row["split"], row["temperature"]) == ("test", pytest.approx(2 / math.log(3), rel=1e-5))
+    assert (row["before"], row["after"]) == (pytest.approx(0.1308, abs=1e-4), pytest.approx(0, abs=1e-6))

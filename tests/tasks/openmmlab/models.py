@@ -1,6 +1,6 @@
 """Finished models of the problem with masks, without the training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 import torch
@@ -28,8 +28,12 @@ def finished_model(
     head: str = "linear",
     problem: str = "segmentation",
     classes: Sequence[str] = CLASSES,
+    sure: float = 1.0,
+    inputs: Mapping[str, ArtifactRef] | None = None,
 ) -> ArtifactRef:
-    """Commit a model as finetune does, its head untrained and its BatchNorm as if it had seen images."""
+    """Commit a model as finetune does, its head untrained and its BatchNorm as if it had seen images; its logits are
+    larger by the factor `sure`.
+    """
     torch.manual_seed(0)
     encoder = build_encoder(backbone)
     built = problem_named(problem).head(blocks_named(encoder.blocks, blocks), len(classes), head)
@@ -40,6 +44,8 @@ def finished_model(
                 values.normal_(std=0.1)
             elif name.endswith("running_var"):
                 values.uniform_(0.5, 2)
+            elif name.endswith("weight"):
+                values.mul_(sure)
     description = ModelDescription(
         problem=problem,
         backbone=backbone.identity(),
@@ -52,4 +58,4 @@ def finished_model(
     )
     described = description.model_dump_json().encode()
     files = {MODEL: described, description.weights: save(as_arrays(model.state_dict()))}
-    return commit(store, "model", files=files, seed=crc32(described))
+    return commit(store, "model", inputs=inputs, files=files, seed=crc32(described))

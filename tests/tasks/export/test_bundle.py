@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.export.bundle import Name, bundled
 from tasks.functional.views import clean_view, replay
-from tasks.openmmlab.bundle import Name, bundled
 
 
 def test_what_is_cut_out_runs_alone_and_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""What is known of a finished model when it is handed over: the images it was made with, where the store still has
+them, and its card.
+"""
+
+from flows.reports.card import card_head, card_of
+from storage.image_set import ImageSet
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.deploy.temperature import temperature_of
+from tasks.export.target import Given
+
+
+def given_of(store: ArtifactStore, ref: ArtifactRef, precision: str) -> Given:
+    """Return what a target is given of a model of this store, its temperature that which fits validation best."""
+    temperature = temperature_of(store, ref)
+    images = store.manifest(ref).input_refs.get("images")
+    found = ImageSet.open(store.path(images)) if images is not None and images in store else None
+    head, card = card_head(store, ref), card_of(store, ref, temperature)
+    return Given(store.path(ref), found, temperature, precision, head, card)

@@ -1,0 +1,106 @@
+"""What a finished model was made from: its networks with their licences, and the models to compare it with."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flows.pipeline.chain import CONTROL, START, ModelResult
+from storage.errors import StoreError
+from storage.manifest import ArtifactRef, Manifest
+from storage.store import ArtifactStore
+from tasks.models.licences import Licence, of_backbone, of_generator
+
+STUDENTS = {"distill": "student distilled", "finetune": CONTROL}
+"""Stage -> what the model that it makes is called in tables."""
+TEACHER = "teacher"
+_SAME_START = ("images", "probe")
+
+
+def licences_of(store: ArtifactStore, ref: ArtifactRef) -> list[Licence]:
+    """Return the licence of each network that had a part in a model: itself, its teachers, and what painted images."""
+    manifest = store.manifest(ref)
+    settings = manifest.provenance.get("settings", {})
+    own = manifest.recipe["config"].get("backbone", {})
+    found = [of_backbone("student", own, _file(settings, "student"))]
+    for above in _ancestors(store, ref):
+        config = above.recipe.get("config", {})
+        backbone = config.get("backbone")
+        if backbone and backbone != own:
+            found.append(of_backbone(TEACHER, backbone, _file(settings, TEACHER)))
+        elif "foreign" in str(above.recipe.get("stage", "")):
+            found.append(Licence(TEACHER, "a network that was trained elsewhere", ""))
+        elif above.recipe.get("stage") == "generate":
+            found.append(of_generator(str(settings.get("generator", {}).get("folder", ""))))
+    return list(dict.fromkeys(found))
+
+
+def _file(settings: Mapping[str, Any], section: str) -> str:
+    return str(settings.get(section, {}).get("file", ""))
+
+
+def _ancestors(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest]:
+    """Yield the manifest of everything that a model was made from, as far as the store still has it."""
+    waiting, seen = list(store.manifest(ref).input_refs.values()), set[ArtifactRef]()
+    while waiting:
+        current = waiting.pop(0)
+        if current not in seen and current in store:
+            seen.add(current)
+            manifest = store.manifest(current)
+            waiting += manifest.input_refs.values()
+            yield manifest
+
+
+def compared_with(store: ArtifactStore, ref: ArtifactRef) -> list[ModelResult]:
+    """Return the evaluation of a model, the first, and of those that stand beside it in the table of its run: its
+    teacher, what it started from, and its control. Those that the store does not have are left out.
+    """
+    model = store.manifest(ref)
+    seed = model.recipe["config"].get("seed", 0)
+    own = STUDENTS.get(model.recipe["stage"], "this model")
+    found = [_result(own, seed, manifest, ref) for manifest in _evaluations(store) if _of(manifest, "model") == ref]
+    if not found:
+        return []
+    for manifest in _evaluations(store):
+        if logits := _of(manifest, "logits"):
+            probe = store.manifest(logits).input_refs.get("probe") if logits in store else None
+            if logits == model.input_refs.get("logits"):
+                found.append(_result(TEACHER, None, manifest, logits))
+            elif probe and probe == model.input_refs.get("probe"):
+                found.append(_result(START, None, manifest, probe))
+    control = _control(store, model)
+    if control and control != ref:
+        found += [
+            _result(CONTROL, seed, manifest, control)
+            for manifest in _evaluations(store) if _of(manifest, "model") == control
+        ]  # fmt: skip
+    unique = {result.model: result for result in found[::-1]}  # one of each; of several the first
+    order = [TEACHER, START, CONTROL, own]
+    return [found[0], *(unique[name] for name in order if name in unique and name != own)]
+
+
+def _control(store: ArtifactStore, model: Manifest) -> ArtifactRef | None:
+    """Return the model that was finetuned from the same start and seed, the one whose settings are most alike."""
+    config, inputs = model.recipe["config"], model.input_refs
+    alike: dict[ArtifactRef, int] = {}
+    for ref, recipe in store.recipes("model"):
+        if recipe.get("stage") != "finetune" or recipe["config"].get("seed", 0) != config.get("seed", 0):
+            continue
+        theirs = store.manifest(ref).input_refs
+        if all(theirs.get(role) == inputs.get(role) for role in _SAME_START):
+            alike[ref] = sum(recipe["config"].get(name) == value for name, value in config.items())
+    return max(alike, key=lambda ref: alike[ref]) if alike else None
+
+
+def _evaluations(store: ArtifactStore) -> Iterator[Manifest]:
+    for ref in store.references("evaluation"):
+        try:
+            yield store.manifest(ref)
+        except StoreError:  # damaged, or a newer version's: a card does without
+            continue
+
+
+def _of(manifest: Manifest, role: str) -> ArtifactRef | None:
+    return manifest.input_refs.get(role)
+
+
+def _result(name: str, seed: int | None, manifest: Manifest, artifact: ArtifactRef) -> ModelResult:
+    return ModelResult(name, seed, manifest.ref, artifact)

@@ -1,0 +1,92 @@
+"""Which student one would ship: the best on validation, whatever its seed, with what it then has on test."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from flows.pipeline.chain import ModelResult
+from flows.pipeline.comparing import score_metric
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.summaries import EvaluationSummary
+from tasks.functional.comparison import CLEAR
+from tasks.problems.metrics import PERCENT, Metric
+
+CHOSEN_ON, TOLD_ON = "val", "test"
+
+
+class Best(NamedTuple):
+    """The student that was best on validation."""
+
+    result: ModelResult
+    metric: Metric
+    val: float
+    test: float | None
+    """None where it was not scored there."""
+    interval: tuple[float, float] | None
+    """Two standard errors either way; None where there is no standard error."""
+    images: int
+    """Of test."""
+
+    @property
+    def artifact(self) -> ArtifactRef:
+        return self.result.artifact
+
+    def __str__(self) -> str:
+        seed = "" if self.result.seed is None else f", seed {self.result.seed}"
+        named = (
+            f"Best on validation: {self.result.model}{seed} ({self.metric.heading} {self.metric.in_words(self.val)})"
+        )
+        if self.test is None:
+            return f"{named}."
+        told = f"on test {self.metric.in_words(self.test)}"
+        if self.interval:
+            low, high = map(self.metric.number, self.interval)
+            told += f", {low} to {high} within two standard errors ({self.images} images)"
+        return f"{named}; {told}."
+
+    def row(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "model": self.result.model,
+            "seed": self.result.seed,
+            "reference": str(self.artifact),
+            "metric": self.metric.name,
+            "val": self.val,
+            "test": self.test,
+            "interval": list(self.interval) if self.interval else None,
+            "images": self.images,
+        }
+
+
+def best_student(results: Sequence[ModelResult], store: ArtifactStore) -> Best | None:
+    """Return the student that was best on validation, of equal ones the first; None where none was scored there."""
+    students = [result for result in results if result.seed is not None and result.artifact.kind == "model"]
+    scored = [(val, result) for result in students if (val := _score(result, CHOSEN_ON, store)) is not None]
+    if not scored:
+        return None
+    val, result = max(scored, key=lambda one: one[0])
+    metric, summary = score_metric(result, store), EvaluationSummary.of(store.manifest(result.evaluation))
+    test = _score(result, TOLD_ON, store)
+    error = summary.standard_errors.get(TOLD_ON, {}).get(metric.name)
+    # Where all images are right, or all wrong, the error is 0 and says nothing.
+    interval = None if test is None or not error else _interval(metric, test, CLEAR * error)
+    return Best(result, metric, val, test, interval, summary.num_images.get(TOLD_ON, 0))
+
+
+def best_commands(best: Best, name: str) -> list[str]:
+    """Return what one would do with a student next, each line a command with what it does."""
+    return [
+        f"Look at it:  taskdistill show {best.artifact.short}",
+        f"Name it:     taskdistill label {name} {best.artifact.short}",
+        f"Use it:      taskdistill predict {best.artifact.short} FOLDER_OF_IMAGES",
+    ]
+
+
+def _score(result: ModelResult, split: str, store: ArtifactStore) -> float | None:
+    summary = EvaluationSummary.of(store.manifest(result.evaluation))
+    return summary.scores.get(split, {}).get(summary.score_name)
+
+
+def _interval(metric: Metric, value: float, reach: float) -> tuple[float, float]:
+    low, high = value - reach, value + reach
+    return (max(low, 0.0), min(high, 1.0)) if metric.unit == PERCENT else (low, high)

@@ -1,0 +1,120 @@
+"""Which model is to predict, and how: settled without torch, so that a mistake is told at once."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.errors import SettingsError
+from configs.evaluation import WindowSettings
+from storage.image_set import Levels, levels_of
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from storage.weights import ModelDescription
+from tasks.deploy.temperature import FITTED_ON, evaluation_of, fitted_in, windows_of
+from tasks.functional.temperatures import UNCHANGED
+from tasks.problems.calibrating import Answered, confidence_of
+
+FORMATS = (".csv", ".parquet")
+"""Of tables of predictions."""
+
+
+IMAGES_AT_ONCE = 32
+"""That go through the network together where nobody says another number: on a CPU more are no faster, and take memory.
+"""
+
+
+def cores_here() -> int:
+    """Return how many cores this process may use: predicting has the machine to itself, as a step of a run has not."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 256)
+
+
+class Wish(NamedTuple):
+    """What a person asks of answers."""
+
+    top: int = 3
+    threshold: float = 0.0
+    temperature: float = 0.0
+    """0: the one that fits validation best."""
+
+    def check(self) -> None:
+        """Raise SettingsError where a number cannot be used."""
+        if self.top < 1:
+            raise SettingsError(f"--top {self.top}: expected 1 or more classes")
+        if not 0 <= self.threshold <= 1:
+            raise SettingsError(f"--threshold {self.threshold:g}: expected a probability from 0 to 1, such as 0.8")
+        if self.temperature < 0:
+            raise SettingsError(f"--temperature {self.temperature:g}: expected a number above 0; 1 changes nothing")
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A finished model that is to predict, with all that is known of how it was scored; nothing is loaded yet."""
+
+    model: ArtifactRef
+    folder: Path
+    description: ModelDescription
+    images: Path | None
+    """The image-set that it was trained on, where the store still has it."""
+    wish: Wish
+    temperature: float
+    windows: WindowSettings
+    levels: Levels | None
+    on_validation: Answered | None
+    """What the threshold did there; None where nobody knows."""
+
+    @classmethod
+    def of(cls, store: ArtifactStore, model: ArtifactRef, wish: Wish) -> "Ready":
+        """Look up a model. Raises SettingsError where a number of the wish cannot be used, NotInStoreError."""
+        wish.check()
+        folder, evaluation = store.path(model), evaluation_of(store, model)
+        description = ModelDescription.read(folder)
+        trained_on = store.manifest(model).input_refs.get("images")
+        images = store.path(trained_on) if trained_on and trained_on in store else None
+        temperature = wish.temperature or (fitted_in(store, evaluation) if evaluation else UNCHANGED)
+        found = evaluation and confidence_of(description.problem, store.path(evaluation), FITTED_ON)
+        return cls(
+            model=model,
+            folder=folder,
+            description=description,
+            images=images,
+            wish=wish,
+            temperature=temperature,
+            windows=windows_of(store, evaluation) if evaluation else WindowSettings(),
+            levels=levels_of(images) if images else None,
+            on_validation=found.answered(wish.threshold, temperature) if found else None,
+        )
+
+    def made_by(self) -> dict[str, Any]:
+        """What tells a table of these answers from others."""
+        return {
+            "model": str(self.model),
+            "top": self.wish.top,
+            "threshold": self.wish.threshold,
+            "temperature": round(self.temperature, 6),
+            "windows": self.windows.model_dump(mode="json"),
+        }
+
+    def said(self) -> list[str]:
+        """Return a sentence on the temperature, and one on the threshold where there is one."""
+        by = "as asked" if self.wish.temperature else "fitted on validation"
+        if self.on_validation is None and not self.wish.temperature:
+            by = "nothing tells of another"
+        sentences = [f"Probabilities are those at temperature {self.temperature:.3g} ({by})."]
+        if self.wish.threshold and self.on_validation:
+            sentences.append(f"With the threshold {self.wish.threshold:g}, on validation: {self.on_validation}.")
+        elif self.wish.threshold:
+            sentences.append(
+                f"What the threshold {self.wish.threshold:g} leaves out on validation is not known: no evaluation of "
+                "this model tells."
+            )
+        return sentences
+
+
+def check_output(path: Path) -> None:
+    """Raise SettingsError where no table can be written under this name."""
+    if path.suffix.lower() not in FORMATS:
+        raise SettingsError(f"--output {path}: let its name end in {' or '.join(FORMATS)}, which says what is written")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise SettingsError(f"--output {path}: there is no folder {path.absolute().parent}, or this is a folder itself")

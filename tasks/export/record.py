@@ -1,0 +1,45 @@
+"""The record in an exported folder: what was exported, and the digest of each file, so that whoever loads the folder
+with this program notices one that is missing or altered.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.files import all_files, sha256_of, write_json
+
+RECORD = "taskdistill.json"
+
+
+class FolderRecord(BaseModel):
+    """What lies in taskdistill.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    target: str
+    precision: str
+    problem: str
+    classes: list[str]
+    """In the order of the logits."""
+    temperature: float
+    """What logits are divided by before they are probabilities."""
+    files: dict[str, str] = {}
+    """Path inside the folder -> SHA-256."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the record of a folder; OSError or ValueError where there is none, or it is damaged."""
+        return cls.model_validate(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+
+    def altered(self, folder: Path) -> list[str]:
+        """Return the files whose digest is another one than when they were written."""
+        return [name for name, digest in self.files.items() if sha256_of(folder / name) != digest]
+
+
+def recorded(folder: Path, record: FolderRecord) -> None:
+    """Write the record of all files that lie in a folder now."""
+    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in all_files(folder)}
+    fields: dict[str, Any] = record.model_copy(update={"files": files}).model_dump(mode="json", by_alias=True)
+    write_json(folder / RECORD, fields)

@@ -1,0 +1,115 @@
+"""What a target of `taskdistill export` is given and what it returns, and the frame in which all of them work: a new
+folder that is whole or not there, with the card and a record of the digests of its files.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from configs.errors import UserError
+from storage.files import all_files, atomic, make_folder, sync_tree
+from storage.image_set import ImageSet
+from storage.weights import ModelDescription
+from tasks.export.record import RECORD, FolderRecord, recorded
+
+CARD = "README.md"
+FP32 = "fp32"
+
+
+class ExportError(UserError, ValueError):
+    """A model that cannot be handed over, or a folder that it cannot be written to or read from."""
+
+
+class Given(NamedTuple):
+    """What a target is given of a finished model."""
+
+    artifact: Path
+    """Its folder in the store."""
+    images: ImageSet | None = None
+    """What it was trained and is tested on; None where the store no longer has it."""
+    temperature: float = 1.0
+    """What its outputs are divided by before they are probabilities."""
+    precision: str = FP32
+    card_head: Mapping[str, Any] = {}
+    """What hubs read at the beginning of a card."""
+    card: str = ""
+    """What the lineage tells of the model, Markdown."""
+
+
+class Written(NamedTuple):
+    """What a target did: it wrote its files, but neither the card nor the record."""
+
+    usage: str
+    """How the folder is used, Markdown that begins with a title: the beginning of the card."""
+    said: list[str]
+    """A sentence for each thing that a person should know, such as how near the answers are."""
+    measured: Mapping[str, float]
+    """The numbers in these sentences, for programs."""
+    head: Mapping[str, Any] = {}
+    """What hubs are told beside what the lineage says."""
+
+
+Target = Callable[[Given, Path], Written]
+"""Writes a model into an empty folder; ExportError where it cannot be handed over in this way."""
+
+
+class Exported(NamedTuple):
+    """A folder that was written."""
+
+    files: list[str]
+    said: list[str]
+    measured: Mapping[str, float]
+
+
+def export(target: Target, name: str, given: Given, folder: Path) -> Exported:
+    """Write a finished model as a new folder, whole or not at all.
+
+    Raises ExportError where the folder is there already, and as the target does.
+    """
+    folder = folder.absolute()
+    if folder.exists() or folder.is_symlink():
+        raise ExportError(f"{folder} is there already: name a new folder, or remove it")
+    make_folder(folder.parent)
+    with atomic(folder) as partial:
+        partial.mkdir()
+        written = target(given, partial)
+        (partial / CARD).write_text(_card(given, written), encoding="utf-8")
+        description = ModelDescription.read(given.artifact)
+        recorded(partial, FolderRecord(
+            target=name, precision=given.precision, problem=description.problem, classes=description.classes,
+            temperature=given.temperature,
+        ))  # fmt: skip
+        sync_tree(partial)
+    files = [path.relative_to(folder).as_posix() for path in all_files(folder)]
+    return Exported(sorted({file.partition("/")[0] for file in files}), written.said, written.measured)
+
+
+def opened(folder: Path) -> FolderRecord:
+    """Return the record of an exported folder after comparing every file with its digest.
+
+    Raises ExportError where the folder is none that was exported, or a file is missing or altered.
+    """
+    try:
+        record = FolderRecord.read(folder)
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"{folder} is no folder that 'taskdistill export' wrote, or its {RECORD} is damaged: export the model again"
+        ) from error
+    if missing := [name for name in record.files if not (folder / name).is_file()]:
+        raise ExportError(f"{folder} lacks {', '.join(sorted(missing))}: export the model again, into a new folder")
+    if altered := record.altered(folder):
+        raise ExportError(
+            f"in {folder} {', '.join(sorted(altered))} is not what was exported: export the model again, into a new "
+            "folder"
+        )
+    return record
+
+
+def _card(given: Given, written: Written) -> str:
+    """Return the card: what hubs read, how the folder is used, what the lineage tells."""
+    head = {**given.card_head, **written.head}
+    told = yaml.safe_dump(head, sort_keys=False, allow_unicode=True) if head else ""
+    parts = [f"---\n{told}---" if told else "", written.usage, given.card]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"

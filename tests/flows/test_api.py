@@ -1,0 +1,83 @@
+"""The page about Python is true: every line of it is run."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.experiment import Experiment
+from flows import api
+from storage.manifest import ArtifactRef
+from storage.store import ArtifactStore
+from tasks.data.decode import decode_rgb
+from tests.flows.conftest import write_preset
+
+PAGE = Path(__file__).parents[2] / ".github" / "API.md"
+
+
+@pytest.fixture
+def student(finished: ArtifactStore) -> ArtifactRef:
+    return next(ref for ref in finished.references("model") if finished.manifest(ref).recipe["stage"] == "distill")
+
+
+@pytest.fixture
+def here(
+    finished: ArtifactStore, student: ArtifactRef, shapes_folder: Path, experiment: Experiment, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:  # fmt: skip
+    """A folder with what the page takes to be there: a labelled model, photographs, a table of them, a preset."""
+    folder = tmp_path / "here"
+    shutil.copytree(shapes_folder / "test", folder / "new_photos")
+    (folder / "new_photos" / "broken.jpg").write_bytes(b"")
+    (folder / "list.csv").write_text("path\nnew_photos/disc/000.png\n")
+    write_preset(folder / "birds.yaml", experiment)
+    finished.label("birds-production", student)
+    monkeypatch.setenv("TASKDISTILL_STORE", str(finished.root))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.usefixtures("here")
+def test_every_line_of_the_page_runs_and_says_what_the_page_says() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 10
+    names: dict[str, object] = {}
+    exec(compile("".join(blocks), str(PAGE), "exec"), names)
+    done, ran, teacher, first = (names[name] for name in ("done", "ran", "teacher", "first"))
+    assert isinstance(done, object)
+    assert (done.predicted, done.already, len(done.left_out)) == (12, 0, 1)  # type: ignore[attr-defined]
+    assert ran.best.startswith("model@")  # type: ignore[attr-defined]
+    assert teacher.values.shape == (24, 3)  # type: ignore[attr-defined]  # validation and test
+    assert first.values.shape == (24, 3)  # type: ignore[attr-defined]  # training
+    assert names["best"].reference == ran.best  # type: ignore[attr-defined]
+
+
+def test_rows_and_single_outputs_say_the_same(here: Path) -> None:
+    model = api.load("birds-production", settings=["runtime.device=cpu"])
+    rows = model.predict("new_photos/disc")
+    assert list(rows[0])[:3] == ["path", "prediction", "probability"]
+    for row in rows:
+        logits = model.outputs(decode_rgb((here / row["path"]).read_bytes()))
+        shares = np.exp(logits) / np.exp(logits).sum()
+        assert model.classes[shares.argmax()] == row["prediction"]
+        assert row["probability"] == pytest.approx(shares.max(), abs=1e-5)
+
+
+def test_a_row_of_what_cannot_be_read_has_its_error(here: Path) -> None:
+    (row,) = api.load("birds-production").predict(here / "new_photos" / "broken.jpg")
+    assert row == {"path": str(here / "new_photos" / "broken.jpg"), "error": "the file is empty"}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_that_means_something_else_is_told() -> None:
+    with pytest.raises(api.UserError, match="neither a label nor a reference"):
+        api.load("birds-productoin")
+    with pytest.raises(api.UserError, match="--top 0"):
+        api.load("birds-production").predict("new_photos", top=0)
+
+
+@pytest.mark.usefixtures("here")
+def test_only_what_stands_in_its_list_is_public() -> None:
+    assert all(getattr(api, name).__doc__ for name in api.__all__)

@@ -1,0 +1,72 @@
+"""The frame of all targets: a new folder, whole or not there, and whoever loads it notices what is not as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.export.target import ExportError, Given, Written, export, opened
+from tests.conftest import Bench
+from tests.tasks.export.networks import classifier
+
+
+def target(given: Given, folder: Path) -> Written:
+    (folder / "deep").mkdir()
+    (folder / "weights.bin").write_bytes(b"1234")
+    (folder / "deep/code.py").write_text("pass\n")
+    return Written("# A model\n", ["It is near."], {"difference": 0.0}, {"library_name": "none"})
+
+
+@pytest.fixture
+def folder(workshop: Bench, tmp_path: Path) -> Path:
+    given = Given(workshop.path(classifier(workshop)), temperature=1.25, card_head={"license": "mit"}, card="## Data")
+    said = export(target, "some", given, tmp_path / "new")
+    assert said.files == ["README.md", "deep", "taskdistill.json", "weights.bin"]
+    return tmp_path / "new"
+
+
+def test_the_record_says_what_the_folder_holds(folder: Path) -> None:
+    record = opened(folder)
+    assert (record.target, record.precision, record.problem) == ("some", "fp32", "classification")
+    assert (record.classes, record.temperature) == (["disc", "frame", "wedge"], 1.25)
+    assert set(record.files) == {"README.md", "deep/code.py", "weights.bin"}
+
+
+def test_the_card_begins_with_what_hubs_read(folder: Path) -> None:
+    text = "---\nlicense: mit\nlibrary_name: none\n---\n\n# A model\n\n## Data\n"
+    assert (folder / "README.md").read_text() == text
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "deep/code.py").unlink()
+    with pytest.raises(ExportError, match=r"lacks deep/code\.py: export the model again"):
+        opened(folder)
+
+
+def test_an_altered_file_is_named(folder: Path) -> None:
+    (folder / "weights.bin").write_bytes(b"1235")
+    with pytest.raises(ExportError, match=r"weights\.bin is not what was exported"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"schema": 2}', '{"schema": 1}'])
+def test_a_folder_without_a_record_that_can_be_read_is_refused(folder: Path, damage: str) -> None:
+    (folder / "taskdistill.json").write_text(damage)
+    with pytest.raises(ExportError, match="is no folder that 'taskdistill export' wrote"):
+        opened(folder)
+
+
+def test_a_folder_that_is_there_is_left_alone(workshop: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ExportError, match="is there already"):
+        export(target, "some", Given(tmp_path), tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_target_that_fails_leaves_nothing(workshop: Bench, tmp_path: Path) -> None:
+    def fails(given: Given, folder: Path) -> Written:
+        target(given, folder)
+        raise ExportError("no")
+
+    with pytest.raises(ExportError, match="no"):
+        export(fails, "some", Given(workshop.path(classifier(workshop))), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
