@@ -1,11 +1,13 @@
-"""Make every fault happen, and write what was observed into the table of OPERATING.md.
+"""Make every fault happen, and write what was observed into the table of OPERATING.md, or compare it.
 
-    python -m tests.fault_matrix
+    python -m tests.fault_matrix --write
+    python -m tests.fault_matrix --check
 
-It takes some ten minutes, and needs root for the rows in which the store's disk is full or away; what was not observed
-keeps its row. Exit code 1 where something happened that may never be.
+Either takes some ten minutes, and needs root for the rows in which the store's disk is full or away. What is not
+observed keeps its row. Other arguments are for pytest (-k). Exit code 1 where something happened that may never be.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,15 +21,26 @@ TEST = "tests/flows/operation/test_fault_matrix.py"
 
 
 def main() -> int:
-    """Run the test, which notes its rows, and write the page."""
+    """Run the test, which notes its rows or compares them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", action="store_true")
+    what.add_argument("--check", action="store_true")
+    asked, for_pytest = parser.parse_known_args()
+    if asked.check:
+        return observed("all", for_pytest)
     with tempfile.TemporaryDirectory() as folder:
         noted = Path(folder) / "rows"
-        command = [sys.executable, "-m", "pytest", TEST, "-n", "0", *sys.argv[1:]]
-        code = subprocess.run(command, env=os.environ | {"TASKDISTILL_FAULTS": str(noted)}, check=False).returncode
+        code = observed(str(noted), for_pytest)
         page = PAGE.read_text()
         rows = rows_of(page) | observed_in(noted)
     PAGE.write_text(with_rows(page, [rows[fault.name] for fault in FAULTS if fault.name in rows]))
     return code
+
+
+def observed(noted: str, for_pytest: list[str]) -> int:
+    command = [sys.executable, "-m", "pytest", TEST, "-n", "0", *for_pytest]
+    return subprocess.run(command, env=os.environ | {"TASKDISTILL_FAULTS": noted}, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE = Path(__file__).parents[2] / "OPERATING.md"
-BEGIN, END = "<!-- The table is made by `python -m tests.fault_matrix`. -->", "<!-- The end of the table. -->"
+BEGIN, END = "<!-- The table is made by `python -m tests.fault_matrix --write`. -->", "<!-- The end of the table. -->"
 HEADINGS = ("Fault", "State in Prefect", "What the store held", "Processes left", "After Retry", "A fresh run instead")
 
 

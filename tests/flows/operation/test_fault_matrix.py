@@ -1,10 +1,12 @@
 """Every row of the table of faults in OPERATING.md: what is written there is what is observed here.
 
-`python -m tests.fault_matrix` writes the rows anew.
+`python -m tests.fault_matrix --write` writes the rows anew, `--check` compares them all; without it those rows are left
+out that take long.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,9 @@ from tests.flows.local_server import START_SECONDS, command, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-Works = dict[str, Work]
+Works = Callable[[str], Work]
+NOTED = os.environ.get("TASKDISTILL_FAULTS", "")
+"""A file that takes the rows, or "all": to compare each with the page, also those that take long."""
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +53,20 @@ def works(
     blended = with_blends.model_copy(update={"blends": blends, "runtime": runtime})
     runtime = runtime.model_copy(update={"fan_out": 2})
     spread = experiment.model_copy(update={"views": views, "runtime": runtime})
-    of_training = pipeline(trained, bench, folder)
     in_two_slots = trained.model_copy(update={"runtime": trained.runtime.model_copy(update={"slots": 2})})
-    made = [
-        of_training,
-        of_training._replace(
-            name="pipeline in two slots",
-            parameters={"experiment": experiment_settings_of(in_two_slots)},
-            alone=of_training.parameters,
-        ),
-        stage("generate", "generate", blended, bench, folder),
-        stage("extract", "extract-teacher", spread, bench, folder),
-    ]
-    return {work.name: work for work in made}
+
+    @cache
+    def work(name: str) -> Work:
+        if name == "generate":
+            return stage(name, "generate", blended, bench, folder)
+        if name == "extract":
+            return stage(name, "extract-teacher", spread, bench, folder)
+        if name == "pipeline":
+            return pipeline(trained, bench, folder)
+        settings = {"experiment": experiment_settings_of(in_two_slots)}
+        return work("pipeline")._replace(name=name, parameters=settings, alone=work("pipeline").parameters)
+
+    return work
 
 
 def _named(fault: Fault) -> str:
@@ -72,9 +77,11 @@ def _named(fault: Fault) -> str:
 def test_what_the_operators_page_says_of_a_fault_is_what_happens(fault: Fault, site: Site, works: Works) -> None:
     if fault.needs_mount and not site.can_mount:
         pytest.skip("mounting a small disk for the store needs root")
-    observed = observe(site, fault, works[fault.work])
-    if told := os.environ.get("TASKDISTILL_FAULTS"):
-        note(observed, Path(told))
+    if fault.is_only_in_full and not NOTED:
+        pytest.skip("'python -m tests.fault_matrix --check' makes it happen too")
+    observed = observe(site, fault, works(fault.work))
+    if NOTED not in ("", "all"):
+        note(observed, Path(NOTED))
         return
     assert observed == rows_of(PAGE.read_text())[fault.name]
 
@@ -85,7 +92,7 @@ def test_after_all_that_no_run_and_no_step_shows_running_for_ever(site: Site) ->
 
 def test_a_machine_that_is_to_finish_first_does(site: Site, works: Works) -> None:
     """Last: it is down after it."""
-    work = works["pipeline"]
+    work = works("pipeline")
     site.refill(work.before)
     run_id = site.served.start(work.deployment, work.parameters)
     until(lambda: work.is_in_the_middle(site.store), seconds=START_SECONDS, log=site.served.log)
