@@ -63,7 +63,9 @@ def _check_report(served: Served, run_id: UUID, student: ArtifactRef) -> None:
 
 def _in_two_slots(experiment: Experiment) -> Experiment:
     runtime = experiment.runtime.model_copy(update={"slots": 2})
-    return experiment.model_copy(update={"seeds": (5,), "runtime": runtime})
+    # Longer than a process takes to begin: the second may have to be started for its step.
+    training = experiment.training.model_copy(update={"epochs": 100})
+    return experiment.model_copy(update={"seeds": (5,), "runtime": runtime, "training": training})
 
 
 def test_what_the_form_refuses_makes_no_run(served: Served) -> None:
