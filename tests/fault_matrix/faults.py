@@ -223,5 +223,5 @@ FAULTS = (
         is_only_in_full=True,
     ),
     Fault("the machine reboots", "pipeline", machine_reboots),
-    Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped, is_only_in_full=True),
+    Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped),
 )
