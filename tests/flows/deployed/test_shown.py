@@ -14,6 +14,7 @@ from storage import upkeep
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tests.flows.conftest import call
+from tests.flows.local_server import until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -72,9 +73,13 @@ def test_a_run_says_what_it_made_and_the_store_says_which_run_made_it(
     rows = {row["step"]: row for row in table(client, run.id)}
     assert rows["distill-seed0"]["what"] == "built"
     assert rows["distill-seed0"]["made by"].startswith(f"{run.name} (distillation-all-settings), ")
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-    (told,) = [task.state.message for task in tasks if task.name == "distill-seed0"]
-    assert told == f"built: {student.short}"
+
+    def told() -> list[str]:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+        return [task.state.message for task in tasks if task.name == "distill-seed0" and task.state.is_completed()]
+
+    # The server hears of steps a while after it heard of their run.
+    assert until(told, seconds=60, log=Path("/dev/null")) == [f"built: {student.short}"]
 
     noted = store.manifest(student).provenance["run"]
     assert (noted["name"], noted["flow"], noted["id"]) == (run.name, "distillation-all-settings", str(run.id))
