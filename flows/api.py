@@ -26,7 +26,7 @@ from flows.reports.remarks import scores_for_programs
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.summaries import EvaluationSummary
-from tasks.deploy.ready import IMAGES_AT_ONCE, Ready, Wish, cores_here
+from tasks.deploy.ready import Ready, Wish, unless_said_otherwise
 from tasks.deploy.sources import listed
 from tasks.deploy.temperature import evaluation_of
 from tasks.stage import no_progress
@@ -51,7 +51,7 @@ def load(name: str, *, settings: Sequence[str] = (), temperature: float = 0.0) -
     from tasks.deploy.predicting import Predictor
 
     store = ArtifactStore.from_env()
-    runtime = load_runtime(list(settings), threads=cores_here(), inference_batch_size=IMAGES_AT_ONCE)
+    runtime = load_runtime(list(settings), **unless_said_otherwise())
     ready = Ready.of(store, resolved_model(store, name), Wish(temperature=temperature))
     return Model(Predictor(ready, runtime))
 

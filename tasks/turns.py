@@ -9,9 +9,7 @@ A stage takes its turn where it asks for its device (`tasks.models.device`). It 
 and from there on waits for nobody, so that no two can wait for each other; and one that needs no device never waits.
 """
 
-import os
 import platform
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -20,6 +18,7 @@ from pathlib import Path
 
 from storage.locks import one_locked
 from storage.store import ArtifactStore
+from tasks.cores import num_cores
 
 GPUS = ("cuda", "mps")
 """The kinds of device, as torch calls them, that have no room for two."""
@@ -67,8 +66,3 @@ def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> No
 def cpu_turns(threads: int) -> list[str]:
     """Return what the turns of this machine's CPU are called, for work that takes so many threads."""
     return [f"cpu-{platform.node()}-{number}" for number in range(max(1, num_cores() // threads))]
-
-
-def num_cores() -> int:
-    """Return the CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

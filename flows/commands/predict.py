@@ -11,7 +11,7 @@ from flows.pipeline.progress import progress
 from flows.printing import AsJson, Reference, errors, output, print_json
 from storage.store import ArtifactStore
 from storage.tree import as_text
-from tasks.deploy.ready import IMAGES_AT_ONCE, Ready, Wish, check_output, cores_here
+from tasks.deploy.ready import Ready, Wish, check_output, unless_said_otherwise
 from tasks.deploy.sources import listed
 
 commands = typer.Typer()
@@ -42,7 +42,7 @@ def predict(
     """
     store = ArtifactStore.from_env()
     check_output(to)
-    runtime = load_runtime(set_, threads=cores_here(), inference_batch_size=IMAGES_AT_ONCE)
+    runtime = load_runtime(set_, **unless_said_otherwise())
     ref = resolved_model(store, model)
     ready = Ready.of(store, ref, Wish(top, threshold, temperature))
     images, said = listed(sources)

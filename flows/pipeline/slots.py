@@ -9,7 +9,7 @@ from typing import NamedTuple
 from configs.base import RuntimeConfig
 from flows.pipeline.planning import PlannedStep
 from flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
-from tasks.turns import num_cores
+from tasks.cores import num_cores
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table
 
-from tasks.export.latency import Latency, busy, exported_form, form_in_store, measured, num_threads
+from tasks.cores import num_cores
+from tasks.export.latency import Latency, busy, exported_form, form_in_store, measured
 
 BUSY = 0.3
 """Processes that want a processor beside this one: beyond it the figures are not those of an idle machine."""
@@ -27,7 +28,7 @@ class Latencies(NamedTuple):
         ]
         if self.load > BUSY:
             said.append(
-                f"Other programs were at work before (load {self.load:.1f} on {num_threads()} processors): these are "
+                f"Other programs were at work before (load {self.load:.1f} on {num_cores()} processors): these are "
                 "not the figures of an idle machine. Measure again when it is"
             )
         return said

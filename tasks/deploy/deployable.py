@@ -18,8 +18,8 @@ from tasks.functional.views import Pixels, clean_view, replay
 from tasks.models.device import on_device
 from tasks.models.preprocessing import Preprocessing, normalise
 from tasks.models.task_model import TaskModel, load_model
-from tasks.problems.answering import Answering
 from tasks.problems.problem import Problem, problem_named
+from tasks.problems.traced_answers import Answering
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Which model is to predict, and how: settled without torch, so that a mistake is told at once."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,23 +10,23 @@ from storage.image_set import Levels, levels_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from storage.weights import ModelDescription
+from tasks.cores import num_cores
 from tasks.deploy.temperature import FITTED_ON, evaluation_of, fitted_in, windows_of
 from tasks.functional.temperatures import UNCHANGED
-from tasks.problems.calibrating import Answered, confidence_of
+from tasks.problems.calibrating import Coverage, confidence_of
 
 FORMATS = (".csv", ".parquet")
 """Of tables of predictions."""
 
-
 IMAGES_AT_ONCE = 32
-"""That go through the network together where nobody says another number: on a CPU more are no faster, and take memory.
-"""
+"""On a CPU more are no faster, and take memory."""
 
 
-def cores_here() -> int:
-    """Return how many cores this process may use: predicting has the machine to itself, as a step of a run has not."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 256)
+def unless_said_otherwise() -> dict[str, int]:
+    """Return the settings of runtime that predicting has where nobody says others: it has the machine to itself, as a
+    step of a run has not.
+    """
+    return {"threads": min(num_cores(), 256), "inference_batch_size": IMAGES_AT_ONCE}
 
 
 class Wish(NamedTuple):
@@ -61,7 +60,7 @@ class Ready:
     temperature: float
     windows: WindowSettings
     levels: Levels | None
-    on_validation: Answered | None
+    on_validation: Coverage | None
     """What the threshold did there; None where nobody knows."""
 
     @classmethod

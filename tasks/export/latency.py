@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from configs.choices import EXPORT_RUNNERS, load
+from tasks.cores import num_cores
 from tasks.deploy.deployable import Deployable
 from tasks.export.target import ExportError, opened
 from tasks.export.tried import Answers, Run
@@ -102,14 +103,9 @@ def measured(form: Form, height: int, width: int) -> Iterator[Latency]:
 
 
 def _places() -> list[tuple[torch.device, int]]:
-    all_threads = num_threads()
+    all_threads = num_cores()
     places = [(torch.device("cpu"), threads) for threads in sorted({1, all_threads})]
     return places + ([(torch.device("cuda"), 0)] if torch.cuda.is_available() else [])
-
-
-def num_threads() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def busy() -> float:

@@ -12,7 +12,7 @@ from tasks.deploy.deployable import Deployable
 from tasks.export.target import ExportError
 from tasks.memory import is_out_of_memory
 from tasks.models.exact_views import FILTERS, CleanView
-from tasks.problems.answering import Answering
+from tasks.problems.traced_answers import Answering
 
 EXAMPLE = (2, 61, 83)
 """Images, height and width of what a network is traced with: no two alike, and none that a view has."""

@@ -9,7 +9,7 @@ from configs.choices import CONFIDENCES, load
 from tasks.problems.metrics import Metric
 
 
-class Answered(NamedTuple):
+class Coverage(NamedTuple):
     """Counts of images: all, those with an answer that is sure enough, and those of them whose answer is right."""
 
     images: int
@@ -39,7 +39,7 @@ class Confidence(Protocol):
         """Return the metric with outputs divided by a temperature."""
         ...
 
-    def answered(self, threshold: float, temperature: float) -> Answered:
+    def answered(self, threshold: float, temperature: float) -> Coverage:
         """Return how often the model is at least so sure, with outputs divided by a temperature."""
         ...
 

@@ -24,9 +24,9 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import LAST, MEAN, Block
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answering import Probabilities
 from tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
 from tasks.problems.classification_metrics import METRICS
+from tasks.problems.traced_answers import Probabilities
 from tasks.problems.whole_images import clean_window
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from storage.tables import has_column, read_matrix
 from tasks.functional.temperatures import temperature_of
-from tasks.problems.calibrating import Answered, Confidence
+from tasks.problems.calibrating import Confidence, Coverage
 from tasks.problems.classification_metrics import CALIBRATION_BINS, METRICS
 from tasks.problems.metrics import Metric
 
@@ -66,11 +66,11 @@ class ClassificationConfidence:
         sums = [np.bincount(place_N, weight_N, CALIBRATION_BINS) for weight_N in (sure_N, right_N)]
         return float(np.abs(sums[0] - sums[1]).sum() / len(sure_N))
 
-    def answered(self, threshold: float, temperature: float) -> Answered:
+    def answered(self, threshold: float, temperature: float) -> Coverage:
         """Return of how many images the answer is at least so sure, and how many of those answers are right."""
         sure_N, right_N = self._sure_and_right(temperature)
         is_answered_N = sure_N >= threshold
-        return Answered(len(sure_N), int(is_answered_N.sum()), int(right_N[is_answered_N].sum()))
+        return Coverage(len(sure_N), int(is_answered_N.sum()), int(right_N[is_answered_N].sum()))
 
     def _sure_and_right(self, temperature: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         sure_N = _probabilities(self.logits_NK / temperature).max(axis=1)

@@ -29,10 +29,10 @@ from tasks.functional.sums import Sum
 from tasks.functional.views import Pixels, Size, View
 from tasks.models.encoder import Block
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answering import Answering
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.metrics import Metric
 from tasks.problems.palette import Colours
+from tasks.problems.traced_answers import Answering
 
 Joined = Any
 """What a problem made of the outputs for one image: outputs [1, ...], or what stands for outputs that are too large to

@@ -37,11 +37,11 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.models.dense_heads import HEADS
 from tasks.models.encoder import MAP, Block
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answering import ClassesOfPixels
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.noted import noted_of
 from tasks.problems.segmentation_metrics import METRICS
+from tasks.problems.traced_answers import ClassesOfPixels
 from tasks.problems.whole_images import image_windows
 
 if TYPE_CHECKING:

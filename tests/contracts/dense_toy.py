@@ -30,7 +30,6 @@ from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
 from tasks.miniature.world import PARTS
 from tasks.models.encoder import LAST, MAP, Block
 from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answering import ClassesOfPixels
 from tasks.problems.answers import Answer, AnswerForm, Asked
 from tasks.problems.mask_answers import answer_form, answer_of
 from tasks.problems.metrics import PERCENT, Metric
@@ -38,6 +37,7 @@ from tasks.problems.palette import Colours
 from tasks.problems.problem import PixelsOf
 from tasks.problems.segmentation_meter import SegmentationMeter
 from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
+from tasks.problems.traced_answers import ClassesOfPixels
 from tasks.problems.whole_images import image_windows
 
 DENSE_METRICS = (Metric("pixel_accuracy", "pixels", PERCENT), Metric("miou", "mIoU", PERCENT))

@@ -131,6 +131,18 @@ def first_run(finished_bench: Bench, preset: str, tmp_path_factory: pytest.TempP
     )
 
 
+@pytest.fixture(scope="session")
+def run_store(first_run: tuple[Path, Done]) -> ArtifactStore:
+    return ArtifactStore(first_run[0])
+
+
+@pytest.fixture(scope="session")
+def student(run_store: ArtifactStore) -> ArtifactRef:
+    """The distilled student of that run."""
+    [ref] = [ref for ref, recipe in run_store.recipes("model") if recipe["stage"] == "distill"]
+    return ref
+
+
 def _run(before: Path, root: Path, preset: str) -> tuple[Path, Done]:
     """Run the preset on a copy of a store."""
     shutil.copytree(before, root)

@@ -14,8 +14,9 @@ from storage.locks import locked
 from storage.store import ArtifactStore
 from storage.upkeep import discard
 from tasks.catalog import EXTRACT, INGEST
+from tasks.cores import num_cores
 from tasks.stage import execute
-from tasks.turns import DEVICES, GPUS, cpu_turns, num_cores, take_turn, taking_turns
+from tasks.turns import DEVICES, GPUS, cpu_turns, take_turn, taking_turns
 from tests.conftest import RUNTIME, Bench
 from tests.tasks.test_partitions import CONFIG
 
@@ -23,6 +24,7 @@ TAKES_A_TURN = """
 import logging, subprocess, sys
 from pathlib import Path
 from storage.store import ArtifactStore
+from tasks.cores import num_cores
 from tasks.turns import take_turn, taking_turns
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")

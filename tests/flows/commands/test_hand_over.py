@@ -13,7 +13,7 @@ from storage.store import ArtifactStore
 from tasks.export import latency
 from tasks.export.packages import PACKAGES as EXPORT
 from tasks.openmmlab.packages import PACKAGES
-from tests.flows.conftest import Done, call
+from tests.flows.conftest import call
 
 
 def told(*arguments: str) -> str:
@@ -50,42 +50,31 @@ def test_a_precision_that_a_target_does_not_have_is_refused() -> None:
     assert "'int4'; did you mean 'int8'? (known: fp16, fp32, int8)" in said
 
 
-@pytest.fixture(scope="module")
-def store(first_run: tuple[Path, Done]) -> ArtifactStore:
-    return ArtifactStore(first_run[0])
-
-
-@pytest.fixture(scope="module")
-def student(store: ArtifactStore) -> ArtifactRef:
-    [ref] = [ref for ref, recipe in store.recipes("model") if recipe["stage"] == "distill"]
-    return ref
-
-
-def test_a_student_is_exported_with_its_card(store: ArtifactStore, student: ArtifactRef, tmp_path: Path) -> None:
-    done = call(store, "export", str(student), str(tmp_path / "new"), "--to", "hub-folder", "--json")
+def test_a_student_is_exported_with_its_card(run_store: ArtifactStore, student: ArtifactRef, tmp_path: Path) -> None:
+    done = call(run_store, "export", str(student), str(tmp_path / "new"), "--to", "hub-folder", "--json")
     assert done.code == 0, done.stderr
     assert done.json["files"] == sorted(path.name for path in (tmp_path / "new").iterdir())
     assert done.json["difference"] <= 1e-4
     card = (tmp_path / "new/README.md").read_text()
     assert card.startswith("---\nlicense: apache-2.0\n")
     assert "## Licences" in card
-    assert str(store.root) not in card
+    assert str(run_store.root) not in card
 
 
 def test_only_models_are_exported_and_a_label_of_something_else_is_said_to_be_that(
-    store: ArtifactStore, tmp_path: Path
+    run_store: ArtifactStore, tmp_path: Path
 ) -> None:
-    [probe, *_] = store.references("probe")
-    done = call(store, "export", str(probe), str(tmp_path / "new"), "--to", "timm")
+    [probe, *_] = run_store.references("probe")
+    done = call(run_store, "export", str(probe), str(tmp_path / "new"), "--to", "timm")
     assert "is a probe, but a model is needed here" in done.stderr
 
 
 def test_latency_is_measured_of_every_batch_and_number_of_threads(
-    store: ArtifactStore, student: ArtifactRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_store: ArtifactStore, student: ArtifactRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "ENOUGH_SECONDS", 0.0)
     monkeypatch.setattr(latency, "num_threads", lambda: 2)
-    done = call(store, "latency", str(student), "--json")
+    done = call(run_store, "latency", str(student), "--json")
     assert done.code == 0, done.stderr
     found = json.loads(done.stdout)["latencies"]
     assert [(one["threads"], one["batch"]) for one in found if one["device"] == "cpu"] == [
@@ -96,19 +85,19 @@ def test_latency_is_measured_of_every_batch_and_number_of_threads(
     ]
     assert all(0 < one["p50_ms"] <= one["p95_ms"] for one in found)
     assert found[0]["p50_ms"] < found[1]["p50_ms"]
-    table = call(store, "latency", str(student)).stdout
+    table = call(run_store, "latency", str(student)).stdout
     assert "p50 ms  p95 ms" in table
     assert "From uint8 images of 32 x 32 pixels" in table
 
 
 def test_latency_of_a_folder_that_other_programs_run_is_refused(
-    store: ArtifactStore, student: ArtifactRef, tmp_path: Path
+    run_store: ArtifactStore, student: ArtifactRef, tmp_path: Path
 ) -> None:
-    call(store, "export", str(student), str(tmp_path / "new"), "--to", "timm")
-    done = call(store, "latency", str(student), str(tmp_path / "new"))
+    call(run_store, "export", str(student), str(tmp_path / "new"), "--to", "timm")
+    done = call(run_store, "latency", str(student), str(tmp_path / "new"))
     assert "was exported to timm" in done.stderr
     (tmp_path / "new/config.json").unlink()
-    done = call(store, "latency", str(student), str(tmp_path / "new"))
+    done = call(run_store, "latency", str(student), str(tmp_path / "new"))
     assert "lacks config.json" in done.stderr
 
 

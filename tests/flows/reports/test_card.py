@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from huggingface_hub import ModelCardData
 
 from configs.loading import load_experiment
@@ -12,23 +11,10 @@ from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
 from tasks.models.licences import Licence, of_backbone
 from tests.conftest import STUDENT
-from tests.flows.conftest import Done
 
 
-@pytest.fixture(scope="module")
-def store(first_run: tuple[Path, Done]) -> ArtifactStore:
-    return ArtifactStore(first_run[0])
-
-
-@pytest.fixture(scope="module")
-def student(store: ArtifactStore) -> ArtifactRef:
-    """The distilled student of a whole run."""
-    [ref] = [ref for ref, recipe in store.recipes("model") if recipe["stage"] == "distill"]
-    return ref
-
-
-def test_it_has_the_scores_beside_those_of_teacher_and_control(store: ArtifactStore, student: ArtifactRef) -> None:
-    card = card_of(store, student, 1.25)
+def test_it_has_the_scores_beside_those_of_teacher_and_control(run_store: ArtifactStore, student: ArtifactRef) -> None:
+    card = card_of(run_store, student, 1.25)
     rows = re.findall(r"^\| (\w[\w ]+) \| test \|", card, re.MULTILINE)
     assert rows == ["teacher", "student probed", "student finetuned", "student distilled"]
     assert "12 val, 12 test" in card
@@ -36,27 +22,27 @@ def test_it_has_the_scores_beside_those_of_teacher_and_control(store: ArtifactSt
     assert "divided by 1.25" in card
 
 
-def test_it_counts_the_images_and_names_their_revision(store: ArtifactStore, student: ArtifactRef) -> None:
-    card = card_of(store, student, 1.0)
-    assert f"Revision {store.manifest(student).input_refs['images'].short}" in card
+def test_it_counts_the_images_and_names_their_revision(run_store: ArtifactStore, student: ArtifactRef) -> None:
+    card = card_of(run_store, student, 1.0)
+    assert f"Revision {run_store.manifest(student).input_refs['images'].short}" in card
     assert "48 images of 3 classes: train 24, val 12, test 12" in card
 
 
-def test_it_says_how_each_class_fares(store: ArtifactStore, student: ArtifactRef) -> None:
-    card = card_of(store, student, 1.0)
+def test_it_says_how_each_class_fares(run_store: ArtifactStore, student: ArtifactRef) -> None:
+    card = card_of(run_store, student, 1.0)
     found = re.findall(r"^\| (disc|frame|wedge) \| ([\d.]+) \| 4 \|", card, re.MULTILINE)
     assert sorted(name for name, _ in found) == ["disc", "frame", "wedge"]
     assert [float(share) for _, share in found] == sorted(float(share) for _, share in found)
 
 
-def test_no_place_of_this_computer_is_in_it(store: ArtifactStore, student: ArtifactRef) -> None:
-    text = card_of(store, student, 1.0) + str(card_head(store, student))
-    assert str(store.root) not in text
+def test_no_place_of_this_computer_is_in_it(run_store: ArtifactStore, student: ArtifactRef) -> None:
+    text = card_of(run_store, student, 1.0) + str(card_head(run_store, student))
+    assert str(run_store.root) not in text
     assert not re.search(r"(?<!path)/(?:tmp|home|root|work)/", text)
 
 
-def test_hubs_read_its_head(store: ArtifactStore, student: ArtifactRef) -> None:
-    data = ModelCardData(**card_head(store, student), model_name="a student")
+def test_hubs_read_its_head(run_store: ArtifactStore, student: ArtifactRef) -> None:
+    data = ModelCardData(**card_head(run_store, student), model_name="a student")
     assert data.license == "apache-2.0"
     assert {result.dataset_split for result in data.eval_results} >= {"test"}
 
@@ -73,12 +59,14 @@ def test_a_licence_against_commercial_use_is_a_warning() -> None:
     assert "terms of its own" in Licence("teacher", "dinov3", "dinov3-license").sentence()
 
 
-def test_of_networks_without_pretraining_nothing_stands_against_it(store: ArtifactStore, student: ArtifactRef) -> None:
-    assert list(warnings_of(store, student)) == []
+def test_of_networks_without_pretraining_nothing_stands_against_it(
+    run_store: ArtifactStore, student: ArtifactRef
+) -> None:
+    assert list(warnings_of(run_store, student)) == []
 
 
-def test_the_preset_that_makes_it_again_is_one(store: ArtifactStore, student: ArtifactRef, tmp_path: Path) -> None:
-    card = card_of(store, student, 1.0)
+def test_the_preset_that_makes_it_again_is_one(run_store: ArtifactStore, student: ArtifactRef, tmp_path: Path) -> None:
+    card = card_of(run_store, student, 1.0)
     text = re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1]
     (tmp_path / "preset.yaml").write_text(text)
     found = load_experiment(str(tmp_path / "preset.yaml"), [])

@@ -112,7 +112,7 @@ def test_an_operation_that_onnx_lacks_is_named(
     workshop: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No model of timm is at hand that has one: the answers are made of it instead.
-    from tasks.problems.answering import Probabilities
+    from tasks.problems.traced_answers import Probabilities
 
     def forward(self: Probabilities, outputs_NK: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, ...]:
         return outputs_NK, torch.special.bessel_j0(outputs_NK)

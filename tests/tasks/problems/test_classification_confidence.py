@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from storage.tables import write_columns
 from tasks.functional.calibration import best_temperature
-from tasks.problems.calibrating import Answered, confidence_of
+from tasks.problems.calibrating import Coverage, confidence_of
 from tasks.problems.classification_confidence import ClassificationConfidence
 from tasks.problems.classification_meter import ClassificationMeter
 
@@ -49,8 +49,8 @@ def test_the_calibration_error_is_that_of_the_evaluation(said: ClassificationCon
 def test_a_threshold_leaves_out_what_is_less_sure() -> None:
     # Of two classes: 0.88, 0.98 and 0.73 sure; the last is wrong.
     answers = ClassificationConfidence(np.asarray([[2.0, 0.0], [0.0, 4.0], [1.0, 0.0]]), np.asarray([0, 1, 1]))
-    assert answers.answered(0.8, 1.0) == Answered(3, 2, 2)
-    assert answers.answered(0.0, 1.0) == Answered(3, 3, 2)
+    assert answers.answered(0.8, 1.0) == Coverage(3, 2, 2)
+    assert answers.answered(0.0, 1.0) == Coverage(3, 3, 2)
     assert str(answers.answered(0.8, 1.0)) == ("of 3 images it answers 66.7 %, and 100.0 % of these answers are right")
     assert str(answers.answered(1.0, 1.0)) == "of 3 images it answers none"
 
@@ -60,7 +60,7 @@ def test_images_without_a_label_do_not_count(tmp_path: Path) -> None:
     write_columns(tmp_path / "val-predictions.parquet", columns)
     found = confidence_of("classification", tmp_path, "val")
     assert found is not None
-    assert found.answered(0.0, 1.0) == Answered(2, 2, 2)
+    assert found.answered(0.0, 1.0) == Coverage(2, 2, 2)
 
 
 def test_an_evaluation_without_logits_tells_nothing(tmp_path: Path) -> None:
