@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 from configs.errors import SettingsError
 from configs.experiment import Experiment
 from configs.loading import validated
+from flows.pipeline.chain import CONTROL
 from storage.errors import NotInStoreError
 from storage.manifest import ArtifactRef, Manifest
 from storage.store import ArtifactStore
 from storage.summaries import ModelSummary
 from tasks.catalog import DISTILL
 
-STUDENT, CONTROL, TEACHER = "student distilled", "student finetuned", "teacher finetuned"
+STUDENT, TEACHER = "student distilled", "teacher finetuned"
 
 
 class ModelFacts(NamedTuple):

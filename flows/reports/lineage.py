@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flows.pipeline.chain import CONTROL, START, ModelResult
+from flows.pipeline.models import STUDENT
 from storage.errors import StoreError
 from storage.manifest import ArtifactRef, Manifest
 from storage.store import ArtifactStore
+from tasks.deploy.temperature import evaluation_of
 from tasks.models.licences import Licence, of_backbone, of_generator
 
-STUDENTS = {"distill": "student distilled", "finetune": CONTROL}
+STUDENTS = {"distill": STUDENT, "finetune": CONTROL}
 """Stage -> what the model that it makes is called in tables."""
 TEACHER = "teacher"
 _SAME_START = ("images", "probe")
@@ -50,28 +52,25 @@ def _ancestors(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Manifest]:
 
 
 def compared_with(store: ArtifactStore, ref: ArtifactRef) -> list[ModelResult]:
-    """Return the evaluation of a model, the first, and of those that stand beside it in the table of its run: its
-    teacher, what it started from, and its control. Those that the store does not have are left out.
+    """Return the evaluation of a model, that of its temperature, and those that stand beside it in the table of its
+    run: of its teacher, what it started from, and its control. Those that the store does not have are left out.
     """
     model = store.manifest(ref)
     seed = model.recipe["config"].get("seed", 0)
     own = STUDENTS.get(model.recipe["stage"], "this model")
-    found = [_result(own, seed, manifest, ref) for manifest in _evaluations(store) if _of(manifest, "model") == ref]
-    if not found:
+    evaluation, control = evaluation_of(store, ref), _control(store, model)
+    if not evaluation:
         return []
+    found = [ModelResult(own, seed, evaluation, ref)]
     for manifest in _evaluations(store):
         if logits := _of(manifest, "logits"):
             probe = store.manifest(logits).input_refs.get("probe") if logits in store else None
             if logits == model.input_refs.get("logits"):
-                found.append(_result(TEACHER, None, manifest, logits))
+                found.append(ModelResult(TEACHER, None, manifest.ref, logits))
             elif probe and probe == model.input_refs.get("probe"):
-                found.append(_result(START, None, manifest, probe))
-    control = _control(store, model)
-    if control and control != ref:
-        found += [
-            _result(CONTROL, seed, manifest, control)
-            for manifest in _evaluations(store) if _of(manifest, "model") == control
-        ]  # fmt: skip
+                found.append(ModelResult(START, None, manifest.ref, probe))
+    if control and control != ref and (of_control := evaluation_of(store, control)):
+        found.append(ModelResult(CONTROL, seed, of_control, control))
     unique = {result.model: result for result in found[::-1]}  # one of each; of several the first
     order = [TEACHER, START, CONTROL, own]
     return [found[0], *(unique[name] for name in order if name in unique and name != own)]
@@ -100,7 +99,3 @@ def _evaluations(store: ArtifactStore) -> Iterator[Manifest]:
 
 def _of(manifest: Manifest, role: str) -> ArtifactRef | None:
     return manifest.input_refs.get(role)
-
-
-def _result(name: str, seed: int | None, manifest: Manifest, artifact: ArtifactRef) -> ModelResult:
-    return ModelResult(name, seed, manifest.ref, artifact)

@@ -73,7 +73,7 @@ def test_latency_is_measured_of_every_batch_and_number_of_threads(
     run_store: ArtifactStore, student: ArtifactRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "ENOUGH_SECONDS", 0.0)
-    monkeypatch.setattr(latency, "num_threads", lambda: 2)
+    monkeypatch.setattr(latency, "num_cores", lambda: 2)
     done = call(run_store, "latency", str(student), "--json")
     assert done.code == 0, done.stderr
     found = json.loads(done.stdout)["latencies"]

@@ -6,7 +6,8 @@ import pytest
 
 from configs.experiment import Experiment
 from configs.models import Backbone
-from flows.pipeline.models import CONTROL, STUDENT, TEACHER, facts_of, remark_on
+from flows.pipeline.chain import CONTROL
+from flows.pipeline.models import STUDENT, TEACHER, facts_of, remark_on
 from flows.pipeline.running import experiment_settings_of
 from storage.manifest import ArtifactRef
 from storage.store import ArtifactStore
