@@ -18,7 +18,7 @@ from typing import Any
 from storage.store import ArtifactStore
 from tests.benchmarks.report import Row, finish, parser
 from tests.flows.at_once import Asked, ask_at_once
-from tests.flows.local_server import Served, machine, password_of
+from tests.flows.local_server import Served, asked, machine, password_of
 from tests.flows.postgres import postgres, programs
 
 AT_ONCE = 20
@@ -62,16 +62,10 @@ def parameters(seed: int) -> Mapping[str, Any]:
 @contextmanager
 def served_with(folder: Path, database: str) -> Iterator[tuple[str, str, Served]]:
     """Bring a machine up; yields the address of its API, its password, and itself."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-
     variables = {"TASKDISTILL_DATABASE_URL": database} if database else {}
     with machine(folder, variables=variables) as environment:
         url, password = environment["PREFECT_API_URL"], password_of(environment)
-        with (
-            temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}),
-            get_client(sync_client=True) as client,
-        ):
+        with asked(environment) as client:
             yield url, password, Served(client, ArtifactStore(folder / "store"), folder / "state" / "worker.log")
 
 

@@ -20,11 +20,11 @@ from storage.store import ArtifactStore
 from tests.flows.local_server import (
     START_SECONDS,
     Served,
+    asked,
     children_of,
     command_line,
     free_port,
     machine,
-    password_of,
     process,
     refill,
     until,
@@ -84,17 +84,8 @@ class Site:
 
     def start(self, *options: str) -> None:
         """Bring everything up, and ask its server from now on, also in flows of this process."""
-        from prefect.client.orchestration import get_client
-        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
         self.environment = self._running.enter_context(machine(self.folder, "--runs", "1", *options, port=self._port))
-        chosen = {
-            PREFECT_API_URL: self.environment["PREFECT_API_URL"],
-            PREFECT_HOME: self.environment["PREFECT_HOME"],
-            PREFECT_API_AUTH_STRING: password_of(self.environment),
-        }
-        self._running.enter_context(temporary_settings(chosen))
-        client = self._running.enter_context(get_client(sync_client=True))
+        client = self._running.enter_context(asked(self.environment))
         self.served = Served(client, self.store, self.folder / "state" / "worker.log")
 
     def stop(self) -> None:

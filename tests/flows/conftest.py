@@ -24,7 +24,7 @@ from storage.store import ArtifactStore
 from tasks.stage import execute as execute_here
 from tasks.stage import no_progress
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench, made_once
-from tests.flows.local_server import Served, machine, password_of, refill
+from tests.flows.local_server import Served, asked, machine, password_of, refill
 
 
 class Done(NamedTuple):
@@ -216,17 +216,9 @@ def password(server: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def client(server: dict[str, str], password: str) -> Iterator[Any]:
+def client(server: dict[str, str]) -> Iterator[Any]:
     """A client of the server; flows of this process go there as well."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    chosen = {
-        PREFECT_API_URL: server["PREFECT_API_URL"],
-        PREFECT_HOME: server["PREFECT_HOME"],
-        PREFECT_API_AUTH_STRING: password,
-    }
-    with temporary_settings(chosen), get_client(sync_client=True) as client:
+    with asked(server) as client:
         yield client
 
 

@@ -30,6 +30,9 @@ QUIET = {
 START_SECONDS = 600.0
 """For a server, some thirty deployments and a worker, on a machine that is busy with other things."""
 
+DRAIN_SECONDS = 60.0
+"""For what has not been sent yet; a server that a test has stopped would be tried for ever."""
+
 
 def free_port() -> str:
     with socket.socket() as probe:
@@ -177,6 +180,29 @@ def machine(
         until(lambda: "The page:" in log.read_text() or started.poll() is not None, seconds=START_SECONDS, log=log)
         assert started.poll() is None, log.read_text()
         yield environment
+
+
+@contextmanager
+def asked(environment: Mapping[str, str]) -> Iterator[Any]:
+    """A client of a machine's server; what flows of this process say goes there as well, until the end and no longer.
+
+    Prefect sends it to the server that the first of them in a process was told of, whatever the settings say later.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    chosen = {
+        PREFECT_API_URL: environment["PREFECT_API_URL"],
+        PREFECT_HOME: environment["PREFECT_HOME"],
+        PREFECT_API_AUTH_STRING: password_of(environment),
+    }
+    EventsWorker.drain_all(timeout=DRAIN_SECONDS, at_exit=False)
+    with temporary_settings(chosen), get_client(sync_client=True) as client:
+        try:
+            yield client
+        finally:
+            EventsWorker.drain_all(timeout=DRAIN_SECONDS, at_exit=False)
 
 
 def password_of(environment: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from storage.store import ArtifactStore
 from tests.conftest import Bench
 from tests.flows.at_once import ask_at_once, now_and_later
 from tests.flows.conftest import as_overrides
-from tests.flows.local_server import Served, children_of, command, free_port, machine, password_of, refill
+from tests.flows.local_server import Served, asked, children_of, command, free_port, machine, password_of, refill
 from tests.flows.postgres import PASSWORD, postgres
 
 AT_ONCE, NOW = 20, 4
@@ -137,17 +137,11 @@ def test_the_password_may_stand_where_all_programs_of_postgresql_look_for_it(
 def test_with_postgresql_so_are_they_and_its_password_is_in_no_command_line_and_in_no_file(
     database: str, experiment: Experiment, finished_bench: Bench, tmp_path: Path
 ) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-
     store = ArtifactStore(tmp_path / "store")
     refill(store, finished_bench.store)
     with machine(tmp_path, variables={"TASKDISTILL_DATABASE_URL": database}) as environment:
         url, password = environment["PREFECT_API_URL"], password_of(environment)
-        with (
-            temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: password}),
-            get_client(sync_client=True) as client,
-        ):
+        with asked(environment) as client:
             served = Served(client, store, tmp_path / "state" / "worker.log")
             _check_twenty(url, password, served, experiment)
         _check_who_knows(environment)
