@@ -13,88 +13,88 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, WithJsonSchema
 
 PROBLEMS: dict[str, str] = {
-    "classification": "tasks.problems.classification:Classification",
-    "segmentation": "tasks.problems.segmentation:Segmentation",
+    "classification": "taskdistill.tasks.problems.classification:Classification",
+    "segmentation": "taskdistill.tasks.problems.segmentation:Segmentation",
 }
 
 METRICS: dict[str, str] = {
-    "classification": "tasks.problems.classification_metrics:METRICS",
-    "segmentation": "tasks.problems.segmentation_metrics:METRICS",
+    "classification": "taskdistill.tasks.problems.classification_metrics:METRICS",
+    "segmentation": "taskdistill.tasks.problems.segmentation_metrics:METRICS",
 }
 """How a problem's metrics are shown, without torch; those of a problem that has no line here are shown by name."""
 
 CONFIDENCES: dict[str, str] = {
-    "classification": "tasks.problems.classification_confidence:of_predictions",
+    "classification": "taskdistill.tasks.problems.classification_confidence:of_predictions",
 }
 """What tells how sure a problem's models are, from the predictions of an evaluation, without torch; of a problem that
 has no line here nothing is known, and its models answer as they are.
 """
 
 OUTPUT_SIZES: dict[str, str] = {
-    "segmentation": "tasks.problems.output_sizes:of_maps",
+    "segmentation": "taskdistill.tasks.problems.output_sizes:of_maps",
 }
 """What tells how many numbers a problem's outputs for one view are, without torch; of a problem that has no line here
 they are as many as the classes.
 """
 
 MODEL_SOURCES: dict[str, str] = {
-    "timm": "tasks.models.timm_encoder:build_encoder",
+    "timm": "taskdistill.tasks.models.timm_encoder:build_encoder",
 }
 
 MODEL_NAMES: dict[str, str] = {
-    "timm": "tasks.prechecks.timm_names:check_name",
+    "timm": "taskdistill.tasks.prechecks.timm_names:check_name",
 }
 """What looks at a backbone's name for `plan`, without torch; a source may have none."""
 
 GENERATORS: dict[str, str] = {
-    "image-mixer": "tasks.generators.mixer_generator:build_generator",
+    "image-mixer": "taskdistill.tasks.generators.mixer_generator:build_generator",
 }
 
 GENERATOR_FOLDERS: dict[str, str] = {
-    "image-mixer": "tasks.prechecks.mixer_folder:check_folder",
+    "image-mixer": "taskdistill.tasks.prechecks.mixer_folder:check_folder",
 }
 """What looks at a generator's folder for `plan`, without torch; a generator may have none."""
 
 GENERATOR_DESCRIPTIONS: dict[str, str] = {
-    "image-mixer": "tasks.generators.mixer_generator:describe",
+    "image-mixer": "taskdistill.tasks.generators.mixer_generator:describe",
 }
 """What tells the width of a generator's embeddings without loading its weights; a generator may have none."""
 
 GENERATOR_TRIALS: dict[str, str] = {
-    "image-mixer": "tasks.generators.mixer_fit:check_fit",
+    "image-mixer": "taskdistill.tasks.generators.mixer_fit:check_fit",
 }
 """What tries a generator before anything expensive, without loading its weights; a generator may have none."""
 
 FOREIGN_SOURCES: dict[str, str] = {
-    "function": "tasks.foreign.function:build_foreign",
-    "transformers": "tasks.foreign.transformers_models:build_foreign",
-    "mmseg": "tasks.foreign.mmseg_models:build_foreign",
+    "function": "taskdistill.tasks.foreign.function:build_foreign",
+    "transformers": "taskdistill.tasks.foreign.transformers_models:build_foreign",
+    "mmseg": "taskdistill.tasks.foreign.mmseg_models:build_foreign",
 }
 """Where networks come from that were trained elsewhere and teach as they are (`tasks.foreign.network`)."""
 
 FOREIGN_FOLDERS: dict[str, str] = {
-    "function": "tasks.prechecks.foreign_models:check_function",
-    "transformers": "tasks.prechecks.foreign_models:check_folder",
+    "function": "taskdistill.tasks.prechecks.foreign_models:check_function",
+    "transformers": "taskdistill.tasks.prechecks.foreign_models:check_folder",
 }
 """What looks at such a network's files for `plan`, without torch; a source may have none."""
 
 DATASET_FORMS: dict[str, str] = {
-    "folder": "tasks.data.folder:list_images",
-    "table": "tasks.data.table:list_images",
-    "masks": "tasks.data.mask_folder:list_images",
+    "folder": "taskdistill.tasks.data.folder:list_images",
+    "table": "taskdistill.tasks.data.table:list_images",
+    "masks": "taskdistill.tasks.data.mask_folder:list_images",
 }
 
 LABEL_TABLES: dict[str, str] = {
-    "camvid": "tasks.data.label_tables:CAMVID",
-    "voc": "tasks.data.label_tables:VOC",
-    "cityscapes": "tasks.data.label_tables:CITYSCAPES",
-    "cityscapes-ids": "tasks.data.label_tables:CITYSCAPES_IDS",
-    "bird-parts": "tasks.data.label_tables:BIRD_PARTS",
+    "camvid": "taskdistill.tasks.data.label_tables:CAMVID",
+    "voc": "taskdistill.tasks.data.label_tables:VOC",
+    "cityscapes": "taskdistill.tasks.data.label_tables:CITYSCAPES",
+    "cityscapes-ids": "taskdistill.tasks.data.label_tables:CITYSCAPES_IDS",
+    "bird-parts": "taskdistill.tasks.data.label_tables:BIRD_PARTS",
 }
 """What the numbers and colours in masks mean, for data sets that many people have."""
 
 LABEL_SOURCES: dict[str, str] = {
-    "mmseg": "tasks.openmmlab.labels:label_table",
+    "mmseg": "taskdistill.tasks.openmmlab.labels:label_table",
 }
 """What makes such a table from a name: `mmseg:ADE20KDataset` asks the first of these for ADE20KDataset."""
 
@@ -105,21 +105,21 @@ LABEL_FILES = (".txt", ".csv", ".tsv", ".parquet")
 """Endings of files of a user's own that say what masks mean."""
 
 HEAD_SOURCES: dict[str, str] = {
-    "mmseg": "tasks.openmmlab.heads:build_head",
+    "mmseg": "taskdistill.tasks.openmmlab.heads:build_head",
 }
 """What builds a head on maps that is named source:name, such as mmseg:FCNHead, beside those of a problem itself."""
 
 HEAD_NAMES: dict[str, str] = {
-    "mmseg": "tasks.openmmlab.head_names:head_form",
+    "mmseg": "taskdistill.tasks.openmmlab.head_names:head_form",
 }
 """What looks at such a name for `plan`, without torch; a source may have none."""
 
 EXPORT_TARGETS: dict[str, str] = {
-    "onnx": "tasks.export.onnx_target:write",
-    "torch": "tasks.export.torch_target:write",
-    "timm": "tasks.export.timm_target:write",
-    "hub-folder": "tasks.export.hub_folder:write",
-    "mmseg": "tasks.openmmlab.export:write",
+    "onnx": "taskdistill.tasks.export.onnx_target:write",
+    "torch": "taskdistill.tasks.export.torch_target:write",
+    "timm": "taskdistill.tasks.export.timm_target:write",
+    "hub-folder": "taskdistill.tasks.export.hub_folder:write",
+    "mmseg": "taskdistill.tasks.openmmlab.export:write",
 }
 """What a finished model can be handed over as: a target (`tasks.export.target`)."""
 
@@ -129,14 +129,14 @@ EXPORT_PRECISIONS: dict[str, tuple[str, ...]] = {
 """What a target can compute in; one that has no line here is float32 alone."""
 
 EXPORT_RUNNERS: dict[str, str] = {
-    "onnx": "tasks.export.onnx_target:run_of",
-    "torch": "tasks.export.torch_target:run_of",
+    "onnx": "taskdistill.tasks.export.onnx_target:run_of",
+    "torch": "taskdistill.tasks.export.torch_target:run_of",
 }
 """What runs an exported folder from here (`taskdistill latency`): a function of the folder, a device and threads."""
 
 EXPORT_PACKAGES: dict[str, str] = {
-    "onnx": "tasks.export.packages:check_installed",
-    "mmseg": "tasks.openmmlab.packages:check_installed",
+    "onnx": "taskdistill.tasks.export.packages:check_installed",
+    "mmseg": "taskdistill.tasks.openmmlab.packages:check_installed",
 }
 """What names the packages that a target needs and that are not installed, before torch is; a target may have none."""
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from configs.base import AddedLater, Path_, Seed, Settings, StageConfig
-from configs.choices import FormName, check_labels
+from taskdistill.configs.base import AddedLater, Path_, Seed, Settings, StageConfig
+from taskdistill.configs.choices import FormName, check_labels
 
 UNLABELLED = "unlabelled"
 """The split of images of a dataset that have no label: no stage that needs labels reads them."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from configs.base import Settings
-from configs.experiment import Experiment
-from configs.fields import Kind
-from configs.messages import expected, shown
+from taskdistill.configs.base import Settings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind
+from taskdistill.configs.messages import expected, shown
 
 _HIDDEN = "schema"
 """The version of the form, which nobody sets."""

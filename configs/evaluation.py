@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Settings
+from taskdistill.configs.base import Settings
 
 STRIDE = 2 / 3
 

@@ -4,19 +4,26 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import RuntimeConfig, Seed, Settings
-from configs.choices import ProblemName
-from configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, check_crop
-from configs.evaluation import WindowSettings
-from configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
-from configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
-from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig, SelectSettings
-from configs.joining import check_joined
-from configs.models import Backbone, Student, Teacher
-from configs.problem_options import check_options
-from configs.shapes import Network, check_shapes
-from configs.short_names import ShortName
-from configs.stages import (
+from taskdistill.configs.base import RuntimeConfig, Seed, Settings
+from taskdistill.configs.choices import ProblemName
+from taskdistill.configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, check_crop
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.folds import Calibration, TrainLogits, check_features_for_folds, check_teacher_logits
+from taskdistill.configs.foreign import ForeignTeacher, PrecomputeForeignConfig, check_foreign
+from taskdistill.configs.generation import (
+    BlendSettings,
+    EmbedConfig,
+    GenerateConfig,
+    GeneratorModel,
+    SelectConfig,
+    SelectSettings,
+)
+from taskdistill.configs.joining import check_joined
+from taskdistill.configs.models import Backbone, Student, Teacher
+from taskdistill.configs.problem_options import check_options
+from taskdistill.configs.shapes import Network, check_shapes
+from taskdistill.configs.short_names import ShortName
+from taskdistill.configs.stages import (
     CombineConfig,
     DistillConfig,
     EvaluateConfig,
@@ -31,15 +38,15 @@ from configs.stages import (
     ProbeSettings,
     StoredLogits,
 )
-from configs.training import (
+from taskdistill.configs.training import (
     DistillSettings,
     TeacherFinetuning,
     TrainingSettings,
     check_distillable,
     check_synthetic_images_teach,
 )
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
-from configs.whole_images import check_whole_images
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
+from taskdistill.configs.whole_images import check_whole_images
 
 
 class Experiment(Settings):
@@ -256,12 +263,9 @@ class Experiment(Settings):
 
     def finetune_teacher_config(self) -> FinetuneConfig:
         return FinetuneConfig(
-            problem=self.problem,
-            backbone=self.teacher,
-            views=self.views,
-            training=self.teacher_finetuning,
+            problem=self.problem, backbone=self.teacher, views=self.views, training=self.teacher_finetuning,
             seed=self.seeds[0],
-        )
+        )  # fmt: skip
 
     def distill_config(self, seed: int) -> DistillConfig:
         return DistillConfig(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from configs.base import Location, Settings
+from taskdistill.configs.base import Location, Settings
 
 
 class Kind(NamedTuple):

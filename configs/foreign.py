@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from configs.base import Path_, Settings
-from configs.choices import ForeignSourceName, ProblemName
-from configs.data import TrainViews, ViewSettings
-from configs.errors import SettingsError
-from configs.stages import CutsViews, StoredLogits
+from taskdistill.configs.base import Path_, Settings
+from taskdistill.configs.choices import ForeignSourceName, ProblemName
+from taskdistill.configs.data import TrainViews, ViewSettings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.stages import CutsViews, StoredLogits
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "function": ("function",),

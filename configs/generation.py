@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from configs.base import Path_, Seed, Settings, StageConfig
-from configs.choices import GeneratorName, ProblemName
-from configs.errors import SettingsError
+from taskdistill.configs.base import Path_, Seed, Settings, StageConfig
+from taskdistill.configs.choices import GeneratorName, ProblemName
+from taskdistill.configs.errors import SettingsError
 
 DropReason = Literal["parent-copy", "held-out-copy", "uncertain"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from configs.models import Backbone
-from configs.stages import MAX_TEACHERS
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import MAX_TEACHERS
 
 
 def check_joined(teachers: Mapping[str, Backbone], teacher_training: str) -> None:

@@ -9,21 +9,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs import yaml_text
-from configs.base import RuntimeConfig
-from configs.choices import nearest
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.fields import Kind, kind_at
-from configs.merging import merged
-from configs.messages import explained, shown
-from configs.overrides import changes_of
-from configs.places import resolved
+from taskdistill.configs import yaml_text
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, kind_at
+from taskdistill.configs.merging import merged
+from taskdistill.configs.messages import explained, shown
+from taskdistill.configs.overrides import changes_of
+from taskdistill.configs.places import resolved
 
 
 def preset_names() -> list[str]:
     return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("configs.presets").iterdir() if entry.name.endswith(".yaml")
+        entry.name.removesuffix(".yaml")
+        for entry in files("taskdistill.configs.presets").iterdir()
+        if entry.name.endswith(".yaml")
     )
 
 
@@ -79,7 +81,7 @@ def dump_preset(experiment: dict[str, Any]) -> str:
 def _read(source: str) -> tuple[dict[str, Any], Path | None]:
     """Return the values of a preset or file, and the folder its relative paths start at: a preset has none."""
     if source in preset_names():
-        text, folder = (files("configs.presets") / f"{source}.yaml").read_text(encoding="utf-8"), None
+        text, folder = (files("taskdistill.configs.presets") / f"{source}.yaml").read_text(encoding="utf-8"), None
     else:
         text, folder = _text_of(source), Path(source).absolute().parent
     values = yaml_text.parse(text, source)

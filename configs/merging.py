@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from configs.fields import Kind
+from taskdistill.configs.fields import Kind
 
 
 def merged(preset: Mapping[str, Any], given: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.base import NO_NUMBER, Settings
-from configs.choices import nearest
-from configs.fields import Kind, dotted_names, kind_at
+from taskdistill.configs.base import NO_NUMBER, Settings
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.fields import Kind, dotted_names, kind_at
 
 MAX_SHOWN = 80
 

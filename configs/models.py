@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from configs.base import AddedLater, Path_, Seed, Settings
-from configs.choices import SourceName
-from configs.model_arguments import check_arguments
+from taskdistill.configs.base import AddedLater, Path_, Seed, Settings
+from taskdistill.configs.choices import SourceName
+from taskdistill.configs.model_arguments import check_arguments
 
 MIN_INPUT_PX = 16
 """The least a network may be shown, in height and in width."""

@@ -8,11 +8,11 @@ written as YAML in braces; a section changes by what is named in it and keeps th
 from collections.abc import Iterator, MutableMapping
 from typing import Any, NamedTuple
 
-from configs.base import Settings
-from configs.errors import SettingsError
-from configs.fields import Kind, kind_at
-from configs.messages import shown
-from configs.yaml_text import number, parse, word
+from taskdistill.configs.base import Settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.fields import Kind, kind_at
+from taskdistill.configs.messages import shown
+from taskdistill.configs.yaml_text import number, parse, word
 
 
 class Change(NamedTuple):

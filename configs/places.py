@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from configs.base import Settings
-from configs.errors import SettingsError
-from configs.fields import Kind
+from taskdistill.configs.base import Settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.fields import Kind
 
 
 def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
-from configs.base import Settings
-from configs.choices import HEAD_NAMES, HEAD_SOURCES, load, nearest
+from taskdistill.configs.base import Settings
+from taskdistill.configs.choices import HEAD_NAMES, HEAD_SOURCES, load, nearest
 
 HEADS = ("linear", "fcn", "lraspp", "segformer-mlp")
 

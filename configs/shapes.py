@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from configs.data import ViewSettings
+from taskdistill.configs.data import ViewSettings
 
 TOLERANCE = 0.02
 """By so much the shape of a network's pictures may differ from that of the views, as a share: sides are multiples of

@@ -4,15 +4,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import AddedLater, Seed, Settings, StageConfig
-from configs.choices import ProblemName
-from configs.data import TrainViews, ViewSettings, check_crop
-from configs.evaluation import WindowSettings
-from configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
-from configs.models import Backbone
-from configs.problem_options import HeadKind, ProbeInput, check_options
-from configs.shapes import check_shapes
-from configs.training import DistillSettings, TrainingSettings, check_distillable
+from taskdistill.configs.base import AddedLater, Seed, Settings, StageConfig
+from taskdistill.configs.choices import ProblemName
+from taskdistill.configs.data import TrainViews, ViewSettings, check_crop
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.problem_options import HeadKind, ProbeInput, check_options
+from taskdistill.configs.shapes import check_shapes
+from taskdistill.configs.training import DistillSettings, TrainingSettings, check_distillable
 
 StoredLogits = Literal["fp16", "int8"]
 """How each number of logits is kept."""

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import AddedLater, Settings
-from configs.data import ViewSettings
-from configs.errors import SettingsError
-from configs.problem_options import ClassWeights, TaskLoss
+from taskdistill.configs.base import AddedLater, Settings
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.problem_options import ClassWeights, TaskLoss
 
 Keep = Literal["best", "last", "last-unless-worse"]
 """Which weights of a training are kept."""

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Seed, Settings
-from configs.choices import ProblemName
-from configs.data import ViewSettings
-from configs.models import Backbone
-from configs.problem_options import check_options
-from configs.stages import OnViews
-from configs.training import DistillSettings, TrainingSettings, check_distillable
+from taskdistill.configs.base import Seed, Settings
+from taskdistill.configs.choices import ProblemName
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.problem_options import check_options
+from taskdistill.configs.stages import OnViews
+from taskdistill.configs.training import DistillSettings, TrainingSettings, check_distillable
 
 
 class TuningSettings(Settings):

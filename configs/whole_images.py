@@ -4,10 +4,10 @@ some of them would spend hours on what cannot be learnt from, or be scored where
 
 from collections.abc import Iterator, Mapping
 
-from configs.data import IngestConfig
-from configs.problem_options import OPTIONS, Options
-from configs.shapes import Network
-from configs.stages import ProbeSettings
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.problem_options import OPTIONS, Options
+from taskdistill.configs.shapes import Network
+from taskdistill.configs.stages import ProbeSettings
 
 PRESET = "segmentation-small-cpu"
 """A preset that has all of it."""

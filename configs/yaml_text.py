@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from configs.errors import SettingsError
+from taskdistill.configs.errors import SettingsError
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32

@@ -1,8 +1,8 @@
 """The public interface for Python: use a finished model, run a preset, read scores, features and logits.
 
-    from flows import api
+    import taskdistill
 
-    for row in api.load("birds-production").predict("new_photos"):
+    for row in taskdistill.load("birds-production").predict("new_photos"):
         print(row["path"], row["prediction"], row["probability"])
 
 Artifacts are named as on the command line, by a label or a reference such as model@3f9c12ab, and lie in the same store:
@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import UserError
-from configs.loading import load_experiment, load_runtime
-from flows.pipeline.models import resolved_model
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.running import ExecuteStep, run_plan
-from flows.reports.remarks import scores_for_programs
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from tasks.deploy.ready import Ready, Wish, unless_said_otherwise
-from tasks.deploy.sources import listed
-from tasks.deploy.temperature import evaluation_of
-from tasks.stage import no_progress
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.loading import load_experiment, load_runtime
+from taskdistill.flows.pipeline.models import resolved_model
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
+from taskdistill.flows.reports.remarks import scores_for_programs
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.tasks.deploy.ready import Ready, Wish, unless_said_otherwise
+from taskdistill.tasks.deploy.sources import listed
+from taskdistill.tasks.deploy.temperature import evaluation_of
+from taskdistill.tasks.stage import no_progress
 
 if TYPE_CHECKING:
-    from tasks.deploy.predicting import Outcome, Predictor
+    from taskdistill.tasks.deploy.predicting import Outcome, Predictor
 
 __all__ = ["Model", "Outputs", "Ran", "UserError", "features", "load", "logits", "run", "scores"]
 
@@ -48,7 +48,7 @@ def load(name: str, *, settings: Sequence[str] = (), temperature: float = 0.0) -
     outputs are divided by, 0 for the one that fits validation best. Raises NotInStoreError where the name means no
     model, and ModelError where it cannot be built or there is no such device.
     """
-    from tasks.deploy.predicting import Predictor
+    from taskdistill.tasks.deploy.predicting import Predictor
 
     store = ArtifactStore.from_env()
     runtime = load_runtime(list(settings), **unless_said_otherwise())
@@ -88,7 +88,7 @@ class Model:
 
     def predictions(self, images: Sources, *, top: int = 3, threshold: float = 0.0) -> Iterator[Row]:
         """Yield the same rows one by one: of many images, or of masks, which take memory."""
-        from tasks.deploy.answering import Unusable
+        from taskdistill.tasks.deploy.answering import Unusable
 
         for one in self._asked(top, threshold).answers(listed(_named(images)).images):
             if isinstance(one, Unusable):
@@ -190,7 +190,7 @@ def logits(name: str, *, view: int = 0) -> Outputs:
 
 
 def _outputs(name: str, kind: str, view: int) -> Outputs:
-    from storage.view_outputs import ViewOutputs
+    from taskdistill.storage.view_outputs import ViewOutputs
 
     store = ArtifactStore.from_env()
     found = ViewOutputs(store.path(store.resolve(name, kind)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.experiment import Experiment
+from taskdistill.configs.experiment import Experiment
 
 NUM_SPECIES = 25
 
@@ -59,6 +59,6 @@ def draw_world(experiment: Experiment, world: int, task: Task = SPECIES) -> None
     table = birds / experiment.data.table
     num_pictures = NUM_SPECIES * sum(task.per_class.values())
     if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != num_pictures + 1:
-        from tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
+        from taskdistill.tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
 
         write_dataset(birds, seed=world, num_labelled=task.num_labelled, **task.per_class)

@@ -9,25 +9,25 @@ import typer
 from rich import box
 from rich.table import Table
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows import completing
-from flows.commands.hand_over import commands as hand_over_commands
-from flows.commands.looking_up import commands as looking_up_commands
-from flows.commands.miniature import commands as miniature_commands
-from flows.commands.operation import commands as operation_commands
-from flows.commands.predict import commands as predict_commands
-from flows.commands.showing import commands as showing_commands
-from flows.commands.store import commands
-from flows.ending.ending import EndsInWords
-from flows.ending.interruption import stopped_by_signals
-from flows.pipeline.dataset_words import dataset_words
-from flows.pipeline.licensing import licence_warnings
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.room import check_room
-from flows.pipeline.work import Work, works
-from flows.printing import (
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows import completing
+from taskdistill.flows.commands.hand_over import commands as hand_over_commands
+from taskdistill.flows.commands.looking_up import commands as looking_up_commands
+from taskdistill.flows.commands.miniature import commands as miniature_commands
+from taskdistill.flows.commands.operation import commands as operation_commands
+from taskdistill.flows.commands.predict import commands as predict_commands
+from taskdistill.flows.commands.showing import commands as showing_commands
+from taskdistill.flows.commands.store import commands
+from taskdistill.flows.ending.ending import EndsInWords
+from taskdistill.flows.ending.interruption import stopped_by_signals
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.flows.pipeline.licensing import licence_warnings
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.work import Work, works
+from taskdistill.flows.printing import (
     AsJson,
     LogOnStderr,
     errors,
@@ -36,11 +36,11 @@ from flows.printing import (
     print_json,
     print_table,
 )
-from storage.files import bytes_in_words
-from storage.formats import PROGRAM
-from storage.manifest import ArtifactRef
-from storage.provenance import code_commit, version_of
-from storage.store import ArtifactStore
+from taskdistill.storage.files import bytes_in_words
+from taskdistill.storage.formats import PROGRAM
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.provenance import code_commit, version_of
+from taskdistill.storage.store import ArtifactStore
 
 app = typer.Typer(
     cls=EndsInWords,
@@ -81,8 +81,8 @@ def main() -> None:
     for chatty in (
         "httpx",
         "timm",
-        "tasks.stage",
-        "tasks.training.trainer",
+        "taskdistill.tasks.stage",
+        "taskdistill.tasks.training.trainer",
     ):  # flows.pipeline shows progress
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with stopped_by_signals():
@@ -152,10 +152,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, doing only what is missing, and print the scores."""
-    from flows.pipeline.console import on_console
-    from flows.pipeline.running import run_plan
-    from flows.reports.remarks import print_scores, scores_for_programs
-    from flows.reports.shipping import best_commands, best_student
+    from taskdistill.flows.pipeline.console import on_console
+    from taskdistill.flows.pipeline.running import run_plan
+    from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
+    from taskdistill.flows.reports.shipping import best_commands, best_student
 
     store, experiment = _asked(source, set_, rehash=rehash)
     extra = _synthetic(store, synthetic)
@@ -185,9 +185,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
-    from flows.birds import TASKS
-    from flows.commands.demo import demonstrate
-    from flows.reports.remarks import print_scores, scores_for_programs
+    from taskdistill.flows.birds import TASKS
+    from taskdistill.flows.commands.demo import demonstrate
+    from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
 
     store = ArtifactStore.from_env()
     done = demonstrate(folder, world, set_, store, errors, TASKS[problem])
@@ -217,8 +217,8 @@ def stage(
     as_json: AsJson = False,
 ) -> None:
     """Run one stage alone; what it needs must be in the store."""
-    from flows.pipeline.console import on_console
-    from flows.pipeline.running import run_steps
+    from taskdistill.flows.pipeline.console import on_console
+    from taskdistill.flows.pipeline.running import run_steps
 
     store, experiment = _asked(source, set_, rehash=rehash)
     given = dict(_input(store, text) for text in inputs)
@@ -238,7 +238,7 @@ def convert_image_mixer(
     folder: Annotated[Path, typer.Argument(help="A new folder for the pipeline.")],
 ) -> None:
     """Turn the original Image Mixer checkpoint into a folder of safetensors, running nothing that is in it."""
-    from tasks.generators.convert_image_mixer import convert
+    from taskdistill.tasks.generators.convert_image_mixer import convert
 
     convert(checkpoint, folder)
     output.print(f"{folder} is a pipeline that tasks.generators.image_mixer.ImageMixerPipeline.from_pretrained loads")

@@ -6,12 +6,12 @@ Nothing here may fail or be slow: a shell shows neither errors nor a reason to w
 from collections.abc import Iterator
 from pathlib import Path
 
-from configs.errors import UserError
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names
-from flows.presets import preset_choices
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names
+from taskdistill.flows.presets import preset_choices
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
 
 
 def presets(incomplete: str) -> list[str]:

@@ -3,14 +3,14 @@
 import os
 import sys
 
-from flows.ending.interruption import SENTENCE, arrived, exit_code, stopped_by_signals
+from taskdistill.flows.ending.interruption import SENTENCE, arrived, exit_code, stopped_by_signals
 
 
 def main() -> None:
     """Run the command line."""
     with stopped_by_signals():
         try:
-            from flows.cli import main as command_line
+            from taskdistill.flows.cli import main as command_line
 
             command_line()
         except KeyboardInterrupt:  # while the commands were put together, before flows.ending.ending could answer

@@ -7,9 +7,9 @@ are deployed; a preset that is put into the folder later is offered from the nex
 import os
 from pathlib import Path
 
-from configs.choices import nearest
-from configs.errors import SettingsError
-from configs.loading import preset_names
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import preset_names
 
 PRESETS = "TASKDISTILL_PRESETS"
 """The variable with the folder of presets of one's own."""

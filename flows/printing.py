@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
-from flows.completing import references
+from taskdistill.flows.completing import references
 
 IN_A_PIPE_COLUMNS = 100_000
 _INVISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}

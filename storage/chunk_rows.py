@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import CorruptArtifactError
-from storage.manifest import advice
-from storage.proof import CRC_BYTES, is_chunk_whole
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.manifest import advice
+from taskdistill.storage.proof import CRC_BYTES, is_chunk_whole
 
 _PLAIN = ["bytes", "crc32c"]
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from storage.drafts import UNKNOWN, DraftRecord
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
-from storage.manifest import ArtifactRef, Manifest, advice
-from storage.roots import Run
-from storage.store import ArtifactStore
+from taskdistill.storage.drafts import UNKNOWN, DraftRecord
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
+from taskdistill.storage.manifest import ArtifactRef, Manifest, advice
+from taskdistill.storage.roots import Run
+from taskdistill.storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
 

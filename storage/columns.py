@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from storage.formats import Added
+from taskdistill.storage.formats import Added
 
 NOTHING_ADDED: Mapping[str, Added] = MappingProxyType({})
 

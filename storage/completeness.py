@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from storage.errors import CorruptArtifactError
-from storage.files import read_json
-from storage.image_set import INDEX, shard_path
-from storage.view_outputs import GROUP, ROWS, arrays_of, read_rows
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import read_json
+from taskdistill.storage.image_set import INDEX, shard_path
+from taskdistill.storage.view_outputs import GROUP, ROWS, arrays_of, read_rows
 
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
 """What reading a damaged file raises; the file itself is named by storage.proof."""

@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.errors import DraftError
-from storage.files import PARTIAL, all_files, sync_all
-from storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.errors import DraftError
+from taskdistill.storage.files import PARTIAL, all_files, sync_all
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def remove_all_but(draft: Path, kept: Collection[str], expected: Collection[str]
 
 def remove_damaged(ref: ArtifactRef, files: Sequence[Path]) -> None:
     """Remove the files that their own formats prove to be damaged; DraftError where there are any."""
-    from storage.proof import damage_of  # takes 0.2 s to import, which looking into a store need not
+    from taskdistill.storage.proof import damage_of  # takes 0.2 s to import, which looking into a store need not
 
     damaged = {path: damage for path in files if (damage := damage_of(path))}
     for path in damaged:

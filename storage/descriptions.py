@@ -7,10 +7,10 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.errors import CorruptArtifactError
-from storage.files import read_json
-from storage.formats import Added, completed, unknown_entries
-from storage.manifest import advice, newer_artifact
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import read_json
+from taskdistill.storage.formats import Added, completed, unknown_entries
+from taskdistill.storage.manifest import advice, newer_artifact
 
 
 class Description(BaseModel):

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.errors import CorruptArtifactError, DraftError, NewerFormatError, NotInStoreError
-from storage.files import read_json_if_whole, write_json
-from storage.formats import FIRST, PROGRAM, check_number, continues, format_of, newer, unknown_entries
-from storage.manifest import FINGERPRINT, ArtifactRef, Manifest
+from taskdistill.storage.errors import CorruptArtifactError, DraftError, NewerFormatError, NotInStoreError
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.formats import FIRST, PROGRAM, check_number, continues, format_of, newer, unknown_entries
+from taskdistill.storage.manifest import FINGERPRINT, ArtifactRef, Manifest
 
 DRAFT = ".draft.json"
 UNKNOWN = "draft"

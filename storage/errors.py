@@ -1,6 +1,6 @@
 """The errors of the store. Each says what was asked, what was found, and what to do next."""
 
-from configs.errors import UserError
+from taskdistill.configs.errors import UserError
 
 
 class StoreError(UserError):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
-from storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, read_recipe
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from taskdistill.storage.manifest import FINGERPRINT, MANIFEST, ArtifactRef, read_recipe
 
 
 class FinishedArtifacts:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from storage.files import sync, sync_tree
+from taskdistill.storage.files import sync, sync_tree
 
 log = logging.getLogger(__name__)
 

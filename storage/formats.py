@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from storage.errors import NewerFormatError
-from storage.provenance import version_of
+from taskdistill.storage.errors import NewerFormatError
+from taskdistill.storage.provenance import version_of
 
 FIRST = 1
 """The format of everything that says nothing of its format."""

@@ -24,11 +24,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.columns import NOTHING_ADDED, Columns
-from storage.descriptions import Description
-from storage.errors import CorruptArtifactError
-from storage.files import atomic, write_json
-from storage.manifest import advice, check_layout
+from taskdistill.storage.columns import NOTHING_ADDED, Columns
+from taskdistill.storage.descriptions import Description
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import atomic, write_json
+from taskdistill.storage.manifest import advice, check_layout
 
 ROW_GROUP_BYTES = 512 * 1024
 ROW_GROUP_ROWS = 128

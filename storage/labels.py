@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from storage.errors import StoreError
-from storage.files import PARTIAL, make_folder, read_json_if_whole, sync, write_json
-from storage.manifest import ArtifactRef
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.files import PARTIAL, make_folder, read_json_if_whole, sync, write_json
+from taskdistill.storage.manifest import ArtifactRef
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

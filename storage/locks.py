@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from storage.errors import StillNeededError
-from storage.root import explained_locks
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.root import explained_locks
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StoreError
-from storage.files import atomic, sha256_of
-from storage.formats import FIRST, UNFINISHED, check_number, newer, unknown_entries
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StoreError
+from taskdistill.storage.files import atomic, sha256_of
+from taskdistill.storage.formats import FIRST, UNFINISHED, check_number, newer, unknown_entries
 
 MANIFEST = "manifest.json"
 FINGERPRINT = r"[0-9a-f]{64}"

@@ -25,7 +25,8 @@ PACKAGES = (
 
 GIT_SECONDS = 2.0
 """How long git may take for each answer: on a slow network file system a run is not to wait for a note."""
-CHECKOUT = Path(__file__).parents[1]
+_FILE = Path(__file__).resolve()  # in a checkout, the package has its rooms by links
+CHECKOUT = _FILE.parents[1]
 
 
 @functools.cache
@@ -38,7 +39,7 @@ def code_commit() -> str:
     try:
         if not _is_own_checkout():
             return "unknown"
-        _git("ls-files", "--error-unmatch", Path(__file__).relative_to(CHECKOUT).as_posix())
+        _git("ls-files", "--error-unmatch", _FILE.relative_to(CHECKOUT).as_posix())
         commit = _git("rev-parse", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

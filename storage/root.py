@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.errors import StoreError
+from taskdistill.storage.errors import StoreError
 
 ROOT_VARIABLE = "TASKDISTILL_STORE"
 ID_VARIABLE = "TASKDISTILL_STORE_ID"

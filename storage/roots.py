@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.locks import is_free, locked, take
-from storage.manifest import ArtifactRef
+from taskdistill.storage.locks import is_free, locked, take
+from taskdistill.storage.manifest import ArtifactRef
 
 
 class Run(NamedTuple):

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage.errors import NotInStoreError, SourceError
-from storage.files import make_folder, read_json_if_whole, sha256_of, write_json
-from storage.tree import unreadable, walk
+from taskdistill.storage.errors import NotInStoreError, SourceError
+from taskdistill.storage.files import make_folder, read_json_if_whole, sha256_of, write_json
+from taskdistill.storage.tree import unreadable, walk
 
 log = logging.getLogger(__name__)
 

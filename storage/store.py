@@ -24,20 +24,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
-from storage.drafts import DRAFT, UNKNOWN, DraftRecord, check_draft, find_drafts, unreadable_draft
-from storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
-from storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
-from storage.finished import FinishedArtifacts
-from storage.folders import delete_hidden, hide, make_way, move
-from storage.formats import PROGRAM, format_of
-from storage.labels import Labels
-from storage.locks import is_any_locked, locked
-from storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
-from storage.provenance import code_commit, provenance, version_of
-from storage.root import ID_VARIABLE, ROOT_VARIABLE, check_same, check_writable, root_from
-from storage.roots import Roots
-from storage.sources import SourceDigests
+from taskdistill.storage.contents import ANYTHING, Contents, remove_all_but, remove_damaged
+from taskdistill.storage.drafts import DRAFT, UNKNOWN, DraftRecord, check_draft, find_drafts, unreadable_draft
+from taskdistill.storage.errors import CorruptArtifactError, DraftError, NotInStoreError, StillNeededError
+from taskdistill.storage.files import make_folder, read_json_if_whole, remove_partials, sync_all, sync_tree
+from taskdistill.storage.finished import FinishedArtifacts
+from taskdistill.storage.folders import delete_hidden, hide, make_way, move
+from taskdistill.storage.formats import PROGRAM, format_of
+from taskdistill.storage.labels import Labels
+from taskdistill.storage.locks import is_any_locked, locked
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
+from taskdistill.storage.provenance import code_commit, provenance, version_of
+from taskdistill.storage.root import ID_VARIABLE, ROOT_VARIABLE, check_same, check_writable, root_from
+from taskdistill.storage.roots import Roots
+from taskdistill.storage.sources import SourceDigests
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from storage.errors import CorruptArtifactError
-from storage.manifest import ArtifactRef, Manifest, advice
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.manifest import ArtifactRef, Manifest, advice
 
 
 class Summary(BaseModel):

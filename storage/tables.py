@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.columns import NOTHING_ADDED, Columns
-from storage.errors import CorruptArtifactError
-from storage.files import atomic
-from storage.formats import Added, completed
-from storage.manifest import advice, check_layout
+from taskdistill.storage.columns import NOTHING_ADDED, Columns
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import atomic
+from taskdistill.storage.formats import Added, completed
+from taskdistill.storage.manifest import advice, check_layout
 
 SOURCE_FILES = pa.schema([("id", pa.string()), ("sha256", pa.string()), ("quarantined", pa.string())])
 LEFT_OUT = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from storage.errors import SourceError
+from taskdistill.storage.errors import SourceError
 
 Kind = Literal["file", "folder", "hidden", "link loop", "dead link", "special", "odd name"]
 Identity = tuple[int, int]

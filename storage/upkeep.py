@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.collecting import inputs_of, leaves_first, read_manifests
-from storage.completeness import gaps
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
-from storage.files import all_files, sha256_of
-from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef, Manifest, named_inputs
-from storage.proof import damage_of
-from storage.roots import Run
-from storage.store import ArtifactStore
+from taskdistill.storage.collecting import inputs_of, leaves_first, read_manifests
+from taskdistill.storage.completeness import gaps
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
+from taskdistill.storage.files import all_files, sha256_of
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef, Manifest, named_inputs
+from taskdistill.storage.proof import damage_of
+from taskdistill.storage.roots import Run
+from taskdistill.storage.store import ArtifactStore
 
 MIN_PREFIX = 4
 

@@ -12,8 +12,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from configs.stages import StoredLogits
-from storage.view_outputs import SCALES, Part
+from taskdistill.configs.stages import StoredLogits
+from taskdistill.storage.view_outputs import SCALES, Part
 
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_CHUNK_BYTES = 24 * 1024 * 1024

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from storage.view_outputs import ViewOutputs
-from storage.weights import size_of
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import size_of
 
 
 class ViewAttributes(BaseModel):

@@ -31,13 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from configs.data import CLEAN_VIEW
-from storage.chunk_rows import ChunkRows, chunk_file
-from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.files import read_json_if_whole
-from storage.formats import Added, completed
-from storage.int8_rows import restored
-from storage.manifest import advice, check_layout
+from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.storage.chunk_rows import ChunkRows, chunk_file
+from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError
+from taskdistill.storage.files import read_json_if_whole
+from taskdistill.storage.formats import Added, completed
+from taskdistill.storage.int8_rows import restored
+from taskdistill.storage.manifest import advice, check_layout
 
 GROUP = "outputs.zarr"
 ARRAYS = ("outputs", "views", "thumbnails")

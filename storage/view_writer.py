@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from configs.data import CLEAN_VIEW
-from configs.stages import StoredLogits
-from storage.chunk_rows import chunk_file, chunk_size
-from storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
-from storage.files import BatchedSync, atomic, read_json_if_whole
-from storage.int8_rows import quantised
-from storage.proof import is_chunk_whole
-from storage.view_arrays import make_arrays, writable
-from storage.view_outputs import (
+from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.configs.stages import StoredLogits
+from taskdistill.storage.chunk_rows import chunk_file, chunk_size
+from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
+from taskdistill.storage.files import BatchedSync, atomic, read_json_if_whole
+from taskdistill.storage.int8_rows import quantised
+from taskdistill.storage.proof import is_chunk_whole
+from taskdistill.storage.view_arrays import make_arrays, writable
+from taskdistill.storage.view_outputs import (
     GROUP,
     ROWS,
     SCALES,

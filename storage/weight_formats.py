@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from storage.errors import StoreError
-from storage.sources import LFS_POINTER
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.sources import LFS_POINTER
 
 _AGAIN = "copy or download it again"
 _PICKLE = (

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from storage.descriptions import Description
-from storage.files import atomic, open_as_others_are, write_json
-from storage.manifest import Manifest, check_file
-from storage.weight_formats import readable, tensor_forms
+from taskdistill.storage.descriptions import Description
+from taskdistill.storage.files import atomic, open_as_others_are, write_json
+from taskdistill.storage.manifest import Manifest, check_file
+from taskdistill.storage.weight_formats import readable, tensor_forms
 
 MODEL = "model.json"
 

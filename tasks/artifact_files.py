@@ -1,7 +1,7 @@
 """The files of artifacts that several stages make or take, and the pictures among them."""
 
-from storage.contents import Contents
-from tasks.stage import Pictures
+from taskdistill.storage.contents import Contents
+from taskdistill.tasks.stage import Pictures
 
 OUTPUTS = Contents(
     made=(

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from configs.data import IngestConfig, UnlabelledConfig
-from configs.foreign import PrecomputeForeignConfig
-from configs.generation import EmbedConfig, GenerateConfig, SelectConfig
-from configs.stages import (
+from taskdistill.configs.data import IngestConfig, UnlabelledConfig
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.generation import EmbedConfig, GenerateConfig, SelectConfig
+from taskdistill.configs.stages import (
     MAX_TEACHERS,
     CombineConfig,
     DistillConfig,
@@ -19,10 +19,10 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
 )
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
-from storage.contents import Contents
-from tasks import artifact_files as files
-from tasks.stage import Stage
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig
+from taskdistill.storage.contents import Contents
+from taskdistill.tasks import artifact_files as files
+from taskdistill.tasks.stage import Stage
 
 INGEST = Stage(
     name="ingest",
@@ -30,8 +30,8 @@ INGEST = Stage(
     config_type=IngestConfig,
     inputs={},
     output="image-set",
-    run="tasks.stages.ingest:run",
-    size="tasks.sizes:ingested",
+    run="taskdistill.tasks.stages.ingest:run",
+    size="taskdistill.tasks.sizes:ingested",
     contents=files.DATASET,
 )
 
@@ -41,8 +41,8 @@ INGEST_UNLABELLED = Stage(
     config_type=UnlabelledConfig,
     inputs={"images": "image-set"},
     output="image-set",
-    run="tasks.stages.ingest_unlabelled:run",
-    size="tasks.sizes:unlabelled",
+    run="taskdistill.tasks.stages.ingest_unlabelled:run",
+    size="taskdistill.tasks.sizes:unlabelled",
     contents=files.LABEL_FREE,
 )
 
@@ -52,8 +52,8 @@ EXTRACT = Stage(
     config_type=ExtractConfig,
     inputs={"images": "image-set"},
     output="features",
-    run="tasks.stages.extract:run",
-    size="tasks.sizes:features",
+    run="taskdistill.tasks.stages.extract:run",
+    size="taskdistill.tasks.sizes:features",
     contents=files.OUTPUTS,
 )
 
@@ -63,8 +63,8 @@ EMBED = Stage(
     config_type=EmbedConfig,
     inputs={"images": "image-set"},
     output="embeddings",
-    run="tasks.stages.embed:run",
-    size="tasks.sizes:embeddings",
+    run="taskdistill.tasks.stages.embed:run",
+    size="taskdistill.tasks.sizes:embeddings",
     contents=files.OUTPUTS,
 )
 
@@ -74,8 +74,8 @@ GENERATE = Stage(
     config_type=GenerateConfig,
     inputs={"images": "image-set", "embeddings": "embeddings"},
     output="image-set",
-    run="tasks.stages.generate:run",
-    size="tasks.sizes:blends",
+    run="taskdistill.tasks.stages.generate:run",
+    size="taskdistill.tasks.sizes:blends",
     contents=files.BLENDS,
     pictures=(files.BETWEEN,),
 )
@@ -86,8 +86,8 @@ PROBE = Stage(
     config_type=ProbeConfig,
     inputs={"images": "image-set", "features": "features"},
     output="probe",
-    run="tasks.stages.probe:run",
-    size="tasks.sizes:probe",
+    run="taskdistill.tasks.stages.probe:run",
+    size="taskdistill.tasks.sizes:probe",
     contents=Contents(
         made=("model.json", "head.safetensors", "grid.parquet"), optional=("folds.parquet", "head-fold*.safetensors")
     ),
@@ -99,8 +99,8 @@ PROBE_IMAGES = Stage(
     config_type=ProbeImagesConfig,
     inputs={"images": "image-set"},
     output="probe",
-    run="tasks.stages.probe_images:run",
-    size="tasks.sizes:probe_of_images",
+    run="taskdistill.tasks.stages.probe_images:run",
+    size="taskdistill.tasks.sizes:probe_of_images",
     contents=Contents(made=("model.json", "head.safetensors", "grid.parquet"), working=("checkpoint.safetensors",)),
 )
 
@@ -111,8 +111,8 @@ PRECOMPUTE = Stage(
     inputs={"features": "features", "probe": "probe"},
     optional_inputs={"images": "image-set", "calibrated": "logits"},
     output="logits",
-    run="tasks.stages.precompute:run",
-    size="tasks.sizes:logits",
+    run="taskdistill.tasks.stages.precompute:run",
+    size="taskdistill.tasks.sizes:logits",
     contents=files.OUTPUTS,
 )
 
@@ -122,8 +122,8 @@ PRECOMPUTE_IMAGES = Stage(
     config_type=PrecomputeImagesConfig,
     inputs={"images": "image-set", "model": "model"},
     output="logits",
-    run="tasks.stages.precompute:run_on_images",
-    size="tasks.sizes:logits_of_images",
+    run="taskdistill.tasks.stages.precompute:run_on_images",
+    size="taskdistill.tasks.sizes:logits_of_images",
     contents=files.OUTPUTS,
 )
 
@@ -133,8 +133,8 @@ PRECOMPUTE_PROBED = Stage(
     config_type=PrecomputeProbedConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="logits",
-    run="tasks.stages.precompute:run_probed_on_images",
-    size="tasks.sizes:logits_of_images",
+    run="taskdistill.tasks.stages.precompute:run_probed_on_images",
+    size="taskdistill.tasks.sizes:logits_of_images",
     contents=files.OUTPUTS,
 )
 
@@ -145,8 +145,8 @@ PRECOMPUTE_FOREIGN = Stage(
     inputs={"images": "image-set"},
     optional_inputs={"labelled": "image-set"},
     output="logits",
-    run="tasks.stages.precompute_foreign:run",
-    size="tasks.sizes:logits_of_images",
+    run="taskdistill.tasks.stages.precompute_foreign:run",
+    size="taskdistill.tasks.sizes:logits_of_images",
     contents=files.FOREIGN,
 )
 
@@ -159,8 +159,8 @@ COMBINE = Stage(
     inputs={"logits": "logits", "logits2": "logits"},
     optional_inputs={f"logits{number}": "logits" for number in range(3, MAX_TEACHERS + 1)},
     output="logits",
-    run="tasks.stages.combine:run",
-    size="tasks.sizes:logits",
+    run="taskdistill.tasks.stages.combine:run",
+    size="taskdistill.tasks.sizes:logits",
     contents=files.OUTPUTS,
 )
 
@@ -170,8 +170,8 @@ SELECT = Stage(
     config_type=SelectConfig,
     inputs={"synthetic": "image-set", "logits": "logits"},
     output="selection",
-    run="tasks.stages.select:run",
-    size="tasks.sizes:selection",
+    run="taskdistill.tasks.stages.select:run",
+    size="taskdistill.tasks.sizes:selection",
     contents=Contents(made=("selection.parquet",)),
 )
 
@@ -181,8 +181,8 @@ TUNE_FINETUNE = Stage(
     config_type=TuneFinetuneConfig,
     inputs={"images": "image-set", "probe": "probe"},
     output="settings",
-    run="tasks.stages.tune:run_finetune",
-    size="tasks.sizes:chosen_settings",
+    run="taskdistill.tasks.stages.tune:run_finetune",
+    size="taskdistill.tasks.sizes:chosen_settings",
     contents=files.CHOSEN,
 )
 
@@ -192,8 +192,8 @@ TUNE_DISTILL = Stage(
     config_type=TuneDistillConfig,
     inputs={"images": "image-set", "probe": "probe", "logits": "logits"},
     output="settings",
-    run="tasks.stages.tune:run_distill",
-    size="tasks.sizes:chosen_settings",
+    run="taskdistill.tasks.stages.tune:run_distill",
+    size="taskdistill.tasks.sizes:chosen_settings",
     contents=files.CHOSEN,
 )
 
@@ -204,8 +204,8 @@ FINETUNE = Stage(
     inputs={"images": "image-set", "probe": "probe"},
     optional_inputs={"settings": "settings"},
     output="model",
-    run="tasks.stages.finetune:run",
-    size="tasks.sizes:model",
+    run="taskdistill.tasks.stages.finetune:run",
+    size="taskdistill.tasks.sizes:model",
     contents=files.MODEL,
     pictures=(files.CURVES,),
 )
@@ -222,8 +222,8 @@ DISTILL = Stage(
         "settings": "settings",
     },
     output="model",
-    run="tasks.stages.distill:run",
-    size="tasks.sizes:model",
+    run="taskdistill.tasks.stages.distill:run",
+    size="taskdistill.tasks.sizes:model",
     contents=files.MODEL,
     pictures=(files.CURVES,),
 )
@@ -235,8 +235,8 @@ EVALUATE = Stage(
     inputs={"images": "image-set", "model": "model"},
     optional_inputs={"teacher": "logits"},
     output="evaluation",
-    run="tasks.stages.evaluate:run",
-    size="tasks.sizes:evaluation",
+    run="taskdistill.tasks.stages.evaluate:run",
+    size="taskdistill.tasks.sizes:evaluation",
     contents=files.EVALUATION,
     pictures=(files.LOOKED_AT, files.SCORED),
 )
@@ -248,8 +248,8 @@ EVALUATE_TEACHER = Stage(
     inputs={"images": "image-set", "logits": "logits"},
     optional_inputs={"teacher": "logits"},
     output="evaluation",
-    run="tasks.stages.evaluate:run_on_logits",
-    size="tasks.sizes:evaluation",
+    run="taskdistill.tasks.stages.evaluate:run_on_logits",
+    size="taskdistill.tasks.sizes:evaluation",
     contents=files.EVALUATION,
     pictures=(files.LOOKED_AT, files.SCORED),
 )
@@ -261,8 +261,8 @@ EVALUATE_PROBED = Stage(
     inputs={"images": "image-set", "probe": "probe"},
     optional_inputs={"teacher": "logits"},
     output="evaluation",
-    run="tasks.stages.evaluate:run_probed",
-    size="tasks.sizes:evaluation",
+    run="taskdistill.tasks.stages.evaluate:run_probed",
+    size="taskdistill.tasks.sizes:evaluation",
     contents=files.EVALUATION,
     pictures=(files.LOOKED_AT, files.SCORED),
 )

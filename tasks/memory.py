@@ -7,7 +7,7 @@ and the CPU: their texts are what they have in common.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from configs.errors import UserError
+from taskdistill.configs.errors import UserError
 
 _SIGNS = (
     "out of memory",

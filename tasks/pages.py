@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from storage.files import atomic
+from taskdistill.storage.files import atomic
 
 
 def page(title: str, style: str, body: str) -> str:

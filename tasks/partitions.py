@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from configs.base import RuntimeConfig, StageConfig
-from configs.errors import UserError
-from storage.files import read_json_if_whole, write_json
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import Summary
-from tasks.memory import memory_advice
-from tasks.stage import OnProgress, Stage, StageContext, digests_of_wanted, forgetting_changed, no_progress
+from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import Summary
+from taskdistill.tasks.memory import memory_advice
+from taskdistill.tasks.stage import OnProgress, Stage, StageContext, digests_of_wanted, forgetting_changed, no_progress
 
 C = TypeVar("C", bound=StageConfig)
 

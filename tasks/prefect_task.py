@@ -19,10 +19,10 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from storage.manifest import ArtifactRef
-from tasks.pace import Pace
-from tasks.pace import words as time_left
-from tasks.stage import OnProgress, Stage
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.pace import Pace
+from taskdistill.tasks.pace import words as time_left
+from taskdistill.tasks.stage import OnProgress, Stage
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ class _IntoTheRun(logging.Handler):
 
 def show_logs_in_ui() -> None:
     """Let the logs of our packages reach the UI; Prefect takes up no logger but its own unasked."""
-    for name in ("flows", "storage", "tasks"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
-        if not any(isinstance(handler, _IntoTheRun) for handler in logger.handlers):
-            logger.addHandler(_IntoTheRun())
+    logger = logging.getLogger("taskdistill")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _IntoTheRun) for handler in logger.handlers):
+        logger.addHandler(_IntoTheRun())

@@ -10,12 +10,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.base import StageConfig
-from configs.data import UNLABELLED, IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, views_of_train
-from configs.foreign import PrecomputeForeignConfig
-from configs.generation import GenerateConfig
-from configs.models import Backbone
-from configs.stages import (
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import (
+    UNLABELLED,
+    IngestConfig,
+    TrainViews,
+    UnlabelledConfig,
+    ViewSettings,
+    views_of_train,
+)
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.generation import GenerateConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import (
     CombineConfig,
     DistillConfig,
     ExtractConfig,
@@ -27,14 +34,14 @@ from configs.stages import (
     ProbeImagesConfig,
     StoredLogits,
 )
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
-from storage.summaries import IngestSummary
-from tasks.data.contradictions import settle
-from tasks.data.counts import too_few_for_folds
-from tasks.data.dataset import open_dataset, size_of
-from tasks.data.left_out import by_reason, most_telling
-from tasks.functional import successive_halving as halving
-from tasks.functional.lengths import num_steps
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.contradictions import settle
+from taskdistill.tasks.data.counts import too_few_for_folds
+from taskdistill.tasks.data.dataset import open_dataset, size_of
+from taskdistill.tasks.data.left_out import by_reason, most_telling
+from taskdistill.tasks.functional import successive_halving as halving
+from taskdistill.tasks.functional.lengths import num_steps
 
 _BACKBONES = (
     (r"(vit|eva02?)_giant", 1536, 1140), (r"(vit|eva02?)_large", 1024, 304), (r"(vit|eva02?|deit|beit)_base", 768, 86),
@@ -117,7 +124,10 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
 
     Raises DatasetError where there is no picture, or the folder cannot be used.
     """
-    from tasks.data.unlabelled import list_folder, nothing_there  # opens image-sets too, which nobody else here does
+    from taskdistill.tasks.data.unlabelled import (  # opens image-sets too, which nobody else here does
+        list_folder,
+        nothing_there,
+    )
 
     listing = list_folder(config)
     if not known.splits:

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from configs.base import RuntimeConfig, StageConfig
-from storage.contents import Contents
-from storage.errors import NotInStoreError, SourceChangedError
-from storage.files import write_passing_json
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import PROGRESS, ArtifactStore
-from storage.summaries import Summary
-from tasks.prechecks.model_files import check_places
+from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.storage.contents import Contents
+from taskdistill.storage.errors import NotInStoreError, SourceChangedError
+from taskdistill.storage.files import write_passing_json
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import PROGRESS, ArtifactStore
+from taskdistill.storage.summaries import Summary
+from taskdistill.tasks.prechecks.model_files import check_places
 
 if TYPE_CHECKING:
-    from tasks.sizes import Estimate, Known  # reads datasets, which a stage that is run need not
+    from taskdistill.tasks.sizes import Estimate, Known  # reads datasets, which a stage that is run need not
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.locks import one_locked
-from storage.store import ArtifactStore
-from tasks.cores import num_cores
+from taskdistill.storage.locks import one_locked
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.cores import num_cores
 
 GPUS = ("cuda", "mps")
 """The kinds of device, as torch calls them, that have no room for two."""

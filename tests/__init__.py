@@ -1,3 +1,3 @@
 """The tests; like any program that uses torch, they load the package first that has waiting threads sleep."""
 
-import tasks  # noqa: F401
+import taskdistill.tasks  # noqa: F401

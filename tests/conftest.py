@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from configs.base import RuntimeConfig, StageConfig
-from configs.data import IngestConfig, ViewSettings
-from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
-from tasks.stage import OnProgress, Stage, execute, no_progress
+from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from taskdistill.tasks.stage import OnProgress, Stage, execute, no_progress
 from tests.fakes import write_shapes
 
 torch.set_num_threads(1)

@@ -35,7 +35,7 @@ def fail(number, architecture, error):
     assert libc.prctl(38, 1, 0, 0, 0) == 0  # no new privileges
     assert libc.prctl(22, 2, ctypes.byref(filter_), 0, 0) == 0  # seccomp, by a filter
 
-from flows.cli import main
+from taskdistill.flows.cli import main
 fail({number}, {architecture}, {error})
 sys.argv = ["taskdistill", *{arguments!r}]
 main()

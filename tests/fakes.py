@@ -12,25 +12,25 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from configs.data import IngestConfig
-from configs.evaluation import WindowSettings
-from configs.models import Backbone
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from tasks.data.candidates import Candidate, Listing
-from tasks.data.label_tables import LabelTable
-from tasks.functional.comparison import standard_error
-from tasks.functional.losses import num_answers
-from tasks.functional.mixup import Mixing, WeightedTargets
-from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, Size, View
-from tasks.models.encoder import LAST, Block, Encoder
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Answer, AnswerForm, Asked
-from tasks.problems.metrics import Metric
-from tasks.problems.palette import Colours
-from tasks.problems.problem import PixelsOf
-from tasks.problems.whole_images import clean_window
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.candidates import Candidate, Listing
+from taskdistill.tasks.data.label_tables import LabelTable
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.functional.losses import num_answers
+from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import Pixels, Size, View
+from taskdistill.tasks.models.encoder import LAST, Block, Encoder
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked
+from taskdistill.tasks.problems.metrics import Metric
+from taskdistill.tasks.problems.palette import Colours
+from taskdistill.tasks.problems.problem import PixelsOf
+from taskdistill.tasks.problems.whole_images import clean_window
 
 SHAPES = {"disc": (210, 60, 50), "frame": (60, 190, 70), "wedge": (60, 80, 220)}
 """Class -> the colour it is drawn in, more or less."""

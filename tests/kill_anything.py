@@ -34,9 +34,9 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from storage.files import all_files, read_json, sha256_of
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import DRAFT, ArtifactStore
+from taskdistill.storage.files import all_files, read_json, sha256_of
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import DRAFT, ArtifactStore
 
 ALWAYS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
 KINDS = (*ALWAYS, "settings", "settings")
@@ -162,7 +162,7 @@ def start(command: Command, store: Path, slots: int) -> subprocess.Popen[bytes]:
     """Start the command line in a process group of its own; its output is kept beside the store for a look."""
     with (store.parent / f"{store.name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *command(store), "--set", f"runtime.slots={slots}"],
+            [sys.executable, "-m", "taskdistill.flows.cli", *command(store), "--set", f"runtime.slots={slots}"],
             env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 

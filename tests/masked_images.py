@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, write_index, write_shard
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.miniature.attributes import draw_species
-from tasks.miniature.dataset import draw_split
-from tasks.miniature.world import PARTS
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, write_index, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.miniature.attributes import draw_species
+from taskdistill.tasks.miniature.dataset import draw_split
+from taskdistill.tasks.miniature.world import PARTS
 from tests.storage.artifacts import recipe_of
 
 BORDER = 4

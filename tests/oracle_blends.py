@@ -6,7 +6,7 @@ Shape letters: N blends, A attributes of a bird.
 import torch
 from torch import Tensor
 
-from tasks.miniature.world import Pictures, draw
+from taskdistill.tasks.miniature.world import Pictures, draw
 
 
 def oracle_blends(parents_a_NA: Tensor, parents_b_NA: Tensor, *, seed: int) -> Pictures:

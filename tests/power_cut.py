@@ -30,21 +30,21 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-import storage.files
-import tasks.inference.speed
-import tasks.stages.ingest
-from configs.base import StageConfig
-from configs.data import IngestConfig
-from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
-from configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig
-from configs.training import TrainingSettings
-from storage.files import all_files
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.provenance import code_commit
-from storage.store import ArtifactStore
-from storage.upkeep import verify
-from tasks.catalog import DISTILL, EMBED, EVALUATE, EXTRACT, GENERATE, INGEST, PRECOMPUTE, PROBE
-from tasks.stage import Stage, execute
+import taskdistill.storage.files
+import taskdistill.tasks.inference.speed
+import taskdistill.tasks.stages.ingest
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
+from taskdistill.configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.files import all_files
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.provenance import code_commit
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import verify
+from taskdistill.tasks.catalog import DISTILL, EMBED, EVALUATE, EXTRACT, GENERATE, INGEST, PRECOMPUTE, PROBE
+from taskdistill.tasks.stage import Stage, execute
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, VIEWS
 from tests.fakes import write_shapes
 from tests.storage.unsynced_disk import LOSES_ALL, LOSES_BYTES, Fate, Recorder, by_chance, come_back
@@ -175,7 +175,7 @@ def do(disk: Disk, pipeline: Pipeline, step: str, *, cut_at: int | None = None, 
     child = os.fork()
     if child == 0:
         try:
-            storage.files.SYNC_SECONDS = sync_seconds
+            taskdistill.storage.files.SYNC_SECONDS = sync_seconds
             _do_here(disk, pipeline, step, cut_at, writing)
         except BaseException:
             traceback.print_exc()
@@ -301,8 +301,8 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     code_commit()  # remembered, so that children do not run git
-    tasks.stages.ingest.SHARD_ROWS = 20
-    tasks.inference.speed.ENOUGH_SECONDS = 0.0
+    taskdistill.tasks.stages.ingest.SHARD_ROWS = 20
+    taskdistill.tasks.inference.speed.ENOUGH_SECONDS = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = write_shapes(folder / "images", {"train": 24, "val": 4, "test": 4})

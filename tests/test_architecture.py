@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.choices import METRICS
-from tasks.problems.metrics import metrics_of
+from taskdistill.configs.choices import METRICS
+from taskdistill.tasks.problems.metrics import metrics_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "storage", "tasks", "flows")
@@ -67,7 +67,7 @@ def imports(module: str) -> Iterator[tuple[str, str]]:
             names = [f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from ((f"{module}:{node.lineno}", name) for name in names)
+        yield from ((f"{module}:{node.lineno}", name.removeprefix("taskdistill.")) for name in names)
 
 
 def modules_imported(module: str) -> list[str]:
@@ -246,8 +246,9 @@ def test_tests_lie_in_the_rooms_of_what_they_test(package: str):
 
 def test_tables_of_scores_are_printed_without_torch():
     code = (
-        "import sys; import flows.reports.page; from tasks.problems.metrics import metrics_of; "
-        "from configs.choices import METRICS; assert all(map(metrics_of, METRICS)); print({'torch'} & set(sys.modules))"
+        "import sys; import taskdistill.flows.reports.page; from taskdistill.tasks.problems.metrics import metrics_of; "
+        "from taskdistill.configs.choices import METRICS; "
+        "assert all(map(metrics_of, METRICS)); print({'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

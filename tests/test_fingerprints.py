@@ -13,21 +13,17 @@ written out here rather than with `ast.dump`, whose text differs between version
 import ast
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # Python puts this folder first, where tests/configs would hide configs
-    sys.path[0] = str(Path(__file__).parents[1])
-
-from configs import choices
-from configs.base import StageConfig
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from tasks.catalog import STAGES
-from tasks.stage import Stage
+from taskdistill.configs import choices
+from taskdistill.configs.base import StageConfig
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.stage import Stage
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("fingerprints.json")
@@ -56,7 +52,7 @@ HOW_TO_DECIDE = (
 def modules_of(stage: Stage[Any]) -> list[str]:
     """Return every module the stage's function may run, found by following imports and the tables of choices."""
     found: set[str] = set()
-    waiting = {stage.run.partition(":")[0]}
+    waiting = {_own(stage.run)}
     while waiting:
         module = waiting.pop()
         found.add(module)
@@ -72,14 +68,19 @@ def _imports(module: str) -> tuple[str, ...]:
         if isinstance(node, ast.ImportFrom):
             names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
     tables = [getattr(choices, name.rpartition(".")[2]) for name in names if _is_table(name)]
-    names += [target.partition(":")[0] for table in tables for target in table.values()]
+    names = [_own(name) for name in [*names, *(target for table in tables for target in table.values())]]
     parents = [name.rpartition(".")[0] for name in names if name.count(".") > 1]  # a package runs before its modules
     return tuple(name for name in {*names, *parents} if _computes(name))
 
 
+def _own(name: str) -> str:
+    """Return the name of a module of ours below the package, without what is named in it after a colon."""
+    return name.removeprefix("taskdistill.").partition(":")[0]
+
+
 def _is_table(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
-    return module == "configs.choices" and isinstance(getattr(choices, attribute, None), dict)
+    return module == "taskdistill.configs.choices" and isinstance(getattr(choices, attribute, None), dict)
 
 
 def _computes(name: str) -> bool:
@@ -244,9 +245,22 @@ def test_a_changed_number_name_or_default_counts_as_a_change():
 
 def test_a_stage_computes_with_what_it_imports_and_with_every_choice_by_name():
     found = {stage.name: set(modules_of(stage)) for stage in STAGES}
-    assert {"tasks.stages.ingest", "tasks.data.folder", "tasks.data.table", "storage.image_set"} <= found["ingest"]
-    assert {"tasks.stages.extract", "tasks.models.timm_encoder", "tasks.functional.views"} <= found["extract"]
-    assert {"tasks.training.trainer", "tasks.functional.losses", "tasks.problems.classification"} <= found["distill"]
+    assert {
+        "tasks.stages.ingest",
+        "tasks.data.folder",
+        "tasks.data.table",
+        "storage.image_set",
+    } <= found["ingest"]
+    assert {
+        "tasks.stages.extract",
+        "tasks.models.timm_encoder",
+        "tasks.functional.views",
+    } <= found["extract"]
+    assert {
+        "tasks.training.trainer",
+        "tasks.functional.losses",
+        "tasks.problems.classification",
+    } <= found["distill"]
     assert "tasks.stages.distill" not in found["finetune"] | found["extract"]
     assert not {"tasks.stage", "storage.store"} & set().union(*found.values())
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +30,7 @@ PRESET = ("clothing10", *(text for setting in SHORT for text in ("--set", settin
 def taskdistill(store: Path, *arguments: str) -> Any:
     """Run a command in a process of its own and return the JSON it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments, "--json"],
+        [sys.executable, "-m", "taskdistill.flows.cli", *arguments, "--json"],
         env=os.environ | {"TASKDISTILL_STORE": str(store)}, stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)

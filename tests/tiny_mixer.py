@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import tasks.models  # noqa: F401  # makes torchvision importable beside a CPU torch, which what follows needs
+import taskdistill.tasks.models  # noqa: F401  # makes torchvision importable beside a CPU torch, which what follows needs
 
 # isort: split
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tasks.generators.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
-from tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.generators.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
 
 WIDTH = 32
 """Of an embedding."""

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from configs.models import Backbone
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import ModelDescription, write_tensors
-from tasks.models.encoder import build_encoder
-from tasks.models.task_model import TaskModel, as_arrays
-from tasks.problems.problem import problem_named
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import ModelDescription, write_tensors
+from taskdistill.tasks.models.encoder import build_encoder
+from taskdistill.tasks.models.task_model import TaskModel, as_arrays
+from taskdistill.tasks.problems.problem import problem_named
 from tests.storage.artifacts import recipe_of
 
 

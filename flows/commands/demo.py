@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.birds import SPECIES, Task, draw_world, folder_of
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.console import on_console
-from flows.pipeline.running import run_plan
-from flows.reports.page import write_report
-from flows.reports.shipping import best_student
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.birds import SPECIES, Task, draw_world, folder_of
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.shipping import best_student
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 
 class Demonstration(NamedTuple):

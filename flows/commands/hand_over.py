@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from configs.choices import EXPORT_PACKAGES, EXPORT_PRECISIONS, EXPORT_TARGETS, load, nearest
-from configs.errors import SettingsError
-from flows.printing import AsJson, Reference, errors, output, print_json, print_table
-from storage.store import ArtifactStore
+from taskdistill.configs.choices import EXPORT_PACKAGES, EXPORT_PRECISIONS, EXPORT_TARGETS, load, nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.printing import AsJson, Reference, errors, output, print_json, print_table
+from taskdistill.storage.store import ArtifactStore
 
 commands = typer.Typer()
 
@@ -34,9 +34,9 @@ def export(
     _check(to, precision)
     store = ArtifactStore.from_env()
     ref = store.resolve(reference, "model")
-    from flows.reports.card import warnings_of
-    from flows.reports.handing_over import given_of
-    from tasks.export.target import export as write
+    from taskdistill.flows.reports.card import warnings_of
+    from taskdistill.flows.reports.handing_over import given_of
+    from taskdistill.tasks.export.target import export as write
 
     if store.manifest(ref).provenance.get("settings", {}).get("license") == "commercial":
         for warning in warnings_of(store, ref):
@@ -63,8 +63,8 @@ def latency(
     """
     store = ArtifactStore.from_env()
     source = store.path(store.resolve(reference, "model"))
-    from flows.reports.latencies import latency_table, measured_forms
-    from storage.weights import ModelDescription
+    from taskdistill.flows.reports.latencies import latency_table, measured_forms
+    from taskdistill.storage.weights import ModelDescription
 
     size = ModelDescription.read(source).size
     found = measured_forms(source, exported, size)

@@ -10,14 +10,14 @@ import typer
 from rich import box
 from rich.table import Table
 
-from configs.described import Described, described_settings
-from configs.errors import SettingsError
-from configs.loading import load_experiment, preset_names
-from flows.completing import presets as complete_presets
-from flows.completing import settings as complete_settings
-from flows.presets import own_presets
-from flows.printing import AsJson, output, print_json
-from storage.files import atomic
+from taskdistill.configs.described import Described, described_settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import load_experiment, preset_names
+from taskdistill.flows.completing import presets as complete_presets
+from taskdistill.flows.completing import settings as complete_settings
+from taskdistill.flows.presets import own_presets
+from taskdistill.flows.printing import AsJson, output, print_json
+from taskdistill.storage.files import atomic
 
 commands = typer.Typer()
 
@@ -112,7 +112,7 @@ def _line(one: Described) -> str:
 
 
 def _text_of(preset: str) -> str:
-    return (files("configs.presets") / f"{preset}.yaml").read_text(encoding="utf-8")
+    return (files("taskdistill.configs.presets") / f"{preset}.yaml").read_text(encoding="utf-8")
 
 
 def _read(path: Path) -> str:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.pipeline.progress import progress
-from flows.printing import errors, output
+from taskdistill.flows.pipeline.progress import progress
+from taskdistill.flows.printing import errors, output
 
 commands = typer.Typer(no_args_is_help=True, help="The embedded world of birds, and the networks pretrained on it.")
 
@@ -36,7 +36,7 @@ def pretrain(
     """Pretrain one network of the miniature on one CPU core, or continue a run that was stopped."""
     import torch
 
-    from tasks.miniature.parts import pretrain_part
+    from taskdistill.tasks.miniature.parts import pretrain_part
 
     # One thread gives the same bits on a machine with any number of cores, and two runs stay out of each other's way.
     torch.set_num_threads(1)

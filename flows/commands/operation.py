@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from configs.errors import SettingsError
-from flows.operation.prefect_environment import DATABASE_URL, keep_prefect_quiet, tell_where_things_are
-from flows.operation.state import Running, StateFolder
-from flows.presets import DEFAULT_HOME, HOME, PRESETS
-from flows.printing import errors, output
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.operation.prefect_environment import DATABASE_URL, keep_prefect_quiet, tell_where_things_are
+from taskdistill.flows.operation.state import Running, StateFolder
+from taskdistill.flows.presets import DEFAULT_HOME, HOME, PRESETS
+from taskdistill.flows.printing import errors, output
 
 commands = typer.Typer()
 
@@ -76,9 +76,9 @@ def up(
     state.make()
     keep_prefect_quiet(state.prefect_home)
     tell_where_things_are(state.path, presets)
-    from flows.operation.database import given_database
-    from flows.operation.gpus import gpus_of_machine
-    from flows.operation.up import Wanted, bring_up
+    from taskdistill.flows.operation.database import given_database
+    from taskdistill.flows.operation.gpus import gpus_of_machine
+    from taskdistill.flows.operation.up import Wanted, bring_up
 
     found = gpus_of_machine()
     chosen = found if gpus is None else (found or [str(number) for number in range(gpus)])[:gpus]
@@ -106,7 +106,7 @@ def down(
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
-    from flows.operation.up import end_leftovers
+    from taskdistill.flows.operation.up import end_leftovers
 
     running = state.running()
     if not state.is_held():
@@ -143,7 +143,7 @@ def worker(
     state.make()
     keep_prefect_quiet(state.prefect_home)
     tell_where_things_are(state.path, presets)
-    from flows.operation.joining import join
+    from taskdistill.flows.operation.joining import join
 
     known = state.running()
     join(
@@ -158,7 +158,7 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
-    from flows.operation.doctor import findings
+    from taskdistill.flows.operation.doctor import findings
 
     found = 0
     for finding in findings(state):
@@ -184,8 +184,8 @@ def notify(
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
-    from flows.operation.notifications import OF_ALL, OF_SCHEDULES
-    from flows.operation.notifications import notify as tell
+    from taskdistill.flows.operation.notifications import OF_ALL, OF_SCHEDULES
+    from taskdistill.flows.operation.notifications import notify as tell
 
     # Most addresses hold a secret, which a command line would show to everybody on this machine.
     ask = partial(getpass, "Addresses (not shown): ") if sys.stdin.isatty() else sys.stdin.read
@@ -198,7 +198,7 @@ def notify(
 
 
 def _say_where(running: Running | None) -> None:
-    from flows.operation.server_password import password_file
+    from taskdistill.flows.operation.server_password import password_file
 
     if running is None or not running.is_ready:
         errors.print("'taskdistill up' is being started by another process: wait for it")

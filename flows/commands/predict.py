@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from configs.loading import load_runtime
-from flows.pipeline.models import remark_on, resolved_model
-from flows.pipeline.progress import progress
-from flows.printing import AsJson, Reference, errors, output, print_json
-from storage.store import ArtifactStore
-from storage.tree import as_text
-from tasks.deploy.ready import Ready, Wish, check_output, unless_said_otherwise
-from tasks.deploy.sources import listed
+from taskdistill.configs.loading import load_runtime
+from taskdistill.flows.pipeline.models import remark_on, resolved_model
+from taskdistill.flows.pipeline.progress import progress
+from taskdistill.flows.printing import AsJson, Reference, errors, output, print_json
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tree import as_text
+from taskdistill.tasks.deploy.ready import Ready, Wish, check_output, unless_said_otherwise
+from taskdistill.tasks.deploy.sources import listed
 
 commands = typer.Typer()
 
@@ -48,7 +48,9 @@ def predict(
     images, said = listed(sources)
     for sentence in [*remark_on(store, ref), *said, *ready.said()]:
         errors.print(sentence)
-    from tasks.deploy.predicting import Predictor  # torch, only when all that is asked for is known to be there
+    from taskdistill.tasks.deploy.predicting import (
+        Predictor,  # torch, only when all that is asked for is known to be there
+    )
 
     with progress(errors, "predict") as on_progress:
         done = Predictor(ready, runtime).write(images, to, on_progress)

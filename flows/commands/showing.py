@@ -6,17 +6,17 @@ from typing import Any
 import typer
 from rich.tree import Tree
 
-from configs.loading import dump_preset
-from flows.printing import AsJson, Reference, output, print_json, print_table
-from flows.reports.chosen import TRIALS, trials_table
-from flows.reports.models import model_row, result_of
-from flows.reports.results import score_notes, score_table
-from flows.reports.steps import RUN
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
-from storage.files import bytes_in_words
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.deploy.temperature import evaluation_of
+from taskdistill.configs.loading import dump_preset
+from taskdistill.flows.printing import AsJson, Reference, output, print_json, print_table
+from taskdistill.flows.reports.chosen import TRIALS, trials_table
+from taskdistill.flows.reports.models import model_row, result_of
+from taskdistill.flows.reports.results import score_notes, score_table
+from taskdistill.flows.reports.steps import RUN
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from taskdistill.storage.files import bytes_in_words
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.deploy.temperature import evaluation_of
 
 commands = typer.Typer()
 

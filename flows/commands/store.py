@@ -9,23 +9,23 @@ import typer
 from rich import box
 from rich.table import Table
 
-from configs.choices import nearest
-from configs.errors import SettingsError
-from configs.loading import preset_names
-from flows import completing
-from flows.pipeline.models import remark_on
-from flows.pipeline.planning import how_far
-from flows.printing import AsJson, Reference, output, print_json, print_table
-from flows.reports.models import model_rows, models_table
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
-from storage.files import bytes_in_words
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import preset_names
+from taskdistill.flows import completing
+from taskdistill.flows.pipeline.models import remark_on
+from taskdistill.flows.pipeline.planning import how_far
+from taskdistill.flows.printing import AsJson, Reference, output, print_json, print_table
+from taskdistill.flows.reports.models import model_rows, models_table
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from taskdistill.storage.files import bytes_in_words
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
 
 if TYPE_CHECKING:
-    from storage.collecting import Collection
-    from storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
+    from taskdistill.storage.collecting import Collection
+    from taskdistill.storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
 
 commands = typer.Typer()
 
@@ -146,7 +146,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute every digest and what the files' formats prove; name whatever differs, with exit code 1."""
-    from storage.upkeep import verify_all, verify_one
+    from taskdistill.storage.upkeep import verify_all, verify_one
 
     store = ArtifactStore.from_env()
     found = verify_one(store, store.resolve(reference)) if reference else verify_all(store)
@@ -188,7 +188,7 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Remove a broken artifact or an unfinished draft; refuses while others were made from it, or a run needs it."""
-    from storage import upkeep
+    from taskdistill.storage import upkeep
 
     store = ArtifactStore.from_env()
     ref = upkeep.to_discard(store, reference)
@@ -217,7 +217,7 @@ def collect(
 
     Nothing goes, and the exit code is 1, where a newer version has made something in the store.
     """
-    from storage import collecting
+    from taskdistill.storage import collecting
 
     store = ArtifactStore.from_env()
     found = (collecting.collect if yes else collecting.collectable)(store, newer_than=_days_ago(keep_days))

@@ -24,15 +24,15 @@ from prefect.states import Cancelled, Crashed, Failed, Pending
 from pydantic import Field
 from rich.table import Table
 
-from configs.base import Settings
-from configs.errors import UserError
-from flows.birds import PRESET
-from flows.deployed.forms import taking
-from flows.deployed.nested_run import run_in_a_process
-from flows.deployed.server import PIPELINE_DEPLOYMENT
-from flows.deployed.short_form import filled_in
-from flows.reports.tables import as_markdown
-from tasks.prefect_task import show_logs_in_ui
+from taskdistill.configs.base import Settings
+from taskdistill.configs.errors import UserError
+from taskdistill.flows.birds import PRESET
+from taskdistill.flows.deployed.forms import taking
+from taskdistill.flows.deployed.nested_run import run_in_a_process
+from taskdistill.flows.deployed.server import PIPELINE_DEPLOYMENT
+from taskdistill.flows.deployed.short_form import filled_in
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.tasks.prefect_task import show_logs_in_ui
 
 log = logging.getLogger(__name__)
 

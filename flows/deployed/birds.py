@@ -3,9 +3,9 @@
 import fcntl
 from pathlib import Path
 
-from configs.experiment import Experiment
-from flows.birds import draw_world
-from flows.deployed.short_form import birds_folder
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.birds import draw_world
+from taskdistill.flows.deployed.short_form import birds_folder
 
 
 def draw_birds(experiment: Experiment) -> None:

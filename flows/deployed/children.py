@@ -32,12 +32,12 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.deployed.server import are_workers_online, check_workers
-from flows.pipeline.process_pool import StepKilledError
-from storage.errors import StillNeededError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.partitions import span_name
+from taskdistill.flows.deployed.server import are_workers_online, check_workers
+from taskdistill.flows.pipeline.process_pool import StepKilledError
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.partitions import span_name
 
 log = logging.getLogger(__name__)
 

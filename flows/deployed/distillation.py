@@ -9,15 +9,15 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.deployed.birds import draw_birds
-from flows.deployed.forms import taking
-from flows.deployed.short_form import DistillationForm, LongForm, PresetForm, experiment_of, filled_in
-from flows.deployed.shown import ShownRun
-from flows.pipeline.rebuilding import check_rebuild
-from flows.pipeline.running import run_plan
-from flows.reports.prefect_ui import report_scores
-from storage.store import ArtifactStore
-from tasks.prefect_task import show_logs_in_ui
+from taskdistill.flows.deployed.birds import draw_birds
+from taskdistill.flows.deployed.forms import taking
+from taskdistill.flows.deployed.short_form import DistillationForm, LongForm, PresetForm, experiment_of, filled_in
+from taskdistill.flows.deployed.shown import ShownRun
+from taskdistill.flows.pipeline.rebuilding import check_rebuild
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.prefect_ui import report_scores
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.prefect_task import show_logs_in_ui
 
 
 def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:

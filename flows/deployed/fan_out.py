@@ -10,15 +10,15 @@ from typing import Any, cast
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
-from configs.base import RuntimeConfig
-from configs.places import portable
-from flows.deployed.children import Asking
-from flows.deployed.server import SPAN_DEPLOYMENT
-from flows.pipeline.planning import PlannedStep
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.partitions import cut, span_name
-from tasks.stage import Dispatch
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.places import portable
+from taskdistill.flows.deployed.children import Asking
+from taskdistill.flows.deployed.server import SPAN_DEPLOYMENT
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.partitions import cut, span_name
+from taskdistill.tasks.stage import Dispatch
 
 
 def over_workers(

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import WithJsonSchema
 
-from configs.base import Settings
-from configs.fields import Kind, dotted_names, kind_at
-from configs.messages import expected, shown
+from taskdistill.configs.base import Settings
+from taskdistill.configs.fields import Kind, dotted_names, kind_at
+from taskdistill.configs.messages import expected, shown
 
 Schema = dict[str, Any]
 
@@ -87,7 +87,7 @@ def _described(text: str | None, more: str = "") -> str:
 
 def line_of_a_setting() -> Schema:
     """Return the schema of a line such as distill.alpha=0.5, as `--set` takes it."""
-    from configs.experiment import Experiment
+    from taskdistill.configs.experiment import Experiment
 
     leaves = list(dotted_names(Kind(Experiment)))
     names = {name for leaf in leaves for name in (leaf, *_sections(leaf))}

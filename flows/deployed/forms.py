@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import WithJsonSchema
 from pydantic_core import to_jsonable_python
 
-from configs.base import Settings
-from configs.experiment import Experiment
-from flows.deployed.form_schema import Schema, field_schema, form_of, line_of_a_setting, said
-from flows.deployed.short_form import ShortForm
-from flows.presets import preset_choices
+from taskdistill.configs.base import Settings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.deployed.form_schema import Schema, field_schema, form_of, line_of_a_setting, said
+from taskdistill.flows.deployed.short_form import ShortForm
+from taskdistill.flows.presets import preset_choices
 
 FIRST, LAST = ("preset", "experiment"), ("synthetic", "inputs", "rebuild_from", "overrides")
 

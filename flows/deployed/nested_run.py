@@ -25,7 +25,7 @@ def run_in_a_process(run: UUID, is_cancelling: Callable[[], bool]) -> int:
     """
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.deployed.nested_run"],
+        [sys.executable, "-m", "taskdistill.flows.deployed.nested_run"],
         env={**_ours(), **settings, "PREFECT__FLOW_RUN_ID": str(run)},
         stdin=subprocess.PIPE,
         start_new_session=True,  # what is sent to the group of the batch comes by way of the batch

@@ -10,18 +10,18 @@ from prefect.states import Completed
 from pydantic import Field
 from rich.table import Table
 
-from configs.base import Settings
-from configs.errors import SettingsError
-from configs.loading import load_runtime
-from flows.deployed.forms import taking
-from flows.deployed.short_form import filled_in
-from flows.pipeline.models import remark_on, resolved_model
-from flows.reports.tables import as_markdown
-from storage.store import ArtifactStore
-from storage.tree import as_text
-from tasks.deploy.ready import IMAGES_AT_ONCE, Ready, Wish, check_output
-from tasks.deploy.sources import listed
-from tasks.prefect_task import progress, show_logs_in_ui
+from taskdistill.configs.base import Settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import load_runtime
+from taskdistill.flows.deployed.forms import taking
+from taskdistill.flows.deployed.short_form import filled_in
+from taskdistill.flows.pipeline.models import remark_on, resolved_model
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tree import as_text
+from taskdistill.tasks.deploy.ready import IMAGES_AT_ONCE, Ready, Wish, check_output
+from taskdistill.tasks.deploy.sources import listed
+from taskdistill.tasks.prefect_task import progress, show_logs_in_ui
 
 REPORT = "predictions"
 MAX_NAMED = 50
@@ -78,7 +78,7 @@ def predicted(form: PredictForm) -> tuple[dict[str, Any], str]:
     model = resolved_model(store, form.model)
     ready = Ready.of(store, model, Wish(form.top, form.threshold))
     images, said = listed([form.images])
-    from tasks.deploy.predicting import Predictor  # torch, when all that is asked for is known to be there
+    from taskdistill.tasks.deploy.predicting import Predictor  # torch, when all that is asked for is known to be there
 
     with progress("predict") as on_progress:
         done = Predictor(ready, runtime).write(images, output, on_progress)

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import Worker
 from prefect.exceptions import ObjectNotFound
 
-from configs.errors import UserError
+from taskdistill.configs.errors import UserError
 
 POOL = "taskdistill"
 CPU_QUEUE = "cpu"

@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from configs.base import Seed, Settings
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from configs.messages import explained
-from flows.birds import PRESET, folder_of
-from flows.presets import home, source_of
+from taskdistill.configs.base import Seed, Settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.configs.messages import explained
+from taskdistill.flows.birds import PRESET, folder_of
+from taskdistill.flows.presets import home, source_of
 
 AS_PRESET = "as the preset says"
 

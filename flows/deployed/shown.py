@@ -18,14 +18,14 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
-from configs.experiment import Experiment
-from flows.deployed.fan_out import over_workers
-from flows.deployed.whole_steps import TRAINING, WholeSteps, by_workers
-from flows.ending.os_errors import SystemFaultError, explained
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.running import AskedBy, ExecuteStep, noted_of
-from flows.reports.prefect_ui import report_pictures, report_steps
-from flows.reports.steps import (
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.deployed.fan_out import over_workers
+from taskdistill.flows.deployed.whole_steps import TRAINING, WholeSteps, by_workers
+from taskdistill.flows.ending.os_errors import SystemFaultError, explained
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.running import AskedBy, ExecuteStep, noted_of
+from taskdistill.flows.reports.prefect_ui import report_pictures, report_steps
+from taskdistill.flows.reports.steps import (
     NOT_FINISHED,
     ShownStep,
     are_all_reused,
@@ -35,10 +35,10 @@ from flows.reports.steps import (
     run_name,
     what_was_done,
 )
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.prefect_task import as_task, show_logs_in_ui
-from tasks.stage import OnProgress, execute
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.prefect_task import as_task, show_logs_in_ui
+from taskdistill.tasks.stage import OnProgress, execute
 
 log = logging.getLogger(__name__)
 

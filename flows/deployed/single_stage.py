@@ -9,17 +9,17 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 
-from configs.errors import SettingsError
-from flows.deployed.birds import draw_birds
-from flows.deployed.forms import taking
-from flows.deployed.short_form import StageForm, experiment_of, filled_in
-from flows.deployed.shown import ShownRun
-from flows.pipeline.running import run_steps
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.prefect_task import show_logs_in_ui
-from tasks.stage import Stage
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.deployed.birds import draw_birds
+from taskdistill.flows.deployed.forms import taking
+from taskdistill.flows.deployed.short_form import StageForm, experiment_of, filled_in
+from taskdistill.flows.deployed.shown import ShownRun
+from taskdistill.flows.pipeline.running import run_steps
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.prefect_task import show_logs_in_ui
+from taskdistill.tasks.stage import Stage
 
 
 def _flow_of(stage: Stage[Any]) -> Flow[..., State[list[str]]]:

@@ -9,14 +9,14 @@ from typing import Any
 
 from prefect import flow
 
-from configs.base import RuntimeConfig
-from flows.deployed.server import SPAN_FLOW
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.partitions import make_partitions, span_name
-from tasks.prefect_task import progress, show_logs_in_ui
-from tasks.turns import DEVICES, taking_turns
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.deployed.server import SPAN_FLOW
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.partitions import make_partitions, span_name
+from taskdistill.tasks.prefect_task import progress, show_logs_in_ui
+from taskdistill.tasks.turns import DEVICES, taking_turns
 
 
 @flow(name=SPAN_FLOW, persist_result=False)

@@ -7,14 +7,14 @@ from typing import Any
 
 from prefect import flow
 
-from configs.base import RuntimeConfig
-from flows.deployed.server import STEP_FLOW
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.prefect_task import progress, show_logs_in_ui
-from tasks.stage import digests_of_wanted, execute
-from tasks.turns import DEVICES, taking_turns
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.deployed.server import STEP_FLOW
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.prefect_task import progress, show_logs_in_ui
+from taskdistill.tasks.stage import digests_of_wanted, execute
+from taskdistill.tasks.turns import DEVICES, taking_turns
 
 
 @flow(name=STEP_FLOW, persist_result=False)

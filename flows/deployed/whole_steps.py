@@ -10,18 +10,18 @@ from typing import Any, cast
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
-from configs.base import RuntimeConfig
-from flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
-from flows.deployed.fan_out import request_of
-from flows.deployed.server import STEP_DEPLOYMENT
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.process_pool import StepError, StepKilledError
-from flows.pipeline.scheduling import NOWHERE, Elsewhere
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import DISTILL, FINETUNE, PROBE, PROBE_IMAGES, TUNE_DISTILL, TUNE_FINETUNE
-from tasks.partitions import is_of_partitions
-from tasks.stage import OnProgress, content_digests_of
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
+from taskdistill.flows.deployed.fan_out import request_of
+from taskdistill.flows.deployed.server import STEP_DEPLOYMENT
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.process_pool import StepError, StepKilledError
+from taskdistill.flows.pipeline.scheduling import NOWHERE, Elsewhere
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import DISTILL, FINETUNE, PROBE, PROBE_IMAGES, TUNE_DISTILL, TUNE_FINETUNE
+from taskdistill.tasks.partitions import is_of_partitions
+from taskdistill.tasks.stage import OnProgress, content_digests_of
 
 TRAINING = (PROBE, PROBE_IMAGES, TUNE_FINETUNE, TUNE_DISTILL, FINETUNE, DISTILL)
 

@@ -14,10 +14,10 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
-from configs.errors import UserError
-from flows.ending.interruption import SENTENCE, arrived, exit_code
-from flows.ending.os_errors import explained
-from flows.printing import errors
+from taskdistill.configs.errors import UserError
+from taskdistill.flows.ending.interruption import SENTENCE, arrived, exit_code
+from taskdistill.flows.ending.os_errors import explained
+from taskdistill.flows.printing import errors
 
 FAILED, BROKEN_PIPE = 1, 128 + signal.SIGPIPE
 

@@ -7,7 +7,7 @@ a fault of the program and keeps its traceback.
 import errno
 import os
 
-from configs.errors import UserError
+from taskdistill.configs.errors import UserError
 
 _AGAIN = "run the same command again; it continues where it was"
 _FULL = f"Finished artifacts are not affected: free some space and {_AGAIN}"

@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from flows.deployed.server import ServerError
-from flows.operation.prefect_environment import DATABASE_URL, forget_database
+from taskdistill.flows.deployed.server import ServerError
+from taskdistill.flows.operation.prefect_environment import DATABASE_URL, forget_database
 
 _SHAPE = f"postgresql://USER@HOST:5432/NAME, or USER:PASSWORD@... in the variable {DATABASE_URL}"
 _DRIVER = "postgresql+asyncpg"

@@ -19,10 +19,10 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
-from flows.deployed.server import POOL, ServerError
-from flows.operation.prefect_environment import inherited
-from flows.operation.state import StateFolder
-from storage.files import read_json_if_whole, write_json
+from taskdistill.flows.deployed.server import POOL, ServerError
+from taskdistill.flows.operation.prefect_environment import inherited
+from taskdistill.flows.operation.state import StateFolder
+from taskdistill.storage.files import read_json_if_whole, write_json
 
 WHICH = ("--all",)
 APPLIED = "applied.json"
@@ -72,7 +72,7 @@ def deploy(
 
 def wanted_deployments(existing: Mapping[str, DeploymentResponse]) -> dict[str, Any]:
     """Return the list of deployments as it is to be applied to a server that has some, by name."""
-    text = (files("flows.deployed") / "prefect.yaml").read_text(encoding="utf-8")
+    text = (files("taskdistill.flows.deployed") / "prefect.yaml").read_text(encoding="utf-8")
     wanted: dict[str, Any] = yaml.safe_load(text)
     for deployment in wanted["deployments"]:
         if found := existing.get(deployment["name"]):

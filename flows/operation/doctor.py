@@ -9,17 +9,17 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from configs.errors import UserError
-from configs.loading import load_experiment
-from configs.models import Backbone
-from flows.operation.doctor_server import server_findings
-from flows.operation.finding import Finding
-from flows.operation.server_access import PORT, answers, check_password, log_in
-from flows.operation.shared_store import check_locks
-from flows.operation.state import Running, StateFolder
-from storage.files import all_files, bytes_in_words
-from storage.locks import is_any_locked
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.loading import load_experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.flows.operation.doctor_server import server_findings
+from taskdistill.flows.operation.finding import Finding
+from taskdistill.flows.operation.server_access import PORT, answers, check_password, log_in
+from taskdistill.flows.operation.shared_store import check_locks
+from taskdistill.flows.operation.state import Running, StateFolder
+from taskdistill.storage.files import all_files, bytes_in_words
+from taskdistill.storage.locks import is_any_locked
+from taskdistill.storage.store import ArtifactStore
 
 PACKAGE = "taskdistill"
 FULL_BYTES, FULL_SHARE = 5 * 2**30, 0.05

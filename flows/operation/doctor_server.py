@@ -11,14 +11,14 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-from flows.deployed.server import PIPELINE_DEPLOYMENT, POOL, SPAN_DEPLOYMENT, worker_names
-from flows.operation.finding import Finding
-from flows.operation.pool import AUTOMATION, QUEUES
-from flows.operation.processes import this_host
-from flows.operation.server_access import LOOPBACK
-from flows.operation.shared_store import other_store, unheld_locks
-from flows.operation.zombies import zombies
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import PIPELINE_DEPLOYMENT, POOL, SPAN_DEPLOYMENT, worker_names
+from taskdistill.flows.operation.finding import Finding
+from taskdistill.flows.operation.pool import AUTOMATION, QUEUES
+from taskdistill.flows.operation.processes import this_host
+from taskdistill.flows.operation.server_access import LOOPBACK
+from taskdistill.flows.operation.shared_store import other_store, unheld_locks
+from taskdistill.flows.operation.zombies import zombies
+from taskdistill.storage.store import ArtifactStore
 
 CLOCK_SECONDS = 5.0
 """Runs are started, and taken for dead, by the clock; a reply tells the server's to the second."""

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from flows.operation.prefect_environment import visible_gpus
+from taskdistill.flows.operation.prefect_environment import visible_gpus
 
 
 def gpus_of_machine() -> list[str]:

@@ -5,15 +5,15 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
-from flows.operation.deploying import deploy
-from flows.operation.pool import create_pool
-from flows.operation.processes import this_host
-from flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
-from flows.operation.shared_store import check_other_hosts, check_store
-from flows.operation.state import StateFolder
-from flows.operation.stopping import OnStop
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
+from taskdistill.flows.operation.deploying import deploy
+from taskdistill.flows.operation.pool import create_pool
+from taskdistill.flows.operation.processes import this_host
+from taskdistill.flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
+from taskdistill.flows.operation.shared_store import check_other_hosts, check_store
+from taskdistill.flows.operation.state import StateFolder
+from taskdistill.flows.operation.stopping import OnStop
+from taskdistill.storage.store import ArtifactStore
 
 
 def join(
@@ -42,7 +42,7 @@ def join(
             folder.make()
             create_pool(client)
             deploy(client, folder, presets)
-    from flows.operation.worker import work  # what Prefect reads while it is imported is set by now
+    from taskdistill.flows.operation.worker import work  # what Prefect reads while it is imported is set by now
 
     slots = {CPU_QUEUE: runs, GPU_QUEUE: 1}
     work({name: number for name, number in slots.items() if queue in (name, "both")}, on_stop)

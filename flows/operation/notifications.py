@@ -23,9 +23,9 @@ from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from pydantic import SecretStr
 
-from configs.errors import SettingsError
-from flows.deployed.server import ServerError
-from flows.operation.server_access import PORT, check_password, check_server, log_in
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.deployed.server import ServerError
+from taskdistill.flows.operation.server_access import PORT, check_password, check_server, log_in
 
 AUTOMATION = "taskdistill: people are told of a run that failed"
 BLOCK = "taskdistill-notify"

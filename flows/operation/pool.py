@@ -18,8 +18,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
-from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL, WorkerName, worker_names
-from flows.operation.processes import Process
+from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL, WorkerName, worker_names
+from taskdistill.flows.operation.processes import Process
 
 AUTOMATION = "taskdistill: a run that shows no life is over"
 SILENT_SECONDS = 100.0

@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.presets import HOME, PRESETS, check_own_presets
-from storage.root import ID_VARIABLE
+from taskdistill.flows.presets import HOME, PRESETS, check_own_presets
+from taskdistill.storage.root import ID_VARIABLE
 
 QUIET = {
     "DO_NOT_TRACK": "1",

@@ -13,9 +13,9 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
-from flows.deployed.server import ServerError
-from flows.operation.prefect_environment import tell_prefect
-from flows.operation.server_password import known_password, made_password, password_file
+from taskdistill.flows.deployed.server import ServerError
+from taskdistill.flows.operation.prefect_environment import tell_prefect
+from taskdistill.flows.operation.server_password import known_password, made_password, password_file
 
 PORT = 4200
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -57,7 +57,7 @@ def server_settings(port: int, database: str, *, has_password: bool) -> dict[str
         "PREFECT_API_URL": address(port),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.operation.event_order",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "taskdistill.flows.operation.event_order",
     }
     if has_password:
         password = made_password()

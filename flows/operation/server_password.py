@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prefect.settings import PREFECT_HOME
 
-from flows.deployed.server import ServerError
+from taskdistill.flows.deployed.server import ServerError
 
 FILE = "taskdistill-password"
 USER = "taskdistill"

@@ -19,11 +19,11 @@ from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 
-from flows.deployed.server import ServerError, WorkerName, worker_names
-from storage.errors import StoreError
-from storage.locks import is_free, locked, take
-from storage.root import ID_FILE, ROOT_VARIABLE
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import ServerError, WorkerName, worker_names
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.locks import is_free, locked, take
+from taskdistill.storage.root import ID_FILE, ROOT_VARIABLE
+from taskdistill.storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ENGINE = "prefect.engine"
-AFRESH = ["-m", "flows.operation.child", ENGINE]
+AFRESH = ["-m", "taskdistill.flows.operation.child", ENGINE]
 """What makes a run without a spare process."""
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 NO_RUN = f"{'TASKDISTILL_NO_RUN':_<{len(RUN_ID)}}={'0' * 36}"
@@ -28,10 +28,10 @@ IMPORTED = (
     "prefect.flow_engine",
     "prefect._internal.metrics",
     "prefect.runner.storage",
-    "flows.deployed.distillation",
-    "flows.deployed.single_stage",
-    "flows.deployed.spans",
-    "flows.deployed.steps",
+    "taskdistill.flows.deployed.distillation",
+    "taskdistill.flows.deployed.single_stage",
+    "taskdistill.flows.deployed.spans",
+    "taskdistill.flows.deployed.steps",
 )
 """No torch: a run that finds everything in the store does without."""
 

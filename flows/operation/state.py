@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from flows.operation.processes import Process
-from storage.files import read_json_if_whole, write_json
-from storage.locks import is_free, take
+from taskdistill.flows.operation.processes import Process
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.locks import is_free, take
 
 
 class Running(NamedTuple):

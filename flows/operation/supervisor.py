@@ -14,10 +14,10 @@ from pathlib import Path
 from signal import Signals
 from typing import NamedTuple
 
-from flows.deployed.server import ServerError
-from flows.operation.prefect_environment import inherited
-from flows.operation.processes import Process
-from flows.operation.state import StateFolder
+from taskdistill.flows.deployed.server import ServerError
+from taskdistill.flows.operation.prefect_environment import inherited
+from taskdistill.flows.operation.processes import Process
+from taskdistill.flows.operation.state import StateFolder
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _started(program: Program, path: Path) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C is for who watches, who then ends the others in the right order.
     with path.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.operation.child", *program.arguments],
+            [sys.executable, "-m", "taskdistill.flows.operation.child", *program.arguments],
             env=inherited(program.variables), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip

@@ -14,18 +14,18 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 
-from flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
-from flows.operation.database import check_database
-from flows.operation.deploying import deploy
-from flows.operation.pool import create_pool
-from flows.operation.processes import Process, this_host
-from flows.operation.server_access import address, answers, check_port, server_settings, tell_where
-from flows.operation.shared_store import announce_store, check_locks
-from flows.operation.state import Running, StateFolder
-from flows.operation.stopping import OnStop
-from flows.operation.supervisor import LOOK_SECONDS, Program, Supervisor
-from flows.operation.zombies import end_zombies
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
+from taskdistill.flows.operation.database import check_database
+from taskdistill.flows.operation.deploying import deploy
+from taskdistill.flows.operation.pool import create_pool
+from taskdistill.flows.operation.processes import Process, this_host
+from taskdistill.flows.operation.server_access import address, answers, check_port, server_settings, tell_where
+from taskdistill.flows.operation.shared_store import announce_store, check_locks
+from taskdistill.flows.operation.state import Running, StateFolder
+from taskdistill.flows.operation.stopping import OnStop
+from taskdistill.flows.operation.supervisor import LOOK_SECONDS, Program, Supervisor
+from taskdistill.flows.operation.zombies import end_zombies
+from taskdistill.storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Wanted:
         queue = "both" if len(queues) > 1 else queues[0]
         allowed = [] if self.has_password else ["--allow-open-server"]
         named = ["--queue", queue, "--runs", str(self.runs), "--on-stop", self.on_stop]
-        return ["flows.cli", "worker", *named, *allowed]
+        return ["taskdistill.flows.cli", "worker", *named, *allowed]
 
 
 @dataclass
@@ -140,7 +140,7 @@ def _start(supervisor: Supervisor, folder: StateFolder, wanted: Wanted, store: A
     """Start what there is, one after the other, each when what it needs answers."""
     url = address(wanted.port)
     settings = server_settings(wanted.port, wanted.database, has_password=wanted.has_password)
-    start = ["flows.operation.server", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
+    start = ["taskdistill.flows.operation.server", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
     log.info("starting the server (its log: %s)", folder.log(SERVER))
     supervisor.start(Program(SERVER, start, settings))
     _wait(lambda: answers(url), SERVER, supervisor, stop)

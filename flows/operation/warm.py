@@ -19,9 +19,9 @@ from prefect.runner._process_manager import ProcessHandle
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from flows.operation.prefect_environment import inherited
-from flows.operation.spare import NO_RUN, RUN_ID
-from flows.operation.stopping import HANDED_OVER
+from taskdistill.flows.operation.prefect_environment import inherited
+from taskdistill.flows.operation.spare import NO_RUN, RUN_ID
+from taskdistill.flows.operation.stopping import HANDED_OVER
 
 FILL_SECONDS = 10.0
 """After a run has begun, until the process of the next is started: beside it, it would take a core from a short one."""
@@ -154,7 +154,7 @@ class _Spares:
 async def _started() -> Process:
     """Start a process that waits for a run. It prints where its worker does, and ends with it."""
     name, _, value = NO_RUN.partition("=")
-    command = [sys.executable, "-P", "-m", "flows.operation.child", "flows.operation.spare"]
+    command = [sys.executable, "-P", "-m", "taskdistill.flows.operation.child", "taskdistill.flows.operation.spare"]
     return await anyio.open_process(
         command, env={**_environment(), name: value}, stdin=subprocess.PIPE, stdout=None, stderr=None
     )

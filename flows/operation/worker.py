@@ -19,15 +19,15 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
 
-from flows.deployed.server import POOL, WorkerName
-from flows.operation.pool import make_room
-from flows.operation.prefect_environment import tell_runs_which_store
-from flows.operation.processes import Process, this_host
-from flows.operation.shared_store import held_by_worker, store_id
-from flows.operation.stopping import OnStop, until_stopped
-from flows.operation.warm import WarmWorker
-from flows.operation.zombies import end_steps, end_zombies
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import POOL, WorkerName
+from taskdistill.flows.operation.pool import make_room
+from taskdistill.flows.operation.prefect_environment import tell_runs_which_store
+from taskdistill.flows.operation.processes import Process, this_host
+from taskdistill.flows.operation.shared_store import held_by_worker, store_id
+from taskdistill.flows.operation.stopping import OnStop, until_stopped
+from taskdistill.flows.operation.warm import WarmWorker
+from taskdistill.flows.operation.zombies import end_steps, end_zombies
+from taskdistill.storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from flows.deployed.server import POOL, WorkerName, online_workers
-from flows.operation.pool import SILENT_SECONDS
-from flows.operation.processes import Process
+from taskdistill.flows.deployed.server import POOL, WorkerName, online_workers
+from taskdistill.flows.operation.pool import SILENT_SECONDS
+from taskdistill.flows.operation.processes import Process
 
 log = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from configs.experiment import Experiment
-from flows.pipeline.evaluations import (
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.evaluations import (
     evaluated_logits,
     evaluated_model,
     evaluated_probe,
     evaluated_teacher,
     shows_windows,
 )
-from flows.pipeline.graph import ShownSet, Source, Step, Steps
-from flows.pipeline.teachers import (
+from taskdistill.flows.pipeline.graph import ShownSet, Source, Step, Steps
+from taskdistill.flows.pipeline.teachers import (
     REAL,
     SYNTHETIC,
     UNLABELLED,
@@ -29,8 +29,8 @@ from flows.pipeline.teachers import (
     probed_teacher,
     student_network,
 )
-from storage.manifest import ArtifactRef
-from tasks.catalog import (
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.catalog import (
     DISTILL,
     EMBED,
     FINETUNE,

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.pipeline.chain import ModelResult
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from storage.tables import has_column, read_column
-from tasks.functional.comparison import Difference, paired_difference
-from tasks.problems.metrics import Metric, metrics_of, undeclared
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.storage.tables import has_column, read_column
+from taskdistill.tasks.functional.comparison import Difference, paired_difference
+from taskdistill.tasks.problems.metrics import Metric, metrics_of, undeclared
 
 SCORE = "score"
 """The column of predictions whose mean is the first metric of the problem (`tasks.problems.problem.Meter`)."""

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.progress import Bar, bars
-from flows.pipeline.running import ExecuteStep, ShowStep
-from storage.manifest import ArtifactRef
-from tasks.stage import OnProgress, no_progress
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.progress import Bar, bars
+from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.stage import OnProgress, no_progress
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from configs.data import UNLABELLED
-from flows.pipeline.chain import ModelResult
-from storage.store import ArtifactStore
-from storage.summaries import IngestSummary
-from tasks.data.counts import SPLITS
+from taskdistill.configs.data import UNLABELLED
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.counts import SPLITS
 
 MAX_CLASSES = 12
 """Classes that are listed one by one; of more, the smallest ones are, as those are what may be wrong."""

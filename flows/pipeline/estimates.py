@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from configs.data import IngestConfig, UnlabelledConfig, ViewSettings
-from configs.experiment import Experiment
-from configs.foreign import PrecomputeForeignConfig
-from configs.models import Backbone
-from flows.pipeline.older_datasets import check_older_reading
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import ImageSetSummary, IngestSummary
-from tasks.problems.output_sizes import num_foreign_outputs, num_outputs
-from tasks.sizes import Estimate, Known, num_shown, shown
-from tasks.stage import Stage
+from taskdistill.configs.data import IngestConfig, UnlabelledConfig, ViewSettings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.flows.pipeline.older_datasets import check_older_reading
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import ImageSetSummary, IngestSummary
+from taskdistill.tasks.problems.output_sizes import num_foreign_outputs, num_outputs
+from taskdistill.tasks.sizes import Estimate, Known, num_shown, shown
+from taskdistill.tasks.stage import Stage
 
 _OF_IMAGES = ("image-set", "features", "logits", "embeddings")
 """Kinds that hold a row for each image of a set."""

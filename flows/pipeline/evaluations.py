@@ -6,12 +6,12 @@ is to be had.
 
 from collections.abc import Mapping
 
-from configs.evaluation import WindowSettings
-from configs.models import Backbone
-from configs.stages import EvaluateProbedConfig
-from flows.pipeline.graph import Source, Steps
-from flows.pipeline.teachers import Teacher
-from tasks.catalog import EVALUATE, EVALUATE_PROBED, EVALUATE_TEACHER
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import EvaluateProbedConfig
+from taskdistill.flows.pipeline.graph import Source, Steps
+from taskdistill.flows.pipeline.teachers import Teacher
+from taskdistill.tasks.catalog import EVALUATE, EVALUATE_PROBED, EVALUATE_TEACHER
 
 
 def evaluated_model(steps: Steps, name: str, inputs: Mapping[str, Source]) -> str:

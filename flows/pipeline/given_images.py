@@ -1,9 +1,9 @@
 """Synthetic images that a run is given, by `--synthetic`, in place of blends: what can be asked of them."""
 
-from configs.experiment import Experiment
-from configs.training import check_synthetic_images_teach
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.training import check_synthetic_images_teach
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 
 def check_given_images(experiment: Experiment, store: ArtifactStore, synthetic: ArtifactRef) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from configs.base import StageConfig
-from configs.data import TrainViews
-from configs.experiment import Experiment
-from storage.manifest import ArtifactRef
-from tasks.stage import Stage
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import TrainViews
+from taskdistill.configs.experiment import Experiment
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.stage import Stage
 
 Source = ArtifactRef | str
 """What a step reads: an artifact in the store, or what the step of this name makes."""

@@ -1,6 +1,6 @@
 """Which licences of pretrained networks stand against what an experiment's models are for."""
 
-from configs.experiment import Experiment
+from taskdistill.configs.experiment import Experiment
 
 
 def licence_warnings(experiment: Experiment) -> list[str]:
@@ -9,7 +9,7 @@ def licence_warnings(experiment: Experiment) -> list[str]:
     """
     if experiment.license != "commercial":
         return []
-    from tasks.models.licences import Licence, of_backbone, of_generator  # timm takes seconds to import
+    from taskdistill.tasks.models.licences import Licence, of_backbone, of_generator  # timm takes seconds to import
 
     found = [of_backbone("student", experiment.student.model_dump(), experiment.student.file)]
     if experiment.teacher_training == "foreign":

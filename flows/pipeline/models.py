@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import validated
-from flows.pipeline.chain import CONTROL
-from storage.errors import NotInStoreError
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
-from storage.summaries import ModelSummary
-from tasks.catalog import DISTILL
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import validated
+from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import ModelSummary
+from taskdistill.tasks.catalog import DISTILL
 
 STUDENT, TEACHER = "student distilled", "teacher finetuned"
 

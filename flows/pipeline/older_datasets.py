@@ -4,12 +4,12 @@ rules of `tasks.data.layout` find there, or images of more than 8 bits without t
 
 import logging
 
-from configs.data import IngestConfig
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import IngestSummary
-from tasks.data.candidates import DatasetError, some
-from tasks.data.dataset import open_dataset
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.candidates import DatasetError, some
+from taskdistill.tasks.data.dataset import open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,10 @@ def check_older_reading(config: IngestConfig, ref: ArtifactRef, store: ArtifactS
     """
     summary = IngestSummary.of(store.manifest(ref))
     if summary.brightness is None:
-        from storage.image_set import ImageSet  # pyarrow, numpy and Pillow take their time, and few sets are that old
-        from tasks.data.batches import check_levels
+        from taskdistill.storage.image_set import (
+            ImageSet,  # pyarrow, numpy and Pillow take their time, and few sets are that old
+        )
+        from taskdistill.tasks.data.batches import check_levels
 
         check_levels(ImageSet.open(store.path(ref)))
     if summary.counts is None:
@@ -31,7 +33,7 @@ def check_older_reading(config: IngestConfig, ref: ArtifactRef, store: ArtifactS
 
 def _warn_of_other_classes(config: IngestConfig, ref: ArtifactRef, store: ArtifactStore) -> None:
     """What was read before may be what was meant all the same, so it stays in use."""
-    from storage.image_set import class_names_of
+    from taskdistill.storage.image_set import class_names_of
 
     classes = class_names_of(store.path(ref))
     try:

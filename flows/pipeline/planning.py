@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.base import StageConfig
-from configs.data import IngestConfig, UnlabelledConfig
-from configs.errors import SettingsError, naming
-from configs.experiment import Experiment
-from flows.pipeline.chain import ModelResult, chain
-from flows.pipeline.estimates import Sizes
-from flows.pipeline.given_images import check_given_images
-from flows.pipeline.graph import Step
-from flows.pipeline.staleness import OlderForms, Wanted
-from storage.drafts import check_draft
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import IngestSummary
-from tasks.catalog import COMBINE
-from tasks.prechecks.model_files import check_content
-from tasks.sizes import Shown
-from tasks.stage import Stage, content_digests_of
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import IngestConfig, UnlabelledConfig
+from taskdistill.configs.errors import SettingsError, naming
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.chain import ModelResult, chain
+from taskdistill.flows.pipeline.estimates import Sizes
+from taskdistill.flows.pipeline.given_images import check_given_images
+from taskdistill.flows.pipeline.graph import Step
+from taskdistill.flows.pipeline.staleness import OlderForms, Wanted
+from taskdistill.storage.drafts import check_draft
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.catalog import COMBINE
+from taskdistill.tasks.prechecks.model_files import check_content
+from taskdistill.tasks.sizes import Shown
+from taskdistill.tasks.stage import Stage, content_digests_of
 
 Action = Literal["have", "resume", "build", "stale"]
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from configs.base import RuntimeConfig
-from configs.errors import UserError
-from configs.places import portable
-from flows.pipeline.planning import PlannedStep
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import OnProgress, content_digests_of
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.places import portable
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import OnProgress, content_digests_of
 
-ENTRY = "flows.pipeline.step_process"
-_ROOT = str(Path(__file__).parents[2])
+ENTRY = "taskdistill.flows.pipeline.step_process"
+_ROOT = str(Path(__file__).parents[3])
 _START = (
     "import sys, importlib; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]).main(sys.argv[3])"
 )

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tasks.pace import Pace, words
-from tasks.stage import OnProgress
+from taskdistill.tasks.pace import Pace, words
+from taskdistill.tasks.stage import OnProgress
 
 Bar = Callable[[str], AbstractContextManager[OnProgress]]
 

@@ -6,13 +6,13 @@ a seed, or what is there has been discarded first, which is a decision of its ow
 
 from collections.abc import Iterator, Sequence
 
-from configs.errors import SettingsError, UserError
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names
-from flows.pipeline.planning import PlannedStep, make_plan, names_of_steps
-from flows.pipeline.running import no_step
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import SettingsError, UserError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan, names_of_steps
+from taskdistill.flows.pipeline.running import no_step
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 SEEDS = "seeds"
 

@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep
-from storage.errors import NoRoomError
-from storage.files import all_files, bytes_in_words
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.errors import NoRoomError
+from taskdistill.storage.files import all_files, bytes_in_words
+from taskdistill.storage.store import ArtifactStore
 
 _NAMED = 3
 """Steps that the error names, the largest first."""

@@ -12,25 +12,25 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from configs.choices import nearest
-from configs.errors import SettingsError, naming
-from configs.experiment import Experiment
-from configs.foreign import PrecomputeForeignConfig
-from configs.generation import EmbedConfig, GenerateConfig
-from configs.places import portable
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.planning import Plan, PlannedStep, make_plan
-from flows.pipeline.process_pool import StepProcesses
-from flows.pipeline.room import check_room
-from flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
-from flows.pipeline.slots import Slots, slots_of
-from flows.pipeline.teacher_gap import says_teacher_gap
-from storage.errors import NotInStoreError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.stage import OnProgress, content_digests_of, execute
-from tasks.turns import GPUS, taking_turns
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError, naming
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.generation import EmbedConfig, GenerateConfig
+from taskdistill.configs.places import portable
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan
+from taskdistill.flows.pipeline.process_pool import StepProcesses
+from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
+from taskdistill.flows.pipeline.slots import Slots, slots_of
+from taskdistill.flows.pipeline.teacher_gap import says_teacher_gap
+from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.stage import OnProgress, content_digests_of, execute
+from taskdistill.tasks.turns import GPUS, taking_turns
 
 log = logging.getLogger(__name__)
 
@@ -223,10 +223,10 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     configs = [step.config for step in plan.steps if step.action != "have"]
     if not configs:
         return
-    from tasks.foreign.network import tried  # torch, only where there is work
-    from tasks.models.device import device_of
-    from tasks.models.trial import try_encoder, try_generator, wanted_of
-    from tasks.problems.problem import problem_named
+    from taskdistill.tasks.foreign.network import tried  # torch, only where there is work
+    from taskdistill.tasks.models.device import device_of
+    from taskdistill.tasks.models.trial import try_encoder, try_generator, wanted_of
+    from taskdistill.tasks.problems.problem import problem_named
 
     device = device_of(experiment.runtime)
     backbones = [getattr(config, "backbone", None) for config in configs]

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from configs.errors import UserError
-from flows.ending.os_errors import explained
-from flows.pipeline.planning import PlannedStep
-from storage.manifest import ArtifactRef
+from taskdistill.configs.errors import UserError
+from taskdistill.flows.ending.os_errors import explained
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.manifest import ArtifactRef
 
 log = logging.getLogger(__name__)
 

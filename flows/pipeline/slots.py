@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.base import RuntimeConfig
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
-from tasks.cores import num_cores
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
+from taskdistill.tasks.cores import num_cores
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.base import StageConfig
-from configs.data import IngestConfig
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 Flat = dict[str, Any]
 """A recipe by dotted names, such as config.seed."""

@@ -20,14 +20,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from configs.base import RuntimeConfig
-from configs.errors import UserError
-from flows.ending.os_errors import explained
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.stage import Stage, execute
-from tasks.turns import taking_turns
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.errors import UserError
+from taskdistill.flows.ending.os_errors import explained
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.stage import Stage, execute
+from taskdistill.tasks.turns import taking_turns
 
 PROGRESS_SECONDS = 0.1
 

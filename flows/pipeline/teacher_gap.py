@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from flows.pipeline.chain import START, ModelResult
-from flows.pipeline.comparing import Comparison, compared, declared_metrics
-from flows.pipeline.scheduling import Awaited, Done
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
+from taskdistill.flows.pipeline.chain import START, ModelResult
+from taskdistill.flows.pipeline.comparing import Comparison, compared, declared_metrics
+from taskdistill.flows.pipeline.scheduling import Awaited, Done
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from configs.data import TrainViews
-from configs.experiment import Experiment
-from configs.models import Backbone
-from configs.stages import PrecomputeConfig, ProbeSettings
-from flows.pipeline.graph import ShownSet, Source, Steps
-from tasks.catalog import (
+from taskdistill.configs.data import TrainViews
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import PrecomputeConfig, ProbeSettings
+from taskdistill.flows.pipeline.graph import ShownSet, Source, Steps
+from taskdistill.tasks.catalog import (
     COMBINE,
     EXTRACT,
     FINETUNE,

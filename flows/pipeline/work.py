@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from flows.pipeline.planning import PlannedStep
-from storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EncoderSummary
-from tasks.sizes import Shown, num_shown
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EncoderSummary
+from taskdistill.tasks.sizes import Shown, num_shown
 
 
 class Work(NamedTuple):

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flows.pipeline.chain import ModelResult
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from tasks.deploy.temperature import FITTED_ON, fitted_in, problem_of
-from tasks.problems.calibrating import confidence_of
-from tasks.problems.metrics import Metric
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.tasks.deploy.temperature import FITTED_ON, fitted_in, problem_of
+from taskdistill.tasks.problems.calibrating import confidence_of
+from taskdistill.tasks.problems.metrics import Metric
 
 HEADING = "calibrated"
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from configs.loading import dump_preset
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.comparing import declared_metrics
-from flows.pipeline.dataset_words import dataset_words
-from flows.reports.classes import class_tables
-from flows.reports.differences import difference_tables
-from flows.reports.failing import failing
-from flows.reports.lineage import compared_with, licences_of
-from flows.reports.results import score_notes, score_table
-from flows.reports.tables import as_markdown
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary, IngestSummary, ModelSummary
-from storage.weights import ModelDescription
-from tasks.models.licences import Licence
+from taskdistill.configs.loading import dump_preset
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparing import declared_metrics
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.flows.reports.classes import class_tables
+from taskdistill.flows.reports.differences import difference_tables
+from taskdistill.flows.reports.failing import failing
+from taskdistill.flows.reports.lineage import compared_with, licences_of
+from taskdistill.flows.reports.results import score_notes, score_table
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary, IngestSummary, ModelSummary
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.models.licences import Licence
 
 
 def card_of(store: ArtifactStore, ref: ArtifactRef, temperature: float) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import ModelResult
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import SettingsSummary
-from storage.tables import read_table
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import SettingsSummary
+from taskdistill.storage.tables import read_table
 
 ROLE = "settings"
 """Of the input by which a model's training was told what was chosen."""

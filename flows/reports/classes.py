@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.comparing import declared_metrics
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from storage.tables import has_column, read_column
-from tasks.problems.metrics import Metric
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparing import declared_metrics
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.storage.tables import has_column, read_column
+from taskdistill.tasks.problems.metrics import Metric
 
 SPLIT = "test"
 """Whose classes are shown."""

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import CONTROL, START, ModelResult
-from flows.pipeline.comparing import Comparison, compared
-from flows.pipeline.teacher_gap import teacher_gap
-from storage.store import ArtifactStore
-from tasks.problems.metrics import PERCENT
+from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.comparing import Comparison, compared
+from taskdistill.flows.pipeline.teacher_gap import teacher_gap
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.problems.metrics import PERCENT
 
 SPLIT = "test"
 """Where students are compared: their weights were chosen on validation."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.comparing import SCORE, score_metric
-from flows.reports.tables import as_markdown
-from storage.store import ArtifactStore
-from storage.tables import has_column, read_column
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparing import SCORE, score_metric
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import has_column, read_column
 
 SPLIT = "test"
 MAX_CLASSES = 40

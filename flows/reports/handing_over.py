@@ -2,12 +2,12 @@
 them, and its card.
 """
 
-from flows.reports.card import card_head, card_of
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.deploy.temperature import temperature_of
-from tasks.export.target import Given
+from taskdistill.flows.reports.card import card_head, card_of
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.deploy.temperature import temperature_of
+from taskdistill.tasks.export.target import Given
 
 
 def given_of(store: ArtifactStore, ref: ArtifactRef, precision: str) -> Given:

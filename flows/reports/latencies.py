@@ -7,8 +7,8 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table
 
-from tasks.cores import num_cores
-from tasks.export.latency import Latency, busy, exported_form, form_in_store, measured
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.export.latency import Latency, busy, exported_form, form_in_store, measured
 
 BUSY = 0.3
 """Processes that want a processor beside this one: beyond it the figures are not those of an idle machine."""

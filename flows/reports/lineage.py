@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flows.pipeline.chain import CONTROL, START, ModelResult
-from flows.pipeline.models import STUDENT
-from storage.errors import StoreError
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
-from tasks.deploy.temperature import evaluation_of
-from tasks.models.licences import Licence, of_backbone, of_generator
+from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.models import STUDENT
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.deploy.temperature import evaluation_of
+from taskdistill.tasks.models.licences import Licence, of_backbone, of_generator
 
 STUDENTS = {"distill": STUDENT, "finetune": CONTROL}
 """Stage -> what the model that it makes is called in tables."""

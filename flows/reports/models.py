@@ -6,13 +6,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.models import facts_of
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from tasks.deploy.temperature import evaluations_of
-from tasks.problems.metrics import metrics_of, undeclared
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.models import facts_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.tasks.deploy.temperature import evaluations_of
+from taskdistill.tasks.problems.metrics import metrics_of, undeclared
 
 SPLITS = ("val", "test")
 COLUMNS = ("artifact", "role", "network", "preset", "seed", "T", "alpha", *SPLITS, "made (UTC)", "label")

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.dataset_words import words_of_results
-from flows.reports.chosen import choices_of, trials_table
-from flows.reports.classes import class_tables
-from flows.reports.differences import difference_tables
-from flows.reports.pictures import pictures_of
-from flows.reports.remarks import remarks
-from flows.reports.results import score_notes, score_table
-from flows.reports.tables import as_html
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
-from tasks.pages import as_jpeg, image_tag, page, write_page
-from tasks.stage import Pictures
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.dataset_words import words_of_results
+from taskdistill.flows.reports.chosen import choices_of, trials_table
+from taskdistill.flows.reports.classes import class_tables
+from taskdistill.flows.reports.differences import difference_tables
+from taskdistill.flows.reports.pictures import pictures_of
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.flows.reports.results import score_notes, score_table
+from taskdistill.flows.reports.tables import as_html
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.pages import as_jpeg, image_tag, page, write_page
+from taskdistill.tasks.stage import Pictures
 
 KINDS = list(dict.fromkeys(pictures for stage in STAGES for pictures in stage.pictures))
 """Of pictures: the order of their sections."""

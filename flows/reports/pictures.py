@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import stage_named
-from tasks.pages import as_jpeg, data_uri
-from tasks.stage import Pictures
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import stage_named
+from taskdistill.tasks.pages import as_jpeg, data_uri
+from taskdistill.tasks.stage import Pictures
 
 MAX_TEXT_BYTES = 300_000
 """Prefect's UI is slow with more."""

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.dataset_words import words_of_results
-from flows.pipeline.planning import PlannedStep
-from flows.reports.classes import class_tables
-from flows.reports.differences import difference_tables
-from flows.reports.pictures import picture_markdown, pictures_of
-from flows.reports.remarks import remarks
-from flows.reports.results import score_markdown
-from flows.reports.steps import ShownStep, in_words, step_rows
-from flows.reports.tables import as_markdown
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.dataset_words import words_of_results
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.reports.classes import class_tables
+from taskdistill.flows.reports.differences import difference_tables
+from taskdistill.flows.reports.pictures import picture_markdown, pictures_of
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.flows.reports.results import score_markdown
+from taskdistill.flows.reports.steps import ShownStep, in_words, step_rows
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 
 def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:

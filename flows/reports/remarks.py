@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from flows.pipeline.chain import CONTROL, START, ModelResult
-from flows.pipeline.teacher_gap import teacher_gap
-from flows.reports.calibrated import calibrated_rows
-from flows.reports.chosen import chosen_settings
-from flows.reports.classes import class_rows
-from flows.reports.differences import difference_rows, difference_tables, differences
-from flows.reports.results import score_notes, score_rows, score_table
-from flows.reports.shipping import best_student
-from storage.store import ArtifactStore
-from storage.summaries import ModelSummary
+from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.teacher_gap import teacher_gap
+from taskdistill.flows.reports.calibrated import calibrated_rows
+from taskdistill.flows.reports.chosen import chosen_settings
+from taskdistill.flows.reports.classes import class_rows
+from taskdistill.flows.reports.differences import difference_rows, difference_tables, differences
+from taskdistill.flows.reports.results import score_notes, score_rows, score_table
+from taskdistill.flows.reports.shipping import best_student
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import ModelSummary
 
 WIDE = 1000
 """Columns of a screen on which every table fits."""

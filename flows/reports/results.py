@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 from rich import box
 from rich.table import Table
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.comparing import declared_metrics, score_metric
-from flows.reports.calibrated import HEADING, calibrated_column
-from flows.reports.tables import as_markdown
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary, NetworkSummary, Speed
-from tasks.problems.metrics import Metric, undeclared
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparing import declared_metrics, score_metric
+from taskdistill.flows.reports.calibrated import HEADING, calibrated_column
+from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary, Speed
+from taskdistill.tasks.problems.metrics import Metric, undeclared
 
 T = TypeVar("T")
 

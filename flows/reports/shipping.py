@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.comparing import score_metric
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from tasks.functional.comparison import CLEAR
-from tasks.problems.metrics import PERCENT, Metric
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparing import score_metric
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.tasks.functional.comparison import CLEAR
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 CHOSEN_ON, TOLD_ON = "val", "test"
 

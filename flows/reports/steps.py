@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep
-from storage.errors import StoreError
-from storage.files import bytes_in_words
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.files import bytes_in_words
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
 
 RUN = "run"
 """Field of a manifest's provenance: the Prefect run that made the artifact; missing where it was the command line."""

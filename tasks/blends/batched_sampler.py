@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from configs.generation import BlendSettings
-from tasks.functional.views import Pixels
-from tasks.generators.generator import Generator
-from tasks.memory import OutOfMemoryError, is_out_of_memory
+from taskdistill.configs.generation import BlendSettings
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.generators.generator import Generator
+from taskdistill.tasks.memory import OutOfMemoryError, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import UserError
-from configs.generation import BlendSettings
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.functional.pairs import Pairs, nearest_pairs, same_class_pairs, uniform_pairs
-from tasks.functional.views import CLEAN_VIEW
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.generation import BlendSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.functional.pairs import Pairs, nearest_pairs, same_class_pairs, uniform_pairs
+from taskdistill.tasks.functional.views import CLEAN_VIEW
 
 
 class PairingError(UserError, ValueError):

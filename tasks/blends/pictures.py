@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from storage.files import atomic
-from storage.image_set import ImageSet
-from tasks.data.batches import decoded_row
-from tasks.pages import as_jpeg, image_tag, page, write_page
+from taskdistill.storage.files import atomic
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.batches import decoded_row
+from taskdistill.tasks.pages import as_jpeg, image_tag, page, write_page
 
 SHEET_COLUMNS, SHEET_ROWS, CELL_PX, GAP_PX = 3, 6, 96, 12
 PAGE_BLENDS, THUMBNAIL_PX = 400, 112

@@ -18,16 +18,16 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from storage.errors import CorruptArtifactError
-from storage.files import atomic
-from storage.image_set import ImageSet
-from storage.summaries import BlendsSummary
-from storage.tables import BLENDS, read_arrow
-from storage.view_outputs import ViewOutputs
-from tasks.functional.pairs import normalised
-from tasks.functional.views import CLEAN_VIEW, Pixels, clean_view, replay
-from tasks.generators.generator import Generator
-from tasks.models.preprocessing import normalise
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import atomic
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import BlendsSummary
+from taskdistill.storage.tables import BLENDS, read_arrow
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.functional.pairs import normalised
+from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels, clean_view, replay
+from taskdistill.tasks.generators.generator import Generator
+from taskdistill.tasks.models.preprocessing import normalise
 
 Row = Mapping[str, Any]
 Embeddings = npt.NDArray[np.float32]

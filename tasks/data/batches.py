@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from configs.data import ViewSettings
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageSet
-from storage.manifest import advice
-from tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
-from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
-from tasks.data.opening import UnreadableImageError
-from tasks.functional.views import (
+from taskdistill.configs.data import ViewSettings
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import advice
+from taskdistill.tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
+from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from taskdistill.tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.functional.views import (
     CLEAN_VIEW,
     NOT_PADDED,
     Pixels,
@@ -35,7 +35,7 @@ from tasks.functional.views import (
     shown_window,
     thumbnail,
 )
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 _SCALED_ALONE = (
     "has more than 8 bits a channel, and its image-set is of an earlier version, which scaled each of them by its own "

@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from storage.image_set import Levels
-from tasks.data.decode import decoding, rgb_of
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.deep import DeepPicture, Values, is_deep, load_deep, strips_of
-from tasks.data.levels import stated_white
-from tasks.data.opening import open_picture
-from tasks.functional.views import Pixels
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import decoding, rgb_of
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.deep import DeepPicture, Values, is_deep, load_deep, strips_of
+from taskdistill.tasks.data.levels import stated_white
+from taskdistill.tasks.data.opening import open_picture
+from taskdistill.tasks.functional.views import Pixels
 
 GRID = 16
 """Rows and columns, at most, of the pixels whose mean and spread are taken."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.data import IngestConfig
-from configs.errors import UserError
-from tasks.data.label_tables import LabelTable
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.errors import UserError
+from taskdistill.tasks.data.label_tables import LabelTable
 
 
 class DatasetError(UserError, ValueError):

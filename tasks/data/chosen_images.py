@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from configs.data import UNLABELLED, IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, some
-from tasks.data.left_out import BY_SETTING
+from taskdistill.configs.data import UNLABELLED, IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, some
+from taskdistill.tasks.data.left_out import BY_SETTING
 
 
 def chosen(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[list[Candidate], list[LeftOut], list[str]]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from storage.sources import content_digest
-from storage.summaries import IngestSummary
-from storage.tree import unreadable
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, some
-from tasks.data.dataset import Dataset, size_of
-from tasks.data.left_out import CONTRADICTS
-from tasks.data.splits import check_splits
+from taskdistill.storage.sources import content_digest
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, some
+from taskdistill.tasks.data.dataset import Dataset, size_of
+from taskdistill.tasks.data.left_out import CONTRADICTS
+from taskdistill.tasks.data.splits import check_splits
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,10 @@ def _end_of(path: Path) -> bytes:
 
 def _is_picture(path: Path) -> bool:
     """Whether a file has the header of an image."""
-    from tasks.data.opening import UnreadableImageError, open_picture  # Pillow, only where there is such a group
+    from taskdistill.tasks.data.opening import (  # Pillow, only where there is such a group
+        UnreadableImageError,
+        open_picture,
+    )
 
     try:
         open_picture(path.read_bytes()).close()

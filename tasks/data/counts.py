@@ -4,8 +4,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from configs.data import UNLABELLED
-from tasks.data.candidates import Candidate, DatasetError, some
+from taskdistill.configs.data import UNLABELLED
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 
 SPLITS = ("train", "val", "test")
 MAX_STANDARD_ERROR = 0.02

@@ -6,23 +6,23 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from configs.base import RuntimeConfig
-from configs.choices import DATASET_FORMS, FOUND, load
-from configs.data import UNLABELLED, IngestConfig, UnlabelledConfig
-from storage.files import read_json_if_whole, write_json
-from storage.sources import LFS_POINTER
-from storage.summaries import IngestSummary
-from storage.tree import unreadable
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
-from tasks.data.chosen_images import chosen
-from tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, described, totals, warnings
-from tasks.data.label_tables import LabelTable
-from tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
-from tasks.data.masked import is_of_masks, with_unlabelled
-from tasks.data.splits import check_splits, class_names, with_splits
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.choices import DATASET_FORMS, FOUND, load
+from taskdistill.configs.data import UNLABELLED, IngestConfig, UnlabelledConfig
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.sources import LFS_POINTER
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
+from taskdistill.tasks.data.chosen_images import chosen
+from taskdistill.tasks.data.counts import MAX_CLASSES, Counts, are_labelled, count, described, totals, warnings
+from taskdistill.tasks.data.label_tables import LabelTable
+from taskdistill.tasks.data.left_out import ODD_NAME, by_reason, is_picture_by_name, most_telling
+from taskdistill.tasks.data.masked import is_of_masks, with_unlabelled
+from taskdistill.tasks.data.splits import check_splits, class_names, with_splits
 
 if TYPE_CHECKING:
-    from tasks.data.mask_survey import MaskSurvey
+    from taskdistill.tasks.data.mask_survey import MaskSurvey
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +98,15 @@ def open_dataset(config: IngestConfig) -> Dataset:
 
 def _of_masks(dataset: Dataset, labels: LabelTable | None, config: IngestConfig) -> Dataset:
     """Return the dataset with what its masks mean, which are looked at where nothing says so."""
-    from tasks.data.label_files import labels_of  # tables of a user's own need pyarrow
+    from taskdistill.tasks.data.label_files import labels_of  # tables of a user's own need pyarrow
 
     candidates, said = with_unlabelled(dataset.candidates)
     labels = None if config.labels == FOUND else labels_of(config) or labels
     masks = None
     if labels is None:
-        from tasks.data.mask_survey import survey_masks  # numpy and Pillow, only where masks must be looked at
+        from taskdistill.tasks.data.mask_survey import (
+            survey_masks,  # numpy and Pillow, only where masks must be looked at
+        )
 
         masks = survey_masks(candidates, None, config, RuntimeConfig())
         labels = masks.reading.labels

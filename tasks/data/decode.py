@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from configs.errors import UserError
-from storage.image_set import Levels
-from tasks.data.decode_memory import DecodeMemory, bytes_to_decode
-from tasks.data.deep import is_deep, load_deep, strip, strips_of
-from tasks.data.levels import to_8_bits
-from tasks.data.opening import BROKEN, UnreadableImageError, open_picture
-from tasks.functional.views import Pixels
-from tasks.memory import OutOfMemoryError
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode_memory import DecodeMemory, bytes_to_decode
+from taskdistill.tasks.data.deep import is_deep, load_deep, strip, strips_of
+from taskdistill.tasks.data.levels import to_8_bits
+from taskdistill.tasks.data.opening import BROKEN, UnreadableImageError, open_picture
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.memory import OutOfMemoryError
 
 _LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
 

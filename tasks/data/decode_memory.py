@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from PIL.ImageFile import ImageFile
 
-from configs.errors import UserError
-from tasks.data.deep import STRIP_PIXELS, is_deep
+from taskdistill.configs.errors import UserError
+from taskdistill.tasks.data.deep import STRIP_PIXELS, is_deep
 
 _ARRAY = 3
 """Bytes of a pixel in the array that is returned."""

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tasks.data.opening import UnreadableImageError, open_picture
+from taskdistill.tasks.data.opening import UnreadableImageError, open_picture
 
 Values = npt.NDArray[Any]
 

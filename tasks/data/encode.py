@@ -7,8 +7,8 @@ import io
 
 from PIL import Image
 
-from configs.generation import BlendSettings
-from tasks.functional.views import Pixels
+from taskdistill.configs.generation import BlendSettings
+from taskdistill.tasks.functional.views import Pixels
 
 
 def encode(image_HW3: Pixels, settings: BlendSettings) -> bytes:

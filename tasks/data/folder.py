@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.data import IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder, some
-from tasks.data.layout import Layout, Parts, decide
-from tasks.data.left_out import EMPTY_FOLDER, NO_CLASS, Contents, by_reason, contents
-from tasks.data.names import normal
-from tasks.data.split_names import explained, meaning
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder, some
+from taskdistill.tasks.data.layout import Layout, Parts, decide
+from taskdistill.tasks.data.left_out import EMPTY_FOLDER, NO_CLASS, Contents, by_reason, contents
+from taskdistill.tasks.data.names import normal
+from taskdistill.tasks.data.split_names import explained, meaning
 
 
 def list_images(config: IngestConfig) -> Listing:

@@ -8,14 +8,14 @@ that these give is that class. A line without a name says what is ignored.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.choices import FOUND, LABEL_SOURCES, LABEL_TABLES, load
-from configs.data import IngestConfig
-from storage.tree import unreadable
-from tasks.data.candidates import DatasetError, dataset_folder
-from tasks.data.label_tables import Colour, LabelTable
-from tasks.data.names import normal
-from tasks.data.paths import inside
-from tasks.data.table_file import Expected, Row, read_rows
+from taskdistill.configs.choices import FOUND, LABEL_SOURCES, LABEL_TABLES, load
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.candidates import DatasetError, dataset_folder
+from taskdistill.tasks.data.label_tables import Colour, LabelTable
+from taskdistill.tasks.data.names import normal
+from taskdistill.tasks.data.paths import inside
+from taskdistill.tasks.data.table_file import Expected, Row, read_rows
 
 _NAMES = {
     "value": ("value", "pixel value", "id", "idx", "index", "number"),

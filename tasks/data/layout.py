@@ -21,9 +21,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.data.candidates import DatasetError, some
-from tasks.data.names import normal
-from tasks.data.split_names import hint, meaning, resolve
+from taskdistill.tasks.data.candidates import DatasetError, some
+from taskdistill.tasks.data.names import normal
+from taskdistill.tasks.data.split_names import hint, meaning, resolve
 
 Parts = tuple[str, ...]
 """A relative path, cut at its slashes."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.tree import Entry, unreadable, walk
-from tasks.data.candidates import LeftOut
+from taskdistill.storage.tree import Entry, unreadable, walk
+from taskdistill.tasks.data.candidates import LeftOut
 
 HIDDEN = "hidden"
 LITTER = "litter"

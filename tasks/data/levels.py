@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from storage.image_set import Levels
-from tasks.data.deep import DeepPicture, Values, tag_of
-from tasks.functional.views import Pixels
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.deep import DeepPicture, Values, tag_of
+from taskdistill.tasks.functional.views import Pixels
 
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 FULL_16 = 2.0**16 - 1

@@ -5,16 +5,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from configs.base import RuntimeConfig
-from configs.data import IngestConfig
-from storage.summaries import IngestSummary
-from tasks.data.candidates import Candidate, DatasetError
-from tasks.data.dataset import Dataset
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.mask_colours import colours_of
-from tasks.data.mask_counts import MaskCounts, check_counts, count_masks, listed, remarks
-from tasks.data.mask_reading import Reading
-from tasks.data.mask_survey import Content, described_unknown, survey_masks, unknown_in
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.candidates import Candidate, DatasetError
+from taskdistill.tasks.data.dataset import Dataset
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.mask_colours import colours_of
+from taskdistill.tasks.data.mask_counts import MaskCounts, check_counts, count_masks, listed, remarks
+from taskdistill.tasks.data.mask_reading import Reading
+from taskdistill.tasks.data.mask_survey import Content, described_unknown, survey_masks, unknown_in
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ Shape letters: M distinct codes of a mask.
 
 from collections.abc import Sequence
 
-from tasks.data.label_tables import Colour
-from tasks.data.mask_reading import Reading
-from tasks.data.mask_survey import Content
+from taskdistill.tasks.data.label_tables import Colour
+from taskdistill.tasks.data.mask_reading import Reading
+from taskdistill.tasks.data.mask_survey import Content
 
 
 def colours_of(contents: Sequence[Content], reading: Reading) -> dict[str, Colour]:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from storage.summaries import IngestSummary
-from tasks.data.candidates import Candidate, DatasetError, some
-from tasks.data.counts import SPLITS
-from tasks.data.label_tables import IGNORED
-from tasks.data.mask_reading import Reading
-from tasks.data.mask_survey import Content
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
+from taskdistill.tasks.data.counts import SPLITS
+from taskdistill.tasks.data.label_tables import IGNORED
+from taskdistill.tasks.data.mask_reading import Reading
+from taskdistill.tasks.data.mask_survey import Content
 
 _LOGGED = 30
 """Classes that are listed one by one in the log."""

@@ -17,14 +17,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.data import UNLABELLED, IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder, some
-from tasks.data.label_files import read_labels
-from tasks.data.label_tables import CAMVID, CITYSCAPES, CITYSCAPES_IDS, LabelTable
-from tasks.data.left_out import NO_IMAGE, NOT_IN_LAYOUT, contents
-from tasks.data.mask_pairs import Pairs, Place, paired
-from tasks.data.split_names import explained, hint, is_unlabelled, meaning, resolve
-from tasks.data.voc_lists import LISTS, list_voc
+from taskdistill.configs.data import UNLABELLED, IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder, some
+from taskdistill.tasks.data.label_files import read_labels
+from taskdistill.tasks.data.label_tables import CAMVID, CITYSCAPES, CITYSCAPES_IDS, LabelTable
+from taskdistill.tasks.data.left_out import NO_IMAGE, NOT_IN_LAYOUT, contents
+from taskdistill.tasks.data.mask_pairs import Pairs, Place, paired
+from taskdistill.tasks.data.split_names import explained, hint, is_unlabelled, meaning, resolve
+from taskdistill.tasks.data.voc_lists import LISTS, list_voc
 
 IMAGES = frozenset((
     "images", "image", "imgs", "img", "imgdir", "jpegimages", "photos", "pictures", "rgb", "leftimg8bit", "inputs",

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from configs.data import UNLABELLED
-from tasks.data.candidates import DatasetError
+from taskdistill.configs.data import UNLABELLED
+from taskdistill.tasks.data.candidates import DatasetError
 
 IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_rgb", "_sat")
 MASK_ENDINGS = (

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from tasks.data.decode import decoding
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.deep import is_deep, strip, strips_of
-from tasks.data.label_tables import Colour
-from tasks.data.opening import UnreadableImageError, open_picture
+from taskdistill.tasks.data.decode import decoding
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.deep import is_deep, strip, strips_of
+from taskdistill.tasks.data.label_tables import Colour
+from taskdistill.tasks.data.opening import UnreadableImageError, open_picture
 
 Codes = npt.NDArray[np.int32]
 """A number of 0..65535, or a colour as one number: red * 65536 + green * 256 + blue."""

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.label_tables import IGNORED, Colour, LabelTable
-from tasks.data.mask_pixels import Codes, Kind, MaskPixels, code_of, colour_of, histogram, mask_pixels
-from tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.label_tables import IGNORED, Colour, LabelTable
+from taskdistill.tasks.data.mask_pixels import Codes, Kind, MaskPixels, code_of, colour_of, histogram, mask_pixels
+from taskdistill.tasks.data.opening import UnreadableImageError
 
 Classes = npt.NDArray[np.int16]
 """The number of a class, IGNORED or UNKNOWN."""

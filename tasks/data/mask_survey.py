@@ -9,16 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from configs.base import RuntimeConfig
-from configs.data import IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, some
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
-from tasks.data.mask_pixels import Histogram, Kind, code_of, colour_of, histogram, is_grey, mask_pixels
-from tasks.data.mask_reading import Reading, unknown_of
-from tasks.data.opening import UnreadableImageError
-from tasks.data.reading import bytes_of
-from tasks.data.threads import prefetch
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
+from taskdistill.tasks.data.mask_pixels import Histogram, Kind, code_of, colour_of, histogram, is_grey, mask_pixels
+from taskdistill.tasks.data.mask_reading import Reading, unknown_of
+from taskdistill.tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.reading import bytes_of
+from taskdistill.tasks.data.threads import prefetch
 
 _IN_16_BITS = 65_535
 _FOUND = "the masks themselves"

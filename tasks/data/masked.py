@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from configs.data import UNLABELLED
-from tasks.data.candidates import Candidate, DatasetError, some
-from tasks.data.label_tables import LabelTable
+from taskdistill.configs.data import UNLABELLED
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
+from taskdistill.tasks.data.label_tables import LabelTable
 
 
 def is_of_masks(candidates: Sequence[Candidate], labels: LabelTable | None) -> bool:

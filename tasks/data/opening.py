@@ -8,7 +8,7 @@ import zlib
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from storage.sources import LFS_POINTER
+from taskdistill.storage.sources import LFS_POINTER
 
 # The size is checked from the header against the ingest's own limits, before a pixel is decoded; Pillow's limit of
 # its own would only turn some of our errors into warnings.

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.candidates import DatasetError
 
 
 def inside(path: str, where: str) -> PurePosixPath:

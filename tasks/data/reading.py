@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.data import IngestConfig, UnlabelledConfig
-from storage.sources import content_digest, tree_digest, visible_files
-from storage.tree import unreadable
-from tasks.data.brightness import PixelStatistics, look_at
-from tasks.data.decode import header_size
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.opening import UnreadableImageError
+from taskdistill.configs.data import IngestConfig, UnlabelledConfig
+from taskdistill.storage.sources import content_digest, tree_digest, visible_files
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.brightness import PixelStatistics, look_at
+from taskdistill.tasks.data.decode import header_size
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.opening import UnreadableImageError
 
 
 def bytes_of(path: Path) -> bytes:

@@ -15,10 +15,10 @@ from collections import Counter
 
 import numpy as np
 
-from configs.data import CLEAN_VIEW, UNLABELLED, TrainViews, ViewSettings, views_of_train
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_outputs import Part, ViewOutputs
+from taskdistill.configs.data import CLEAN_VIEW, UNLABELLED, TrainViews, ViewSettings, views_of_train
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import Part, ViewOutputs
 
 CLEAN_ONLY = ViewSettings(num_views=0)
 

@@ -8,8 +8,8 @@ where nothing else does, else val where nothing else does; with both there they 
 import re
 from collections.abc import Iterable, Mapping
 
-from tasks.data.candidates import DatasetError
-from tasks.data.names import normal
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.names import normal
 
 COMMON = {
     "train": "train", "training": "train",

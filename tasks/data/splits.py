@@ -4,10 +4,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from configs.data import UNLABELLED, IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, some
-from tasks.data.counts import NO_LABEL
-from tasks.data.names import clashes, in_order
+from taskdistill.configs.data import UNLABELLED, IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
+from taskdistill.tasks.data.counts import NO_LABEL
+from taskdistill.tasks.data.names import clashes, in_order
 
 MIN_TRAIN_IMAGES = 2
 

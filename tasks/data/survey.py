@@ -8,11 +8,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from configs.data import IngestConfig
-from storage.image_set import Levels
-from storage.summaries import IngestSummary
-from tasks.data.brightness import PixelStatistics
-from tasks.data.levels import least_white
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.image_set import Levels
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.tasks.data.brightness import PixelStatistics
+from taskdistill.tasks.data.levels import least_white
 
 log = logging.getLogger(__name__)
 

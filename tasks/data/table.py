@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.data import UNLABELLED, IngestConfig
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder
-from tasks.data.left_out import LITTER, NOT_AN_IMAGE, NOT_IN_TABLE, Contents, contents
-from tasks.data.names import normal
-from tasks.data.paths import inside
-from tasks.data.split_names import COMMON, explained, is_unlabelled, meaning, resolve
-from tasks.data.table_file import Expected, Row, read_rows
+from taskdistill.configs.data import UNLABELLED, IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder
+from taskdistill.tasks.data.left_out import LITTER, NOT_AN_IMAGE, NOT_IN_TABLE, Contents, contents
+from taskdistill.tasks.data.names import normal
+from taskdistill.tasks.data.paths import inside
+from taskdistill.tasks.data.split_names import COMMON, explained, is_unlabelled, meaning, resolve
+from taskdistill.tasks.data.table_file import Expected, Row, read_rows
 
 _NAMES = {column: (column,) for column in ("path", "label", "split", "mask")}
 _EXPECTED = Expected(_NAMES, needed=(("path",), ("label", "mask")), example="cats/1.jpg,cat")

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from storage.tree import unreadable
-from tasks.data.candidates import DatasetError
-from tasks.data.names import normal
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.names import normal
 
 
 class Expected(NamedTuple):

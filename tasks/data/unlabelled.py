@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.data import UNLABELLED, UnlabelledConfig
-from storage.image_set import ImageSet
-from storage.tables import read_table
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
-from tasks.data.dataset import checked_names, refuse_lfs_pointers
-from tasks.data.left_out import contents
+from taskdistill.configs.data import UNLABELLED, UnlabelledConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.tables import read_table
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
+from taskdistill.tasks.data.dataset import checked_names, refuse_lfs_pointers
+from taskdistill.tasks.data.left_out import contents
 
 IS_HELD_OUT, IS_LABELLED = "identical to a val or test image", "identical to an image of the dataset"
 

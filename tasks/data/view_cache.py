@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from storage.view_outputs import Half, ViewOutputs, rows_by_id
-from tasks.functional.views import Pixels, View
+from taskdistill.storage.view_outputs import Half, ViewOutputs, rows_by_id
+from taskdistill.tasks.functional.views import Pixels, View
 
 
 class CachedViews(NamedTuple):

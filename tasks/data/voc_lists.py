@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from storage.tree import unreadable
-from tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
-from tasks.data.label_tables import VOC
-from tasks.data.left_out import IN_NO_LIST, NO_IMAGE, Contents
+from taskdistill.storage.tree import unreadable
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
+from taskdistill.tasks.data.label_tables import VOC
+from taskdistill.tasks.data.left_out import IN_NO_LIST, NO_IMAGE, Contents
 
 LISTS = "ImageSets/Segmentation"
 IMAGES, MASKS = "JPEGImages", ("SegmentationClassAug", "SegmentationClass")

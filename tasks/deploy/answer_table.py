@@ -21,14 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from configs.errors import SettingsError
-from storage.errors import StillNeededError
-from storage.files import atomic, read_json_if_whole
-from storage.tree import as_text
-from tasks.data.candidates import DatasetError
-from tasks.deploy.answering import Answered, Unusable
-from tasks.problems.answers import AnswerForm
-from tasks.problems.mask_answers import OVERLAY
+from taskdistill.configs.errors import SettingsError
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.files import atomic, read_json_if_whole
+from taskdistill.storage.tree import as_text
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.deploy.answering import Answered, Unusable
+from taskdistill.tasks.problems.answers import AnswerForm
+from taskdistill.tasks.problems.mask_answers import OVERLAY
 
 PATH = "path"
 ROWS_AT_ONCE = 10_000

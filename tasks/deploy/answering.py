@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from configs.base import RuntimeConfig
-from configs.evaluation import WindowSettings
-from storage.image_set import Levels
-from tasks.data.decode import NoLevelsError, decode_rgb
-from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
-from tasks.data.opening import UnreadableImageError
-from tasks.data.threads import prefetch
-from tasks.deploy.deployable import Deployable
-from tasks.deploy.sources import Wanted
-from tasks.functional.views import Pixels, View, replay
-from tasks.memory import memory_advice
-from tasks.problems.answers import Answer, Asked
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import NoLevelsError, decode_rgb
+from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from taskdistill.tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.deploy.sources import Wanted
+from taskdistill.tasks.functional.views import Pixels, View, replay
+from taskdistill.tasks.memory import memory_advice
+from taskdistill.tasks.problems.answers import Answer, Asked
 
 SMALL_PX = 1024
 """Longer side of the picture that is kept of an image whose answer is drawn over it: the whole may have 50 million

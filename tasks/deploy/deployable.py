@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.functional.views import Pixels, clean_view, replay
-from tasks.models.device import on_device
-from tasks.models.preprocessing import Preprocessing, normalise
-from tasks.models.task_model import TaskModel, load_model
-from tasks.problems.problem import Problem, problem_named
-from tasks.problems.traced_answers import Answering
+from taskdistill.tasks.functional.views import Pixels, clean_view, replay
+from taskdistill.tasks.models.device import on_device
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.models.task_model import TaskModel, load_model
+from taskdistill.tasks.problems.problem import Problem, problem_named
+from taskdistill.tasks.problems.traced_answers import Answering
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from configs.base import RuntimeConfig
-from configs.errors import UserError
-from storage.tree import as_text
-from tasks.deploy.answer_table import AnswerTable
-from tasks.deploy.answering import Answered, Shown, Unusable, answers
-from tasks.deploy.deployable import Deployable
-from tasks.deploy.ready import Ready
-from tasks.deploy.sources import Wanted
-from tasks.models.device import device_of
-from tasks.problems.answers import AnswerForm, Asked
-from tasks.problems.noted import noted_in
-from tasks.problems.palette import colours_among, palette
-from tasks.stage import OnProgress, no_progress
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.tree import as_text
+from taskdistill.tasks.deploy.answer_table import AnswerTable
+from taskdistill.tasks.deploy.answering import Answered, Shown, Unusable, answers
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.deploy.ready import Ready
+from taskdistill.tasks.deploy.sources import Wanted
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.problems.answers import AnswerForm, Asked
+from taskdistill.tasks.problems.noted import noted_in
+from taskdistill.tasks.problems.palette import colours_among, palette
+from taskdistill.tasks.stage import OnProgress, no_progress
 
 log = logging.getLogger(__name__)
 

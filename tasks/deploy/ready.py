@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.errors import SettingsError
-from configs.evaluation import WindowSettings
-from storage.image_set import Levels, levels_of
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import ModelDescription
-from tasks.cores import num_cores
-from tasks.deploy.temperature import FITTED_ON, evaluation_of, fitted_in, windows_of
-from tasks.functional.temperatures import UNCHANGED
-from tasks.problems.calibrating import Coverage, confidence_of
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.image_set import Levels, levels_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.deploy.temperature import FITTED_ON, evaluation_of, fitted_in, windows_of
+from taskdistill.tasks.functional.temperatures import UNCHANGED
+from taskdistill.tasks.problems.calibrating import Coverage, confidence_of
 
 FORMATS = (".csv", ".parquet")
 """Of tables of predictions."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.data.candidates import DatasetError, LeftOut
-from tasks.data.left_out import NO_PICTURES, by_reason, contents
-from tasks.data.table_file import Expected, read_rows
+from taskdistill.tasks.data.candidates import DatasetError, LeftOut
+from taskdistill.tasks.data.left_out import NO_PICTURES, by_reason, contents
+from taskdistill.tasks.data.table_file import Expected, read_rows
 
 TABLES = ("csv", "tsv", "parquet")
 VIDEOS = ("mp4", "mov", "avi", "mkv", "webm", "m4v", "mpg", "mpeg", "wmv")

@@ -8,11 +8,11 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from configs.evaluation import WindowSettings
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
-from tasks.functional.temperatures import UNCHANGED
-from tasks.problems.calibrating import confidence_of
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.functional.temperatures import UNCHANGED
+from taskdistill.tasks.problems.calibrating import confidence_of
 
 FITTED_ON = "val"
 

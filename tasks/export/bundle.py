@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = ("configs", "storage", "tasks", "flows")
-ROOT = Path(__file__).parents[2]
+PACKAGE = "taskdistill"
+ROOT = Path(__file__).parents[3]
 
 
 class Name(NamedTuple):
@@ -112,7 +112,7 @@ def _text(module: str) -> Text:
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, origin, line in _imported(node):
-                if isinstance(node, ast.ImportFrom) and origin.module.partition(".")[0] in PACKAGES:
+                if isinstance(node, ast.ImportFrom) and origin.module.partition(".")[0] == PACKAGE:
                     ours[name] = origin
                 else:
                     foreign[name] = line

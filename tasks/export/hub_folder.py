@@ -14,11 +14,11 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from tasks.deploy.deployable import Deployable
-from tasks.export import timm_target
-from tasks.export.target import ExportError, Given, Written
-from tasks.export.tried import TOLERANCE
-from tasks.models.preprocessing import normalise
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export import timm_target
+from taskdistill.tasks.export.target import ExportError, Given, Written
+from taskdistill.tasks.export.tried import TOLERANCE
+from taskdistill.tasks.models.preprocessing import normalise
 
 HEAD = {"library_name": "timm", "pipeline_tag": "image-classification", "tags": ["image-classification", "timm"]}
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tasks.functional.views import clean_view, replay
+from taskdistill.tasks.functional.views import clean_view, replay
 
 
 def shown(picture: Image.Image, config: Path) -> Tensor:

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from configs.choices import EXPORT_RUNNERS, load
-from tasks.cores import num_cores
-from tasks.deploy.deployable import Deployable
-from tasks.export.target import ExportError, opened
-from tasks.export.tried import Answers, Run
-from tasks.functional.views import Pixels
+from taskdistill.configs.choices import EXPORT_RUNNERS, load
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.target import ExportError, opened
+from taskdistill.tasks.export.tried import Answers, Run
+from taskdistill.tasks.functional.views import Pixels
 
 BATCHES = (1, 32)
 WARM_UP, MIN_PASSES, MAX_PASSES = 3, 20, 300

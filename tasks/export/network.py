@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 from torch.export import ExportedProgram
 
-from tasks.deploy.deployable import Deployable
-from tasks.export.target import ExportError
-from tasks.memory import is_out_of_memory
-from tasks.models.exact_views import FILTERS, CleanView
-from tasks.problems.traced_answers import Answering
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.target import ExportError
+from taskdistill.tasks.memory import is_out_of_memory
+from taskdistill.tasks.models.exact_views import FILTERS, CleanView
+from taskdistill.tasks.problems.traced_answers import Answering
 
 EXAMPLE = (2, 61, 83)
 """Images, height and width of what a network is traced with: no two alike, and none that a view has."""

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from storage.image_set import ImageSet
-from tasks.data.batches import decoded_row
-from tasks.export.target import ExportError
-from tasks.functional.views import Pixels
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.batches import decoded_row
+from taskdistill.tasks.export.target import ExportError
+from taskdistill.tasks.functional.views import Pixels
 
 MAX_IMAGES = 128
 INPUT = "images"

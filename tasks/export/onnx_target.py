@@ -18,13 +18,13 @@ import onnxruntime
 import torch
 from onnxscript import ir
 
-from tasks.deploy.deployable import Deployable
-from tasks.export.network import TRACING_ERRORS, ExportedNetwork, example, traced
-from tasks.export.onnx_int8 import quantised, rows_for_calibration
-from tasks.export.target import FP32, ExportError, Given, Written
-from tasks.export.torch_target import answers_told, check
-from tasks.export.tried import Answers, Run, compared, tried_images
-from tasks.functional.views import Pixels
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.network import TRACING_ERRORS, ExportedNetwork, example, traced
+from taskdistill.tasks.export.onnx_int8 import quantised, rows_for_calibration
+from taskdistill.tasks.export.target import FP32, ExportError, Given, Written
+from taskdistill.tasks.export.torch_target import answers_told, check
+from taskdistill.tasks.export.tried import Answers, Run, compared, tried_images
+from taskdistill.tasks.functional.views import Pixels
 
 MODEL = "model.onnx"
 OPSET = 18

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from configs.errors import MissingPackageError
+from taskdistill.configs.errors import MissingPackageError
 
 PACKAGES = {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}
 """What is imported -> the package that has it."""

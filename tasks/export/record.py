@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.files import all_files, sha256_of, write_json
+from taskdistill.storage.files import all_files, sha256_of, write_json
 
 RECORD = "taskdistill.json"
 

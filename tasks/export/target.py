@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from configs.errors import UserError
-from storage.files import all_files, atomic, make_folder, sync_tree
-from storage.image_set import ImageSet
-from storage.weights import ModelDescription
-from tasks.export.record import RECORD, FolderRecord, recorded
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.files import all_files, atomic, make_folder, sync_tree
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.export.record import RECORD, FolderRecord, recorded
 
 CARD = "README.md"
 FP32 = "fp32"

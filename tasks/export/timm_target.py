@@ -19,20 +19,20 @@ from PIL import Image
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
-from storage.files import read_json, write_json
-from storage.weights import ModelDescription, write_tensors
-from tasks.deploy.deployable import Deployable
-from tasks.export.bundle import Name, bundled
-from tasks.export.target import ExportError, Given, Written
-from tasks.export.torch_target import check
-from tasks.export.tried import Answers, Tried, compared, tried_images
-from tasks.functional.views import Pixels
-from tasks.models.encoder import LAST
-from tasks.models.fitting import CONSTRUCTOR_ERRORS
-from tasks.models.preprocessing import Preprocessing, normalise
-from tasks.models.task_model import as_arrays, as_built
-from tasks.models.timm_encoder import TimmEncoder, model_arguments
-from tasks.problems.classification import LinearHead
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.weights import ModelDescription, write_tensors
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.bundle import Name, bundled
+from taskdistill.tasks.export.target import ExportError, Given, Written
+from taskdistill.tasks.export.torch_target import check
+from taskdistill.tasks.export.tried import Answers, Tried, compared, tried_images
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.models.encoder import LAST
+from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.models.task_model import as_arrays, as_built
+from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
+from taskdistill.tasks.problems.classification import LinearHead
 
 CONFIG, WEIGHTS, VIEW = "config.json", "model.safetensors", "taskdistill_view"
 CHECK_IMAGE, CHECK = "check.png", "check.json"
@@ -165,7 +165,7 @@ def _data(see: Preprocessing) -> dict[str, Any]:
 
 def _write_view(folder: Path) -> None:
     folder.mkdir()
-    files = bundled([Name("tasks.export.in_timm_folder", "shown")])
+    files = bundled([Name("taskdistill.tasks.export.in_timm_folder", "shown")])
     for name, text in {"__init__.py": f'"""{_ABOUT}"""\n', **files}.items():
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch.export.passes import move_to_device_pass
 
-from tasks.deploy.deployable import Deployable
-from tasks.export.network import ExportedNetwork, traced
-from tasks.export.target import ExportError, Given, Written
-from tasks.export.tried import Answers, Parity, Run, compared, tried_images
-from tasks.functional.views import Pixels
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.network import ExportedNetwork, traced
+from taskdistill.tasks.export.target import ExportError, Given, Written
+from taskdistill.tasks.export.tried import Answers, Parity, Run, compared, tried_images
+from taskdistill.tasks.functional.views import Pixels
 
 PROGRAM = "model.pt2"
 USAGE = """# A model as a program of torch

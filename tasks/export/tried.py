@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from storage.image_set import ImageSet
-from tasks.data.batches import decoded_row
-from tasks.deploy.deployable import Deployable
-from tasks.export.target import ExportError
-from tasks.functional.views import Pixels
-from tasks.problems.labelled import WholeImages
-from tasks.problems.metrics import Metric
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.batches import decoded_row
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.target import ExportError
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.problems.labelled import WholeImages
+from taskdistill.tasks.problems.metrics import Metric
 
 SPLITS = ("test", "val", "train")
 """The first of these that has images is tried."""

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tasks.functional.grids import on_grid
-from tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.grids import on_grid
+from taskdistill.tasks.functional.losses import IGNORED
 
 Counts = npt.NDArray[np.int64]
 

@@ -15,10 +15,10 @@ import importlib
 import sys
 from pathlib import Path
 
-from configs.foreign import ForeignTeacher, function_of, module_file
-from tasks.foreign.network import ForeignModel
-from tasks.models.encoder import ModelError
-from tasks.prechecks.foreign_models import check_function
+from taskdistill.configs.foreign import ForeignTeacher, function_of, module_file
+from taskdistill.tasks.foreign.network import ForeignModel
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.foreign_models import check_function
 
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, OSError, ImportError)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.models.encoder import ModelError
+from taskdistill.tasks.models.encoder import ModelError
 
 BELOW_ALL = 16.0
 """How far the logit of a class that nothing becomes lies below the lowest of the others: its probability is a

@@ -5,11 +5,11 @@ Shape letters: N images, F its classes, h w cells of a map.
 
 from pathlib import Path
 
-from configs.choices import load
-from configs.foreign import ForeignTeacher
-from tasks.foreign.network import ForeignModel
+from taskdistill.configs.choices import load
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.tasks.foreign.network import ForeignModel
 
-_ROOM = {"teacher": "tasks.openmmlab.teacher:load_teacher"}
+_ROOM = {"teacher": "taskdistill.tasks.openmmlab.teacher:load_teacher"}
 """By name: mmsegmentation is large, need not be installed, and is imported by nobody who does not ask for it."""
 
 

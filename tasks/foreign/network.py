@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from configs.choices import FOREIGN_SOURCES, load
-from configs.foreign import ForeignTeacher
-from storage.errors import SourceChangedError
-from storage.fingerprint import fingerprint
-from storage.sources import content_digest, tree_digest, visible_files
-from tasks.foreign.label_map import LabelMap, label_map
-from tasks.memory import is_out_of_memory
-from tasks.models.device import on_device
-from tasks.models.encoder import ModelError
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.choices import FOREIGN_SOURCES, load
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.sources import content_digest, tree_digest, visible_files
+from taskdistill.tasks.foreign.label_map import LabelMap, label_map
+from taskdistill.tasks.memory import is_out_of_memory
+from taskdistill.tasks.models.device import on_device
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 _ERRORS = (
     RuntimeError,

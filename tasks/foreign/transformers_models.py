@@ -18,11 +18,11 @@ from transformers import (
     AutoModelForUniversalSegmentation,
 )
 
-from configs.foreign import ForeignTeacher
-from tasks.foreign.network import ForeignModel
-from tasks.models.encoder import ModelError
-from tasks.prechecks.foreign_models import CONFIG, check_folder
-from tasks.prechecks.mixer_folder import read_settings
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.tasks.foreign.network import ForeignModel
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.foreign_models import CONFIG, check_folder
+from taskdistill.tasks.prechecks.mixer_folder import read_settings
 
 _KINDS = {
     "ForSemanticSegmentation": AutoModelForSemanticSegmentation,

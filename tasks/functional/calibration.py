@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tasks.functional.temperatures import temperature_of
+from taskdistill.tasks.functional.temperatures import temperature_of
 
 
 def best_temperature(loss: Callable[[Tensor], Tensor]) -> float:

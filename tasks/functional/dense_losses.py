@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from tasks.functional.areas import shown_cells
-from tasks.functional.grids import finest, on_grid
-from tasks.functional.in_parts import sum_in_parts
-from tasks.functional.losses import IGNORED, distillation_divergence
-from tasks.functional.sums import Sum
+from taskdistill.tasks.functional.areas import shown_cells
+from taskdistill.tasks.functional.grids import finest, on_grid
+from taskdistill.tasks.functional.in_parts import sum_in_parts
+from taskdistill.tasks.functional.losses import IGNORED, distillation_divergence
+from taskdistill.tasks.functional.sums import Sum
 
 RegionLoss = Callable[[Tensor, Tensor], Tensor]
 """From probabilities [N, K, P] and targets [N, P] to a loss for each image, [N], in 0..1."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.functional.views import View
+from taskdistill.tasks.functional.views import View
 
 STRIP_BYTES, STRIP_ROWS = 4 << 20, 4
 """Of the logits of one strip of rows, and rows that it has at least: what fits into the caches of a CPU is interpolated

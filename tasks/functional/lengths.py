@@ -5,7 +5,7 @@ Shape letters, in formulas: N training images, B labelled images of a batch, E e
 
 import math
 
-from configs.training import TrainingSettings
+from taskdistill.configs.training import TrainingSettings
 
 
 def num_steps(training: TrainingSettings, num_images: int) -> int:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from tasks.functional.areas import shown_cells
-from tasks.functional.sums import Sum
+from taskdistill.tasks.functional.areas import shown_cells
+from taskdistill.tasks.functional.sums import Sum
 
 IGNORED = -100
 """The label of what has none, such as pixels between objects; torch's own number for it."""

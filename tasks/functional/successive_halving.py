@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.functional.comparison import Difference, paired_difference
+from taskdistill.tasks.functional.comparison import Difference, paired_difference
 
 DEFAULT = 0
 """The place of the default among the candidates."""

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from configs.data import CLEAN_VIEW as CLEAN_VIEW
-from configs.data import ViewSettings
+from taskdistill.configs.data import CLEAN_VIEW as CLEAN_VIEW
+from taskdistill.configs.data import ViewSettings
 
 VIEW_FIELDS = ("top", "left", "height", "width", "flip", "brightness", "contrast", "saturation", "order")
 COLOUR_ORDERS = tuple(itertools.permutations((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)))

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from configs.evaluation import WindowSettings
-from tasks.functional.views import View
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.tasks.functional.views import View
 
 Boxes = npt.NDArray[np.int64]
 

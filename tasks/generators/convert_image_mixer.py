@@ -23,10 +23,10 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from storage.files import open_as_others_are, sync, sync_tree
-from storage.weight_formats import check_regular
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.models.encoder import ModelError
+from taskdistill.storage.files import open_as_others_are, sync, sync_tree
+from taskdistill.storage.weight_formats import check_regular
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.models.encoder import ModelError
 
 Tensors = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)

@@ -10,15 +10,15 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from configs.base import RuntimeConfig
-from configs.choices import GENERATOR_DESCRIPTIONS, GENERATORS, load
-from configs.generation import BlendSettings, GeneratorModel
-from storage.errors import SourceChangedError
-from storage.files import sha256_of
-from storage.fingerprint import fingerprint
-from storage.sources import tree_digest, visible_files
-from tasks.functional.views import Pixels
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.choices import GENERATOR_DESCRIPTIONS, GENERATORS, load
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import sha256_of
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.sources import tree_digest, visible_files
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 
 class GeneratorDescription(NamedTuple):

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from storage.errors import NotFiniteError
-from tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.storage.errors import NotFiniteError
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
 
 NUM_SLOTS = 5
 

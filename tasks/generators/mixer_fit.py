@@ -12,14 +12,14 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from configs.generation import GeneratorModel
-from storage.weight_formats import tensor_forms
-from tasks.models.encoder import ModelError
-from tasks.models.fitting import CONSTRUCTOR_ERRORS
-from tasks.models.patch_autoencoder import PatchAutoencoder
-from tasks.prechecks.mixer_folder import CONFIGS, check_folder, read_settings, weight_files
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.storage.weight_formats import tensor_forms
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.tasks.prechecks.mixer_folder import CONFIGS, check_folder, read_settings, weight_files
 
-_AUTOENCODERS = {
+AUTOENCODERS = {
     "AutoencoderKL": AutoencoderKL,
     "AutoencoderTiny": AutoencoderTiny,
     "PatchAutoencoder": PatchAutoencoder,
@@ -57,7 +57,7 @@ def _unet(settings: dict[str, Any]) -> nn.Module:
 
 
 def _autoencoder(settings: dict[str, Any]) -> nn.Module:
-    network: nn.Module = _AUTOENCODERS[settings["_class_name"]].from_config(settings)
+    network: nn.Module = AUTOENCODERS[settings["_class_name"]].from_config(settings)
     return network
 
 

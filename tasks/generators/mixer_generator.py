@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
-from configs.base import RuntimeConfig
-from configs.generation import BlendSettings, GeneratorModel
-from tasks.functional.views import Pixels
-from tasks.generators.generator import GeneratorDescription
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.generators.mixer_fit import check_fit
-from tasks.models.encoder import ModelError
-from tasks.models.preprocessing import Preprocessing
-from tasks.prechecks.mixer_folder import MIXER, VARIATIONS, read_index
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.generators.generator import GeneratorDescription
+from taskdistill.tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
+from taskdistill.tasks.generators.mixer_fit import AUTOENCODERS, check_fit
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.prechecks.mixer_folder import CONFIGS, MIXER, VARIATIONS, read_index, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def build_generator(model: GeneratorModel, runtime: RuntimeConfig) -> MixerGener
     disable_progress_bar()  # of loading, which takes seconds
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        pipeline = _LOADERS[kind](folder, DTYPES[model.precision])
+        pipeline = _load(folder, DTYPES[model.precision])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"{folder} could not be loaded as an {kind} ({error}): its files fit each other, so look at what they say"
@@ -118,35 +118,38 @@ def _prepared(pipeline: ImageMixerPipeline, runtime: RuntimeConfig) -> ImageMixe
     return pipeline
 
 
-def _load_mixer(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
-    pipeline: ImageMixerPipeline = ImageMixerPipeline.from_pretrained(str(folder), dtype=dtype, **_LOCAL)
-    return pipeline
+def _load(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
+    """Load each part as what it may be, and nothing by the names that stand in the folder's index."""
+    index = read_index(folder)
+    kind = index["_class_name"]
 
-
-def _load_variations(folder: Path, dtype: torch.dtype) -> ImageMixerPipeline:
     def part(network: Any, name: str) -> Any:
         return network.from_pretrained(folder, subfolder=name, dtype=dtype, **_LOCAL)
 
     return ImageMixerPipeline(
         unet=part(UNet2DConditionModel, "unet"),
-        vae=part(AutoencoderKL, "vae"),
+        vae=part(AUTOENCODERS[read_settings(folder / "vae" / CONFIGS["vae"])["_class_name"]], "vae"),
         image_encoder=CLIPVisionModelWithProjection.from_pretrained(
             folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
         ),
         feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
-        # Its scheduler's settings are those of another one, which lack what DDIM would take otherwise than SD.
         scheduler=DDIMScheduler.from_pretrained(
-            folder, subfolder="scheduler", local_files_only=True, clip_sample=False, set_alpha_to_one=False
+            folder, subfolder="scheduler", local_files_only=True, **_SCHEDULERS[kind]
         ),
-        num_slots=2,
+        # One was trained with its images alone, the other with slots that may stay empty.
+        num_slots=2 if kind == VARIATIONS else index.get("num_slots", NUM_SLOTS),
     )
 
 
+_SCHEDULERS: dict[str, dict[str, bool]] = {
+    MIXER: {},
+    # Its settings are those of another scheduler, which lack what DDIM would take otherwise than SD.
+    VARIATIONS: {"clip_sample": False, "set_alpha_to_one": False},
+}
 _SUBSTITUTIONS = {
     MIXER: "",
     VARIATIONS: "sd-image-variations, the two embeddings as its context, in place of ImageMixer",
 }
-_LOADERS = {MIXER: _load_mixer, VARIATIONS: _load_variations}
 
 
 def _preprocessing(extractor: CLIPImageProcessor) -> Preprocessing:

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from configs.base import StageConfig
-from storage.view_outputs import Half
-from storage.view_writer import Chunk, ViewOutputsWriter
-from tasks.data.batches import ViewSource
-from tasks.data.threads import in_background, prefetch
-from tasks.functional.views import Pixels, View
-from tasks.models.preprocessing import Preprocessing, normalise
-from tasks.partitions import Partitions, Throughput
-from tasks.stage import StageContext
+from taskdistill.configs.base import StageConfig
+from taskdistill.storage.view_outputs import Half
+from taskdistill.storage.view_writer import Chunk, ViewOutputsWriter
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.threads import in_background, prefetch
+from taskdistill.tasks.functional.views import Pixels, View
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.partitions import Partitions, Throughput
+from taskdistill.tasks.stage import StageContext
 
 C = TypeVar("C", bound=StageConfig)
 

@@ -11,17 +11,17 @@ from typing import Any, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from configs.foreign import PrecomputeForeignConfig
-from configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
-from storage.image_set import ImageSet
-from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.shown import shown_parts
-from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.device import autocast, device_of, on_device
-from tasks.models.preprocessing import Preprocessing
-from tasks.partitions import Throughput
-from tasks.stage import StageContext
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.shown import shown_parts
+from taskdistill.tasks.inference.frozen import ChunkPartitions, run_frozen
+from taskdistill.tasks.models.device import autocast, device_of, on_device
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.partitions import Throughput
+from taskdistill.tasks.stage import StageContext
 
 V = TypeVar("V", bound=ExtractConfig | PrecomputeImagesConfig | PrecomputeProbedConfig | PrecomputeForeignConfig)
 

@@ -13,16 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from configs.base import RuntimeConfig
-from configs.evaluation import WindowSettings
-from tasks.data.batches import ViewSource
-from tasks.data.threads import prefetch
-from tasks.data.view_cache import ViewCache
-from tasks.functional.views import CLEAN_VIEW, Pixels, View
-from tasks.models.device import autocast
-from tasks.models.preprocessing import normalise
-from tasks.problems.labelled import WholeImages
-from tasks.problems.problem import Joined
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels, View
+from taskdistill.tasks.models.device import autocast
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.problems.labelled import WholeImages
+from taskdistill.tasks.problems.problem import Joined
 
 Numbers = npt.NDArray[np.int64]
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from configs.base import RuntimeConfig
-from storage.summaries import Speed
-from tasks.data.batches import ViewSource
-from tasks.functional.views import CLEAN_VIEW
-from tasks.models.preprocessing import normalise
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.storage.summaries import Speed
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.models.preprocessing import normalise
 
 BATCH_SIZE = 32
 WARM_UP, MIN_PASSES, MAX_PASSES = 3, 5, 100

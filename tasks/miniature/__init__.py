@@ -2,4 +2,4 @@
 runs in minutes with no download.
 """
 
-import tasks.models  # noqa: F401  # before diffusers and transformers, which import torchvision
+import taskdistill.tasks.models  # noqa: F401  # before diffusers and transformers, which import torchvision

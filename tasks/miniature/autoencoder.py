@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from tasks.miniature.networks import new_autoencoder
-from tasks.miniature.pretraining import Losses
-from tasks.miniature.supervised import fresh_birds, normalised
-from tasks.miniature.world import PARTS, Pictures
+from taskdistill.tasks.miniature.networks import new_autoencoder
+from taskdistill.tasks.miniature.pretraining import Losses
+from taskdistill.tasks.miniature.supervised import fresh_birds, normalised
+from taskdistill.tasks.miniature.world import PARTS, Pictures
 
 LATENT_NOISE = 0.1
 LATENT_WEIGHT = 2e-3

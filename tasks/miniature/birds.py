@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.miniature.attributes import ATTRIBUTES, INDEX, PALETTE
-from tasks.miniature.drawing import (
+from taskdistill.tasks.miniature.attributes import ATTRIBUTES, INDEX, PALETTE
+from taskdistill.tasks.miniature.drawing import (
     Canvas,
     Capsule,
     Frame,
@@ -23,7 +23,7 @@ from tasks.miniature.drawing import (
     rounded,
     tint,
 )
-from tasks.miniature.scenery import normal, uniform
+from taskdistill.tasks.miniature.scenery import normal, uniform
 
 BODY, BELLY, WING, HEAD, BEAK, TAIL, LEGS = range(3, 10)
 

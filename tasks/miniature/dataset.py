@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from configs.data import UNLABELLED
-from configs.errors import UserError
-from storage.files import atomic, sync_tree
-from tasks.miniature.attributes import Species, draw_species
-from tasks.miniature.world import Pictures, draw
+from taskdistill.configs.data import UNLABELLED
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.files import atomic, sync_tree
+from taskdistill.tasks.miniature.attributes import Species, draw_species
+from taskdistill.tasks.miniature.world import Pictures, draw
 
 TABLE = "images.csv"
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
-from tasks.miniature.mixer_pool import NUM_CROPS, Eyes, Pool, build_pool
-from tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
-from tasks.miniature.pretraining import Losses, PretrainingError
-from tasks.models.patch_autoencoder import PatchAutoencoder
-from tasks.stage import OnProgress
+from taskdistill.tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline
+from taskdistill.tasks.miniature.mixer_pool import NUM_CROPS, Eyes, Pool, build_pool
+from taskdistill.tasks.miniature.networks import new_image_processor, new_scheduler, new_unet
+from taskdistill.tasks.miniature.pretraining import Losses, PretrainingError
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.tasks.stage import OnProgress
 
 POOL_IMAGES = 20_480
 NUM_SCORED = 1024

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
 from transformers import CLIPVisionModelWithProjection
 
-from storage.weights import read_tensors, write_tensors
-from tasks.miniature.autoencoder import bird_weights
-from tasks.miniature.pretraining import PretrainingError, step_generator
-from tasks.miniature.supervised import fresh_birds, normalised
-from tasks.models.patch_autoencoder import PatchAutoencoder
-from tasks.models.task_model import as_arrays, as_tensors
-from tasks.stage import OnProgress
+from taskdistill.storage.weights import read_tensors, write_tensors
+from taskdistill.tasks.miniature.autoencoder import bird_weights
+from taskdistill.tasks.miniature.pretraining import PretrainingError, step_generator
+from taskdistill.tasks.miniature.supervised import fresh_birds, normalised
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.tasks.models.task_model import as_arrays, as_tensors
+from taskdistill.tasks.stage import OnProgress
 
 NUM_CROPS = 3
 SHARD = 512

@@ -11,9 +11,9 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from configs.models import Backbone
-from tasks.miniature.world import SIDE_PX
-from tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.miniature.world import SIDE_PX
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
 
 PATCH_PX = 8
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.miniature.autoencoder import AutoencoderPart
-from tasks.miniature.mixer import mixer_part
-from tasks.miniature.pretraining import Part, Settings, pretrain
-from tasks.miniature.supervised import BackbonePart, ImageEncoderPart
-from tasks.stage import OnProgress
+from taskdistill.tasks.miniature.autoencoder import AutoencoderPart
+from taskdistill.tasks.miniature.mixer import mixer_part
+from taskdistill.tasks.miniature.pretraining import Part, Settings, pretrain
+from taskdistill.tasks.miniature.supervised import BackbonePart, ImageEncoderPart
+from taskdistill.tasks.stage import OnProgress
 
 
 class Recipe(NamedTuple):

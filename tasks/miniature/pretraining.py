@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from configs.errors import UserError
-from storage.files import open_as_others_are, sync_tree, write_json
-from tasks.functional.schedules import warmup_cosine
-from tasks.stage import OnProgress
-from tasks.training import checkpoint
-from tasks.training.averaging import running_mean
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.files import open_as_others_are, sync_tree, write_json
+from taskdistill.tasks.functional.schedules import warmup_cosine
+from taskdistill.tasks.stage import OnProgress
+from taskdistill.tasks.training import checkpoint
+from taskdistill.tasks.training.averaging import running_mean
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tasks.miniature.drawing import Canvas, Capsule, Frame, capsule_distance, coverage, paint, picture_frame
+from taskdistill.tasks.miniature.drawing import Canvas, Capsule, Frame, capsule_distance, coverage, paint, picture_frame
 
 BACKGROUND, FOLIAGE, BRANCH = 0, 1, 2
 

@@ -11,14 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from storage.weights import write_tensors
-from tasks.miniature import targets
-from tasks.miniature.attributes import ATTRIBUTES, NUM_VALUES, random_attributes
-from tasks.miniature.networks import BACKBONES, EMBEDDING_WIDTH, PATCH_PX, new_image_encoder, new_image_processor
-from tasks.miniature.pretraining import Losses
-from tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
-from tasks.models.encoder import build_encoder, summary_blocks
-from tasks.models.task_model import as_arrays
+from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.miniature import targets
+from taskdistill.tasks.miniature.attributes import ATTRIBUTES, NUM_VALUES, random_attributes
+from taskdistill.tasks.miniature.networks import (
+    BACKBONES,
+    EMBEDDING_WIDTH,
+    PATCH_PX,
+    new_image_encoder,
+    new_image_processor,
+)
+from taskdistill.tasks.miniature.pretraining import Losses
+from taskdistill.tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
+from taskdistill.tasks.models.encoder import build_encoder, summary_blocks
+from taskdistill.tasks.models.task_model import as_arrays
 
 NUM_SCORED = 2000
 _SCORED_SEED = 10_000_019

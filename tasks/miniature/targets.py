@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
-from tasks.miniature.attributes import ATTRIBUTES, COLOURS, INDEX, NUM_VALUES, PALETTE
-from tasks.miniature.networks import PATCH_PX
-from tasks.miniature.world import PARTS, Pictures
+from taskdistill.tasks.miniature.attributes import ATTRIBUTES, COLOURS, INDEX, NUM_VALUES, PALETTE
+from taskdistill.tasks.miniature.networks import PATCH_PX
+from taskdistill.tasks.miniature.world import PARTS, Pictures
 
 CELL_PX = 2
 CELLS = (PATCH_PX // CELL_PX) ** 2

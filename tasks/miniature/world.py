@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.miniature.birds import Plumage, bird_frame, draw_pose, paint_bird, place
-from tasks.miniature.drawing import picture_frame
-from tasks.miniature.scenery import (
+from taskdistill.tasks.miniature.birds import Plumage, bird_frame, draw_pose, paint_bird, place
+from taskdistill.tasks.miniature.drawing import picture_frame
+from taskdistill.tasks.miniature.scenery import (
     NUM_LEAVES_BEFORE,
     NUM_LEAVES_BEHIND,
     landscape,

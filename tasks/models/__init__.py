@@ -4,6 +4,6 @@ Everything that imports torchvision, timm or torchmetrics does so after this pac
 importable beside a torch it was not compiled for.
 """
 
-from tasks.models import torchvision_ops
+from taskdistill.tasks.models import torchvision_ops
 
 torchvision_ops.make_importable()

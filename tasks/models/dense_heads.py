@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, relu
 
-from tasks.functional.grids import finest, on_grid
-from tasks.models.encoder import Block, ModelError
+from taskdistill.tasks.functional.grids import finest, on_grid
+from taskdistill.tasks.models.encoder import Block, ModelError
 
 LOW_STRIDE = 8
 """Of the finer of the two maps that lraspp sees (arXiv 1905.02244, figure 10)."""

@@ -13,9 +13,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from configs.base import RuntimeConfig
-from tasks.models.encoder import ModelError
-from tasks.turns import cpu_turns, take_turn
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.turns import cpu_turns, take_turn
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from configs.choices import MODEL_SOURCES, load
-from configs.errors import UserError
-from configs.models import MIN_INPUT_PX, Backbone
-from storage.errors import SourceChangedError
-from storage.files import sha256_of
-from storage.fingerprint import fingerprint
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.choices import MODEL_SOURCES, load
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.models import MIN_INPUT_PX, Backbone
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import sha256_of
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 LAST, MEAN, MAP = "last", "mean", "map"
 SUMMARY = ("layer-4", "layer-3", "layer-2", LAST, MEAN)

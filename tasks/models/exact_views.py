@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tasks.functional.views import GREY
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.functional.views import GREY
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 BITS = 22
 """Of Pillow's weights, 32 less 8 of the colour and 2 to spare."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tasks.memory import is_out_of_memory
-from tasks.models.encoder import ModelError
-from tasks.models.weight_files import not_finite
+from taskdistill.tasks.memory import is_out_of_memory
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.weight_files import not_finite
 
 log = logging.getLogger(__name__)
 

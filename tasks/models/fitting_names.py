@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from tasks.models.fitting import CONSTRUCTOR_ERRORS
+from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
 
 SEARCH_SECONDS = 5.0
 """Time for the search; a network without memory of its own takes about a tenth of a second to build."""

@@ -17,9 +17,9 @@ from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from torch import Tensor
 
-from storage.weight_formats import WeightFileError
-from tasks.models.encoder import ModelError
-from tasks.models.weight_files import read_weights
+from taskdistill.storage.weight_formats import WeightFileError
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.weight_files import read_weights
 
 WAIT_SECONDS = 6.0
 """Longest time in which the hub must have answered a first question: with torch's import, a message within 15 s."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.functional.views import Pixels, Size
+from taskdistill.tasks.functional.views import Pixels, Size
 
 
 class Preprocessing(NamedTuple):

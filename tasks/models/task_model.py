@@ -13,11 +13,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from configs.models import Backbone
-from storage.weights import ModelDescription, read_committed_tensors
-from tasks.models.encoder import Block, Encoder, ModelError, blocks_named, build_encoder
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.problem import problem_named
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.weights import ModelDescription, read_committed_tensors
+from taskdistill.tasks.models.encoder import Block, Encoder, ModelError, blocks_named, build_encoder
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.problem import problem_named
 
 
 class TaskModel(nn.Module):

@@ -16,15 +16,15 @@ from timm.layers import PatchEmbed
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
-from configs.choices import nearest
-from configs.models import Backbone
-from tasks.memory import is_out_of_memory
-from tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError, multiples_near, pixels_text
-from tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
-from tasks.models.fitting_names import fitting_name
-from tasks.models.hub import hub_weights
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.weight_files import read_weights
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.memory import is_out_of_memory
+from taskdistill.tasks.models.encoder import LAST, MAP, MEAN, Block, Encoder, ModelError, multiples_near, pixels_text
+from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS, MisfitError, filled
+from taskdistill.tasks.models.fitting_names import fitting_name
+from taskdistill.tasks.models.hub import hub_weights
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.weight_files import read_weights
 
 
 class TimmEncoder(Encoder):

@@ -12,17 +12,24 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from configs.choices import GENERATOR_TRIALS, load
-from configs.experiment import Experiment
-from configs.generation import GeneratorModel
-from configs.models import Backbone
-from configs.stages import ProbeSettings
-from configs.training import TrainingSettings
-from tasks.memory import is_out_of_memory, memory_advice
-from tasks.models.device import autocast, on_device
-from tasks.models.encoder import Encoder, ModelError, blocks_named, build_encoder, multiples_near, pixels_text
-from tasks.models.preprocessing import normalise
-from tasks.problems.problem import problem_named
+from taskdistill.configs.choices import GENERATOR_TRIALS, load
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.tasks.memory import is_out_of_memory, memory_advice
+from taskdistill.tasks.models.device import autocast, on_device
+from taskdistill.tasks.models.encoder import (
+    Encoder,
+    ModelError,
+    blocks_named,
+    build_encoder,
+    multiples_near,
+    pixels_text,
+)
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.problems.problem import problem_named
 
 _FORWARD_ERRORS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError)
 

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from storage.weight_formats import check_weights, readable
+from taskdistill.storage.weight_formats import check_weights, readable
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

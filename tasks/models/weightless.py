@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import torch
 
-from configs.models import Backbone
-from storage.weights import ModelDescription
-from tasks.models.encoder import Encoder, ModelError, build_encoder
-from tasks.models.task_model import empty_model
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.models.encoder import Encoder, ModelError, build_encoder
+from taskdistill.tasks.models.task_model import empty_model
 
 T = TypeVar("T")
 

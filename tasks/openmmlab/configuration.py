@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from tasks.export.bundle import Name
-from tasks.models.encoder import blocks_named
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel
-from tasks.models.timm_encoder import TimmEncoder, depth_of
-from tasks.openmmlab.heads import MmsegHead
-from tasks.problems.palette import palette
+from taskdistill.tasks.export.bundle import Name
+from taskdistill.tasks.models.encoder import blocks_named
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.models.timm_encoder import TimmEncoder, depth_of
+from taskdistill.tasks.openmmlab.heads import MmsegHead
+from taskdistill.tasks.problems.palette import palette
 
 _FILE = '''"""A model made by taskdistill: mmseg.apis.init_model("config.py", "weights.pth", device="cpu")."""
 

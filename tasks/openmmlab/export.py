@@ -19,23 +19,23 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from tasks.export.bundle import Name, bundled
-from tasks.export.target import ExportError, Given, Written
-from tasks.functional.joining import JoinedMap
-from tasks.functional.views import clean_view, replay
-from tasks.models.encoder import blocks_named
-from tasks.models.preprocessing import normalise
-from tasks.models.task_model import TaskModel, as_built, load_model
-from tasks.models.timm_encoder import TimmEncoder, model_arguments
-from tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
-from tasks.openmmlab.heads import MmsegHead
-from tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.export.bundle import Name, bundled
+from taskdistill.tasks.export.target import ExportError, Given, Written
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.views import clean_view, replay
+from taskdistill.tasks.models.encoder import blocks_named
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.task_model import TaskModel, as_built, load_model
+from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
+from taskdistill.tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
+from taskdistill.tasks.openmmlab.heads import MmsegHead
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
 
 CONFIGURATION, WEIGHTS = "config.py", "weights.pth"
 TOLERANCE = 1e-4
 """How far a logit may be from ours."""
 _TRIED_HEIGHT, _TRIED_WIDTH = 97, 131
-_IN_FOLDER = "tasks.openmmlab.in_folder"
+_IN_FOLDER = "taskdistill.tasks.openmmlab.in_folder"
 _CLASSES = ("CleanView", "TimmMaps", "MapHead", "CleanViewSegmentor")
 _ABOUT = "What mmsegmentation runs of models made by taskdistill. Written by 'taskdistill export'; Apache-2.0."
 _HOW_TO_USE = """# A model for mmsegmentation 1.2
@@ -112,7 +112,7 @@ def _write(described: Described, folder: Path) -> str:
 
 def _code(head: nn.Module) -> dict[str, str]:
     """Return the files of the package that a model with this head is run with."""
-    wanted = [Name(_IN_FOLDER, name) for name in _CLASSES] + [Name("tasks.openmmlab.mmcv_ops", "prepare")]
+    wanted = [Name(_IN_FOLDER, name) for name in _CLASSES] + [Name("taskdistill.tasks.openmmlab.mmcv_ops", "prepare")]
     if not isinstance(head, MmsegHead):
         wanted.append(name_of(head))
     try:

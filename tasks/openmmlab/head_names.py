@@ -9,8 +9,8 @@ that two looks at one image differ.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from configs.choices import nearest
-from configs.errors import SettingsError
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
 
 WIDTH = 128
 """Channels inside a head (theirs: 512 behind a ResNet-50); students are light."""

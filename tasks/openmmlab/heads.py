@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tasks.models.encoder import Block, ModelError
-from tasks.openmmlab.head_names import WIDTH, head_form
-from tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.models.encoder import Block, ModelError
+from taskdistill.tasks.openmmlab.head_names import WIDTH, head_form
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
 
 
 class MmsegHead(nn.Module):

@@ -20,9 +20,9 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from tasks.functional.joining import JoinedMap
-from tasks.functional.views import clean_view, replay
-from tasks.models.encoder import Block
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.views import clean_view, replay
+from taskdistill.tasks.models.encoder import Block
 
 
 class CleanView(BaseTransform):  # type: ignore[misc]

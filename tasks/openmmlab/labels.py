@@ -3,10 +3,10 @@
 import inspect
 from typing import Any
 
-from configs.choices import nearest
-from configs.errors import UserError
-from tasks.data.label_tables import LabelTable
-from tasks.openmmlab.packages import mmseg_ready
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import UserError
+from taskdistill.tasks.data.label_tables import LabelTable
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
 
 
 class LabelTableError(UserError, ValueError):

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from tasks.models.torchvision_ops import make_importable
+from taskdistill.tasks.models.torchvision_ops import make_importable
 
 NAME = "mmcv.ops"
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from configs.errors import MissingPackageError
+from taskdistill.configs.errors import MissingPackageError
 
 PACKAGES = {
     "mmseg": "mmsegmentation",
@@ -39,7 +39,7 @@ def check_installed(what: str) -> None:
 def mmseg_ready(what: str) -> Iterator[None]:
     """Make mmseg importable for the block, in which its warnings are silent; raises as `check_installed` does."""
     check_installed(what)
-    from tasks.openmmlab.mmcv_ops import prepare
+    from taskdistill.tasks.openmmlab.mmcv_ops import prepare
 
     prepare()
     with warnings.catch_warnings():

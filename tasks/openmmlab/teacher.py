@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from storage.weight_formats import check_regular
-from tasks.models.encoder import ModelError
-from tasks.models.weight_files import read_weights
-from tasks.openmmlab.labels import LabelTableError, label_table
-from tasks.openmmlab.packages import mmseg_ready
+from taskdistill.storage.weight_formats import check_regular
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.weight_files import read_weights
+from taskdistill.tasks.openmmlab.labels import LabelTableError, label_table
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
 
 _ERRORS = (
     RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, IndexError, ImportError, OSError,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from configs.errors import SettingsError
-from configs.foreign import ForeignTeacher, function_of, module_file
-from storage.errors import StoreError
-from storage.sources import visible_files
-from storage.weight_formats import check_weights
-from tasks.prechecks.mixer_folder import FROM_ELSEWHERE, read_settings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.foreign import ForeignTeacher, function_of, module_file
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.sources import visible_files
+from taskdistill.storage.weight_formats import check_weights
+from taskdistill.tasks.prechecks.mixer_folder import FROM_ELSEWHERE, read_settings
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -1,17 +1,17 @@
 """A diffusers folder given as ImageMixer, looked at without torch: its parts, their files, and nothing that runs.
 
-diffusers imports what the folder's index names, and Python files that lie in it; only the few classes that the pipeline
-is made of are let through. Weights must be safetensors: other files lie there unread.
+diffusers imports what a folder's index names, and Python files that lie in it; only the few classes that the pipeline
+is made of are let through, and loaded each by itself. Weights must be safetensors: other files lie there unread.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from configs.generation import GeneratorModel
-from storage.errors import StoreError
-from storage.sources import LFS_POINTER, visible_files
-from storage.weight_formats import check_weights
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.sources import LFS_POINTER, visible_files
+from taskdistill.storage.weight_formats import check_weights
 
 INDEX = "model_index.json"
 MIXER, VARIATIONS = "ImageMixerPipeline", "StableDiffusionImageVariationPipeline"
@@ -19,7 +19,8 @@ MIXER, VARIATIONS = "ImageMixerPipeline", "StableDiffusionImageVariationPipeline
 _AUTOENCODERS = {
     ("diffusers", "AutoencoderKL"),
     ("diffusers", "AutoencoderTiny"),
-    ("tasks.models.patch_autoencoder", "PatchAutoencoder"),
+    ("taskdistill.tasks.models.patch_autoencoder", "PatchAutoencoder"),
+    ("tasks.models.patch_autoencoder", "PatchAutoencoder"),  # its name in folders of older versions, as in the shipped
 }
 _PARTS: dict[str, set[tuple[str, str]]] = {
     "unet": {("diffusers", "UNet2DConditionModel")},

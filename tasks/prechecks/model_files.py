@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from configs.base import Settings, StageConfig
-from configs.choices import FOREIGN_FOLDERS, GENERATOR_FOLDERS, MODEL_NAMES, load
-from configs.foreign import ForeignTeacher
-from configs.generation import GeneratorModel
-from configs.models import Backbone
-from storage.tree import walk
-from storage.weight_formats import check_regular, check_weights
+from taskdistill.configs.base import Settings, StageConfig
+from taskdistill.configs.choices import FOREIGN_FOLDERS, GENERATOR_FOLDERS, MODEL_NAMES, load
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.tree import walk
+from taskdistill.storage.weight_formats import check_regular, check_weights
 
 
 def check_places(config: StageConfig) -> None:

@@ -9,9 +9,9 @@ import importlib.util
 import re
 from pathlib import Path
 
-from configs.choices import nearest
-from configs.errors import SettingsError
-from configs.models import Backbone
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.models import Backbone
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 

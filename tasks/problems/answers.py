@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from tasks.problems.palette import Colours
+from taskdistill.tasks.problems.palette import Colours
 
 
 class Asked(NamedTuple):

@@ -5,8 +5,8 @@ tables of scores. A problem need not tell: its models are then taken as they are
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from configs.choices import CONFIDENCES, load
-from tasks.problems.metrics import Metric
+from taskdistill.configs.choices import CONFIDENCES, load
+from taskdistill.tasks.problems.metrics import Metric
 
 
 class Coverage(NamedTuple):

@@ -13,24 +13,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from configs.evaluation import WindowSettings
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from tasks.data.candidates import DatasetError
-from tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
-from tasks.functional.means import mean_of_outputs
-from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
-from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, Size, View
-from tasks.models.encoder import LAST, MEAN, Block
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
-from tasks.problems.classification_metrics import METRICS
-from tasks.problems.traced_answers import Probabilities
-from tasks.problems.whole_images import clean_window
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.losses import cross_entropy, distillation_divergence, num_answers, num_labels
+from taskdistill.tasks.functional.means import mean_of_outputs
+from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import Pixels, Size, View
+from taskdistill.tasks.models.encoder import LAST, MEAN, Block
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
+from taskdistill.tasks.problems.classification_metrics import METRICS
+from taskdistill.tasks.problems.traced_answers import Probabilities
+from taskdistill.tasks.problems.whole_images import clean_window
 
 if TYPE_CHECKING:
-    from tasks.problems.classification_meter import ClassificationMeter
+    from taskdistill.tasks.problems.classification_meter import ClassificationMeter
 
 
 class LinearHead(nn.Linear):
@@ -132,6 +132,6 @@ class Classification:
         return Answer({"prediction": prediction, "probability": cells["probability1"], **cells})
 
     def meter(self, classes: Sequence[str]) -> "ClassificationMeter":
-        from tasks.problems.classification_meter import ClassificationMeter  # torchmetrics takes 100 MB
+        from taskdistill.tasks.problems.classification_meter import ClassificationMeter  # torchmetrics takes 100 MB
 
         return ClassificationMeter(classes, self.agreement)

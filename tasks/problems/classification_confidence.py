@@ -11,11 +11,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from storage.tables import has_column, read_matrix
-from tasks.functional.temperatures import temperature_of
-from tasks.problems.calibrating import Confidence, Coverage
-from tasks.problems.classification_metrics import CALIBRATION_BINS, METRICS
-from tasks.problems.metrics import Metric
+from taskdistill.storage.tables import has_column, read_matrix
+from taskdistill.tasks.functional.temperatures import temperature_of
+from taskdistill.tasks.problems.calibrating import Confidence, Coverage
+from taskdistill.tasks.problems.classification_metrics import CALIBRATION_BINS, METRICS
+from taskdistill.tasks.problems.metrics import Metric
 
 OUTPUTS, LABEL = "outputs", "label"
 MAX_NUMBERS = 20_000_000

@@ -3,7 +3,7 @@
 Shape letters: N images, K classes, R answers of an image, the best first.
 """
 
-import tasks.models  # noqa: F401  # makes torchvision importable, which torchmetrics imports where it finds it
+import taskdistill.tasks.models  # noqa: F401  # makes torchvision importable, which torchmetrics imports where it finds it
 
 # isort: split
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from tasks.functional.comparison import standard_error
-from tasks.problems.classification_metrics import CALIBRATION_BINS
-from tasks.problems.palette import Colours
-from tasks.problems.pictures import draw_confusion
-from tasks.problems.problem import PixelsOf
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.problems.classification_metrics import CALIBRATION_BINS
+from taskdistill.tasks.problems.palette import Colours
+from taskdistill.tasks.problems.pictures import draw_confusion
+from taskdistill.tasks.problems.problem import PixelsOf
 
 
 class ClassificationMeter:

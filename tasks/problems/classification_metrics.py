@@ -1,6 +1,6 @@
 """The metrics of classification, declared: their names and how they are shown. `classification_meter` computes them."""
 
-from tasks.problems.metrics import PERCENT, Metric
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 CALIBRATION_BINS = 15
 

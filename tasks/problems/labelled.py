@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from configs.evaluation import WindowSettings
-from storage.image_set import ImageSet
-from storage.view_outputs import Half, ViewOutputs
-from tasks.data.batches import ViewSource
-from tasks.data.view_cache import ViewCache
-from tasks.functional.views import Pixels, Size, View
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.problem import Joined, Problem, targets_of
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import Half, ViewOutputs
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.functional.views import Pixels, Size, View
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.problem import Joined, Problem, targets_of
 
 Numbers = npt.NDArray[np.int64]
 

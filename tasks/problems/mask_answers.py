@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tasks.functional.joining import JoinedMap
-from tasks.functional.views import UNKNOWN, Pixels
-from tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns, rounded
-from tasks.problems.palette import Colours, laid_over
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.views import UNKNOWN, Pixels
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns, rounded
+from taskdistill.tasks.problems.palette import Colours, laid_over
 
 MASK, OVERLAY = "mask", "overlay"
 _NUM_COLOURS = 256

@@ -7,7 +7,7 @@ a heading is changed in one place.
 
 from typing import NamedTuple
 
-from configs.choices import METRICS, load
+from taskdistill.configs.choices import METRICS, load
 
 PERCENT = "%"
 

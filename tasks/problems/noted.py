@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from storage.image_set import ImageSet
-from storage.manifest import MANIFEST, Manifest
-from storage.summaries import IngestSummary
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import MANIFEST, Manifest
+from taskdistill.storage.summaries import IngestSummary
 
 
 def noted_of(images: ImageSet) -> IngestSummary:

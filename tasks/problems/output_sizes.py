@@ -8,10 +8,10 @@ Shape letters: H W pixels, K classes, h w cells of a map.
 import math
 import re
 
-from configs.choices import OUTPUT_SIZES, load
-from configs.foreign import ForeignTeacher
-from configs.models import Backbone
-from configs.stages import ProbeSettings
+from taskdistill.configs.choices import OUTPUT_SIZES, load
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
 
 _PATCH = re.compile(r"patch(\d+)")
 _WITH_PATCHES = re.compile(r"vit|eva|deit|beit")

@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-from tasks.functional.views import Pixels
-from tasks.problems.names import drawable
-from tasks.problems.palette import NamedColours, laid_over
-from tasks.problems.pictures import AS_IT_IS, EDGE, MAX_NAMED_CLASSES, save
-from tasks.problems.problem import PixelsOf
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.problems.names import drawable
+from taskdistill.tasks.problems.palette import NamedColours, laid_over
+from taskdistill.tasks.problems.pictures import AS_IT_IS, EDGE, MAX_NAMED_CLASSES, save
+from taskdistill.tasks.problems.problem import PixelsOf
 
 Labels = npt.NDArray[np.int16]
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from storage.image_set import ImageSet
-from tasks.functional.views import Pixels
-from tasks.problems.noted import noted_of
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.problems.noted import noted_of
 
 Colours = npt.NDArray[np.uint8]
 """[K, 3], RGB."""

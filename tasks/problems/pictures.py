@@ -14,9 +14,9 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from storage.files import atomic
-from tasks.problems.names import FONT, drawable
-from tasks.problems.palette import NamedColours
+from taskdistill.storage.files import atomic
+from taskdistill.tasks.problems.names import FONT, drawable
+from taskdistill.tasks.problems.palette import NamedColours
 
 log = logging.getLogger(__name__)
 

@@ -20,19 +20,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from configs.choices import PROBLEMS, load
-from configs.evaluation import WindowSettings
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from tasks.functional.mixup import Mixing, WeightedTargets
-from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels, Size, View
-from tasks.models.encoder import Block
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Answer, AnswerForm, Asked
-from tasks.problems.metrics import Metric
-from tasks.problems.palette import Colours
-from tasks.problems.traced_answers import Answering
+from taskdistill.configs.choices import PROBLEMS, load
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import Pixels, Size, View
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked
+from taskdistill.tasks.problems.metrics import Metric
+from taskdistill.tasks.problems.palette import Colours
+from taskdistill.tasks.problems.traced_answers import Answering
 
 Joined = Any
 """What a problem made of the outputs for one image: outputs [1, ...], or what stands for outputs that are too large to

@@ -18,34 +18,34 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from configs.choices import HEAD_SOURCES, load
-from configs.evaluation import WindowSettings
-from configs.training import TrainingSettings
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageSet
-from storage.manifest import advice
-from tasks.data.candidates import DatasetError
-from tasks.functional.class_weights import ClassPixels, median_frequency_weights, pixels_of_classes
-from tasks.functional.dense_losses import RegionLoss, dice, lovasz, map_divergence, num_pixels, pixel_loss
-from tasks.functional.grids import finest, on_grid
-from tasks.functional.joining import JoinedMap
-from tasks.functional.losses import IGNORED
-from tasks.functional.means import mean_of_outputs
-from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
-from tasks.functional.sums import Sum
-from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
-from tasks.models.dense_heads import HEADS
-from tasks.models.encoder import MAP, Block
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Answer, AnswerForm, Asked
-from tasks.problems.mask_answers import answer_form, answer_of
-from tasks.problems.noted import noted_of
-from tasks.problems.segmentation_metrics import METRICS
-from tasks.problems.traced_answers import ClassesOfPixels
-from tasks.problems.whole_images import image_windows
+from taskdistill.configs.choices import HEAD_SOURCES, load
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import advice
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.class_weights import ClassPixels, median_frequency_weights, pixels_of_classes
+from taskdistill.tasks.functional.dense_losses import RegionLoss, dice, lovasz, map_divergence, num_pixels, pixel_loss
+from taskdistill.tasks.functional.grids import finest, on_grid
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.means import mean_of_outputs
+from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
+from taskdistill.tasks.models.dense_heads import HEADS
+from taskdistill.tasks.models.encoder import MAP, Block
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked
+from taskdistill.tasks.problems.mask_answers import answer_form, answer_of
+from taskdistill.tasks.problems.noted import noted_of
+from taskdistill.tasks.problems.segmentation_metrics import METRICS
+from taskdistill.tasks.problems.traced_answers import ClassesOfPixels
+from taskdistill.tasks.problems.whole_images import image_windows
 
 if TYPE_CHECKING:
-    from tasks.problems.segmentation_meter import SegmentationMeter
+    from taskdistill.tasks.problems.segmentation_meter import SegmentationMeter
 
 REGIONS: Mapping[str, RegionLoss | None] = {
     "cross-entropy": None,
@@ -159,7 +159,7 @@ class Segmentation:
         return answer_of(outputs, asked, small_HW3)
 
     def meter(self, classes: Sequence[str]) -> "SegmentationMeter":
-        from tasks.problems.segmentation_meter import SegmentationMeter  # matplotlib
+        from taskdistill.tasks.problems.segmentation_meter import SegmentationMeter  # matplotlib
 
         return SegmentationMeter(classes)
 

@@ -15,14 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tasks.functional.boundaries import boundary_score
-from tasks.functional.comparison import standard_error
-from tasks.functional.joining import JoinedMap
-from tasks.functional.ratios import mean_ratio, ratios, values_by_image
-from tasks.problems.overlays import ImageScores, Judged, Snapshot, draw_overlays, snapshot
-from tasks.problems.palette import Colours, NamedColours, palette
-from tasks.problems.pictures import draw_bars, draw_confusion
-from tasks.problems.problem import PixelsOf
+from taskdistill.tasks.functional.boundaries import boundary_score
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.ratios import mean_ratio, ratios, values_by_image
+from taskdistill.tasks.problems.overlays import ImageScores, Judged, Snapshot, draw_overlays, snapshot
+from taskdistill.tasks.problems.palette import Colours, NamedColours, palette
+from taskdistill.tasks.problems.pictures import draw_bars, draw_confusion
+from taskdistill.tasks.problems.problem import PixelsOf
 
 CALIBRATION_BINS = 15
 UNKNOWN = -1

@@ -1,6 +1,6 @@
 """The metrics of segmentation, declared: their names and how they are shown. `segmentation_meter` computes them."""
 
-from tasks.problems.metrics import PERCENT, Metric
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 METRICS = (
     Metric("miou", "mIoU", PERCENT, noun="mIoU", of_classes="IoU"),

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tasks.functional.joining import between, blend
-from tasks.models.exact_views import clean_box, scalar
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.functional.joining import between, blend
+from taskdistill.tasks.models.exact_views import clean_box, scalar
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 
 class Answering(Protocol):

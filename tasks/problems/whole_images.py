@@ -3,10 +3,10 @@
 Shape letters: M windows; 9 numbers cut one.
 """
 
-from configs.evaluation import WindowSettings
-from tasks.functional.views import View, clean_view
-from tasks.functional.windows import windows_of
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.tasks.functional.views import View, clean_view
+from taskdistill.tasks.functional.windows import windows_of
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 
 def clean_window(height: int, width: int, preprocessing: Preprocessing) -> View:

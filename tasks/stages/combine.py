@@ -12,20 +12,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from configs.data import CLEAN_VIEW
-from configs.stages import CombineConfig
-from storage.errors import CacheMismatchError
-from storage.fingerprint import fingerprint
-from storage.summaries import LogitsSummary
-from storage.view_attributes import LogitsAttributes
-from storage.view_outputs import Half, ViewOutputs, rows_by_id
-from storage.view_writer import Chunk, Layout, ViewOutputsWriter
-from tasks.functional.views import thumbnail_distance
-from tasks.inference.frozen import ChunkPartitions, Outputs
-from tasks.partitions import ByPartitions, Throughput
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.training.distill_source import CHECK_EVERY, CHECK_TOLERANCE
+from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.configs.stages import CombineConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.summaries import LogitsSummary
+from taskdistill.storage.view_attributes import LogitsAttributes
+from taskdistill.storage.view_outputs import Half, ViewOutputs, rows_by_id
+from taskdistill.storage.view_writer import Chunk, Layout, ViewOutputsWriter
+from taskdistill.tasks.functional.views import thumbnail_distance
+from taskdistill.tasks.inference.frozen import ChunkPartitions, Outputs
+from taskdistill.tasks.partitions import ByPartitions, Throughput
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.distill_source import CHECK_EVERY, CHECK_TOLERANCE
 
 
 class MeanLogits(ChunkPartitions[CombineConfig]):

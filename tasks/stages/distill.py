@@ -22,27 +22,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from configs.stages import DistillConfig
-from configs.training import DistillSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import Manifest
-from storage.summaries import ModelSummary
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from tasks.functional.areas import common_areas
-from tasks.functional.losses import num_answers
-from tasks.functional.mixup import draw_mixing, mixed_images
-from tasks.functional.views import NOT_PADDED
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel
-from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
-from tasks.stage import StageContext
-from tasks.training.chosen_settings import with_chosen_settings
-from tasks.training.distill_source import DistillSource, Draw
-from tasks.training.lesson import Batch, Losses, MicroBatch
-from tasks.training.probed import probed_model
-from tasks.training.student import train_and_write, validation_score
+from taskdistill.configs.stages import DistillConfig
+from taskdistill.configs.training import DistillSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import Manifest
+from taskdistill.storage.summaries import ModelSummary
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.functional.areas import common_areas
+from taskdistill.tasks.functional.losses import num_answers
+from taskdistill.tasks.functional.mixup import draw_mixing, mixed_images
+from taskdistill.tasks.functional.views import NOT_PADDED
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.problem import Problem, Score, num_targets_of, problem_named, targets_of, task_loss_of
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.chosen_settings import with_chosen_settings
+from taskdistill.tasks.training.distill_source import DistillSource, Draw
+from taskdistill.tasks.training.lesson import Batch, Losses, MicroBatch
+from taskdistill.tasks.training.probed import probed_model
+from taskdistill.tasks.training.student import train_and_write, validation_score
 
 
 def run(config: DistillConfig, context: StageContext) -> ModelSummary:

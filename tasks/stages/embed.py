@@ -10,23 +10,23 @@ from functools import cached_property
 
 import torch
 
-from configs.generation import EmbedConfig
-from storage.image_set import ImageSet
-from storage.summaries import EmbeddingsSummary
-from storage.view_attributes import EmbeddingsAttributes
-from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.shown import CLEAN_ONLY, shown_parts
-from tasks.generators.generator import (
+from taskdistill.configs.generation import EmbedConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import EmbeddingsSummary
+from taskdistill.storage.view_attributes import EmbeddingsAttributes
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.shown import CLEAN_ONLY, shown_parts
+from taskdistill.tasks.generators.generator import (
     GeneratorDescription,
     build_generator_as_named,
     describe_generator,
     generator_fingerprint,
 )
-from tasks.inference.frozen import ChunkPartitions, run_frozen
-from tasks.models.device import device_of
-from tasks.partitions import ByPartitions, Throughput
-from tasks.stage import StageContext
+from taskdistill.tasks.inference.frozen import ChunkPartitions, run_frozen
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.partitions import ByPartitions, Throughput
+from taskdistill.tasks.stage import StageContext
 
 
 class Embedding(ChunkPartitions[EmbedConfig]):

@@ -13,25 +13,25 @@ from typing import NamedTuple
 
 import torch
 
-from configs.data import ViewSettings
-from configs.evaluation import WindowSettings
-from configs.stages import EvaluateConfig, EvaluateProbedConfig
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.summaries import EvaluationSummary, NetworkSummary
-from storage.tables import write_columns
-from storage.view_outputs import ViewOutputs
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.view_cache import ViewCache
-from tasks.inference.predictor import Predicted, cached, clean_outputs, predict
-from tasks.inference.speed import measured_speed
-from tasks.models.device import device_of, on_device
-from tasks.models.task_model import TaskModel, load_model
-from tasks.problems.labelled import WholeImages
-from tasks.problems.palette import known_colours
-from tasks.problems.problem import Joined, Problem, problem_named
-from tasks.stage import StageContext
-from tasks.training.probed import probed_model
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.stages import EvaluateConfig, EvaluateProbedConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary
+from taskdistill.storage.tables import write_columns
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outputs, predict
+from taskdistill.tasks.inference.speed import measured_speed
+from taskdistill.tasks.models.device import device_of, on_device
+from taskdistill.tasks.models.task_model import TaskModel, load_model
+from taskdistill.tasks.problems.labelled import WholeImages
+from taskdistill.tasks.problems.palette import known_colours
+from taskdistill.tasks.problems.problem import Joined, Problem, problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.probed import probed_model
 
 
 class Scores(NamedTuple):

@@ -12,17 +12,23 @@ from typing import Any
 
 from torch import Tensor
 
-from configs.stages import ExtractConfig
-from storage.summaries import FeaturesSummary, Speed
-from storage.view_attributes import FeaturesAttributes
-from storage.view_writer import Layout
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.inference.frozen_images import ImagePartitions
-from tasks.inference.speed import BATCH_SIZE, measured_speed
-from tasks.models.device import device_of, on_device
-from tasks.models.encoder import Encoder, build_encoder_as_named, encoder_fingerprint, summarise, summary_blocks
-from tasks.models.weightless import encoder_outline
-from tasks.partitions import ByPartitions, Throughput
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.storage.summaries import FeaturesSummary, Speed
+from taskdistill.storage.view_attributes import FeaturesAttributes
+from taskdistill.storage.view_writer import Layout
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.inference.frozen_images import ImagePartitions
+from taskdistill.tasks.inference.speed import BATCH_SIZE, measured_speed
+from taskdistill.tasks.models.device import device_of, on_device
+from taskdistill.tasks.models.encoder import (
+    Encoder,
+    build_encoder_as_named,
+    encoder_fingerprint,
+    summarise,
+    summary_blocks,
+)
+from taskdistill.tasks.models.weightless import encoder_outline
+from taskdistill.tasks.partitions import ByPartitions, Throughput
 
 
 class Extraction(ImagePartitions[ExtractConfig]):

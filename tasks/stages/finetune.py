@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from configs.stages import FinetuneConfig
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from storage.summaries import ModelSummary
-from tasks.data.batches import DecodedImages, ViewSource, halves
-from tasks.functional.mixup import draw_mixing, mixed_images
-from tasks.functional.order import visits
-from tasks.models.task_model import TaskModel
-from tasks.problems.labelled import LabelledViews
-from tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
-from tasks.stage import StageContext
-from tasks.training.chosen_settings import with_chosen_settings
-from tasks.training.lesson import Batch, Losses, MicroBatch
-from tasks.training.probed import probed_model
-from tasks.training.student import train_and_write, validation_score
+from taskdistill.configs.stages import FinetuneConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import ModelSummary
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource, halves
+from taskdistill.tasks.functional.mixup import draw_mixing, mixed_images
+from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.labelled import LabelledViews
+from taskdistill.tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.chosen_settings import with_chosen_settings
+from taskdistill.tasks.training.lesson import Batch, Losses, MicroBatch
+from taskdistill.tasks.training.probed import probed_model
+from taskdistill.tasks.training.student import train_and_write, validation_score
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:

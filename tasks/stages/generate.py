@@ -26,24 +26,24 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from configs.generation import GenerateConfig
-from storage import image_set
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageRow, ImageSet
-from storage.summaries import BlendsSummary, ImageSetSummary
-from storage.tables import BLENDS, PAIRS, read_arrow, write_table
-from storage.view_attributes import EmbeddingsAttributes
-from storage.view_outputs import ViewOutputs
-from tasks.blends.batched_sampler import BatchedSampler
-from tasks.blends.pairing import pair_table
-from tasks.blends.pictures import draw_contact_sheet, write_blends_page
-from tasks.blends.scores import BlendScores, merge_scores, scores_name
-from tasks.data.encode import encode
-from tasks.data.threads import in_background
-from tasks.generators.generator import build_generator_as_named, generator_fingerprint
-from tasks.models.device import device_of
-from tasks.partitions import ByPartitions, Partitions, Throughput
-from tasks.stage import StageContext
+from taskdistill.configs.generation import GenerateConfig
+from taskdistill.storage import image_set
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageRow, ImageSet
+from taskdistill.storage.summaries import BlendsSummary, ImageSetSummary
+from taskdistill.storage.tables import BLENDS, PAIRS, read_arrow, write_table
+from taskdistill.storage.view_attributes import EmbeddingsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.blends.batched_sampler import BatchedSampler
+from taskdistill.tasks.blends.pairing import pair_table
+from taskdistill.tasks.blends.pictures import draw_contact_sheet, write_blends_page
+from taskdistill.tasks.blends.scores import BlendScores, merge_scores, scores_name
+from taskdistill.tasks.data.encode import encode
+from taskdistill.tasks.data.threads import in_background
+from taskdistill.tasks.generators.generator import build_generator_as_named, generator_fingerprint
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.partitions import ByPartitions, Partitions, Throughput
+from taskdistill.tasks.stage import StageContext
 
 MIN_SHARD_ROWS, MAX_SHARD_ROWS, FEW_SHARDS = 32, 256, 512
 

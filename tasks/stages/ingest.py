@@ -16,29 +16,29 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from configs.data import IngestConfig
-from storage.errors import SourceChangedError
-from storage.files import read_json_if_whole, write_json
-from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
-from storage.summaries import ImageSetSummary, IngestSummary
-from storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
-from tasks.data.brightness import PixelStatistics
-from tasks.data.candidates import Candidate, DatasetError, dataset_folder
-from tasks.data.contradictions import counts_of, identical, settle
-from tasks.data.counts import NO_LABEL, warnings
-from tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
-from tasks.data.decode import check_mask
-from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
-from tasks.data.left_out import by_reason
-from tasks.data.mask_checks import checked_masks
-from tasks.data.mask_counts import remarks
-from tasks.data.mask_reading import Reading, canonical
-from tasks.data.opening import UnreadableImageError
-from tasks.data.reading import bytes_of, digest_with, look_within
-from tasks.data.splits import check_splits
-from tasks.data.survey import survey
-from tasks.data.threads import prefetch
-from tasks.stage import StageContext
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
+from taskdistill.storage.summaries import ImageSetSummary, IngestSummary
+from taskdistill.storage.tables import DUPLICATES, LEFT_OUT, SOURCE_FILES, write_table
+from taskdistill.tasks.data.brightness import PixelStatistics
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, dataset_folder
+from taskdistill.tasks.data.contradictions import counts_of, identical, settle
+from taskdistill.tasks.data.counts import NO_LABEL, warnings
+from taskdistill.tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
+from taskdistill.tasks.data.decode import check_mask
+from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from taskdistill.tasks.data.left_out import by_reason
+from taskdistill.tasks.data.mask_checks import checked_masks
+from taskdistill.tasks.data.mask_counts import remarks
+from taskdistill.tasks.data.mask_reading import Reading, canonical
+from taskdistill.tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.reading import bytes_of, digest_with, look_within
+from taskdistill.tasks.data.splits import check_splits
+from taskdistill.tasks.data.survey import survey
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 

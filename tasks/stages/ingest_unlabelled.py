@@ -21,22 +21,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.data import IngestConfig, UnlabelledConfig
-from storage.errors import SourceChangedError
-from storage.files import read_json_if_whole, write_json
-from storage.image_set import ImageRow, ImageSet, Levels, is_shard_whole, write_index, write_shard
-from storage.summaries import ImageSetSummary, IngestSummary
-from storage.tables import LEFT_OUT, SOURCE_FILES, write_table
-from tasks.data.brightness import PixelStatistics
-from tasks.data.candidates import DatasetError, LeftOut, some
-from tasks.data.counts import NO_LABEL
-from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
-from tasks.data.left_out import by_reason, most_telling
-from tasks.data.opening import UnreadableImageError
-from tasks.data.reading import bytes_of, digest_with, look_within
-from tasks.data.survey import survey
-from tasks.data.threads import prefetch
-from tasks.data.unlabelled import (
+from taskdistill.configs.data import IngestConfig, UnlabelledConfig
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.image_set import ImageRow, ImageSet, Levels, is_shard_whole, write_index, write_shard
+from taskdistill.storage.summaries import ImageSetSummary, IngestSummary
+from taskdistill.storage.tables import LEFT_OUT, SOURCE_FILES, write_table
+from taskdistill.tasks.data.brightness import PixelStatistics
+from taskdistill.tasks.data.candidates import DatasetError, LeftOut, some
+from taskdistill.tasks.data.counts import NO_LABEL
+from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from taskdistill.tasks.data.left_out import by_reason, most_telling
+from taskdistill.tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.reading import bytes_of, digest_with, look_within
+from taskdistill.tasks.data.survey import survey
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.data.unlabelled import (
     IS_HELD_OUT,
     Unlabelled,
     digests_of,
@@ -45,7 +45,7 @@ from tasks.data.unlabelled import (
     reason_against,
     shards_of,
 )
-from tasks.stage import StageContext
+from taskdistill.tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 

@@ -21,26 +21,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from configs.stages import PrecomputeConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.summaries import LogitsSummary
-from storage.view_attributes import FeaturesAttributes, LogitsAttributes
-from storage.view_outputs import ViewOutputs
-from storage.view_writer import Layout, ViewOutputsWriter
-from storage.weights import ModelDescription
-from tasks.inference.frozen import ChunkPartitions
-from tasks.inference.frozen_images import ImagePartitions
-from tasks.models.device import device_of
-from tasks.models.encoder import Block, blocks_named
-from tasks.models.task_model import TaskModel, empty_head, load_head, load_model
-from tasks.models.weightless import model_output_shape, without_weights
-from tasks.partitions import ByPartitions, Throughput
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.training.calibration import fitted_temperature, remarks, temperature_taken_over
-from tasks.training.fold_heads import read_fold_heads, read_folds
-from tasks.training.probed import probed_model
+from taskdistill.configs.stages import PrecomputeConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import LogitsSummary
+from taskdistill.storage.view_attributes import FeaturesAttributes, LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.inference.frozen import ChunkPartitions
+from taskdistill.tasks.inference.frozen_images import ImagePartitions
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.models.encoder import Block, blocks_named
+from taskdistill.tasks.models.task_model import TaskModel, empty_head, load_head, load_model
+from taskdistill.tasks.models.weightless import model_output_shape, without_weights
+from taskdistill.tasks.partitions import ByPartitions, Throughput
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.calibration import fitted_temperature, remarks, temperature_taken_over
+from taskdistill.tasks.training.fold_heads import read_fold_heads, read_folds
+from taskdistill.tasks.training.probed import probed_model
 
 log = logging.getLogger(__name__)
 

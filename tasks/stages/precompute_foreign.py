@@ -15,23 +15,23 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from configs.data import CLEAN_VIEW
-from configs.foreign import PrecomputeForeignConfig
-from storage.files import atomic
-from storage.image_set import ImageSet
-from storage.summaries import ForeignLogitsSummary
-from storage.view_attributes import LogitsAttributes
-from storage.view_outputs import ViewOutputs
-from storage.view_writer import Layout
-from tasks.foreign.confusion import counted, doubts, table
-from tasks.foreign.label_map import LabelMap
-from tasks.foreign.network import ForeignNetwork, foreign_fingerprint, opened
-from tasks.inference.frozen_images import ImagePartitions
-from tasks.models.device import device_of
-from tasks.partitions import ByPartitions, Throughput
-from tasks.problems.labelled import LabelledCache
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
+from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.storage.files import atomic
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import ForeignLogitsSummary
+from taskdistill.storage.view_attributes import LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.view_writer import Layout
+from taskdistill.tasks.foreign.confusion import counted, doubts, table
+from taskdistill.tasks.foreign.label_map import LabelMap
+from taskdistill.tasks.foreign.network import ForeignNetwork, foreign_fingerprint, opened
+from taskdistill.tasks.inference.frozen_images import ImagePartitions
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.partitions import ByPartitions, Throughput
+from taskdistill.tasks.problems.labelled import LabelledCache
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 

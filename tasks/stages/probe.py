@@ -12,25 +12,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from configs.data import ViewSettings
-from configs.stages import ProbeConfig, ProbeSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.summaries import ProbeSummary
-from storage.view_attributes import FeaturesAttributes
-from storage.view_outputs import ViewOutputs
-from tasks.data.counts import too_few_for_folds
-from tasks.data.shown import check_num_views
-from tasks.functional.folds import folds_of
-from tasks.functional.order import visits
-from tasks.functional.views import CLEAN_VIEW
-from tasks.models.device import device_of
-from tasks.models.encoder import Block
-from tasks.problems.labelled import LabelledCache
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.training.fold_heads import write_fold_head, write_folds
-from tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.stages import ProbeConfig, ProbeSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import ProbeSummary
+from taskdistill.storage.view_attributes import FeaturesAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.counts import too_few_for_folds
+from taskdistill.tasks.data.shown import check_num_views
+from taskdistill.tasks.functional.folds import folds_of
+from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.problems.labelled import LabelledCache
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.fold_heads import write_fold_head, write_folds
+from taskdistill.tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
 
 
 class _Training:

@@ -15,22 +15,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from configs.data import views_of_train
-from configs.stages import ProbeImagesConfig
-from storage.image_set import ImageSet
-from storage.summaries import ProbeSummary
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.threads import prefetch
-from tasks.functional.order import visits
-from tasks.functional.views import CLEAN_VIEW, Pixels
-from tasks.memory import memory_advice
-from tasks.models.device import autocast, device_of, on_device
-from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
-from tasks.models.preprocessing import normalise
-from tasks.problems.labelled import Labelled, LabelledViews
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
+from taskdistill.configs.data import views_of_train
+from taskdistill.configs.stages import ProbeImagesConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import ProbeSummary
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels
+from taskdistill.tasks.memory import memory_advice
+from taskdistill.tasks.models.device import autocast, device_of, on_device
+from taskdistill.tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.problems.labelled import Labelled, LabelledViews
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
 
 Encode = Callable[[Pixels], Blocks]
 

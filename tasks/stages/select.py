@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from configs.errors import UserError
-from configs.generation import SelectConfig, SelectSettings
-from storage.image_set import ImageSet
-from storage.summaries import SelectionSummary
-from storage.tables import SELECTION, read_table, write_table
-from storage.view_outputs import ViewOutputs
-from tasks.data.view_cache import ViewCache
-from tasks.functional.views import CLEAN_VIEW
-from tasks.problems.problem import Problem, problem_named
-from tasks.stage import StageContext
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.generation import SelectConfig, SelectSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import SelectionSummary
+from taskdistill.storage.tables import SELECTION, read_table, write_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.problems.problem import Problem, problem_named
+from taskdistill.tasks.stage import StageContext
 
 
 class NothingSelectedError(UserError, ValueError):

@@ -8,19 +8,19 @@ settings.json and trials.parquet; what lies in trials/ lets a killed search cont
 
 from dataclasses import replace
 
-from configs.stages import DistillConfig, FinetuneConfig
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
-from storage.image_set import ImageSet
-from storage.summaries import SettingsSummary
-from tasks.functional.successive_halving import Settings
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.stages.distill import lesson_of as distill_lesson_of
-from tasks.stages.finetune import lesson_of as finetune_lesson_of
-from tasks.training.choosing import Search, choose
-from tasks.training.held_out import Fold, held_out
-from tasks.training.probed import probed_model
-from tasks.training.tuning_trials import Course
+from taskdistill.configs.stages import DistillConfig, FinetuneConfig
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import SettingsSummary
+from taskdistill.tasks.functional.successive_halving import Settings
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.stages.distill import lesson_of as distill_lesson_of
+from taskdistill.tasks.stages.finetune import lesson_of as finetune_lesson_of
+from taskdistill.tasks.training.choosing import Search, choose
+from taskdistill.tasks.training.held_out import Fold, held_out
+from taskdistill.tasks.training.probed import probed_model
+from taskdistill.tasks.training.tuning_trials import Course
 
 
 def run_finetune(config: TuneFinetuneConfig, context: StageContext) -> SettingsSummary:

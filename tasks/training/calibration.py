@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configs.base import RuntimeConfig
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_attributes import FeaturesAttributes, LogitsAttributes
-from storage.view_outputs import ViewOutputs
-from tasks.data.candidates import DatasetError
-from tasks.functional.calibration import best_temperature
-from tasks.functional.temperatures import LOWEST, UNCHANGED
-from tasks.functional.views import CLEAN_VIEW
-from tasks.problems.labelled import LabelledCache
-from tasks.problems.problem import Problem
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_attributes import FeaturesAttributes, LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.calibration import best_temperature
+from taskdistill.tasks.functional.temperatures import LOWEST, UNCHANGED
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.problems.labelled import LabelledCache
+from taskdistill.tasks.problems.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from storage.errors import StoreError
-from storage.weights import Tensors, read_tensors, write_tensors
-from tasks.models.task_model import as_arrays, as_tensors
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.weights import Tensors, read_tensors, write_tensors
+from taskdistill.tasks.models.task_model import as_arrays, as_tensors
 
 log = logging.getLogger(__name__)
 

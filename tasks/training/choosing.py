@@ -10,24 +10,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.training import TrainingSettings
-from configs.tuning import TuningSettings
-from storage.summaries import SettingsSummary
-from storage.tables import TRIALS, write_table
-from tasks.data.batches import ViewSource
-from tasks.functional import successive_halving as halving
-from tasks.functional.comparison import paired_difference, standard_error
-from tasks.functional.lengths import num_steps
-from tasks.functional.successive_halving import DEFAULT, Choice, Outcome, Rung, Scores, Settings, words_of
-from tasks.models.task_model import TaskModel
-from tasks.problems.metrics import PERCENT, Metric
-from tasks.problems.problem import problem_named
-from tasks.stage import StageContext
-from tasks.training.chosen_settings import write_settings
-from tasks.training.held_out import Fold, HeldOut
-from tasks.training.student import judge_on
-from tasks.training.trainer import TrainingDivergedError
-from tasks.training.tuning_trials import Course, Trials
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.tuning import TuningSettings
+from taskdistill.storage.summaries import SettingsSummary
+from taskdistill.storage.tables import TRIALS, write_table
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.functional import successive_halving as halving
+from taskdistill.tasks.functional.comparison import paired_difference, standard_error
+from taskdistill.tasks.functional.lengths import num_steps
+from taskdistill.tasks.functional.successive_halving import DEFAULT, Choice, Outcome, Rung, Scores, Settings, words_of
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.chosen_settings import write_settings
+from taskdistill.tasks.training.held_out import Fold, HeldOut
+from taskdistill.tasks.training.student import judge_on
+from taskdistill.tasks.training.trainer import TrainingDivergedError
+from taskdistill.tasks.training.tuning_trials import Course, Trials
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ import logging
 from pathlib import Path
 from typing import TypeVar
 
-from configs.base import StageConfig
-from storage.descriptions import Description
-from storage.errors import CacheMismatchError
-from storage.files import write_json
-from storage.manifest import Manifest, check_file
-from tasks.functional.successive_halving import Settings
-from tasks.stage import StageContext
+from taskdistill.configs.base import StageConfig
+from taskdistill.storage.descriptions import Description
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.files import write_json
+from taskdistill.storage.manifest import Manifest, check_file
+from taskdistill.tasks.functional.successive_halving import Settings
+from taskdistill.tasks.stage import StageContext
 
 log = logging.getLogger(__name__)
 

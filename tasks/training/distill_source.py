@@ -13,17 +13,17 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from configs.base import RuntimeConfig
-from configs.data import ViewSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.data.batches import DecodedImages, ViewSource, halves
-from tasks.data.shown import check_num_views
-from tasks.data.view_cache import CachedViews, ViewCache
-from tasks.functional.order import visits
-from tasks.functional.views import Pixels, thumbnail_distance
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import ViewSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource, halves
+from taskdistill.tasks.data.shown import check_num_views
+from taskdistill.tasks.data.view_cache import CachedViews, ViewCache
+from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.functional.views import Pixels, thumbnail_distance
+from taskdistill.tasks.models.preprocessing import Preprocessing
 
 CHECK_EVERY = 64
 """One in this many images is compared with the thumbnail of the teacher's view."""

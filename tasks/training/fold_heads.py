@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from storage.errors import CacheMismatchError
-from storage.manifest import Manifest
-from storage.tables import FOLDS, read_table, write_table
-from storage.weights import ModelDescription, write_tensors
-from tasks.models.encoder import Block
-from tasks.models.task_model import as_arrays, load_head
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.manifest import Manifest
+from taskdistill.storage.tables import FOLDS, read_table, write_table
+from taskdistill.storage.weights import ModelDescription, write_tensors
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.models.task_model import as_arrays, load_head
 
 TABLE = "folds.parquet"
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from configs.errors import SettingsError
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import Manifest
-from storage.weights import ModelDescription
-from tasks.models.task_model import TaskModel
-from tasks.training.fold_heads import TABLE, read_fold_heads
+from taskdistill.configs.errors import SettingsError
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import Manifest
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.training.fold_heads import TABLE, read_fold_heads
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tasks.functional.mixup import WeightedTargets
-from tasks.functional.sums import Sum
-from tasks.functional.views import Pixels
-from tasks.problems.problem import Score
+from taskdistill.tasks.functional.mixup import WeightedTargets
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.problems.problem import Score
 
 D = TypeVar("D")
 

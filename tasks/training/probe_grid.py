@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from configs.stages import ProbeSettings
-from storage.summaries import ProbeSummary
-from storage.tables import PROBE_GRID, write_table
-from storage.weights import ModelDescription, write_tensors
-from tasks.functional.schedules import warmup_cosine, warmup_linear
-from tasks.functional.sums import Sum
-from tasks.models.encoder import Block, blocks_named
-from tasks.models.task_model import as_arrays
-from tasks.problems.problem import Meter, Problem, score_of
-from tasks.training import checkpoint
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.storage.summaries import ProbeSummary
+from taskdistill.storage.tables import PROBE_GRID, write_table
+from taskdistill.storage.weights import ModelDescription, write_tensors
+from taskdistill.tasks.functional.schedules import warmup_cosine, warmup_linear
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.models.encoder import Block, blocks_named
+from taskdistill.tasks.models.task_model import as_arrays
+from taskdistill.tasks.problems.problem import Meter, Problem, score_of
+from taskdistill.tasks.training import checkpoint
 
 LEARNING_RATE_BATCH = 256
 ADAMW_WEIGHT_DECAY, ADAMW_WARMUP = 1e-4, 0.0375

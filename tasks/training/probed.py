@@ -4,14 +4,14 @@ trained further.
 
 from collections.abc import Sequence
 
-from configs.models import Backbone
-from storage.errors import CacheMismatchError
-from storage.weights import ModelDescription
-from tasks.models.device import device_of, on_device
-from tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel, load_head
-from tasks.stage import StageContext
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.models.device import device_of, on_device
+from taskdistill.tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.task_model import TaskModel, load_head
+from taskdistill.tasks.stage import StageContext
 
 
 def probed_model(

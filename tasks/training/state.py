@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from configs.training import Keep
+from taskdistill.configs.training import Keep
 
 
 @dataclass

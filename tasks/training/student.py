@@ -8,21 +8,21 @@ from typing import Any
 
 from torch import nn
 
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from storage.summaries import ModelSummary
-from storage.weights import ModelDescription
-from tasks.data.batches import ViewSource
-from tasks.functional.lengths import num_steps
-from tasks.inference.predictor import Numbers, predict
-from tasks.models.device import device_of
-from tasks.models.task_model import TaskModel
-from tasks.problems.labelled import WholeImages
-from tasks.problems.pictures import draw_history
-from tasks.problems.problem import Meter, Problem, Score, score_of
-from tasks.stage import StageContext
-from tasks.training.lesson import Lesson
-from tasks.training.trainer import Trainer
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.summaries import ModelSummary
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.functional.lengths import num_steps
+from taskdistill.tasks.inference.predictor import Numbers, predict
+from taskdistill.tasks.models.device import device_of
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.labelled import WholeImages
+from taskdistill.tasks.problems.pictures import draw_history
+from taskdistill.tasks.problems.problem import Meter, Problem, Score, score_of
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.lesson import Lesson
+from taskdistill.tasks.training.trainer import Trainer
 
 
 def judge_on(

@@ -18,23 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from configs.errors import UserError
-from configs.training import TrainingSettings
-from storage.tables import HISTORY, write_table
-from storage.weights import write_tensors
-from tasks.data.threads import prefetch
-from tasks.functional.lengths import is_validated
-from tasks.functional.mixup import WeightedTargets
-from tasks.functional.schedules import warmup_cosine
-from tasks.functional.sums import Sum, weighted_sum
-from tasks.models.device import autocast
-from tasks.models.preprocessing import normalise
-from tasks.models.task_model import TaskModel, as_arrays
-from tasks.stage import OnProgress
-from tasks.training import checkpoint
-from tasks.training.averaging import running_mean
-from tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
-from tasks.training.state import State
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.tables import HISTORY, write_table
+from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.functional.lengths import is_validated
+from taskdistill.tasks.functional.mixup import WeightedTargets
+from taskdistill.tasks.functional.schedules import warmup_cosine
+from taskdistill.tasks.functional.sums import Sum, weighted_sum
+from taskdistill.tasks.models.device import autocast
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.task_model import TaskModel, as_arrays
+from taskdistill.tasks.stage import OnProgress
+from taskdistill.tasks.training import checkpoint
+from taskdistill.tasks.training.averaging import running_mean
+from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
+from taskdistill.tasks.training.state import State
 
 log = logging.getLogger(__name__)
 

@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from configs.training import TrainingSettings
-from storage.files import make_folder, read_json_if_whole, write_json
-from tasks.functional.successive_halving import Rung, Scores, Settings, words_of
-from tasks.models.task_model import TaskModel
-from tasks.problems.problem import Meter
-from tasks.stage import StageContext
-from tasks.training.averaging import decay_of_short
-from tasks.training.held_out import Fold
-from tasks.training.lesson import Lesson
-from tasks.training.trainer import Trainer, TrainingDivergedError
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.files import make_folder, read_json_if_whole, write_json
+from taskdistill.tasks.functional.successive_halving import Rung, Scores, Settings, words_of
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.problem import Meter
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.averaging import decay_of_short
+from taskdistill.tasks.training.held_out import Fold
+from taskdistill.tasks.training.lesson import Lesson
+from taskdistill.tasks.training.trainer import Trainer, TrainingDivergedError
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.birds import SPECIES
-from tasks.functional.pairs import normalised
-from tasks.functional.views import Pixels
-from tasks.generators.mixer_generator import MixerGenerator, build_generator
-from tasks.miniature.attributes import draw_species, random_attributes
-from tasks.miniature.dataset import draw_split
-from tasks.miniature.world import draw
-from tasks.models.preprocessing import normalise
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.birds import SPECIES
+from taskdistill.tasks.functional.pairs import normalised
+from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.generators.mixer_generator import MixerGenerator, build_generator
+from taskdistill.tasks.miniature.attributes import draw_species, random_attributes
+from taskdistill.tasks.miniature.dataset import draw_split
+from taskdistill.tasks.miniature.world import draw
+from taskdistill.tasks.models.preprocessing import normalise
 from tests.benchmarks.report import Row, finish, parser
 from tests.oracle_blends import draw_pairs, oracle_blends
 

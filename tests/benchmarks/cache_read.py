@@ -28,15 +28,15 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.base import RuntimeConfig
-from configs.stages import StoredLogits
-from configs.training import TrainingSettings
-from storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
-from storage.view_outputs import Part, ViewOutputs
-from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.data.view_cache import ViewCache
-from tasks.functional.order import visits
-from tasks.models.device import device_of, on_device
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.stages import StoredLogits
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
+from taskdistill.storage.view_outputs import Part, ViewOutputs
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.models.device import device_of, on_device
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 from tests.storage.artifacts import writer_of_every_view

@@ -21,16 +21,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.pipeline.chain import CONTROL, ModelResult
-from flows.pipeline.comparing import compared
-from flows.pipeline.console import on_console
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import run_plan
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from tasks.functional.comparison import Difference
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
+from taskdistill.flows.pipeline.comparing import compared
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.tasks.functional.comparison import Difference
 
 PRESET = "camvid"
 SEQUENCES = ("0001TP", "0006R0", "0016E5")

@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from flows.pipeline.chain import CONTROL
-from tasks.functional.comparison import paired_difference
+from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.tasks.functional.comparison import paired_difference
 from tests.benchmarks.clothing_cuts import RUNS
 from tests.benchmarks.clothing_protocol import (
     DISTILLED,

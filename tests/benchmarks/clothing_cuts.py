@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from storage.files import atomic
+from taskdistill.storage.files import atomic
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folder of the published split -> its name in a table."""

@@ -26,16 +26,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.pipeline.chain import CONTROL, START, ModelResult
-from flows.pipeline.comparing import image_scores
-from flows.pipeline.console import on_console
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import run_plan
-from storage.image_set import ImageSet
-from storage.store import ArtifactStore
-from tasks.functional.comparison import Difference, paired_difference
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.comparing import image_scores
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.functional.comparison import Difference, paired_difference
 from tests.benchmarks.clothing_cuts import RUNS, table_of, write_cuts
 
 PRESET = "small-cpu"

@@ -16,10 +16,10 @@ from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_digits
 
-from configs.loading import load_experiment
-from flows.pipeline.console import on_console
-from flows.pipeline.running import run_plan
-from storage.store import ArtifactStore
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.storage.store import ArtifactStore
 from tests.benchmarks.clothing_protocol import LITE1, PRESET, SMALL, network_settings, scores_in, table
 
 PER_CLASS, SIDE_PX = 60, 96

@@ -35,10 +35,10 @@ from pathlib import Path
 
 import torch
 
-from configs.base import RuntimeConfig
-from configs.training import TrainingSettings
-from tasks.models.device import keep_freed_memory
-from tasks.problems.problem import problem_named
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.tasks.models.device import keep_freed_memory
+from taskdistill.tasks.problems.problem import problem_named
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 

@@ -10,8 +10,8 @@ import time
 
 import torch
 
-from tasks.miniature.attributes import random_attributes
-from tasks.miniature.world import draw
+from taskdistill.tasks.miniature.attributes import random_attributes
+from taskdistill.tasks.miniature.world import draw
 from tests.benchmarks.report import Row, finish, parser
 
 AT_LEAST = 800

@@ -30,14 +30,14 @@ from typing import NamedTuple
 
 import torch
 
-from configs.base import RuntimeConfig
-from configs.data import IngestConfig
-from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import EMBED, GENERATE, INGEST
-from tasks.generators.mixer_generator import MixerGenerator, build_generator
-from tasks.stage import execute
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import EMBED, GENERATE, INGEST
+from taskdistill.tasks.generators.mixer_generator import MixerGenerator, build_generator
+from taskdistill.tasks.stage import execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 from tests.tiny_mixer import write_sd_size_mixer, write_tiny_mixer

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from configs.data import CLEAN_VIEW
-from storage.int8_rows import quantised, restored
-from storage.store import ArtifactStore
-from storage.view_outputs import ViewOutputs
+from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.storage.int8_rows import quantised, restored
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import ViewOutputs
 from tests.benchmarks.report import Row, finish
 
 TEMPERATURES = (1, 2, 4)

@@ -25,14 +25,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from configs.base import RuntimeConfig
-from configs.data import IngestConfig, ViewSettings
-from configs.models import Backbone
-from configs.stages import ExtractConfig
-from configs.training import TrainingSettings
-from storage.store import ArtifactStore
-from tasks.catalog import EXTRACT, INGEST
-from tasks.stage import content_digests_of, execute
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import EXTRACT, INGEST
+from taskdistill.tasks.stage import content_digests_of, execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 

@@ -28,19 +28,19 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from configs.experiment import Experiment
-from flows.birds import TASKS, Task, draw_world
-from flows.commands.demo import world_experiment
-from flows.pipeline.console import on_console
-from flows.pipeline.running import run_plan
-from flows.reports.results import score_rows
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, write_index, write_shard
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.miniature.attributes import draw_species
-from tasks.miniature.dataset import are_labelled, draw_split
-from tasks.problems.metrics import Metric, metrics_of
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.birds import TASKS, Task, draw_world
+from taskdistill.flows.commands.demo import world_experiment
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.results import score_rows
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, write_index, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.miniature.attributes import draw_species
+from taskdistill.tasks.miniature.dataset import are_labelled, draw_split
+from taskdistill.tasks.problems.metrics import Metric, metrics_of
 from tests.oracle_blends import draw_pairs, oracle_blends
 
 CALIBRATION = "ece"

@@ -14,14 +14,14 @@ import time
 import numpy as np
 import torch
 
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from configs.models import Backbone
-from configs.stages import ProbeSettings
-from tasks.models.encoder import blocks_named, build_encoder
-from tasks.models.task_model import TaskModel
-from tasks.problems.output_sizes import num_outputs
-from tasks.problems.problem import problem_named
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.tasks.models.encoder import blocks_named, build_encoder
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.output_sizes import num_outputs
+from taskdistill.tasks.problems.problem import problem_named
 from tests.benchmarks.report import Row, finish, parser
 
 NUM_CLASSES = {"ade20k": 150, "voc": 21, "cityscapes": 19}

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.base import RuntimeConfig
-from configs.models import Backbone
-from storage.store import ArtifactStore
-from tasks.deploy.ready import IMAGES_AT_ONCE
-from tasks.deploy.sources import listed
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.deploy.ready import IMAGES_AT_ONCE
+from taskdistill.tasks.deploy.sources import listed
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -71,10 +71,10 @@ def in_a_process(child: str, folder: Path, repeats: int) -> dict[str, float]:
 
 
 def tell_times(folder: Path, repeats: int) -> None:
-    from tasks.data.decode import decode_rgb
-    from tasks.data.threads import prefetch
-    from tasks.deploy.predicting import Predictor
-    from tasks.deploy.ready import Ready, Wish
+    from taskdistill.tasks.data.decode import decode_rgb
+    from taskdistill.tasks.data.threads import prefetch
+    from taskdistill.tasks.deploy.predicting import Predictor
+    from taskdistill.tasks.deploy.ready import Ready, Wish
     from tests.untrained import commit_model
 
     store = ArtifactStore(folder / "store")
@@ -112,7 +112,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def tell_memory(folder: Path, repeats: int) -> None:
     """Run the command in this process's place, and tell its peak."""
-    from flows.cli import app
+    from taskdistill.flows.cli import app
 
     os.environ["TASKDISTILL_STORE"] = str(folder / "store")
     (model,) = ArtifactStore(folder / "store").references("model")

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.birds import folder_of
-from flows.deployed.short_form import ShortForm, experiment_of, filled_in
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.running import ExecuteStep, run_plan
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
+from taskdistill.flows.birds import folder_of
+from taskdistill.flows.deployed.short_form import ShortForm, experiment_of, filled_in
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
 from tests.benchmarks.report import Row, finish, parser
 from tests.benchmarks.runs_at_once import WHOLE, parameters, served_with, wait
 from tests.flows.local_server import Served

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage.store import ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 from tests.benchmarks.report import Row, finish, parser
 from tests.flows.at_once import Asked, ask_at_once
 from tests.flows.local_server import Served, asked, machine, password_of

@@ -24,13 +24,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.data import IngestConfig
-from configs.experiment import Experiment
-from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef, FileRecord, Manifest
-from storage.store import ArtifactStore
-from tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
-from tasks.stage import content_digests_of
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef, FileRecord, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
+from taskdistill.tasks.stage import content_digests_of
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -76,7 +76,7 @@ def timings(folder: Path, count: int, repeats: int) -> dict[str, float]:
 def seconds_of(command: Sequence[str], store: Path) -> float:
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", *command],
+        [sys.executable, "-m", "taskdistill.flows.cli", *command],
         env=os.environ | {"TASKDISTILL_STORE": str(store)},
         check=True,
         stdout=subprocess.DEVNULL,

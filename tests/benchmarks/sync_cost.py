@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import storage.proof
-from configs.base import RuntimeConfig, StageConfig
-from configs.data import IngestConfig, ViewSettings
-from configs.loading import load_experiment
-from configs.models import Backbone
-from configs.stages import ExtractConfig
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import EXTRACT, INGEST
-from tasks.stage import Stage, execute
+import taskdistill.storage.proof
+from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.loading import load_experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import EXTRACT, INGEST
+from taskdistill.tasks.stage import Stage, execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -55,7 +55,7 @@ def main() -> None:
     arguments = parser(__doc__).parse_args()
     waits, proofs = list[Span](), list[Span]()
     os.fsync = timed(os.fsync, waits)
-    storage.proof.damage_of = timed(storage.proof.damage_of, proofs)
+    taskdistill.storage.proof.damage_of = timed(taskdistill.storage.proof.damage_of, proofs)
     with tempfile.TemporaryDirectory() as folder:
         settings = miniature(Path(folder)) if arguments.quick else clothing10()
         repeats = [

@@ -16,27 +16,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from configs.base import RuntimeConfig
-from configs.data import ViewSettings
-from configs.models import Backbone
-from configs.training import DistillSettings, TrainingSettings
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.view_outputs import ViewOutputs
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.lengths import num_steps
-from tasks.functional.views import UNKNOWN, Size, View
-from tasks.inference.frozen import run_frozen
-from tasks.models.device import device_of, on_device
-from tasks.models.encoder import blocks_named, build_encoder
-from tasks.models.preprocessing import Preprocessing
-from tasks.models.task_model import TaskModel
-from tasks.problems.problem import Problem, Score, problem_named, task_loss_of
-from tasks.stage import StageContext, no_progress
-from tasks.stages.distill import DistillLesson
-from tasks.stages.finetune import FinetuneLesson
-from tasks.training.distill_source import DistillSource
-from tasks.training.lesson import Lesson, Losses, MicroBatch
-from tasks.training.trainer import Trainer
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.lengths import num_steps
+from taskdistill.tasks.functional.views import UNKNOWN, Size, View
+from taskdistill.tasks.inference.frozen import run_frozen
+from taskdistill.tasks.models.device import device_of, on_device
+from taskdistill.tasks.models.encoder import blocks_named, build_encoder
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.models.task_model import TaskModel
+from taskdistill.tasks.problems.problem import Problem, Score, problem_named, task_loss_of
+from taskdistill.tasks.stage import StageContext, no_progress
+from taskdistill.tasks.stages.distill import DistillLesson
+from taskdistill.tasks.stages.finetune import FinetuneLesson
+from taskdistill.tasks.training.distill_source import DistillSource
+from taskdistill.tasks.training.lesson import Lesson, Losses, MicroBatch
+from taskdistill.tasks.training.trainer import Trainer
 from tests.benchmarks.pictures import jpeg
 from tests.contracts.dense_toy import Parts
 from tests.masked_images import png

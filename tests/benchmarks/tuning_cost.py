@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from configs.loading import load_experiment
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.running import ExecuteStep, run_plan
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 

@@ -49,7 +49,15 @@ def main() -> int:
 
 def demonstrated(store: Path, overrides: list[str]) -> Seconds:
     settings = [text for override in overrides for text in ("--set", override)]
-    command = [sys.executable, "-m", "flows.cli", "demo", "--folder", str(store.with_name("birds")), *settings]
+    command = [
+        sys.executable,
+        "-m",
+        "taskdistill.flows.cli",
+        "demo",
+        "--folder",
+        str(store.with_name("birds")),
+        *settings,
+    ]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, env=os.environ | {"TASKDISTILL_STORE": str(store)}, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from configs.experiment import Experiment
-from configs.loading import validated
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import validated
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])

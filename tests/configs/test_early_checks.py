@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.generation import SelectSettings
-from configs.loading import validated
-from configs.models import Backbone
-from configs.stages import FinetuneConfig
-from configs.training import DistillSettings, TrainingSettings, check_synthetic_images_teach
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import SelectSettings
+from taskdistill.configs.loading import validated
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import FinetuneConfig
+from taskdistill.configs.training import DistillSettings, TrainingSettings, check_synthetic_images_teach
 
 BLENDS = {"synthetic_images": "blends", "generator": {"folder": "mixer"}}
 

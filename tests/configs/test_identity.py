@@ -6,10 +6,10 @@ from typing import Annotated
 import pytest
 from pydantic import ValidationError
 
-from configs.base import AddedLater, Path_, RuntimeConfig, Settings, StageConfig
-from configs.data import IngestConfig
-from configs.experiment import Experiment
-from configs.models import Backbone
+from taskdistill.configs.base import AddedLater, Path_, RuntimeConfig, Settings, StageConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
 
 
 class Lens(Settings):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import dump_preset, load_experiment
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import dump_preset, load_experiment
 
 SMALL = """
 schema: 1
@@ -173,7 +173,8 @@ def test_a_dumped_preset_loads_as_the_same_experiment(birds: str, tmp_path: Path
 
 def test_loading_settings_imports_nothing_heavy():
     program = (
-        "import sys; from configs.loading import load_experiment, preset_names; load_experiment(preset_names()[0]); "
+        "import sys; from taskdistill.configs.loading import load_experiment, preset_names; "
+        "load_experiment(preset_names()[0]); "
         "print([name for name in ('torch', 'prefect', 'zarr', 'numpy', 'pyarrow') if name in sys.modules])"
     )
     environment = os.environ | {"REAL_DATA_DIR": "/data"}

@@ -1,8 +1,8 @@
 """What a run names over what it was served with."""
 
-from configs.experiment import Experiment
-from configs.fields import Kind
-from configs.merging import merged
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind
+from taskdistill.configs.merging import merged
 
 FORM = Kind(Experiment)
 SERVED = {

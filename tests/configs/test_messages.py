@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names, kind_at
-from configs.loading import load_experiment, validated
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names, kind_at
+from taskdistill.configs.loading import load_experiment, validated
 
 SEEDS = "from 0 to 9223372036854775807"
 

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from configs.model_arguments import RESERVED
-from configs.models import Backbone
+from taskdistill.configs.model_arguments import RESERVED
+from taskdistill.configs.models import Backbone
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_everything_timms_own_functions_take_is_on_the_list() -> None:
     """The list is written out, as settings are checked without timm; here it is compared with the installed one."""
     import inspect
 
-    import tasks.models  # noqa: F401  # makes torchvision importable
+    import taskdistill.tasks.models  # noqa: F401  # makes torchvision importable
 
     # isort: split
     import timm

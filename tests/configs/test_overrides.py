@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.loading import load_experiment
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import load_experiment
 
 
 @pytest.fixture

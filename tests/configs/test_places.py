@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import dump_preset, load_experiment
-from configs.places import portable
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import dump_preset, load_experiment
+from taskdistill.configs.places import portable
 
 PRESET = """
 data: {path: photos}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from configs.experiment import Experiment
-from configs.loading import load_experiment, preset_names
-from tasks.catalog import STAGES
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment, preset_names
+from taskdistill.tasks.catalog import STAGES
 
 FORMS: list[type[BaseModel]] = [Experiment, *dict.fromkeys(stage.config_type for stage in STAGES)]
 
@@ -24,7 +24,7 @@ def any_variable_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def preset_text(name: str) -> str:
-    return (files("configs.presets") / f"{name}.yaml").read_text()
+    return (files("taskdistill.configs.presets") / f"{name}.yaml").read_text()
 
 
 def leaves(schema: dict[str, Any], definitions: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, Any, int]]:

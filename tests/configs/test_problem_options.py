@@ -3,13 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from configs.choices import PROBLEMS
-from configs.experiment import Experiment
-from configs.problem_options import OPTIONS, Options
-from configs.stages import DistillConfig, FinetuneConfig, ProbeConfig, ProbeImagesConfig, ProbeSettings
-from configs.training import TrainingSettings
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig
-from tasks.problems.problem import problem_named
+from taskdistill.configs.choices import PROBLEMS
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.problem_options import OPTIONS, Options
+from taskdistill.configs.stages import DistillConfig, FinetuneConfig, ProbeConfig, ProbeImagesConfig, ProbeSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig
+from taskdistill.tasks.problems.problem import problem_named
 
 FCN = ProbeSettings(head="fcn", optimizer="adamw")
 WITH_MASKS = {

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, ValidationError
 
-from configs.base import AddedLater, Settings, StageConfig
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names, kind_at
-from configs.loading import dump_preset, load_experiment
-from configs.merging import merged
-from configs.models import Backbone, Student, Teacher
-from configs.stages import ExtractConfig, FinetuneConfig
-from configs.training import TeacherFinetuning, TrainingSettings
-from tasks.catalog import STAGES
+from taskdistill.configs.base import AddedLater, Settings, StageConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names, kind_at
+from taskdistill.configs.loading import dump_preset, load_experiment
+from taskdistill.configs.merging import merged
+from taskdistill.configs.models import Backbone, Student, Teacher
+from taskdistill.configs.stages import ExtractConfig, FinetuneConfig
+from taskdistill.configs.training import TeacherFinetuning, TrainingSettings
+from taskdistill.tasks.catalog import STAGES
 
 ONLY_VALUE = {
     "schema", "teacher.source", "student.source", "generator.kind", "training.mixup", "training.cutmix",

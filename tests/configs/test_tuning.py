@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.experiment import Experiment
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
-from configs.base import Settings
-from configs.data import ViewSettings, views_of_train
-from configs.experiment import Experiment
-from configs.foreign import PrecomputeForeignConfig
-from configs.stages import ExtractConfig, PrecomputeImagesConfig
+from taskdistill.configs.base import Settings
+from taskdistill.configs.data import ViewSettings, views_of_train
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.stages import ExtractConfig, PrecomputeImagesConfig
 
 
 def test_without_a_limit_every_set_has_the_same_number() -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.loading import load_experiment, validated
-from configs.whole_images import PRESET
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.loading import load_experiment, validated
+from taskdistill.configs.whole_images import PRESET
 
 FITTING: dict[str, Any] = {
     "problem": "segmentation",

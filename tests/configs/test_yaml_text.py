@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.yaml_text import MAX_DEPTH, dump, parse
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.yaml_text import MAX_DEPTH, dump, parse
 
 
 def refusal(text: str) -> str:

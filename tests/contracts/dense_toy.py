@@ -16,29 +16,29 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from configs.evaluation import WindowSettings
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from tasks.functional.areas import shown_cells
-from tasks.functional.comparison import standard_error
-from tasks.functional.joining import JoinedMap
-from tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
-from tasks.functional.means import mean_of_outputs
-from tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
-from tasks.functional.sums import Sum
-from tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
-from tasks.miniature.world import PARTS
-from tasks.models.encoder import LAST, MAP, Block
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Answer, AnswerForm, Asked
-from tasks.problems.mask_answers import answer_form, answer_of
-from tasks.problems.metrics import PERCENT, Metric
-from tasks.problems.palette import Colours
-from tasks.problems.problem import PixelsOf
-from tasks.problems.segmentation_meter import SegmentationMeter
-from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
-from tasks.problems.traced_answers import ClassesOfPixels
-from tasks.problems.whole_images import image_windows
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.functional.areas import shown_cells
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.losses import IGNORED, cross_entropy, distillation_divergence, num_answers, num_labels
+from taskdistill.tasks.functional.means import mean_of_outputs
+from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
+from taskdistill.tasks.functional.sums import Sum
+from taskdistill.tasks.functional.views import UNKNOWN, Pixels, Size, View, replay_mask
+from taskdistill.tasks.miniature.world import PARTS
+from taskdistill.tasks.models.encoder import LAST, MAP, Block
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked
+from taskdistill.tasks.problems.mask_answers import answer_form, answer_of
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
+from taskdistill.tasks.problems.palette import Colours
+from taskdistill.tasks.problems.problem import PixelsOf
+from taskdistill.tasks.problems.segmentation_meter import SegmentationMeter
+from taskdistill.tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
+from taskdistill.tasks.problems.traced_answers import ClassesOfPixels
+from taskdistill.tasks.problems.whole_images import image_windows
 
 DENSE_METRICS = (Metric("pixel_accuracy", "pixels", PERCENT), Metric("miou", "mIoU", PERCENT))
 BORDER = 4

@@ -14,23 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from configs.stages import DistillConfig, FinetuneConfig, PrecomputeProbedConfig, StoredLogits
-from configs.training import DistillSettings, TrainingSettings
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.weights import ModelDescription
-from tasks.catalog import DISTILL, FINETUNE, PRECOMPUTE_PROBED
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.models.encoder import build_encoder
-from tasks.models.preprocessing import Preprocessing, normalise
-from tasks.models.task_model import TaskModel, load_head
-from tasks.models.timm_encoder import TimmEncoder
-from tasks.problems.problem import Score
-from tasks.stage import StageContext, no_progress
-from tasks.stages.distill import DistillLesson, lesson_of
-from tasks.training.lesson import Batch
-from tasks.training.probed import probed_model
-from tasks.training.trainer import Trainer
+from taskdistill.configs.stages import DistillConfig, FinetuneConfig, PrecomputeProbedConfig, StoredLogits
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.catalog import DISTILL, FINETUNE, PRECOMPUTE_PROBED
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.models.encoder import build_encoder
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.models.task_model import TaskModel, load_head
+from taskdistill.tasks.models.timm_encoder import TimmEncoder
+from taskdistill.tasks.problems.problem import Score
+from taskdistill.tasks.stage import StageContext, no_progress
+from taskdistill.tasks.stages.distill import DistillLesson, lesson_of
+from taskdistill.tasks.training.lesson import Batch
+from taskdistill.tasks.training.probed import probed_model
+from taskdistill.tasks.training.trainer import Trainer
 from tests.conftest import RUNTIME, made_once
 from tests.contracts.test_segmentation import PROBLEM, STUDENT, TEACHER, VIEWS, Made, make
 

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from configs.choices import DATASET_FORMS, load
-from configs.data import IngestConfig
-from storage.image_set import ImageSet
-from storage.store import ArtifactStore
-from tasks.catalog import INGEST
-from tasks.data.candidates import Candidate, DatasetError, Listing
+from taskdistill.configs.choices import DATASET_FORMS, load
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.candidates import Candidate, DatasetError, Listing
 from tests.conftest import Run
 from tests.fakes import write_shapes
 

@@ -10,34 +10,43 @@ from PIL import Image
 from rich.console import Console
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from configs import choices
-from configs.experiment import Experiment
-from configs.foreign import ForeignTeacher, PrecomputeForeignConfig
-from configs.problem_options import OPTIONS
-from configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
-from configs.training import TrainingSettings
-from flows.commands.demo import world_experiment
-from flows.pipeline.console import on_console
-from flows.pipeline.running import run_plan
-from flows.reports.page import write_report
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import EvaluationSummary
-from storage.tables import read_column
-from storage.view_attributes import LogitsAttributes
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription, read_tensors
-from tasks.catalog import DISTILL, EVALUATE, EVALUATE_TEACHER, FINETUNE, INGEST, PRECOMPUTE, PRECOMPUTE_FOREIGN, PROBE
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.losses import IGNORED
-from tasks.functional.mixup import Mixing, cutmix, mixed_images
-from tasks.miniature.dataset import write_dataset
-from tasks.miniature.world import PARTS
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.classification import Classification
-from tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
-from tasks.stage import execute
+from taskdistill.configs import choices
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import ForeignTeacher, PrecomputeForeignConfig
+from taskdistill.configs.problem_options import OPTIONS
+from taskdistill.configs.stages import DistillConfig, EvaluateConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows.commands.demo import world_experiment
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.page import write_report
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.storage.tables import read_column
+from taskdistill.storage.view_attributes import LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_tensors
+from taskdistill.tasks.catalog import (
+    DISTILL,
+    EVALUATE,
+    EVALUATE_TEACHER,
+    FINETUNE,
+    INGEST,
+    PRECOMPUTE,
+    PRECOMPUTE_FOREIGN,
+    PROBE,
+)
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.mixup import Mixing, cutmix, mixed_images
+from taskdistill.tasks.miniature.dataset import write_dataset
+from taskdistill.tasks.miniature.world import PARTS
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.classification import Classification
+from taskdistill.tasks.problems.segmentation_metrics import METRICS as SEGMENTATION_METRICS
+from taskdistill.tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, STUDENT, VIEWS, Bench
 from tests.contracts.dense_toy import BORDER, DenseMeter, OneCell, Parts
 
@@ -87,7 +96,7 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
     parts: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:JudgedParts")
-    monkeypatch.setitem(choices.METRICS, "parts", "tasks.problems.segmentation_metrics:METRICS")
+    monkeypatch.setitem(choices.METRICS, "parts", "taskdistill.tasks.problems.segmentation_metrics:METRICS")
     monkeypatch.setitem(OPTIONS, "parts", OPTIONS["segmentation"])
     asked = (
         "windows.show=sliding", "windows.scales=[1, 1.5]", "windows.flip=horizontal",

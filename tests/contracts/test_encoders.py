@@ -9,10 +9,18 @@ import torch
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
-from configs.models import Backbone
-from tasks.models.encoder import LAST, SUMMARY, Encoder, ModelError, build_encoder, summarise, summary_blocks
-from tasks.models.preprocessing import Preprocessing, normalise
-from tasks.models.weightless import encoder_outline
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.models.encoder import (
+    LAST,
+    SUMMARY,
+    Encoder,
+    ModelError,
+    build_encoder,
+    summarise,
+    summary_blocks,
+)
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.models.weightless import encoder_outline
 
 CPU = torch.device("cpu")
 

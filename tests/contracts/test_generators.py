@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from configs.base import RuntimeConfig
-from configs.choices import GENERATORS, load
-from configs.generation import BlendSettings, GeneratorModel
-from tasks.generators.generator import Generator, describe_generator
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.choices import GENERATORS, load
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.tasks.generators.generator import Generator, describe_generator
 
 CPU = torch.device("cpu")
 SETTINGS = BlendSettings(side_px=16, num_steps=2)

@@ -9,22 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from configs import choices
-from configs.evaluation import WindowSettings
-from configs.stages import MeanOf
-from storage.image_set import ImageSet
-from storage.store import ArtifactStore
-from storage.tables import read_table, write_columns
-from tasks.functional.comparison import standard_error
-from tasks.functional.losses import num_answers
-from tasks.functional.mixup import Mixing, cutmix, mixup
-from tasks.functional.views import Pixels, clean_view
-from tasks.models.encoder import Block
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.answers import Asked
-from tasks.problems.metrics import metrics_of
-from tasks.problems.palette import palette
-from tasks.problems.problem import (
+from taskdistill.configs import choices
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.stages import MeanOf
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_table, write_columns
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.functional.losses import num_answers
+from taskdistill.tasks.functional.mixup import Mixing, cutmix, mixup
+from taskdistill.tasks.functional.views import Pixels, clean_view
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.answers import Asked
+from taskdistill.tasks.problems.metrics import metrics_of
+from taskdistill.tasks.problems.palette import palette
+from taskdistill.tasks.problems.problem import (
     Meter,
     Problem,
     num_targets_of,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from configs.data import ViewSettings
-from configs.models import Backbone
-from configs.stages import (
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import (
     DistillConfig,
     EvaluateConfig,
     FinetuneConfig,
@@ -19,13 +19,13 @@ from configs.stages import (
     ProbeImagesConfig,
     ProbeSettings,
 )
-from configs.training import DistillSettings, TrainingSettings
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription, read_tensors
-from tasks.catalog import (
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_tensors
+from taskdistill.tasks.catalog import (
     DISTILL,
     EVALUATE,
     EVALUATE_TEACHER,
@@ -34,15 +34,15 @@ from tasks.catalog import (
     PRECOMPUTE_PROBED,
     PROBE_IMAGES,
 )
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.losses import IGNORED
-from tasks.functional.views import CLEAN_VIEW
-from tasks.miniature.world import PARTS
-from tasks.models.encoder import build_encoder
-from tasks.models.preprocessing import normalise
-from tasks.models.task_model import load_head, load_model
-from tasks.problems.segmentation import Segmentation
-from tasks.stage import Stage, execute
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.miniature.world import PARTS
+from taskdistill.tasks.models.encoder import build_encoder
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.task_model import load_head, load_model
+from taskdistill.tasks.problems.segmentation import Segmentation
+from taskdistill.tasks.stage import Stage, execute
 from tests.conftest import RUNTIME, made_once
 from tests.masked_images import commit_birds
 

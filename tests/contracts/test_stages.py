@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from configs.base import RuntimeConfig, Settings, StageConfig
-from configs.data import UNLABELLED, IngestConfig
-from configs.models import Backbone
-from storage.errors import NotInStoreError
-from storage.fingerprint import canonical_json
-from storage.manifest import ArtifactRef
-from tasks.catalog import STAGES
-from tasks.sizes import Known
-from tasks.stage import Stage
+from taskdistill.configs.base import RuntimeConfig, Settings, StageConfig
+from taskdistill.configs.data import UNLABELLED, IngestConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.fingerprint import canonical_json
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.sizes import Known
+from taskdistill.tasks.stage import Stage
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 

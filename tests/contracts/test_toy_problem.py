@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from configs import choices
-from configs.data import IngestConfig
-from configs.models import Backbone
-from configs.stages import (
+from taskdistill.configs import choices
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import (
     DistillConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -17,14 +17,14 @@ from configs.stages import (
     ProbeConfig,
     ProbeSettings,
 )
-from configs.training import TrainingSettings
-from flows.pipeline.dataset_words import dataset_words
-from storage.image_set import ImageSet
-from storage.store import ArtifactStore
-from storage.summaries import IngestSummary
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import (
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import (
     DISTILL,
     EVALUATE,
     EVALUATE_TEACHER,
@@ -35,8 +35,8 @@ from tasks.catalog import (
     PRECOMPUTE_IMAGES,
     PROBE,
 )
-from tasks.data.candidates import DatasetError
-from tasks.problems.problem import problem_named
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.problems.problem import problem_named
 from tests.conftest import STUDENT, VIEWS, Bench, Run
 from tests.fakes import SHAPES, draw_shape
 

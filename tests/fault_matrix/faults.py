@@ -15,8 +15,8 @@ from uuid import UUID
 import psutil
 from prefect.client.schemas.actions import VariableCreate
 
-from storage.manifest import ArtifactRef
-from storage.upkeep import discard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.upkeep import discard
 from tests.fault_matrix.site import Site
 from tests.fault_matrix.works import Work
 from tests.flows.local_server import START_SECONDS, until

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import verify
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import verify
 from tests.fault_matrix.faults import Fault
 from tests.fault_matrix.page import Row
 from tests.fault_matrix.site import Site

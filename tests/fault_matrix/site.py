@@ -14,9 +14,9 @@ from uuid import UUID
 
 import psutil
 
-from flows.operation.state import StateFolder
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.flows.operation.state import StateFolder
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.local_server import (
     START_SECONDS,
     Served,
@@ -142,7 +142,7 @@ class Site:
             self.another = []
 
     def _online(self) -> set[str]:
-        from flows.deployed.server import online_workers
+        from taskdistill.flows.deployed.server import online_workers
 
         return {worker.name for worker in online_workers(self.served.client)}
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.running import experiment_settings_of
-from storage.manifest import ArtifactRef
-from storage.store import PROGRESS, ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import PROGRESS, ArtifactStore
 from tests.flows.conftest import as_overrides, quietly
 
 PIPELINE = "distillation-all-settings/distillation-all-settings"
@@ -43,8 +43,8 @@ class Work(NamedTuple):
 
     def here(self, store: ArtifactStore) -> Any:
         """Do the run as one of this process, on another store; returns its last state."""
-        from flows.deployed.distillation import distillation_all_settings
-        from flows.deployed.single_stage import FLOWS
+        from taskdistill.flows.deployed.distillation import distillation_all_settings
+        from taskdistill.flows.deployed.single_stage import FLOWS
 
         flow: Callable[..., Any] = distillation_all_settings
         if self.deployment != PIPELINE:

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from configs.data import IngestConfig
-from configs.experiment import Experiment
-from configs.generation import BlendSettings, GeneratorModel
-from configs.loading import dump_preset
-from configs.training import TrainingSettings
-from flows import cli
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import execute as execute_here
-from tasks.stage import no_progress
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.configs.loading import dump_preset
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows import cli
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep, experiment_settings_of, run_plan
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import execute as execute_here
+from taskdistill.tasks.stage import no_progress
 from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, VIEWS, Bench, made_once
 from tests.flows.local_server import Served, asked, machine, password_of, refill
 

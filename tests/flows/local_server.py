@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.store import ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 
 QUIET = {
     "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
@@ -136,7 +136,7 @@ def command_line(folder: Path, *arguments: str) -> list[str]:
     return [
         sys.executable,
         "-c",
-        f"import os; os.chdir({str(folder)!r}); from flows.cli import main; main()",
+        f"import os; os.chdir({str(folder)!r}); from taskdistill.flows.cli import main; main()",
         *arguments,
     ]
 
@@ -155,7 +155,7 @@ def command(arguments: list[str], environment: Mapping[str, str]) -> Called:
     home = environment.get("PREFECT_HOME", "")
     elsewhere = {"TASKDISTILL_HOME": f"{home}/state", "TASKDISTILL_STORE": f"{home}/store"}
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "taskdistill.flows.cli", *arguments],
         env=inherited | QUIET | elsewhere | dict(environment), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     return Called(done.returncode, done.stdout, done.stderr)

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.pipeline.chain import ModelResult
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import write_columns
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import write_columns
 
 _number = itertools.count()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.experiment import Experiment
-from flows import api
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.data.decode import decode_rgb
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows import api
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.data.decode import decode_rgb
 from tests.flows.conftest import write_preset
 
 PAGE = Path(__file__).parents[2] / ".github" / "API.md"

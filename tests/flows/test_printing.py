@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from configs.experiment import Experiment
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Command, Done, call, write_preset
 
 PRINTS = """
 import sys
-from flows.printing import LogOnStderr, errors, output, print_any_character
+from taskdistill.flows.printing import LogOnStderr, errors, output, print_any_character
 print_any_character()
 output.print(sys.argv[1])
 """
@@ -79,7 +79,7 @@ def test_in_a_pipe_the_cells_of_a_table_are_whole(taskdistill: Command, experime
 
 def test_a_table_is_printed_in_plain_characters_where_there_are_no_others(first_run: tuple[Path, Done]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "list"],
+        [sys.executable, "-m", "taskdistill.flows.cli", "list"],
         env=os.environ | {"TASKDISTILL_STORE": str(first_run[0]), "PYTHONIOENCODING": "ascii"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -88,8 +88,8 @@ def test_a_table_is_printed_in_plain_characters_where_there_are_no_others(first_
 
 
 def test_what_is_unfinished_is_listed_in_words(store: ArtifactStore) -> None:
-    from storage.files import write_json
-    from storage.manifest import ArtifactRef
+    from taskdistill.storage.files import write_json
+    from taskdistill.storage.manifest import ArtifactRef
 
     ref = ArtifactRef("features", "f" * 64)
     draft = store.draft(ref, {"stage": "extract"})

@@ -12,16 +12,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from configs.base import StageConfig
-from configs.data import IngestConfig, ViewSettings
-from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig
-from configs.models import Backbone
-from configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
-from configs.training import TrainingSettings
-from configs.tuning import TuneDistillConfig, TuningSettings
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import (
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel, SelectConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import (
+    DistillConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    PrecomputeConfig,
+    ProbeConfig,
+    ProbeSettings,
+)
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.tuning import TuneDistillConfig, TuningSettings
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import (
     DISTILL,
     EMBED,
     EVALUATE,
@@ -34,7 +41,7 @@ from tasks.catalog import (
     SELECT,
     TUNE_DISTILL,
 )
-from tasks.stage import Stage, execute
+from taskdistill.tasks.stage import Stage, execute
 from tests.conftest import RUNTIME
 from tests.fakes import write_shapes
 from tests.tiny_mixer import write_tiny_mixer

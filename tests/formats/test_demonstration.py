@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.demo import world_experiment
-from flows.pipeline.chain import chain
-from storage.fingerprint import fingerprint
-from storage.formats import FIRST
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
-from tasks.stage import content_digests_of
+from taskdistill.flows.commands.demo import world_experiment
+from taskdistill.flows.pipeline.chain import chain
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.formats import FIRST
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import content_digests_of
 
 FOLDER = Path(__file__).with_name("1-demo")
 MANIFESTS = [Manifest.read(path.parent) for path in sorted(FOLDER.glob("*/*/manifest.json"))]

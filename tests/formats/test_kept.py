@@ -14,21 +14,21 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from storage.drafts import DRAFT
-from storage.files import read_json
-from storage.formats import FORMATS
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef, Manifest
-from storage.store import ArtifactStore
-from storage.tables import read_column, read_table
-from storage.upkeep import verify_all
-from storage.view_outputs import GROUP, ViewOutputs
-from storage.weights import ModelDescription, read_committed_tensors
-from tasks.catalog import EXTRACT, STAGES
-from tasks.data.decode import decode_rgb
-from tasks.models.preprocessing import normalise
-from tasks.models.task_model import load_model
-from tasks.stage import execute
+from taskdistill.storage.drafts import DRAFT
+from taskdistill.storage.files import read_json
+from taskdistill.storage.formats import FORMATS
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef, Manifest
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_column, read_table
+from taskdistill.storage.upkeep import verify_all
+from taskdistill.storage.view_outputs import GROUP, ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_committed_tensors
+from taskdistill.tasks.catalog import EXTRACT, STAGES
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.task_model import load_model
+from taskdistill.tasks.stage import execute
 from tests.conftest import RUNTIME
 from tests.fakes import draw_shape
 from tests.formats.make import UNFINISHED

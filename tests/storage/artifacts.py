@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from storage.files import read_json, write_json
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, write_index, write_shard
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import HISTORY, write_table
-from storage.view_outputs import GROUP, Part
-from storage.view_writer import Layout, ViewOutputsWriter
-from storage.weights import ModelDescription, write_tensors
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, write_index, write_shard
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import HISTORY, write_table
+from taskdistill.storage.view_outputs import GROUP, Part
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.storage.weights import ModelDescription, write_tensors
 
 DESCRIPTION = ModelDescription(
     problem="classification",

@@ -23,18 +23,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import storage.proof  # noqa: F401  # or each child imports it
-from storage.contents import Contents
-from storage.files import all_files, read_json, write_json
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.provenance import code_commit
-from storage.store import ArtifactStore
-from storage.upkeep import verify
-from storage.view_outputs import Part
-from storage.view_writer import Layout, ViewOutputsWriter
-from storage.weights import write_tensors
+import taskdistill.storage.proof  # noqa: F401  # or each child imports it
+from taskdistill.storage.contents import Contents
+from taskdistill.storage.files import all_files, read_json, write_json
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.provenance import code_commit
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import verify
+from taskdistill.storage.view_outputs import Part
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.storage.weights import write_tensors
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
 SYSTEM_CALLS = (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import zarr
 
-from storage.errors import CorruptArtifactError
-from storage.int8_rows import quantised, restored
-from storage.view_outputs import GROUP, Part, ViewOutputs
-from storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.int8_rows import quantised, restored
+from taskdistill.storage.view_outputs import GROUP, Part, ViewOutputs
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
 from tests.storage.artifacts import flip_a_bit, opened_files, write_format_1
 
 NUM_ROWS, SHAPE = 150, (3, 2, 4)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.collecting import Collection, collect, collectable
-from storage.drafts import DRAFT
-from storage.errors import StillNeededError
-from storage.fingerprint import fingerprint
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import discard, verify_all
+from taskdistill.storage.collecting import Collection, collect, collectable
+from taskdistill.storage.drafts import DRAFT
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard, verify_all
 from tests.storage.artifacts import Chain, commit, commit_chain, flip_a_bit, recipe_of
 
 NOW = datetime.now(UTC)
@@ -224,8 +224,8 @@ def test_nothing_a_running_run_needs_is_discarded(store: ArtifactStore, chain: C
 COLLECTOR = """
 import sys
 from pathlib import Path
-from storage.collecting import collect
-from storage.store import ArtifactStore
+from taskdistill.storage.collecting import collect
+from taskdistill.storage.store import ArtifactStore
 sys.stdin.readline()
 print(len(collect(ArtifactStore(Path(sys.argv[1]))).goes))
 """

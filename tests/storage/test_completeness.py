@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage.completeness import gaps
-from storage.files import all_files, read_json, write_json
-from storage.manifest import records_of
-from storage.proof import damage_of
-from storage.store import ArtifactStore
-from storage.upkeep import verify
+from taskdistill.storage.completeness import gaps
+from taskdistill.storage.files import all_files, read_json, write_json
+from taskdistill.storage.manifest import records_of
+from taskdistill.storage.proof import damage_of
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import verify
 from tests.storage.artifacts import commit_every_format, flip_a_bit, write_every_format
 
 Damage = Callable[[bytes], bytes]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.contents import Contents
-from storage.errors import DraftError
-from storage.files import all_files, read_json, write_json
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import DRAFT, ArtifactStore
+from taskdistill.storage.contents import Contents
+from taskdistill.storage.errors import DraftError
+from taskdistill.storage.files import all_files, read_json, write_json
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import DRAFT, ArtifactStore
 from tests.storage.artifacts import recipe_of, tear
 
 MODEL = Contents(made=("best.bin", "parts/*.json"), optional=("*.html",), working=("checkpoint.bin", "notes/*"))

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription, read_committed_tensors
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_committed_tensors
 from tests.storage.artifacts import commit_every_format, flip_a_bit
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.files import (
+from taskdistill.storage.files import (
     all_files,
     atomic,
     make_folder,
@@ -20,9 +20,9 @@ from storage.files import (
     write_json,
     write_passing_json,
 )
-from storage.image_set import ImageRow, write_shard
-from storage.tables import write_columns
-from storage.weights import write_tensors
+from taskdistill.storage.image_set import ImageRow, write_shard
+from taskdistill.storage.tables import write_columns
+from taskdistill.storage.weights import write_tensors
 
 MORE_THAN_FITS = 200_000
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storage.fingerprint import canonical_json, fingerprint
+from taskdistill.storage.fingerprint import canonical_json, fingerprint
 
 
 def test_canonical_json_sorts_keys_drops_spaces_and_keeps_letters_as_they_are():

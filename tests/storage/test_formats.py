@@ -7,21 +7,21 @@ import pyarrow as pa
 import pytest
 import zarr
 
-from configs.data import IngestConfig
-from storage import image_set, tables, view_outputs
-from storage.columns import Columns
-from storage.contents import ANYTHING
-from storage.drafts import DRAFT, DraftRecord
-from storage.errors import CorruptArtifactError, DraftError, NewerFormatError
-from storage.files import read_json, write_json
-from storage.formats import CONTINUES, FORMATS, UNFINISHED, Added, completed
-from storage.image_set import ImageRow, ImageSet, class_names_of, write_index, write_shard
-from storage.manifest import MANIFEST, ArtifactRef, Manifest, read_recipe
-from storage.store import ArtifactStore
-from storage.tables import PAIRS, read_arrow, read_column, read_table
-from storage.view_outputs import GROUP, ViewOutputs
-from storage.weights import MODEL, ModelDescription
-from tasks.catalog import INGEST
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage import image_set, tables, view_outputs
+from taskdistill.storage.columns import Columns
+from taskdistill.storage.contents import ANYTHING
+from taskdistill.storage.drafts import DRAFT, DraftRecord
+from taskdistill.storage.errors import CorruptArtifactError, DraftError, NewerFormatError
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.formats import CONTINUES, FORMATS, UNFINISHED, Added, completed
+from taskdistill.storage.image_set import ImageRow, ImageSet, class_names_of, write_index, write_shard
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef, Manifest, read_recipe
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import PAIRS, read_arrow, read_column, read_table
+from taskdistill.storage.view_outputs import GROUP, ViewOutputs
+from taskdistill.storage.weights import MODEL, ModelDescription
+from taskdistill.tasks.catalog import INGEST
 from tests.storage.artifacts import (
     DESCRIPTION,
     commit,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.errors import CorruptArtifactError
-from storage.files import read_json
-from storage.image_set import ImageRow, ImageSet, Levels, shard_path, write_index, write_shard
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import read_json
+from taskdistill.storage.image_set import ImageRow, ImageSet, Levels, shard_path, write_index, write_shard
 from tests.storage.artifacts import flip_a_bit
 
 KIB = 1024
@@ -129,7 +129,7 @@ EIGHT_READERS = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from storage.image_set import ImageSet
+from taskdistill.storage.image_set import ImageSet
 
 images = ImageSet.open(Path(sys.argv[1]))
 expected = [images.image(row) for row in range(60)]

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.special import log_softmax
 
-from storage.int8_rows import quantised, restored
+from taskdistill.storage.int8_rows import quantised, restored
 
 NUM_CLASSES, SIDE, NUM_VIEWS = 150, 37, 6
 

@@ -10,15 +10,15 @@ from typing import IO
 
 import pytest
 
-from storage.errors import StillNeededError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 WANTED, OTHER = ArtifactRef("features", "a" * 64), ArtifactRef("features", "b" * 64)
 HOLDER = """
 import sys
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from pathlib import Path
 with ArtifactStore(Path(sys.argv[1])).lock(ArtifactRef("features", "a" * 64)):
     print("has the lock", flush=True)

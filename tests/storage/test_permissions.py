@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save_file
 
-from storage.collecting import collect
-from storage.files import open_as_others_are
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import write_tensors
+from taskdistill.storage.collecting import collect
+from taskdistill.storage.files import open_as_others_are
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import write_tensors
 from tests.storage.artifacts import commit, commit_every_format, recipe_of, write_every_format
 
 UMASKS = {"a group may write": 0o002, "a group may read": 0o027, "everybody may read": 0o022, "nobody else": 0o077}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import all_files
-from storage.proof import damage_of
+from taskdistill.storage.files import all_files
+from taskdistill.storage.proof import damage_of
 from tests.storage.artifacts import TEARS, flip_a_bit, tear, write_every_format
 
 PROVEN = ("shards/00000.parquet", "history.parquet", "model.safetensors", "model.json", "outputs.zarr/zarr.json")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import provenance
+from taskdistill.storage import provenance
 
 PYPROJECT = '[project]\nname = "{}"\n'
-ASK = "from storage import provenance; provenance.GIT_SECONDS = 0.5; print(provenance.code_commit())"
+ASK = "from taskdistill.storage import provenance; provenance.GIT_SECONDS = 0.5; print(provenance.code_commit())"
 
 
 @pytest.fixture

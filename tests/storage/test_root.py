@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StoreError
-from storage.root import ID_FILE, ROOT_VARIABLE, check_writable, root_from
-from storage.store import ArtifactStore
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.root import ID_FILE, ROOT_VARIABLE, check_writable, root_from
+from taskdistill.storage.store import ArtifactStore
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import ArtifactRef
-from storage.roots import Roots
-from storage.store import ArtifactStore
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.roots import Roots
+from taskdistill.storage.store import ArtifactStore
 from tests.storage.artifacts import commit
 
 NEEDED = ArtifactRef("features", "a" * 64)
 RUN = """
 import sys
 from pathlib import Path
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 print("ready", flush=True)
 with ArtifactStore(Path(sys.argv[1])).roots.held([ArtifactRef("features", "a" * 64)]):
     print("held", flush=True)
@@ -95,7 +95,7 @@ def test_a_new_run_waits_until_others_have_removed_what_they_remove(store: Artif
 LABEL = """
 import sys
 from pathlib import Path
-from storage.store import ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 store = ArtifactStore(Path(sys.argv[1]))
 print("ready", flush=True)
 store.label("best", store.references()[0])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import NotInStoreError
-from storage.files import read_json, write_json
-from storage.sources import SourceDigests, tree_digest
+from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.sources import SourceDigests, tree_digest
 from tests.storage.artifacts import opened_files
 
 SHA_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

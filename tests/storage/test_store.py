@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import CorruptArtifactError, NotInStoreError, StoreError
-from storage.files import all_files, read_json, write_json
-from storage.manifest import ArtifactRef, Manifest, check_file
-from storage.root import ROOT_VARIABLE
-from storage.store import DRAFT, PROGRESS, ArtifactStore
+from taskdistill.storage.errors import CorruptArtifactError, NotInStoreError, StoreError
+from taskdistill.storage.files import all_files, read_json, write_json
+from taskdistill.storage.manifest import ArtifactRef, Manifest, check_file
+from taskdistill.storage.root import ROOT_VARIABLE
+from taskdistill.storage.store import DRAFT, PROGRESS, ArtifactStore
 from tests.storage.artifacts import TEARS, commit, edit_manifest, flip_a_bit, make_older, recipe_of, tear
 
 DRAFTED = ArtifactRef("features", "f" * 64)
@@ -152,8 +152,8 @@ def test_a_label_is_on_the_disk_with_its_folder_before_it_is_said_to_be_set(tmp_
     program = """
 import sys
 from pathlib import Path
-from storage.labels import Labels
-from storage.manifest import ArtifactRef
+from taskdistill.storage.labels import Labels
+from taskdistill.storage.manifest import ArtifactRef
 Labels(Path(sys.argv[1]) / "labels").point("best", ArtifactRef("model", "a" * 64))
 print("set")
 """

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import CorruptArtifactError
-from storage.manifest import Manifest
-from storage.summaries import (
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.manifest import Manifest
+from taskdistill.storage.summaries import (
     BlendsSummary,
     EmbeddingsSummary,
     EvaluationSummary,

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.errors import CorruptArtifactError
-from storage.tables import DUPLICATES, HISTORY, has_column, read_table, write_columns, write_table
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.tables import DUPLICATES, HISTORY, has_column, read_table, write_columns, write_table
 from tests.storage.artifacts import flip_a_bit
 
 

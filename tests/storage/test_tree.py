@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import NotInStoreError, SourceError
-from storage.sources import SourceDigests, content_digest, visible_files
-from storage.tree import walk
+from taskdistill.storage.errors import NotInStoreError, SourceError
+from taskdistill.storage.sources import SourceDigests, content_digest, visible_files
+from taskdistill.storage.tree import walk
 from tests.other_user import as_another_user
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import NotInStoreError, StillNeededError
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import dependents, discard, to_discard, verify, verify_all
+from taskdistill.storage.errors import NotInStoreError, StillNeededError
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import dependents, discard, to_discard, verify, verify_all
 from tests.storage.artifacts import (
     Chain,
     commit_chain,

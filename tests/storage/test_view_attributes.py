@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from storage.view_attributes import EmbeddingsAttributes, FeaturesAttributes, LogitsAttributes
-from storage.view_outputs import ViewOutputs
+from taskdistill.storage.view_attributes import EmbeddingsAttributes, FeaturesAttributes, LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
 from tests.storage.artifacts import writer_of_every_view
 
 

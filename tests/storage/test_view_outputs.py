@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.view_arrays import rows_per_chunk
-from storage.view_outputs import ViewOutputs, rows_by_id
-from storage.view_writer import Chunk, ViewOutputsWriter
+from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError
+from taskdistill.storage.view_arrays import rows_per_chunk
+from taskdistill.storage.view_outputs import ViewOutputs, rows_by_id
+from taskdistill.storage.view_writer import Chunk, ViewOutputsWriter
 from tests.storage.artifacts import TEARS, flip_a_bit, opened_files, tear, writer_of_every_view
 
 NUM_ROWS, NUM_VIEWS, NUM_CLASSES, S = 150, 2, 3, 64

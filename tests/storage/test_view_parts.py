@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import zarr
 
-from storage import view_arrays
-from storage.completeness import gaps
-from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.files import all_files
-from storage.view_outputs import Part, ViewOutputs
-from storage.view_writer import Chunk, Layout, ViewOutputsWriter
-from tasks.data.view_cache import ViewCache
+from taskdistill.storage import view_arrays
+from taskdistill.storage.completeness import gaps
+from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError
+from taskdistill.storage.files import all_files
+from taskdistill.storage.view_outputs import Part, ViewOutputs
+from taskdistill.storage.view_writer import Chunk, Layout, ViewOutputsWriter
+from taskdistill.tasks.data.view_cache import ViewCache
 from tests.storage.artifacts import tear, write_format_1
 
 IDS = ["a", "b", "c", "d", "e"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.weight_formats import WeightFileError, check_weights, tensor_forms
-from storage.weights import write_tensors
+from taskdistill.storage.weight_formats import WeightFileError, check_weights, tensor_forms
+from taskdistill.storage.weights import write_tensors
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 14234567\n"
 

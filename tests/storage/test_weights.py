@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from storage.errors import CorruptArtifactError, StoreError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import ModelDescription, read_committed_tensors, read_tensors, write_tensors
+from taskdistill.storage.errors import CorruptArtifactError, StoreError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import ModelDescription, read_committed_tensors, read_tensors, write_tensors
 from tests.storage.artifacts import DESCRIPTION, flip_a_bit, recipe_of
 
 TENSORS = {

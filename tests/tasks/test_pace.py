@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks import pace as module
-from tasks.pace import Pace, words
+from taskdistill.tasks import pace as module
+from taskdistill.tasks.pace import Pace, words
 
 
 @pytest.fixture

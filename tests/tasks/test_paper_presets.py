@@ -2,9 +2,9 @@
 
 import pytest
 
-from configs.loading import load_experiment
-from tasks.problems.output_sizes import num_outputs
-from tasks.sizes import Known, logits_of_images
+from taskdistill.configs.loading import load_experiment
+from taskdistill.tasks.problems.output_sizes import num_outputs
+from taskdistill.tasks.sizes import Known, logits_of_images
 
 
 @pytest.mark.parametrize(

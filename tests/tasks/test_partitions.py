@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from configs import choices
-from configs.stages import ExtractConfig
-from storage.errors import NotInStoreError
-from storage.files import read_json
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import discard
-from tasks.catalog import EXTRACT
-from tasks.partitions import THROUGHPUTS, UnfinishedError, cut, make_partitions
-from tasks.stage import Dispatch, execute
+from taskdistill.configs import choices
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.files import read_json
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.catalog import EXTRACT
+from taskdistill.tasks.partitions import THROUGHPUTS, UnfinishedError, cut, make_partitions
+from taskdistill.tasks.stage import Dispatch, execute
 from tests import fakes
 from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 

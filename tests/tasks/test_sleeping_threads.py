@@ -29,10 +29,10 @@ def policy(starts: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     "starts",
     [
-        "import flows.entry, flows.cli, tasks.models.trial",
-        "import flows.pipeline.step_process, tasks.stages.distill",
-        "import flows.deployed.distillation, tasks.models.trial",
-        "import flows.operation.worker, tasks.models.trial",
+        "import taskdistill.flows.entry, taskdistill.flows.cli, taskdistill.tasks.models.trial",
+        "import taskdistill.flows.pipeline.step_process, taskdistill.tasks.stages.distill",
+        "import taskdistill.flows.deployed.distillation, taskdistill.tasks.models.trial",
+        "import taskdistill.flows.operation.worker, taskdistill.tasks.models.trial",
         "import tests.conftest",
     ],
 )
@@ -41,4 +41,6 @@ def test_it_is_set_before_torch_is_imported(starts: str) -> None:
 
 
 def test_what_the_user_has_set_stays() -> None:
-    assert policy("import flows.cli, tasks.models.trial", OMP_WAIT_POLICY="ACTIVE") == "ACTIVE 0 0"
+    assert (
+        policy("import taskdistill.flows.cli, taskdistill.tasks.models.trial", OMP_WAIT_POLICY="ACTIVE") == "ACTIVE 0 0"
+    )

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import psutil
 
-from configs.data import IngestConfig
-from storage.errors import StillNeededError
-from storage.locks import locked
-from storage.store import ArtifactStore
-from storage.upkeep import discard
-from tasks.catalog import EXTRACT, INGEST
-from tasks.cores import num_cores
-from tasks.stage import execute
-from tasks.turns import DEVICES, GPUS, cpu_turns, take_turn, taking_turns
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.storage.locks import locked
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.catalog import EXTRACT, INGEST
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.stage import execute
+from taskdistill.tasks.turns import DEVICES, GPUS, cpu_turns, take_turn, taking_turns
 from tests.conftest import RUNTIME, Bench
 from tests.tasks.test_partitions import CONFIG
 
 TAKES_A_TURN = """
 import logging, subprocess, sys
 from pathlib import Path
-from storage.store import ArtifactStore
-from tasks.cores import num_cores
-from tasks.turns import take_turn, taking_turns
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.turns import take_turn, taking_turns
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 with taking_turns(ArtifactStore(Path(sys.argv[1])), ["cuda"]):

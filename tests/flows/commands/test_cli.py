@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.experiment import Experiment
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Command, Done, call, when_made, write_preset
 from tests.flows.pipeline.test_chain import PROBED
 from tests.flows.pipeline.test_planning import AFTER_THE_BENCH
@@ -18,7 +18,7 @@ from tests.flows.pipeline.test_planning import AFTER_THE_BENCH
 
 def in_its_own_process(store: Path, *arguments: str) -> Done:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "taskdistill.flows.cli", *arguments],
         env=os.environ | {"TASKDISTILL_STORE": str(store)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
@@ -31,7 +31,7 @@ def heavy_imports(store: Path, *arguments: str) -> str:
         "heavy = ('torch', 'timm', 'prefect', 'diffusers', 'transformers', 'matplotlib')\n"
         "atexit.register(lambda: sys.stderr.write('HEAVY:' + ' '.join(m for m in heavy if m in sys.modules)))\n"
         f"sys.argv = {['taskdistill', *arguments]!r}\n"
-        "from flows.cli import main\n"
+        "from taskdistill.flows.cli import main\n"
         "main()\n"
     )
     done = subprocess.run(

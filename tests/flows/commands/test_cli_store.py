@@ -2,12 +2,12 @@
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from storage.drafts import DRAFT
-from storage.files import read_json, write_json
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import PROGRESS, ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.drafts import DRAFT
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import PROGRESS, ArtifactStore
 from tests.flows.conftest import Command
 from tests.storage.artifacts import flip_a_bit
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from configs.loading import load_experiment
-from flows.birds import SPECIES, TASKS, Task, draw_world
-from flows.commands.demo import demonstrate, world_experiment
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import experiment_settings_of
-from flows.reports.page import write_report
-from storage.store import ArtifactStore
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.birds import SPECIES, TASKS, Task, draw_world
+from taskdistill.flows.commands.demo import demonstrate, world_experiment
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.flows.reports.page import write_report
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from configs.choices import EXPORT_PACKAGES, EXPORT_TARGETS, load
-from flows.cli import app
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.export import latency
-from tasks.export.packages import PACKAGES as EXPORT
-from tasks.openmmlab.packages import PACKAGES
+from taskdistill.configs.choices import EXPORT_PACKAGES, EXPORT_TARGETS, load
+from taskdistill.flows.cli import app
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.export import latency
+from taskdistill.tasks.export.packages import PACKAGES as EXPORT
+from taskdistill.tasks.openmmlab.packages import PACKAGES
 from tests.flows.conftest import call
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from configs.described import described_settings
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names
-from configs.loading import load_experiment, preset_names
-from flows import completing
-from storage.store import ArtifactStore
+from taskdistill.configs.described import described_settings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names
+from taskdistill.configs.loading import load_experiment, preset_names
+from taskdistill.flows import completing
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import call
 from tests.flows.scored import commit
 
@@ -97,7 +97,7 @@ def test_the_shell_is_offered_presets_stages_labels_references_and_settings(
 def test_a_shell_that_asks_is_answered(tmp_path: Path) -> None:
     """As bash asks through what --install-completion writes into its settings."""
     words = {"COMP_WORDS": "taskdistill run small", "COMP_CWORD": "2", "_TASKDISTILL_COMPLETE": "complete_bash"}
-    code = "import sys; sys.argv = ['taskdistill']; from flows.entry import main; main()"
+    code = "import sys; sys.argv = ['taskdistill']; from taskdistill.flows.entry import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | words, cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from storage.drafts import DRAFT
-from storage.files import read_json, write_json
-from storage.formats import format_of
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.drafts import DRAFT
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.formats import format_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Command, Done
 from tests.storage.artifacts import write_as_newer
 

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import read_table
-from tasks.deploy.temperature import evaluation_of, temperature_of
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_table
+from taskdistill.tasks.deploy.temperature import evaluation_of, temperature_of
 from tests.flows.conftest import Done, call
 
 Predict = Callable[..., Done]

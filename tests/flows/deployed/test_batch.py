@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.deployed.batch import Outcome, name_of, summary
-from flows.operation.state import StateFolder
-from flows.pipeline.planning import make_plan
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.deployed.batch import Outcome, name_of, summary
+from taskdistill.flows.operation.state import StateFolder
+from taskdistill.flows.pipeline.planning import make_plan
 from tests.flows.conftest import as_overrides, when_made
 from tests.flows.local_server import Served, children_of, until
 

@@ -11,14 +11,14 @@ from typing import Any
 import psutil
 import pytest
 
-from configs.experiment import Experiment
-from configs.models import Backbone
-from configs.stages import ExtractConfig
-from flows.pipeline.planning import PlannedStep, make_plan
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import discard
-from tasks.partitions import cut
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.partitions import cut
 from tests.conftest import Bench
 from tests.flows.conftest import as_overrides, quietly
 from tests.flows.local_server import Served, until
@@ -116,8 +116,8 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 ) -> None:
     from prefect.states import Running
 
-    from flows.deployed import children as waited_for
-    from flows.deployed.fan_out import over_workers
+    from taskdistill.flows.deployed import children as waited_for
+    from taskdistill.flows.deployed.fan_out import over_workers
 
     monkeypatch.setattr(waited_for, "SILENT_AFTER_WORK_SECONDS", 1.0)
     monkeypatch.setattr(waited_for, "POLL_SECONDS", 0.2)
@@ -156,7 +156,7 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
 def test_without_a_worker_the_message_says_how_to_start_one(
     served: Served, missing: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.deployed import server
+    from taskdistill.flows.deployed import server
 
     if missing == "pool":
         monkeypatch.setattr(server, "POOL", "no/where")
@@ -166,7 +166,7 @@ def test_without_a_worker_the_message_says_how_to_start_one(
 
 
 def test_paths_are_sent_whole_because_workers_run_elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from configs.places import portable
+    from taskdistill.configs.places import portable
 
     monkeypatch.chdir(tmp_path)
     config = ExtractConfig(backbone=Backbone(name="test_vit", weights="file", file="weights.safetensors"))

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from prefect.utilities.schema_tools.validation import build_error_obj, is_valid_schema, validate
 
-from configs.experiment import Experiment
-from configs.fields import Kind, dotted_names, kind_at
-from configs.loading import load_experiment, preset_names
-from flows.deployed.batch import batch
-from flows.deployed.distillation import distillation, distillation_all_settings
-from flows.deployed.single_stage import FLOWS
-from flows.pipeline.running import experiment_settings_of
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.fields import Kind, dotted_names, kind_at
+from taskdistill.configs.loading import load_experiment, preset_names
+from taskdistill.flows.deployed.batch import batch
+from taskdistill.flows.deployed.distillation import distillation, distillation_all_settings
+from taskdistill.flows.deployed.single_stage import FLOWS
+from taskdistill.flows.pipeline.running import experiment_settings_of
 from tests.flows.conftest import as_overrides
 
 ALL: dict[str, Any] = {flow.name: flow for flow in (distillation, distillation_all_settings, batch, *FLOWS.values())}

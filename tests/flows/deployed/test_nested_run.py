@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 START = (
-    "from uuid import uuid4; from flows.deployed.nested_run import run_in_a_process; run_in_a_process(uuid4(), bool)"
+    "from uuid import uuid4; from taskdistill.flows.deployed.nested_run import run_in_a_process; "
+    "run_in_a_process(uuid4(), bool)"
 )
 SECONDS = 90.0
 

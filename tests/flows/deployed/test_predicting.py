@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from configs.errors import SettingsError
-from flows.deployed.predicting import PredictForm, predict, predicted
-from flows.deployed.short_form import filled_in
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.deployed.predicting import PredictForm, predict, predicted
+from taskdistill.flows.deployed.short_form import filled_in
+from taskdistill.storage.store import ArtifactStore
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import experiment_settings_of
-from storage import upkeep
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import STAGES
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.storage import upkeep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import STAGES
 from tests.flows.conftest import as_overrides, when_made
 from tests.flows.local_server import Served
 
@@ -78,7 +78,7 @@ def test_what_the_form_refuses_makes_no_run(served: Served) -> None:
 
 
 def test_what_no_form_can_know_fails_the_run_at_once_in_the_words_of_the_command_line(client: Any) -> None:
-    from flows.deployed.distillation import distillation
+    from taskdistill.flows.deployed.distillation import distillation
 
     state = distillation(overrides=["training.batch_size=x"], return_state=True)
     assert state.is_failed()
@@ -92,7 +92,7 @@ def run_here(name: str, store: ArtifactStore, experiment: Experiment, *inputs: s
     """Run the flow of one stage in this process; returns its state, as the server has it."""
     from prefect.client.orchestration import get_client
 
-    from flows.deployed.single_stage import FLOWS
+    from taskdistill.flows.deployed.single_stage import FLOWS
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TASKDISTILL_STORE", str(store.root))
@@ -184,7 +184,7 @@ def test_work_that_takes_longer_shows_its_progress_and_ends_at_100(
 ) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
-    monkeypatch.setattr("tasks.prefect_task.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("taskdistill.tasks.prefect_task.PROGRESS_SECONDS", 0.0)
     upkeep.discard(emptied, artifacts_of(experiment, emptied)["finetune-seed0"], with_dependents=True)
     state = run_here("finetune", emptied, experiment)
     assert state.name == "Completed"

@@ -8,8 +8,8 @@ import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.flows import load_flow_from_entrypoint
 
-from flows.deployed.server import GPU_QUEUE, POOL
-from tasks.catalog import STAGES
+from taskdistill.flows.deployed.server import GPU_QUEUE, POOL
+from taskdistill.tasks.catalog import STAGES
 
 ROOT = Path(__file__).parents[3]
 LIST = ROOT / "flows" / "deployed" / "prefect.yaml"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.deployed.short_form import DistillationForm, LongForm, StageForm, experiment_of, filled_in
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.deployed.short_form import DistillationForm, LongForm, StageForm, experiment_of, filled_in
 
 IMAGES = {"data_path": "/data/birds"}
 
@@ -122,7 +122,7 @@ def test_a_mistake_in_a_part_is_told_in_our_words(experiment: Any, said: str) ->
 def test_presets_of_ones_own_are_offered_first_and_paths_in_them_start_at_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.presets import check_own_presets, preset_choices
+    from taskdistill.flows.presets import check_own_presets, preset_choices
 
     (tmp_path / "moths.yaml").write_text("schema: 1\nname: moths\ndata: {path: images}\n")
     monkeypatch.setenv("TASKDISTILL_PRESETS", str(tmp_path))
@@ -134,7 +134,7 @@ def test_presets_of_ones_own_are_offered_first_and_paths_in_them_start_at_their_
 def test_a_preset_of_ones_own_with_a_name_of_ours_and_a_folder_that_is_none_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.presets import check_own_presets
+    from taskdistill.flows.presets import check_own_presets
 
     (tmp_path / "small-cpu.yaml").write_text("schema: 1\n")
     monkeypatch.setenv("TASKDISTILL_PRESETS", str(tmp_path))

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import experiment_settings_of
-from storage import upkeep
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.storage import upkeep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import call
 from tests.flows.local_server import until
 
@@ -33,7 +33,7 @@ def made(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]
 
 def done(client: Any, experiment: Experiment) -> Any:
     """Run the pipeline in this process; returns the run, as the server has it."""
-    from flows.deployed.distillation import distillation_all_settings
+    from taskdistill.flows.deployed.distillation import distillation_all_settings
 
     state = distillation_all_settings(experiment=experiment_settings_of(experiment), return_state=True)
     return client.read_flow_run(state.state_details.flow_run_id)
@@ -101,7 +101,7 @@ def test_a_run_that_fails_shows_how_far_it_came(
 
 
 def test_a_name_that_a_person_gave_stays(client: Any, experiment: Experiment, store: ArtifactStore) -> None:
-    from flows.deployed.distillation import distillation_all_settings
+    from taskdistill.flows.deployed.distillation import distillation_all_settings
 
     named = distillation_all_settings.with_options(flow_run_name="for the talk")
     state = named(experiment=experiment_settings_of(experiment), return_state=True)

@@ -17,17 +17,17 @@ from uuid import UUID
 import psutil
 import pytest
 
-from configs.experiment import Experiment
-from flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
-from flows.deployed.server import STEP_DEPLOYMENT, WorkerName
-from flows.deployed.whole_steps import WholeSteps
-from flows.pipeline.planning import make_plan
-from flows.pipeline.process_pool import StepError
-from flows.pipeline.running import run_steps
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
-from tasks.training.checkpoint import CHECKPOINT
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
+from taskdistill.flows.deployed.server import STEP_DEPLOYMENT, WorkerName
+from taskdistill.flows.deployed.whole_steps import WholeSteps
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.process_pool import StepError
+from taskdistill.flows.pipeline.running import run_steps
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
+from taskdistill.tasks.training.checkpoint import CHECKPOINT
 from tests.conftest import Bench
 from tests.flows.conftest import as_overrides, quietly
 from tests.flows.deployed.test_fan_out import children, step_of

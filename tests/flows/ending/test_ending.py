@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from configs.experiment import Experiment
-from flows.ending.os_errors import explained
-from flows.pipeline.planning import make_plan
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.ending.os_errors import explained
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.store import ArtifactStore
 from tests.failing_calls import failing
 from tests.flows.conftest import Done, call
 from tests.signals import heed_signals
@@ -33,7 +33,7 @@ def child(command: list[str], **named: Any) -> subprocess.Popen[str]:
 @contextmanager
 def started(store: Path, *arguments: str, before: str = "") -> Iterator[subprocess.Popen[str]]:
     """The command line in a process of its own; `before` is what a shell does first."""
-    command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-m", "flows.cli", *arguments]
+    command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-m", "taskdistill.flows.cli", *arguments]
     environment = os.environ | {"TASKDISTILL_STORE": str(store)}
     process = child(command, env=environment, stderr=subprocess.PIPE)
     try:
@@ -114,7 +114,7 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
 
 @pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8])
 def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore, seconds: float) -> None:
-    code = "from flows.entry import main\nprint('ready', flush=True)\nmain()"
+    code = "from taskdistill.flows.entry import main\nprint('ready', flush=True)\nmain()"
     command = [sys.executable, "-c", code, "plan", "small-cpu", "--set", "data.path=/dev/null/nothing"]
     process = child(command, stderr=subprocess.PIPE)
     assert process.stdout
@@ -128,8 +128,8 @@ def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore,
 
 def test_it_is_stopped_in_words_while_the_commands_are_put_together() -> None:
     code = (
-        "import os, signal\nimport flows.cli\nfrom flows.entry import main\n"
-        "flows.cli.main = lambda: os.kill(os.getpid(), signal.SIGTERM)\nmain()"
+        "import os, signal\nimport taskdistill.flows.cli\nfrom taskdistill.flows.entry import main\n"
+        "taskdistill.flows.cli.main = lambda: os.kill(os.getpid(), signal.SIGTERM)\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (143, AGAIN)
@@ -137,7 +137,7 @@ def test_it_is_stopped_in_words_while_the_commands_are_put_together() -> None:
 
 SWALLOWS = """
 import time
-from flows.ending.interruption import arrived, stopped_by_signals
+from taskdistill.flows.ending.interruption import arrived, stopped_by_signals
 with stopped_by_signals():
     try:
         print("ready", flush=True)
@@ -164,7 +164,7 @@ def test_an_interruption_that_a_library_swallows_comes_again() -> None:
 
 SLOW_TO_END = """
 import sys, time
-from flows.ending.interruption import stopped_by_signals
+from taskdistill.flows.ending.interruption import stopped_by_signals
 with stopped_by_signals():
     try:
         print("ready", flush=True)
@@ -234,7 +234,7 @@ def test_in_a_store_that_can_only_be_read_what_is_there_is_used_and_nothing_more
     for arguments in (["list"], ["show", student.short], ["plan", preset], ["run", preset], ["verify"]):
         done = call(store, *arguments)
         assert (done.code, "Traceback" in done.stderr) == (0, False), arguments
-    planned = run([sys.executable, "-m", "flows.cli", "plan", preset], store)
+    planned = run([sys.executable, "-m", "taskdistill.flows.cli", "plan", preset], store)
     assert "warning: digests cannot be remembered in the store" in planned.stderr
 
     more = call(store, "run", preset, "--set", "seeds=[5]")

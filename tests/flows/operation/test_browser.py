@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from configs.experiment import Experiment
-from configs.stages import PrecomputeConfig
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import run_plan
-from storage import upkeep
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.catalog import PRECOMPUTE
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.stages import PrecomputeConfig
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.storage import upkeep
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import PRECOMPUTE
 from tests.conftest import Bench
 from tests.flows.browser import Page, browser, missing_program
 from tests.flows.conftest import quietly, when_made

@@ -11,10 +11,10 @@ import asyncpg
 import psutil
 import pytest
 
-from configs.experiment import Experiment
-from flows.deployed.server import ServerError
-from flows.operation.database import check_database, given_database
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.deployed.server import ServerError
+from taskdistill.flows.operation.database import check_database, given_database
+from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
 from tests.flows.at_once import ask_at_once, now_and_later
 from tests.flows.conftest import as_overrides

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.local_server import command
 
 
 def test_versions_within_their_bounds_are_not_mentioned():
-    from flows.operation.doctor import version_findings
+    from taskdistill.flows.operation.doctor import version_findings
 
     version = importlib.metadata.version("typer")
     assert list(version_findings([f"typer>={version}", "typer", "no-such-package>=1; extra == 'dev'"])) == []
@@ -28,7 +28,7 @@ def test_versions_within_their_bounds_are_not_mentioned():
     ],
 )
 def test_a_package_of_another_version_is_named_with_its_installation(requirement: str, what: str):
-    from flows.operation.doctor import version_findings
+    from taskdistill.flows.operation.doctor import version_findings
 
     (finding,) = version_findings([requirement])
     assert what in finding.what
@@ -36,13 +36,13 @@ def test_a_package_of_another_version_is_named_with_its_installation(requirement
 
 
 def test_a_store_that_can_be_used_has_nothing_wrong(store: ArtifactStore):
-    from flows.operation.doctor import store_findings
+    from taskdistill.flows.operation.doctor import store_findings
 
     assert list(store_findings(store)) == []
 
 
 def test_a_draft_that_nobody_went_on_with_for_a_week_is_named_unless_somebody_has_its_lock(store: ArtifactStore):
-    from flows.operation.doctor import store_findings
+    from taskdistill.flows.operation.doctor import store_findings
 
     ref = ArtifactRef("features", "a" * 64)
     with store.lock(ref):
@@ -56,7 +56,7 @@ def test_a_draft_that_nobody_went_on_with_for_a_week_is_named_unless_somebody_ha
 
 
 def test_a_disk_that_is_nearly_full_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from flows.operation import doctor
+    from taskdistill.flows.operation import doctor
 
     assert len(list(doctor.disk_findings([tmp_path]))) <= 1
     monkeypatch.setattr(doctor, "FULL_BYTES", shutil.disk_usage(tmp_path).total + 1)
@@ -65,7 +65,7 @@ def test_a_disk_that_is_nearly_full_is_named_once(tmp_path: Path, monkeypatch: p
 
 
 def test_weights_that_a_preset_names_and_this_machine_lacks_are_named(tmp_path: Path):
-    from flows.operation.doctor import weights_findings
+    from taskdistill.flows.operation.doctor import weights_findings
 
     settings = "data: {path: /photos}\nstudent: {name: resnet18, weights: file, file: /no/such/file.safetensors}\n"
     settings += "teacher: {name: test_vit, weights: random}\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.running import experiment_settings_of
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.running import experiment_settings_of
 from tests.conftest import Bench
 from tests.fault_matrix.faults import FAULTS, Fault
 from tests.fault_matrix.observing import LONG_SECONDS, observe

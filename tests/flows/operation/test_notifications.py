@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 
-from configs.errors import SettingsError
-from flows.operation.notifications import AUTOMATION, block_of
+from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.operation.notifications import AUTOMATION, block_of
 from tests.flows.local_server import QUIET, Called, Served, until
 from tests.flows.sinks import Sink, mail_sink, web_sink
 
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 def notify(addresses: str, environment: Mapping[str, str], *options: str) -> Called:
     """Call the command, with addresses as what is typed or piped in."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "notify", *options], input=addresses, text=True, capture_output=True,
+        [sys.executable, "-m", "taskdistill.flows.cli", "notify", *options], input=addresses, text=True,
+        capture_output=True,
         env={key: text for key, text in os.environ.items() if not key.startswith("PREFECT_")} | QUIET | environment,
         timeout=300, check=False,
     )  # fmt: skip

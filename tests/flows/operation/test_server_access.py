@@ -235,7 +235,7 @@ def test_a_password_that_others_may_know_is_not_used(tmp_path: Path, text: str, 
 
 
 def test_servers_that_start_at_once_agree_on_one_password(tmp_path: Path) -> None:
-    code = "from flows.operation.server_password import made_password; print(made_password())"
+    code = "from taskdistill.flows.operation.server_password import made_password; print(made_password())"
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "home")}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows.deployed.server import POOL, WorkerName
-from flows.operation.processes import this_host
-from flows.operation.shared_store import check_locks, check_other_hosts, held_by_worker
-from storage.errors import StoreError
-from storage.store import ArtifactStore
+from taskdistill.flows.deployed.server import POOL, WorkerName
+from taskdistill.flows.operation.processes import this_host
+from taskdistill.flows.operation.shared_store import check_locks, check_other_hosts, held_by_worker
+from taskdistill.storage.errors import StoreError
+from taskdistill.storage.store import ArtifactStore
 from tests.failing_calls import failing
 from tests.flows.local_server import QUIET, free_port
 
@@ -59,7 +59,7 @@ def test_a_worker_of_another_host_whose_lock_is_free_here_is_waited_for_and_then
 
 
 def test_a_container_is_a_host_of_its_own_as_it_numbers_its_processes_by_itself():
-    ask = [sys.executable, "-c", "from flows.operation.processes import this_host; print(this_host())"]
+    ask = [sys.executable, "-c", "from taskdistill.flows.operation.processes import this_host; print(this_host())"]
     apart = ["unshare", "--pid", "--fork", "--mount-proc"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may make no namespace of processes")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flows.operation.spare import NO_RUN, RUN_ID
+from taskdistill.flows.operation.spare import NO_RUN, RUN_ID
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +41,7 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def spare(variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     name, _, value = NO_RUN.partition("=")
-    command = [sys.executable, "-P", "-m", "flows.operation.child", "flows.operation.spare"]
+    command = [sys.executable, "-P", "-m", "taskdistill.flows.operation.child", "taskdistill.flows.operation.spare"]
     with subprocess.Popen(command, env={**variables, name: value}, stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
@@ -72,7 +72,7 @@ def test_it_becomes_the_process_of_its_run(
     hand_over(spare, variables | {"PREFECT__CONTROL_TOKEN": "of this run"}, tmp_path)
     until(lambda: f"{RUN_ID}={ID}" in seen(spare, "environ"))
     assert Path(f"/proc/{spare.pid}/cwd").resolve() == tmp_path
-    assert "flows.operation.spare" in seen(spare, "cmdline")
+    assert "taskdistill.flows.operation.spare" in seen(spare, "cmdline")
     assert spare.poll() is None
 
 
@@ -89,7 +89,7 @@ def test_it_starts_itself_afresh_where_the_program_has_changed(variables: dict[s
     module = tmp_path / "imported_by_the_spare.py"
     module.write_text("from pathlib import Path\nPath(__file__).with_suffix('.imported').touch()\n")
     start = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from flows.operation import spare; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from taskdistill.flows.operation import spare; "
         "spare.IMPORTED = ('imported_by_the_spare',); spare.main()"
     )
     command = [sys.executable, "-P", "-c", start, str(tmp_path)]

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.operation.processes import Process
-from flows.operation.state import Running, StateFolder
+from taskdistill.flows.operation.processes import Process
+from taskdistill.flows.operation.state import Running, StateFolder
 
 RUNS = ["http.server", "0", "--bind", "127.0.0.1"]
 FAILS = ["json.tool", "/there/is/no/such/file"]
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> StateFolder:
 
 @pytest.fixture
 def started(folder: StateFolder) -> Iterator[Callable[[list[str]], tuple[object, list[dict[str, Process]]]]]:
-    from flows.operation.supervisor import Program, Supervisor
+    from taskdistill.flows.operation.supervisor import Program, Supervisor
 
     told: list[dict[str, Process]] = []
     supervisor = Supervisor(folder, told.append)
@@ -64,9 +64,9 @@ def test_a_program_that_was_killed_is_started_again_and_that_is_said(started, fo
 
 
 def test_a_program_that_fails_again_and_again_is_given_up_with_the_end_of_its_log(started, monkeypatch):
-    from flows.deployed.server import ServerError
+    from taskdistill.flows.deployed.server import ServerError
 
-    monkeypatch.setattr("flows.operation.supervisor.MAX_RESTARTS", 1)
+    monkeypatch.setattr("taskdistill.flows.operation.supervisor.MAX_RESTARTS", 1)
     supervisor, _ = started(FAILS)
     until(lambda: not supervisor.is_alive("worker"))
     supervisor.watch(["worker"])
@@ -78,7 +78,7 @@ def test_a_program_that_fails_again_and_again_is_given_up_with_the_end_of_its_lo
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")
 def test_a_program_ends_with_who_started_it():
-    command = [sys.executable, "-m", "flows.operation.child", *RUNS]
+    command = [sys.executable, "-m", "taskdistill.flows.operation.child", *RUNS]
     code = f"import subprocess, time; print(subprocess.Popen({command!r}).pid, flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         child = psutil.Process(int(parent.stdout.readline()))
@@ -117,7 +117,7 @@ def test_what_was_started_is_read_as_it_was_written_and_of_another_version_as_no
 
 @pytest.mark.parametrize("host", ["alpha", "node-1.example-domain.org"])
 def test_a_worker_is_known_by_its_name(host):
-    from flows.deployed.server import WorkerName
+    from taskdistill.flows.deployed.server import WorkerName
 
     name = WorkerName(host, 4711, 123456, {"cpu": 2, "gpu": 1})
     assert str(name) == f"{host}-4711-123456-cpux2-gpux1"
@@ -126,7 +126,7 @@ def test_a_worker_is_known_by_its_name(host):
 
 
 def test_each_gpu_has_a_worker_of_its_own_and_without_one_the_first_makes_spans_too():
-    from flows.operation.up import Wanted
+    from taskdistill.flows.operation.up import Wanted
 
     def workers(gpus: list[str]) -> list[tuple[str, str, dict[str, str]]]:
         programs = Wanted(port=4200, gpus=gpus, runs=3, on_stop="finish", presets=Path("/presets")).programs
@@ -143,7 +143,7 @@ def test_each_gpu_has_a_worker_of_its_own_and_without_one_the_first_makes_spans_
 
 
 def test_every_program_learns_where_state_and_presets_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from flows.operation.prefect_environment import inherited, tell_where_things_are
+    from taskdistill.flows.operation.prefect_environment import inherited, tell_where_things_are
 
     for name in ("TASKDISTILL_HOME", "TASKDISTILL_PRESETS"):
         monkeypatch.setenv(name, "")  # restored afterwards
@@ -155,7 +155,7 @@ def test_every_program_learns_where_state_and_presets_are(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(("named", "found"), [("", []), ("-1", []), ("2,GPU-7", ["2", "GPU-7"])])
 def test_gpus_are_those_that_this_process_may_use(named: str, found: list[str], monkeypatch: pytest.MonkeyPatch):
-    from flows.operation.gpus import gpus_of_machine
+    from taskdistill.flows.operation.gpus import gpus_of_machine
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert gpus_of_machine() == found

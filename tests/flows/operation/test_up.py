@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flows.operation.processes import Process
-from flows.operation.state import StateFolder
+from taskdistill.flows.operation.processes import Process
+from taskdistill.flows.operation.state import StateFolder
 from tests.flows.local_server import (
     children_of,
     command,
@@ -34,8 +34,8 @@ def test_nothing_is_wrong_with_what_was_brought_up(server: dict[str, str], clien
 
 
 def test_queues_let_in_as_many_as_the_workers_do_and_the_automation_is_there_once(client: Any) -> None:
-    from flows.deployed.server import worker_names
-    from flows.operation.pool import AUTOMATION, create_pool, make_room
+    from taskdistill.flows.deployed.server import worker_names
+    from taskdistill.flows.operation.pool import AUTOMATION, create_pool, make_room
 
     create_pool(client)  # as a second `up` does
     make_room(client, next(iter(worker_names(client))))  # others that ran here have let in more
@@ -47,8 +47,8 @@ def test_queues_let_in_as_many_as_the_workers_do_and_the_automation_is_there_onc
 
 
 def test_a_worker_that_died_here_makes_no_room_any_more_once_another_starts(client: Any) -> None:
-    from flows.deployed.server import POOL, WorkerName, worker_names
-    from flows.operation.pool import make_room
+    from taskdistill.flows.deployed.server import POOL, WorkerName, worker_names
+    from taskdistill.flows.operation.pool import make_room
 
     (alive,) = worker_names(client)
     with subprocess.Popen(["sleep", "60"]) as process:
@@ -71,9 +71,11 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
 ) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
-    from flows.operation.deploying import deploy
+    from taskdistill.flows.operation.deploying import deploy
 
-    monkeypatch.setattr("flows.operation.deploying.WHICH", ("--name", "stage-select", "--name", "stage-embed"))
+    monkeypatch.setattr(
+        "taskdistill.flows.operation.deploying.WHICH", ("--name", "stage-select", "--name", "stage-embed")
+    )
     for name, value in (server | {"PREFECT_API_AUTH_STRING": password}).items():
         monkeypatch.setenv(name, value)  # for Prefect's command
     paused = client.read_deployment_by_name("select/stage-select")

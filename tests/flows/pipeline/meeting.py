@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from configs.base import StageConfig
-from flows.pipeline import step_process
-from flows.pipeline.planning import PlannedStep
-from storage.contents import Contents
-from storage.summaries import Summary
-from tasks.catalog import STAGES
-from tasks.stage import Stage, StageContext
+from taskdistill.configs.base import StageConfig
+from taskdistill.flows.pipeline import step_process
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.storage.contents import Contents
+from taskdistill.storage.summaries import Summary
+from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.stage import Stage, StageContext
 
 SECONDS = 60.0
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.loading import load_experiment
-from flows.pipeline.planning import make_plan
-from storage.store import ArtifactStore
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.store import ArtifactStore
 
 FRAMES = {"0001TP": (8, 54), "0006R0": (13, 88), "0016E5": (24, 180)}
 """Of each sequence, by the README of the data: with masks in train, and without."""

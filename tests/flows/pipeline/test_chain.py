@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import Experiment
-from configs.generation import GeneratorModel
-from configs.stages import ProbeSettings
-from configs.tuning import TuningSettings
-from flows.pipeline.chain import Chain, ModelSteps, chain
-from flows.pipeline.graph import Source
-from storage.manifest import ArtifactRef
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.configs.tuning import TuningSettings
+from taskdistill.flows.pipeline.chain import Chain, ModelSteps, chain
+from taskdistill.flows.pipeline.graph import Source
+from taskdistill.storage.manifest import ArtifactRef
 
 SYNTHETIC = ArtifactRef("image-set", "blends")
 

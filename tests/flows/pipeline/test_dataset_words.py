@@ -1,7 +1,7 @@
 """What a person reads of a dataset."""
 
-from flows.pipeline.dataset_words import dataset_words
-from storage.summaries import IngestSummary
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.storage.summaries import IngestSummary
 
 COUNTS = {"cat": {"train": 9, "val": 1, "test": 2}, "a dog": {"train": 12, "val": 0, "test": 2}}
 

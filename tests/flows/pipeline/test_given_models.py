@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from configs.base import RuntimeConfig
-from configs.experiment import Experiment
-from configs.generation import GeneratorModel
-from configs.models import Backbone
-from configs.stages import ProbeSettings
-from configs.training import TrainingSettings
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import check_models, run_plan
-from storage.store import ArtifactStore
-from storage.weight_formats import WeightFileError
-from storage.weights import write_tensors
-from tasks.models.encoder import ModelError
-from tasks.prechecks.mixer_folder import GeneratorFolderError
-from tasks.prechecks.timm_names import UnknownModelError
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weight_formats import WeightFileError
+from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.mixer_folder import GeneratorFolderError
+from taskdistill.tasks.prechecks.timm_names import UnknownModelError
 from tests.flows.conftest import quietly
 
 
@@ -72,7 +72,7 @@ def test_weights_that_do_not_fit_are_known_before_any_image_is_read(
 ) -> None:
     import numpy as np
 
-    monkeypatch.setattr("tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
+    monkeypatch.setattr("taskdistill.tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
     write_tensors(tmp_path / "w.safetensors", {"a": np.zeros(3, np.float32)})
     wrong = with_teacher(experiment, tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match="do not fit it"):
@@ -121,8 +121,10 @@ def test_a_run_with_nothing_to_do_imports_no_torch(
     preset: str, finished: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
-        "import sys; from configs.loading import load_experiment; from storage.store import ArtifactStore;"
-        "from flows.pipeline.planning import make_plan; from flows.pipeline.running import check_models;"
+        "import sys; from taskdistill.configs.loading import load_experiment; "
+        "from taskdistill.storage.store import ArtifactStore;"
+        "from taskdistill.flows.pipeline.planning import make_plan; "
+        "from taskdistill.flows.pipeline.running import check_models;"
         f"e = load_experiment({preset!r}); plan = make_plan(e, ArtifactStore.from_env());"
         "assert plan.is_complete; check_models(e, plan); assert 'torch' not in sys.modules"
     )

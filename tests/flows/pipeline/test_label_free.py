@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from configs.data import UnlabelledConfig
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.foreign import ForeignTeacher
-from configs.loading import validated
-from flows.pipeline.chain import Chain, chain
-from flows.pipeline.dataset_words import dataset_words
-from flows.pipeline.graph import Source
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import check_models, run_plan
-from flows.reports.results import score_rows
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import ModelSummary
-from tasks.data.candidates import DatasetError
-from tasks.models.encoder import ModelError
+from taskdistill.configs.data import UnlabelledConfig
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.configs.loading import validated
+from taskdistill.flows.pipeline.chain import Chain, chain
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.flows.pipeline.graph import Source
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.flows.reports.results import score_rows
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import ModelSummary
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.models.encoder import ModelError
 from tests.conftest import Bench
 from tests.fakes import draw_shape
 from tests.flows.conftest import quietly

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.experiment import Experiment
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call, write_preset
 from tests.tasks.data.mask_files import HALVES, coloured, indexed, photograph, write_folders, write_masks
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from configs.experiment import Experiment
-from configs.models import Backbone
-from flows.pipeline.chain import CONTROL
-from flows.pipeline.models import STUDENT, TEACHER, facts_of, remark_on
-from flows.pipeline.running import experiment_settings_of
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.flows.pipeline.models import STUDENT, TEACHER, facts_of, remark_on
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
 from tests.untrained import commit_model
 

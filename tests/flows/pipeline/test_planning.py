@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from configs.data import IngestConfig
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.generation import GeneratorModel, SelectSettings
-from configs.stages import ProbeSettings
-from configs.training import DistillSettings
-from configs.tuning import TuningSettings
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import run_plan
-from storage.files import read_json, write_json
-from storage.manifest import ArtifactRef, records_of
-from storage.store import ArtifactStore
-from storage.upkeep import discard
-from tasks.catalog import EXTRACT, PRECOMPUTE_IMAGES
-from tasks.data.candidates import DatasetError
-from tasks.stage import execute
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.generation import GeneratorModel, SelectSettings
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.configs.training import DistillSettings
+from taskdistill.configs.tuning import TuningSettings
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.manifest import ArtifactRef, records_of
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.catalog import EXTRACT, PRECOMPUTE_IMAGES
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.stage import execute
 from tests.conftest import PROBE_SETTINGS, RUNTIME, Bench
 from tests.fakes import write_shapes
 from tests.flows.conftest import quietly

@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import pytest
 
-from configs.data import IngestConfig
-from configs.experiment import Experiment
-from flows.pipeline.planning import Plan, make_plan
-from storage.manifest import MANIFEST
-from storage.store import ArtifactStore
-from tasks.catalog import INGEST
-from tasks.stage import execute
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import Plan, make_plan
+from taskdistill.storage.manifest import MANIFEST
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.stage import execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.store_scale import a_manifest, a_provenance, fill, images_of
 from tests.conftest import RUNTIME

@@ -13,13 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.pipeline import process_pool
-from flows.pipeline.planning import PlannedStep
-from flows.pipeline.process_pool import StepError, StepFaultError, StepKilledError, StepProcesses, how_it_ended
-from flows.pipeline.scheduling import StepsFailedError, run_ready
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
+from taskdistill.flows.pipeline import process_pool
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.process_pool import (
+    StepError,
+    StepFaultError,
+    StepKilledError,
+    StepProcesses,
+    how_it_ended,
+)
+from taskdistill.flows.pipeline.scheduling import StepsFailedError, run_ready
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
 from tests.conftest import RUNTIME
 from tests.flows.pipeline.meeting import FAIL, KILL_ITSELF, MEET, step
 from tests.signals import heed_signals
@@ -95,7 +101,7 @@ def test_what_a_step_reports_and_logs_comes_through(
     processes: StepProcesses, place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reports: list[tuple[str, int, int]] = []
-    with caplog.at_level(logging.INFO, "tasks.stage"):
+    with caplog.at_level(logging.INFO, "taskdistill.tasks.stage"):
         processes.execute(step(MEET, place, "alone", "alone"), lambda *report: reports.append(report))
     assert reports == [("meetings", 1, 1)]
     assert any(record.getMessage().startswith("alone: meet: made meeting@") for record in caplog.records)
@@ -190,12 +196,12 @@ def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
 WAITS = """
 import sys
 from pathlib import Path
-from configs.base import RuntimeConfig
-from flows.pipeline import process_pool
-from flows.pipeline.scheduling import run_ready
-from flows.ending.interruption import stopped_by_signals
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.pipeline import process_pool
+from taskdistill.flows.pipeline.scheduling import run_ready
+from taskdistill.flows.ending.interruption import stopped_by_signals
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
 from tests.flows.pipeline.meeting import MEET, step
 process_pool.ENTRY = "tests.flows.pipeline.meeting"
 place = Path(sys.argv[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from flows.pipeline import progress
+from taskdistill.flows.pipeline import progress
 
 
 @pytest.fixture

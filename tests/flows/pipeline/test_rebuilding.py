@@ -2,12 +2,12 @@
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from flows.pipeline.rebuilding import RebuildError, check_rebuild
-from storage.store import ArtifactStore
-from storage.upkeep import discard
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.rebuilding import RebuildError, check_rebuild
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
 
 
 def refusal(experiment: Experiment, store: ArtifactStore, name: str) -> str:

@@ -5,15 +5,15 @@ from collections import namedtuple
 
 import pytest
 
-from configs import choices
-from configs.experiment import Experiment
-from configs.foreign import ForeignTeacher
-from flows.pipeline import running
-from flows.pipeline.planning import make_plan
-from flows.pipeline.room import check_room
-from flows.pipeline.running import run_plan, run_steps
-from storage.errors import NoRoomError
-from storage.store import ArtifactStore
+from taskdistill.configs import choices
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.flows.pipeline import running
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.running import run_plan, run_steps
+from taskdistill.storage.errors import NoRoomError
+from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
 from tests.flows.conftest import call, quietly
 
@@ -33,7 +33,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def maps(monkeypatch: pytest.MonkeyPatch, experiment: Experiment) -> Experiment:
     """3 classes on 37 x 37 cells, of 24 images in 2 views and 24 in one."""
     monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:Parts")
-    monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "tasks.problems.output_sizes:of_maps")
+    monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "taskdistill.tasks.problems.output_sizes:of_maps")
     teacher = {"name": "vit_small_patch14_dinov2", "input_px": 518, "weights": "random"}
     # Of a network whose name says nothing, no weights are counted: the logits are most of what is made.
     student = {"name": "test_vit", "input_px": 160, "weights": "random"}

@@ -5,18 +5,18 @@ import logging
 import pytest
 from rich.console import Console
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.models import Backbone
-from flows.pipeline.console import on_console
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.running import ExecuteStep, run_plan, run_steps
-from storage.collecting import collect
-from storage.errors import NotInStoreError, StillNeededError
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.upkeep import discard
-from tasks.prechecks.timm_names import UnknownModelError
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.running import ExecuteStep, run_plan, run_steps
+from taskdistill.storage.collecting import collect
+from taskdistill.storage.errors import NotInStoreError, StillNeededError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.prechecks.timm_names import UnknownModelError
 from tests.conftest import STUDENT, TEACHER, Bench
 from tests.flows.conftest import quietly, when_made
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from configs.errors import UserError
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.scheduling import Elsewhere, StepsFailedError, needs_of, run_ready, ways_to_go, widest
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import UserError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.scheduling import Elsewhere, StepsFailedError, needs_of, run_ready, ways_to_go, widest
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 
 @pytest.fixture(scope="module")
@@ -187,4 +187,4 @@ def test_a_step_reads_what_was_really_made(steps: list[PlannedStep], caplog: pyt
 
     run_ready(steps[:2], do, 1)
     assert read == [other]
-    assert logging.getLogger("flows").level == logging.NOTSET
+    assert logging.getLogger("taskdistill").level == logging.NOTSET

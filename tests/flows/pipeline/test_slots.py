@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from configs.base import RuntimeConfig
-from configs.experiment import Experiment
-from flows.pipeline import slots
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.slots import GIB, available_bytes, slots_of
-from storage.store import ArtifactStore
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline import slots
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.slots import GIB, available_bytes, slots_of
+from taskdistill.storage.store import ArtifactStore
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.pipeline.running import ExecuteStep, run_plan
-from flows.pipeline.scheduling import run_ready
-from flows.pipeline.teacher_gap import says_teacher_gap, teacher_gap
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.stage import no_progress
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
+from taskdistill.flows.pipeline.scheduling import run_ready
+from taskdistill.flows.pipeline.teacher_gap import says_teacher_gap, teacher_gap
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
 from tests.flows.conftest import quietly
 from tests.flows.scored import commit, evaluated
 
@@ -123,7 +123,7 @@ def test_it_is_said_once_and_before_a_student_is_trained(
             before.append(caplog.messages.copy())
         return made.get(step.name, step.ref)
 
-    with caplog.at_level(logging.INFO, logger="flows.pipeline.teacher_gap"):
+    with caplog.at_level(logging.INFO, logger="taskdistill.flows.pipeline.teacher_gap"):
         run_ready(plan.steps, do, 1, says_teacher_gap(plan.results, store))
     assert caplog.messages == [said([teacher, start], store)]
     assert before == [caplog.messages] * 2
@@ -159,11 +159,13 @@ def test_a_run_says_it_where_there_is_something_to_do_and_a_finished_one_does_no
             raise InterruptedError
         return execute(step, no_progress)
 
-    with caplog.at_level(logging.INFO, logger="flows.pipeline.teacher_gap"):
+    with caplog.at_level(logging.INFO, logger="taskdistill.flows.pipeline.teacher_gap"):
         run_plan(experiment, finished, quietly(experiment, finished))
         assert caplog.messages == []
         another_seed = experiment.model_copy(update={"seeds": (1,)})
         with pytest.raises(InterruptedError):
             run_plan(another_seed, finished, stops_at_the_first_student)
-    (message,) = [record.message for record in caplog.records if record.name == "flows.pipeline.teacher_gap"]
+    (message,) = [
+        record.message for record in caplog.records if record.name == "taskdistill.flows.pipeline.teacher_gap"
+    ]
     assert message.startswith("On validation (12 images, top-1) the teacher has ")

@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.models import Backbone, Teacher
-from flows.pipeline.chain import Chain, chain
-from flows.pipeline.graph import Source
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import check_models, run_plan
-from flows.reports.remarks import remarks
-from flows.reports.results import score_markdown, score_rows
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.view_outputs import ViewOutputs
-from storage.weights import write_tensors
-from tasks.models.encoder import ModelError
-from tasks.prechecks.timm_names import UnknownModelError
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone, Teacher
+from taskdistill.flows.pipeline.chain import Chain, chain
+from taskdistill.flows.pipeline.graph import Source
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.flows.reports.results import score_markdown, score_rows
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.timm_names import UnknownModelError
 from tests.conftest import Bench
 from tests.flows.conftest import quietly, when_made
 from tests.flows.pipeline.test_chain import PROBED, SYNTHETIC
@@ -105,7 +105,7 @@ def test_of_three_teachers_the_one_whose_file_is_missing_is_named_by_its_setting
 def test_of_three_teachers_the_one_whose_weights_do_not_fit_is_named_before_any_image_is_read(
     experiment: Experiment, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
+    monkeypatch.setattr("taskdistill.tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
     write_tensors(tmp_path / "w.safetensors", {"a": np.zeros(3, np.float32)})
     broken = Teacher(name="test_vit", weights="file", file=str(tmp_path / "w.safetensors"), input_px=48)
     asked = with_teachers(experiment, RESNET, broken)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from configs.experiment import Experiment
-from configs.training import TrainingSettings
-from configs.tuning import TuningSettings
-from flows.pipeline.planning import make_plan
-from flows.pipeline.running import run_plan
-from flows.reports.remarks import remarks
-from storage.summaries import ModelSummary, SettingsSummary
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.tuning import TuningSettings
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.storage.summaries import ModelSummary, SettingsSummary
 from tests.conftest import Bench
 from tests.flows.conftest import call, quietly
 

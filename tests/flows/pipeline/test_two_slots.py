@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
 from tests.flows.conftest import Done, call
 

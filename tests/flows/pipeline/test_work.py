@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import make_plan
-from flows.pipeline.work import Work, works
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.sizes import Shown
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.work import Work, works
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.sizes import Shown
 from tests.conftest import Bench
 from tests.flows.conftest import quietly
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from configs.errors import SettingsError
-from configs.experiment import Experiment
-from configs.loading import load_experiment
-from flows.pipeline.planning import make_plan
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call, write_preset
 
 NUM_BLENDS = 24
@@ -102,7 +102,7 @@ def many_blends(with_blends: Experiment, tmp_path: Path) -> str:
 
 def generating(preset: str, root: Path) -> subprocess.Popen[bytes]:
     """`taskdistill stage generate` in a process of its own."""
-    command = [sys.executable, "-m", "flows.cli", "stage", "generate", preset]
+    command = [sys.executable, "-m", "taskdistill.flows.cli", "stage", "generate", preset]
     return subprocess.Popen(command, env=os.environ | {"TASKDISTILL_STORE": str(root)}, stderr=subprocess.DEVNULL)
 
 

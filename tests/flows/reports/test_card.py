@@ -5,11 +5,11 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from configs.loading import load_experiment
-from flows.reports.card import card_head, card_of, warnings_of
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from tasks.models.licences import Licence, of_backbone
+from taskdistill.configs.loading import load_experiment
+from taskdistill.flows.reports.card import card_head, card_of, warnings_of
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.models.licences import Licence, of_backbone
 from tests.conftest import STUDENT
 
 

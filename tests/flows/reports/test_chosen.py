@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from flows.reports.chosen import chosen_settings, trials_table
-from flows.reports.page import write_report
-from flows.reports.remarks import remarks
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import TRIALS, write_table
+from taskdistill.flows.reports.chosen import chosen_settings, trials_table
+from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import TRIALS, write_table
 from tests.flows.scored import commit, evaluated
 
 WHY = (

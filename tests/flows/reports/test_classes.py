@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.pipeline.chain import ModelResult
-from flows.reports.classes import class_rows, class_tables
-from flows.reports.page import write_report
-from flows.reports.pictures import pictures_of
-from flows.reports.prefect_ui import scores_in_markdown
-from flows.reports.remarks import remarks, scores_for_programs
-from storage.store import ArtifactStore
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.reports.classes import class_rows, class_tables
+from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.pictures import pictures_of
+from taskdistill.flows.reports.prefect_ui import scores_in_markdown
+from taskdistill.flows.reports.remarks import remarks, scores_for_programs
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import evaluated
 
 NAMES = ["road", "<b>tree|"]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from flows.pipeline.chain import ModelResult
-from flows.reports.differences import difference_rows, difference_tables
-from flows.reports.tables import as_html, as_markdown
-from storage.store import ArtifactStore
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.reports.differences import difference_rows, difference_tables
+from taskdistill.flows.reports.tables import as_html, as_markdown
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import commit, evaluated
 
 PROBED, FINETUNED, DISTILLED = "student probed", "student finetuned", "student distilled"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.reports.pictures import MAX_TEXT_BYTES, picture_markdown
+from taskdistill.flows.reports.pictures import MAX_TEXT_BYTES, picture_markdown
 
 
 def picture_in(text: str) -> tuple[str, Image.Image]:

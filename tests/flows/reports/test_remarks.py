@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.pipeline.chain import ModelResult
-from flows.pipeline.teacher_gap import teacher_gap
-from flows.reports.differences import difference_tables
-from flows.reports.page import write_report
-from flows.reports.prefect_ui import scores_in_markdown
-from flows.reports.remarks import print_scores, remarks, scores_for_programs
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.teacher_gap import teacher_gap
+from taskdistill.flows.reports.differences import difference_tables
+from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.prefect_ui import scores_in_markdown
+from taskdistill.flows.reports.remarks import print_scores, remarks, scores_for_programs
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import commit, evaluated
 
 PROBE = [1.0] * 90 + [0.0] * 10

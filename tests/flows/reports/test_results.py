@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from configs import choices
-from flows.pipeline.chain import ModelResult
-from flows.reports.calibrated import calibrated_rows
-from flows.reports.results import score_markdown, score_notes, score_rows, score_table
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import write_columns
-from tasks.problems.metrics import Metric
+from taskdistill.configs import choices
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.reports.calibrated import calibrated_rows
+from taskdistill.flows.reports.results import score_markdown, score_notes, score_rows, score_table
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import write_columns
+from taskdistill.tasks.problems.metrics import Metric
 from tests.flows.scored import commit, evaluated, speed
 
 EIGHT, NINE = [1.0] * 8 + [0.0] * 2, [1.0] * 9 + [0.0]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from flows.pipeline.chain import ModelResult
-from flows.reports.remarks import scores_for_programs
-from flows.reports.shipping import best_commands, best_student
-from storage.store import ArtifactStore
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.reports.remarks import scores_for_programs
+from taskdistill.flows.reports.shipping import best_commands, best_student
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import evaluated
 
 

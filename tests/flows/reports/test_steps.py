@@ -5,12 +5,20 @@ from typing import Any
 
 import pytest
 
-from configs.experiment import Experiment
-from flows.pipeline.planning import PlannedStep, make_plan
-from flows.reports.steps import ShownStep, are_all_reused, duration, in_words, run_name, step_rows, what_was_done
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.reports.steps import (
+    ShownStep,
+    are_all_reused,
+    duration,
+    in_words,
+    run_name,
+    step_rows,
+    what_was_done,
+)
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
 
 RUN = {"name": "birds seed 0", "flow": "distillation", "id": "one", "page": "http://127.0.0.1:4200/runs/flow-run/one"}
 

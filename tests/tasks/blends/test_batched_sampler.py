@@ -9,10 +9,10 @@ import pytest
 PAINT = """
 import logging, resource, sys
 import torch
-from configs.base import RuntimeConfig
-from configs.generation import BlendSettings, GeneratorModel
-from tasks.generators.mixer_generator import build_generator
-from tasks.blends.batched_sampler import BatchedSampler
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.tasks.generators.mixer_generator import build_generator
+from taskdistill.tasks.blends.batched_sampler import BatchedSampler
 
 logging.basicConfig(format="%(message)s")
 torch.set_num_threads(1)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.tables import BLENDS
-from tasks.blends.pictures import draw_contact_sheet, write_blends_page
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.tables import BLENDS
+from taskdistill.tasks.blends.pictures import draw_contact_sheet, write_blends_page
 
 NAMES = ["{0} {figures} {", '" onload="alert(1)', "</script><b>&amp;", "猫/قط 🐈.png", "$x^2$ \\frac{", "n" * 300]
 

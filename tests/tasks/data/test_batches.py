@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.data import ViewSettings
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageRow, ImageSet, shard_path, write_index, write_shard
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.data.decode import decode_rgb
-from tasks.functional.views import Pixels, clean_view, draw_view, replay, shown_window, thumbnail
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.data import ViewSettings
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageRow, ImageSet, shard_path, write_index, write_shard
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.functional.views import Pixels, clean_view, draw_view, replay, shown_window, thumbnail
+from taskdistill.tasks.models.preprocessing import Preprocessing
 from tests.conftest import Bench
 from tests.fakes import gradient_image
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.candidates import Candidate
-from tasks.data.contradictions import contradictions, counts_of, identical
+from taskdistill.tasks.data.candidates import Candidate
+from taskdistill.tasks.data.contradictions import contradictions, counts_of, identical
 from tests.storage.artifacts import opened_files
 
 NETPBM = b"P5 1 1 255\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import DatasetError
-from tasks.data.counts import NO_LABEL, described, standard_error, warnings
-from tasks.data.dataset import open_dataset
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.counts import NO_LABEL, described, standard_error, warnings
+from taskdistill.tasks.data.dataset import open_dataset
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 51234\n"
 
@@ -39,7 +39,7 @@ def test_classes_are_counted_in_each_split(folder: Path) -> None:
 def test_only_the_smallest_of_very_many_classes_are_counted_in_a_manifest(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.data.dataset.MAX_CLASSES", 1)
+    monkeypatch.setattr("taskdistill.tasks.data.dataset.MAX_CLASSES", 1)
     (folder / "train/dog/0.jpg").unlink()
     assert summary(folder)["counts"] == {"dog": {"train": 9, "val": 2, "test": 2}}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage.image_set import Levels
-from tasks.data.decode import decode_rgb, header_size
-from tasks.data.opening import UnreadableImageError
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import decode_rgb, header_size
+from taskdistill.tasks.data.opening import UnreadableImageError
 
 # Two rows of three pixels, all different: red, green, blue / white, black, grey.
 COLOURS = np.asarray([[(255, 0, 0), (0, 255, 0), (0, 0, 255)], [(255, 255, 255), (0, 0, 0), (128, 128, 128)]], np.uint8)
@@ -163,7 +163,7 @@ def test_a_reason_is_the_same_every_time() -> None:
 
 def test_what_pillow_warns_of_odd_metadata_is_not_shown() -> None:
     code = (
-        "import warnings, tasks.data.decode\n"
+        "import warnings, taskdistill.tasks.data.decode\n"
         "warnings.warn_explicit('Corrupt EXIF data', UserWarning, 'x.py', 1, module='PIL.TiffImagePlugin')\n"
         "warnings.warn_explicit('ours', UserWarning, 'x.py', 1, module='tasks.data')"
     )

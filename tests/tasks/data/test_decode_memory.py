@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.base import RuntimeConfig
-from configs.data import IngestConfig
-from tasks.data.decode import decode_rgb
-from tasks.data.decode_memory import DecodeMemory, DecodeMemoryError, bytes_to_decode
-from tasks.data.opening import open_picture
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError, bytes_to_decode
+from taskdistill.tasks.data.opening import open_picture
 from tests.deep_files import png_16
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -126,10 +126,10 @@ import io, json, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from storage.image_set import Levels
-from tasks.data.decode import decode_rgb
-from tasks.data.decode_memory import bytes_to_decode
-from tasks.data.opening import FORMATS, open_picture
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.data.decode_memory import bytes_to_decode
+from taskdistill.tasks.data.opening import FORMATS, open_picture
 from tests.deep_files import png_16, tiff
 
 SIDE = 1200

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage.image_set import Levels
-from tasks.data.decode import NoLevelsError, decode_rgb
-from tasks.data.levels import least_white, significant_bits
-from tasks.data.opening import UnreadableImageError
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import NoLevelsError, decode_rgb
+from taskdistill.tasks.data.levels import least_white, significant_bits
+from taskdistill.tasks.data.opening import UnreadableImageError
 from tests.deep_files import png_16, png_chunk, tiff
 
 TWELVE_BITS = Levels(0, 4095, 1.0)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import DatasetError
-from tasks.data.folder import list_images
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.folder import list_images
 
 
 def listed(folder: Path, *files: str) -> list[tuple[str, str, str]]:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from storage.image_set import Levels
-from tasks.data.decode import check_mask, decode_rgb, header_size
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.opening import FORMATS, UnreadableImageError
+from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data.decode import check_mask, decode_rgb, header_size
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.opening import FORMATS, UnreadableImageError
 from tests.deep_files import png_16, png_chunk, tiff
 
 LEVELS = Levels(0, 65535, 1.0)

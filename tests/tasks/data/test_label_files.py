@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import DatasetError
-from tasks.data.label_files import labels_of, read_labels
-from tasks.data.label_tables import BIRD_PARTS, CAMVID, CITYSCAPES, CITYSCAPES_IDS, VOC, LabelTable
-from tasks.miniature.world import PARTS
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.label_files import labels_of, read_labels
+from taskdistill.tasks.data.label_tables import BIRD_PARTS, CAMVID, CITYSCAPES, CITYSCAPES_IDS, VOC, LabelTable
+from taskdistill.tasks.miniature.world import PARTS
 
 
 def labels(folder: Path, name: str, text: str) -> LabelTable:
@@ -34,7 +34,7 @@ def test_the_tables_that_come_along_are_those_of_the_benchmarks() -> None:
 
 
 def test_a_dataset_class_of_mmsegmentation_names_its_classes() -> None:
-    pytest.importorskip("tasks.openmmlab.labels")
+    pytest.importorskip("taskdistill.tasks.openmmlab.labels")
     pytest.importorskip("mmseg", reason="mmsegmentation is not installed")
     found = labels_of(IngestConfig(form="masks", path="x", labels="mmseg:ADE20KDataset"))
     assert found

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.candidates import DatasetError
-from tasks.data.layout import Layout, decide
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.layout import Layout, decide
 
 HERE = Path("/photos")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import Candidate, DatasetError
-from tasks.data.dataset import Dataset, open_dataset
-from tasks.data.label_tables import CAMVID, CITYSCAPES, CITYSCAPES_IDS, VOC
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError
+from taskdistill.tasks.data.dataset import Dataset, open_dataset
+from taskdistill.tasks.data.label_tables import CAMVID, CITYSCAPES, CITYSCAPES_IDS, VOC
 from tests.tasks.data.mask_files import write_folders, write_masks, write_pictures
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.mask_pixels import histogram, mask_pixels
-from tasks.data.opening import UnreadableImageError
+from taskdistill.tasks.data.mask_pixels import histogram, mask_pixels
+from taskdistill.tasks.data.opening import UnreadableImageError
 from tests.tasks.data.mask_files import coloured, grey_png_of_bits, indexed, png
 
 VALUES = np.asarray([[0, 1, 2, 3, 3], [3, 3, 2, 1, 0], [2, 2, 2, 2, 2]], np.uint8)

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from tasks.data.names import clashes, in_order, normal
+from taskdistill.tasks.data.names import clashes, in_order, normal
 
 
 @pytest.mark.parametrize(

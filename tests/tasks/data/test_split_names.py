@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.data.candidates import DatasetError
-from tasks.data.split_names import HELD_OUT, explained, hint, meaning, resolve
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.split_names import HELD_OUT, explained, hint, meaning, resolve
 
 
 @pytest.mark.parametrize(

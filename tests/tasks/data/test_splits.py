@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import Candidate, DatasetError
-from tasks.data.splits import check_splits, class_names, with_splits
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import Candidate, DatasetError
+from taskdistill.tasks.data.splits import check_splits, class_names, with_splits
 
 CONFIG = IngestConfig()
 

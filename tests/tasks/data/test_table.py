@@ -10,9 +10,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from configs.data import IngestConfig
-from tasks.data.candidates import DatasetError
-from tasks.data.table import list_images
+from taskdistill.configs.data import IngestConfig
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.table import list_images
 
 
 @pytest.fixture

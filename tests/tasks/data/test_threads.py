@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.data.threads import prefetch
+from taskdistill.tasks.data.threads import prefetch
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.errors import CacheMismatchError
-from storage.view_outputs import ViewOutputs
-from tasks.data.view_cache import ViewCache
-from tasks.functional.order import visits
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.functional.order import visits
 from tests.storage.artifacts import writer_of_every_view
 
 NUM_ROWS, NUM_VIEWS, WIDTH = 150, 3, 4

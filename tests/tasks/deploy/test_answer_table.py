@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from configs.errors import SettingsError, UserError
-from storage.errors import StillNeededError
-from tasks.deploy.answer_table import AnswerTable
-from tasks.deploy.answering import Answered, Unusable
-from tasks.problems.answers import Answer, AnswerForm
+from taskdistill.configs.errors import SettingsError, UserError
+from taskdistill.storage.errors import StillNeededError
+from taskdistill.tasks.deploy.answer_table import AnswerTable
+from taskdistill.tasks.deploy.answering import Answered, Unusable
+from taskdistill.tasks.problems.answers import Answer, AnswerForm
 
 FORM = AnswerForm({"prediction": str, "probability": float})
 HOSTILE = ['a "quoted", name', "line\nbreak", "猫 🐈", "שלום", "<b>=1+1</b>", "tab\there"]

@@ -8,18 +8,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from configs.models import Backbone
-from configs.stages import EvaluateConfig
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import read_table
-from tasks.catalog import EVALUATE
-from tasks.deploy.predicting import Predictor
-from tasks.deploy.ready import Ready, Wish
-from tasks.deploy.sources import listed
-from tasks.problems.palette import palette
-from tasks.stage import execute
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import EvaluateConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_table
+from taskdistill.tasks.catalog import EVALUATE
+from taskdistill.tasks.deploy.predicting import Predictor
+from taskdistill.tasks.deploy.ready import Ready, Wish
+from taskdistill.tasks.deploy.sources import listed
+from taskdistill.tasks.problems.palette import palette
+from taskdistill.tasks.stage import execute
 from tests.conftest import RUNTIME
 from tests.masked_images import commit_masked, masked_row
 from tests.untrained import commit_model

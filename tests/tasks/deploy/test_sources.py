@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.data.candidates import DatasetError
-from tasks.deploy.sources import listed
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.deploy.sources import listed
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from configs.models import Backbone
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
 from tests.conftest import Bench
 from tests.tasks.openmmlab.models import finished_model
 

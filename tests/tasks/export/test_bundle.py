@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.export.bundle import Name, bundled
-from tasks.functional.views import clean_view, replay
+from taskdistill.tasks.export.bundle import Name, bundled
+from taskdistill.tasks.functional.views import clean_view, replay
 
 
 def test_what_is_cut_out_runs_alone_and_gives_the_same_bytes(tmp_path: Path) -> None:
-    files = bundled([Name("tasks.functional.views", name) for name in ("clean_view", "replay")])
+    files = bundled([Name("taskdistill.tasks.functional.views", name) for name in ("clean_view", "replay")])
     assert list(files) == ["views.py"]
     assert "draw_view" not in files["views.py"]  # it needs settings, and nobody asked for it
     (tmp_path / "alone").mkdir()
@@ -31,7 +31,7 @@ def test_what_is_cut_out_runs_alone_and_gives_the_same_bytes(tmp_path: Path) -> 
 
 
 def test_definitions_of_other_modules_come_along_in_files_of_their_own() -> None:
-    files = bundled([Name("tasks.models.encoder", "ModelError")])
+    files = bundled([Name("taskdistill.tasks.models.encoder", "ModelError")])
     assert list(files) == ["encoder.py", "errors.py"]
     assert "from .errors import UserError" in files["encoder.py"]
     assert "import torch" not in files["encoder.py"]
@@ -39,4 +39,4 @@ def test_definitions_of_other_modules_come_along_in_files_of_their_own() -> None
 
 def test_a_name_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ValueError, match="defines no nothing at its top"):
-        bundled([Name("tasks.functional.views", "nothing")])
+        bundled([Name("taskdistill.tasks.functional.views", "nothing")])

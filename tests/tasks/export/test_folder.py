@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.export.target import ExportError, Given, Written, export, opened
+from taskdistill.tasks.export.target import ExportError, Given, Written, export, opened
 from tests.conftest import Bench
 from tests.tasks.export.networks import classifier
 

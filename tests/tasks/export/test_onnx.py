@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from configs.models import Backbone
-from storage.files import all_files
-from tasks.deploy.deployable import Deployable
-from tasks.export.target import Exported, ExportError, Given, export
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.files import all_files
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export.target import Exported, ExportError, Given, export
 from tests.conftest import Bench
 from tests.tasks.export.networks import CONVOLUTIONAL, TRANSFORMER, alone, classifier, images_of
 from tests.tasks.openmmlab.models import finished_model
 
 pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
 
-from tasks.export import onnx_target
+from taskdistill.tasks.export import onnx_target
 
 WITH_NUMPY_ALONE = """
 import json
@@ -112,7 +112,7 @@ def test_an_operation_that_onnx_lacks_is_named(
     workshop: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No model of timm is at hand that has one: the answers are made of it instead.
-    from tasks.problems.traced_answers import Probabilities
+    from taskdistill.tasks.problems.traced_answers import Probabilities
 
     def forward(self: Probabilities, outputs_NK: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, ...]:
         return outputs_NK, torch.special.bessel_j0(outputs_NK)

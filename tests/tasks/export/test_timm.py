@@ -11,11 +11,11 @@ import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from configs.models import Backbone
-from storage.files import all_files
-from tasks.deploy.deployable import Deployable
-from tasks.export import hub_folder, timm_target
-from tasks.export.target import ExportError, Given, export
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.files import all_files
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export import hub_folder, timm_target
+from taskdistill.tasks.export.target import ExportError, Given, export
 from tests.conftest import Bench
 from tests.tasks.export.networks import CONVOLUTIONAL, TRANSFORMER, alone, classifier, images_of
 from tests.tasks.openmmlab.models import finished_model

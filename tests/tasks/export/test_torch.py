@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from storage.files import all_files
-from tasks.deploy.deployable import Deployable
-from tasks.export import torch_target
-from tasks.export.target import ExportError, Given, export
-from tasks.functional.joining import JoinedMap
-from tasks.functional.views import clean_view
+from taskdistill.storage.files import all_files
+from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.export import torch_target
+from taskdistill.tasks.export.target import ExportError, Given, export
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.views import clean_view
 from tests.conftest import Bench
 from tests.tasks.export.networks import CONVOLUTIONAL, alone, classifier, images_of
 from tests.tasks.openmmlab.models import finished_model
@@ -72,7 +72,7 @@ def test_a_kind_of_resizing_that_is_not_known_is_refused(workshop: Bench, tmp_pa
     given = Given(workshop.path(classifier(workshop)))
     deployable = Deployable.load(given.artifact, torch.device("cpu"))
     deployable.model.encoder.preprocessing = deployable.preprocessing._replace(interpolation="nearest")
-    from tasks.export.network import ExportedNetwork
+    from taskdistill.tasks.export.network import ExportedNetwork
 
     with pytest.raises(ExportError, match=r"resized by 'nearest'.*known: bilinear, bicubic, lanczos"):
         ExportedNetwork(deployable)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from tasks.foreign.confusion import counted, doubts, table
-from tasks.functional.losses import IGNORED
+from taskdistill.tasks.foreign.confusion import counted, doubts, table
+from taskdistill.tasks.functional.losses import IGNORED
 
 CLASSES = ["road", "sky", "car", "tree"]
 SOUND = np.asarray([[90, 5, 5, 0], [5, 90, 0, 5], [10, 0, 80, 10], [0, 20, 0, 80]])

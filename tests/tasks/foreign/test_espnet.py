@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from configs.foreign import ForeignTeacher
-from tasks.foreign.confusion import counted, doubts
-from tasks.foreign.network import opened
-from tasks.functional.losses import IGNORED
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.tasks.foreign.confusion import counted, doubts
+from taskdistill.tasks.foreign.network import opened
+from taskdistill.tasks.functional.losses import IGNORED
 from tests.espnet import CLASSES
 
 pytestmark = pytest.mark.real_data
@@ -29,8 +29,10 @@ def counts_of(real_data: Path, **settings: object) -> np.ndarray:
     ).model_copy(update={"channels": "bgr", **settings})
     digests = {name: "" for name in teacher.locations("model.")}
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr("tasks.foreign.network._check_unchanged", lambda *_: None)
-        patch.setattr("tasks.foreign.network.preprocessing_of", lambda *_: None)  # the images are shown at their size
+        patch.setattr("taskdistill.tasks.foreign.network._check_unchanged", lambda *_: None)
+        patch.setattr(
+            "taskdistill.tasks.foreign.network.preprocessing_of", lambda *_: None
+        )  # the images are shown at their size
         network, _ = opened(teacher, digests, TASK, 3, torch.device("cpu"))
         counts = np.zeros((11, 11), np.int64)
         for path in sorted((real_data / "camvid/val").glob("*.png")):

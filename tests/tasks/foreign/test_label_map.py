@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tasks.foreign.label_map import BELOW_ALL, label_map
-from tasks.models.encoder import ModelError
+from taskdistill.tasks.foreign.label_map import BELOW_ALL, label_map
+from taskdistill.tasks.models.encoder import ModelError
 
 OURS = ["road", "sky", "thing"]
 THEIRS = ["asphalt", "sky", "car", "bus", "void"]

@@ -17,11 +17,11 @@ from transformers import (
     SwinConfig,
 )
 
-from configs.foreign import ForeignTeacher
-from storage.weight_formats import WeightFileError
-from tasks.foreign.transformers_models import build_foreign
-from tasks.models.encoder import ModelError
-from tasks.prechecks.foreign_models import ForeignFolderError
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.storage.weight_formats import WeightFileError
+from taskdistill.tasks.foreign.transformers_models import build_foreign
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.foreign_models import ForeignFolderError
 
 NAMES = {0: "road", 1: "sky", 2: "car"}
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

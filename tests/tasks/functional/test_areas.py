@@ -2,10 +2,10 @@
 
 import torch
 
-from configs.data import ViewSettings
-from tasks.functional.areas import common_areas, shown_cells
-from tasks.functional.losses import num_answers
-from tasks.functional.views import draw_view, replay_mask, shown_area
+from taskdistill.configs.data import ViewSettings
+from taskdistill.tasks.functional.areas import common_areas, shown_cells
+from taskdistill.tasks.functional.losses import num_answers
+from taskdistill.tasks.functional.views import draw_view, replay_mask, shown_area
 
 EVERYTHING, LOWER_HALF, LEFT_FIFTH = [0.0, 1.0, 0.0, 1.0], [0.5, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.2]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tasks.functional import boundaries
-from tasks.functional.boundaries import boundary_score
+from taskdistill.tasks.functional import boundaries
+from taskdistill.tasks.functional.boundaries import boundary_score
 
 
 def by_distances(predicted: np.ndarray, truth: np.ndarray, known: np.ndarray) -> float:

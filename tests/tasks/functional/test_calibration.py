@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tasks.functional.calibration import best_temperature
+from taskdistill.tasks.functional.calibration import best_temperature
 
 
 def temperature_of(logits: list[list[float]], labels: list[int]) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
+from taskdistill.tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
 
 
 def test_a_class_weighs_the_median_frequency_divided_by_its_own() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tasks.functional.comparison import paired_difference, standard_error
+from taskdistill.tasks.functional.comparison import paired_difference, standard_error
 
 
 def test_the_standard_error_of_a_share_is_that_of_a_binomial() -> None:

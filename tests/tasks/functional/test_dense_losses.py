@@ -1,6 +1,6 @@
 """Losses of pixels and cells against formulas by hand, brute force and torchmetrics."""
 
-import tasks.models  # noqa: F401  # makes torchvision importable, which torchmetrics imports where it finds it
+import taskdistill.tasks.models  # noqa: F401  # makes torchvision importable, which torchmetrics imports where it finds it
 
 # isort: split
 import itertools
@@ -12,10 +12,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_jaccard_index
 
-from tasks.functional import in_parts
-from tasks.functional.dense_losses import dice, lovasz, map_divergence, num_pixels, pixel_loss
-from tasks.functional.losses import IGNORED, distillation_divergence, num_answers
-from tasks.functional.sums import Sum
+from taskdistill.tasks.functional import in_parts
+from taskdistill.tasks.functional.dense_losses import dice, lovasz, map_divergence, num_pixels, pixel_loss
+from taskdistill.tasks.functional.losses import IGNORED, distillation_divergence, num_answers
+from taskdistill.tasks.functional.sums import Sum
 
 N, K, SIZE = 6, 4, (8, 12)
 

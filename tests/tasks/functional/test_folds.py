@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.functional.folds import folds_of
+from taskdistill.tasks.functional.folds import folds_of
 
 
 def test_each_class_is_dealt_in_the_order_of_its_hashed_ids_and_the_next_goes_on() -> None:

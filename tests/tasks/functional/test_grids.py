@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.functional.grids import finest, on_grid
+from taskdistill.tasks.functional.grids import finest, on_grid
 
 
 def test_the_finest_grid_has_the_most_cells_in_either_direction() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.functional import in_parts
-from tasks.functional.in_parts import sum_in_parts
+from taskdistill.tasks.functional import in_parts
+from taskdistill.tasks.functional.in_parts import sum_in_parts
 
 
 def _total(outputs: Tensor, others: Tensor) -> Tensor:

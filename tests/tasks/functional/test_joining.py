@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.joining import JoinedMap
 
 
 def window(top: float, left: float, height: float, width: float, flip: float = 0) -> np.ndarray:

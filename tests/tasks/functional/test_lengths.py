@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.training import TrainingSettings
-from tasks.functional.lengths import is_validated, num_steps
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.tasks.functional.lengths import is_validated, num_steps
 
 numbers = st.integers(1, 60)
 

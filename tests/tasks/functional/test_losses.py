@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tasks.functional.losses import distillation_divergence
+from taskdistill.tasks.functional.losses import distillation_divergence
 
 logits = arrays(np.float32, (3, 4), elements=st.floats(-20, 20, width=32))
 temperatures = st.floats(0.5, 20)

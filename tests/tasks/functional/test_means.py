@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from tasks.functional.means import mean_of_outputs
+from taskdistill.tasks.functional.means import mean_of_outputs
 
 
 def test_the_mean_of_log_probabilities_is_high_where_all_agree() -> None:

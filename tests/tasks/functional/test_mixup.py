@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from tasks.functional.mixup import Mixing, cutmix, draw_mixing, mixed_images, mixed_logits, mixup
+from taskdistill.tasks.functional.mixup import Mixing, cutmix, draw_mixing, mixed_images, mixed_logits, mixup
 
 SIZE = (4, 6)
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.functional.order import visits
+from taskdistill.tasks.functional.order import visits
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 5)

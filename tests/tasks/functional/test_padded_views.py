@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from configs.data import ViewSettings
-from tasks.functional.views import (
+from taskdistill.configs.data import ViewSettings
+from taskdistill.tasks.functional.views import (
     GREY,
     NOT_PADDED,
     UNKNOWN,

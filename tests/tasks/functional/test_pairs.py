@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.functional.pairs import nearest_pairs, pair_of, same_class_pairs, uniform_pairs
+from taskdistill.tasks.functional.pairs import nearest_pairs, pair_of, same_class_pairs, uniform_pairs
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tasks.functional.comparison import paired_difference, standard_error
-from tasks.functional.ratios import mean_ratio, ratios, values_by_image
+from taskdistill.tasks.functional.comparison import paired_difference, standard_error
+from taskdistill.tasks.functional.ratios import mean_ratio, ratios, values_by_image
 
 
 def sample(num_images: int, seed: int, quality: float = 0.7) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tasks.functional.schedules import warmup_cosine, warmup_linear
+from taskdistill.tasks.functional.schedules import warmup_cosine, warmup_linear
 
 
 def test_it_rises_in_equal_steps_and_reaches_one_at_the_last_of_them() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tasks.functional.successive_halving import (
+from taskdistill.tasks.functional.successive_halving import (
     Rung,
     candidates,
     going_on,

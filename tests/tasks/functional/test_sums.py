@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-from tasks.functional.losses import IGNORED, cross_entropy, num_answers, num_labels
-from tasks.functional.sums import Sum, weighted_sum
+from taskdistill.tasks.functional.losses import IGNORED, cross_entropy, num_answers, num_labels
+from taskdistill.tasks.functional.sums import Sum, weighted_sum
 
 
 def sum_of(total: float, count: float) -> Sum:

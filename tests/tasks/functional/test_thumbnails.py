@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.data import ViewSettings
-from tasks.data.decode import decode_rgb
-from tasks.functional.views import (
+from taskdistill.configs.data import ViewSettings
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.functional.views import (
     NOT_PADDED,
     draw_view,
     replay,
@@ -16,7 +16,7 @@ from tasks.functional.views import (
     thumbnail,
     thumbnail_distance,
 )
-from tasks.training.distill_source import CHECK_TOLERANCE
+from taskdistill.tasks.training.distill_source import CHECK_TOLERANCE
 
 
 def test_it_is_the_mean_grey_of_each_of_64_fields() -> None:

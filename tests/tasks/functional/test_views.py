@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from configs.data import ViewSettings
-from tasks.functional.views import COLOUR_ORDERS, VIEW_FIELDS, clean_view, draw_view, replay
+from taskdistill.configs.data import ViewSettings
+from taskdistill.tasks.functional.views import COLOUR_ORDERS, VIEW_FIELDS, clean_view, draw_view, replay
 from tests.fakes import gradient_image
 
 SETTINGS = ViewSettings()

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.evaluation import WindowSettings
-from configs.experiment import Experiment
-from configs.stages import EvaluateConfig
-from tasks.functional.views import clean_view
-from tasks.functional.windows import windows_of
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.stages import EvaluateConfig
+from taskdistill.tasks.functional.views import clean_view
+from taskdistill.tasks.functional.windows import windows_of
 
 
 def windows(height: int, width: int, ratio: float = 1.0, **shown: object) -> np.ndarray:

@@ -16,8 +16,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tasks.generators.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
-from tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.generators.convert_image_mixer import CLIP, SCHEDULER, UNET, VAE
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -120,7 +120,8 @@ def answer(unet: UNet2DConditionModel) -> Tensor:
 def peak_bytes_of_converting(checkpoint: Path, folder: Path) -> int:
     """Convert in a process of its own; returns the most memory it held, the mapped file included."""
     code = (
-        "import re, sys; from pathlib import Path; from tasks.generators.convert_image_mixer import convert; "
+        "import re, sys; from pathlib import Path; "
+        "from taskdistill.tasks.generators.convert_image_mixer import convert; "
         "convert(Path(sys.argv[1]), Path(sys.argv[2])); "
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tasks.generators.convert_image_mixer import clip_tensors, convert, read_checkpoint
-from tasks.models.encoder import ModelError
+from taskdistill.tasks.generators.convert_image_mixer import clip_tensors, convert, read_checkpoint
+from taskdistill.tasks.models.encoder import ModelError
 
 WIDTH, HEADS, LAYERS, PATCH, SIDE, PROJECTED = 32, 4, 2, 8, 16, 12
 

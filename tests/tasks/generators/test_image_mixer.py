@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tasks.generators.image_mixer import ImageMixerPipeline, Timesteps, pad_slots
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline, Timesteps, pad_slots
 from tests.tiny_mixer import WIDTH, build_tiny_mixer
 
 SIDE = 16

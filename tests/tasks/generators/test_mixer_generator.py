@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from configs.base import RuntimeConfig
-from configs.generation import BlendSettings, GeneratorModel
-from storage.errors import NotFiniteError, SourceChangedError
-from tasks.generators.generator import build_generator_as_named
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.generators.mixer_generator import MixerGenerator, build_generator
-from tasks.prechecks.mixer_folder import GeneratorFolderError
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.storage.errors import NotFiniteError, SourceChangedError
+from taskdistill.tasks.generators.generator import build_generator_as_named
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.generators.mixer_generator import MixerGenerator, build_generator
+from taskdistill.tasks.prechecks.mixer_folder import GeneratorFolderError
 
 SETTINGS = BlendSettings(side_px=16, num_steps=3)
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from configs.data import IngestConfig, ViewSettings
-from configs.evaluation import WindowSettings
-from storage.image_set import ImageSet
-from storage.store import ArtifactStore
-from tasks.catalog import INGEST
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.inference.predictor import predict
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.labelled import WholeImages
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.inference.predictor import predict
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.labelled import WholeImages
 from tests.conftest import RUNTIME, Run
 from tests.contracts.dense_toy import JudgedParts
 from tests.fakes import gradient_image

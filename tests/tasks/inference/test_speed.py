@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from configs.base import RuntimeConfig
-from storage.image_set import ImageSet
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.inference.speed import MIN_PASSES, WARM_UP, measured_speed
-from tasks.models.preprocessing import Preprocessing
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.inference.speed import MIN_PASSES, WARM_UP, measured_speed
+from taskdistill.tasks.models.preprocessing import Preprocessing
 from tests.conftest import VIEWS, Bench
 
 CPU = torch.device("cpu")

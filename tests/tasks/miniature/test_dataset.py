@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.miniature.attributes import random_attributes
-from tasks.miniature.dataset import DatasetExistsError, write_dataset
-from tasks.miniature.world import PARTS, SIDE_PX
+from taskdistill.tasks.miniature.attributes import random_attributes
+from taskdistill.tasks.miniature.dataset import DatasetExistsError, write_dataset
+from taskdistill.tasks.miniature.world import PARTS, SIDE_PX
 from tests.oracle_blends import draw_pairs, oracle_blends
 
 

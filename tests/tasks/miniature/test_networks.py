@@ -6,15 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.miniature import mixer_pool
-from tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
-from tasks.miniature.mixer_pool import Eyes, build_pool, encode, random_crop
-from tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
-from tasks.miniature.pretraining import PretrainingError
-from tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
-from tasks.models.encoder import build_encoder, summarise
-from tasks.stage import no_progress
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.miniature import mixer_pool
+from taskdistill.tasks.miniature.mixer import MixerPart, draw_timesteps, load_eyes, slots_of
+from taskdistill.tasks.miniature.mixer_pool import Eyes, build_pool, encode, random_crop
+from taskdistill.tasks.miniature.networks import STUDENT, TEACHER, new_autoencoder, new_image_encoder
+from taskdistill.tasks.miniature.pretraining import PretrainingError
+from taskdistill.tasks.miniature.supervised import BackbonePart, ImageEncoderPart, SupervisedPart
+from taskdistill.tasks.models.encoder import build_encoder, summarise
+from taskdistill.tasks.stage import no_progress
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import read_json
-from tasks.miniature.networks import WEIGHTS
-from tasks.training import checkpoint
+from taskdistill.storage.files import read_json
+from taskdistill.tasks.miniature.networks import WEIGHTS
+from taskdistill.tasks.training import checkpoint
 
 NUM_POINTS = 12
 """Points of the curve that are compared at least, of 100; the first ones, in which the loss falls by half."""
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 400
 
 def pretrain_until(folder: Path, num_points: int) -> list[dict[str, float]]:
     """Run the command until it wrote a checkpoint with so many points of the curve, kill -9, and return them."""
-    command = [sys.executable, "-m", "flows.cli", "miniature", "pretrain", "student", str(folder)]
+    command = [sys.executable, "-m", "taskdistill.flows.cli", "miniature", "pretrain", "student", str(folder)]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + TIMEOUT_SECONDS
     curve = curve_of(folder)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from storage.files import read_json
-from storage.weights import read_tensors
-from tasks.miniature import pretraining
-from tasks.miniature.pretraining import HISTORY, PretrainingError, Settings, pretrain
-from tasks.models.task_model import as_arrays
-from tasks.stage import no_progress
-from tasks.training import checkpoint
+from taskdistill.storage.files import read_json
+from taskdistill.storage.weights import read_tensors
+from taskdistill.tasks.miniature import pretraining
+from taskdistill.tasks.miniature.pretraining import HISTORY, PretrainingError, Settings, pretrain
+from taskdistill.tasks.models.task_model import as_arrays
+from taskdistill.tasks.stage import no_progress
+from taskdistill.tasks.training import checkpoint
 
 SETTINGS = Settings(num_images=40, batch_size=4, learning_rate=0.1)
 

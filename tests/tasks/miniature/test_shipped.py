@@ -4,13 +4,13 @@ import pytest
 import torch
 from PIL import Image
 
-from configs.loading import load_experiment
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.generators.mixer_generator import MixerGenerator
-from tasks.miniature.attributes import random_attributes
-from tasks.miniature.networks import MIXER, WEIGHTS, shipped
-from tasks.miniature.world import draw
-from tasks.models.encoder import build_encoder, summarise
+from taskdistill.configs.loading import load_experiment
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.generators.mixer_generator import MixerGenerator
+from taskdistill.tasks.miniature.attributes import random_attributes
+from taskdistill.tasks.miniature.networks import MIXER, WEIGHTS, shipped
+from taskdistill.tasks.miniature.world import draw
+from taskdistill.tasks.models.encoder import build_encoder, summarise
 from tests.benchmarks.blend_likeness import AT_LEAST, measure
 
 LARGEST_BYTES = 15_000_000

@@ -2,9 +2,9 @@
 
 import torch
 
-from tasks.miniature import targets
-from tasks.miniature.attributes import INDEX, NUM_VALUES
-from tasks.miniature.world import PARTS, Pictures
+from taskdistill.tasks.miniature import targets
+from taskdistill.tasks.miniature.attributes import INDEX, NUM_VALUES
+from taskdistill.tasks.miniature.world import PARTS, Pictures
 
 HEAD, BODY, BEAK = (PARTS.index(name) for name in ("head", "body", "beak"))
 

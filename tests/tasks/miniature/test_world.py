@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from tasks.miniature.attributes import FINE, INDEX, NUM_VALUES, SPECIES_PER_GENUS, draw_species, random_attributes
-from tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
+from taskdistill.tasks.miniature.attributes import (
+    FINE,
+    INDEX,
+    NUM_VALUES,
+    SPECIES_PER_GENUS,
+    draw_species,
+    random_attributes,
+)
+from taskdistill.tasks.miniature.world import PARTS, SIDE_PX, Pictures, draw
 
 RED, BLUE = 4, 7
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from configs import problem_options
-from configs.models import Backbone
-from tasks.functional.grids import on_grid
-from tasks.models.dense_heads import HEADS, FcnHead, LinearHead, LrasppHead, SegformerHead
-from tasks.models.encoder import Block, ModelError, blocks_named, build_encoder
-from tasks.models.task_model import as_arrays, as_tensors
-from tasks.problems.segmentation import Segmentation
+from taskdistill.configs import problem_options
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.functional.grids import on_grid
+from taskdistill.tasks.models.dense_heads import HEADS, FcnHead, LinearHead, LrasppHead, SegformerHead
+from taskdistill.tasks.models.encoder import Block, ModelError, blocks_named, build_encoder
+from taskdistill.tasks.models.task_model import as_arrays, as_tensors
+from taskdistill.tasks.problems.segmentation import Segmentation
 
 K = 5
 PYRAMID = [Block("map-4", 24, 4), Block("map-3", 40, 8), Block("map-2", 48, 16), Block("map", 64, 32)]

@@ -6,9 +6,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.functional.views import clean_view, replay
-from tasks.models.exact_views import CleanView
-from tasks.models.preprocessing import Preprocessing, normalise
+from taskdistill.tasks.functional.views import clean_view, replay
+from taskdistill.tasks.models.exact_views import CleanView
+from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDES = st.integers(51, 400)

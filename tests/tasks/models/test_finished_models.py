@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import MODEL, ModelDescription, write_tensors
-from tasks.models.encoder import ModelError
-from tasks.models.task_model import as_arrays, load_model
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import MODEL, ModelDescription, write_tensors
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.task_model import as_arrays, load_model
 from tests.conftest import Bench
 from tests.storage.artifacts import recipe_of
 
@@ -32,14 +32,14 @@ def finished(bench: Bench, store: ArtifactStore, **arguments: object) -> Path:
 
 
 def _encoder(description: ModelDescription) -> dict[str, object]:
-    from configs.models import Backbone
-    from tasks.models.encoder import build_encoder
+    from taskdistill.configs.models import Backbone
+    from taskdistill.tasks.models.encoder import build_encoder
 
     return dict(as_arrays(build_encoder(Backbone.model_validate(description.backbone)).state_dict()))
 
 
 def _head(probe: Path, description: ModelDescription) -> dict[str, object]:
-    from storage.weights import read_committed_tensors
+    from taskdistill.storage.weights import read_committed_tensors
 
     return dict(read_committed_tensors(probe, description.weights))
 

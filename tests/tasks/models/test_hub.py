@@ -13,9 +13,9 @@ import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from configs.models import Backbone
-from tasks.models import hub
-from tasks.models.encoder import ModelError, build_encoder
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.models import hub
+from taskdistill.tasks.models.encoder import ModelError, build_encoder
 
 NAME = "test_resnet.r160_in1k"
 BACKBONE = Backbone(name=NAME, input_px=32)

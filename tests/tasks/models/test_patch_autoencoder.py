@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from tasks.models.patch_autoencoder import PatchAutoencoder
+from taskdistill.tasks.models.patch_autoencoder import PatchAutoencoder
 
 
 def striped(num: int) -> torch.Tensor:

@@ -4,13 +4,13 @@ import pytest
 import timm
 import torch
 
-from configs import choices
-from configs.experiment import Experiment
-from configs.models import Backbone
-from configs.stages import ProbeSettings
-from configs.training import TeacherFinetuning, TrainingSettings
-from tasks.models.encoder import ModelError
-from tasks.models.trial import Wanted, try_encoder, wanted_of
+from taskdistill.configs import choices
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.configs.training import TeacherFinetuning, TrainingSettings
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.trial import Wanted, try_encoder, wanted_of
 
 VIT = Backbone(name="test_vit", weights="random", input_px=32)
 RESNET = Backbone(name="test_resnet", weights="random", input_px=32)

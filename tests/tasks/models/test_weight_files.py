@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from configs.models import Backbone
-from storage.weight_formats import WeightFileError
-from tasks.models.encoder import ModelError, build_encoder
-from tasks.models.weight_files import read_weights
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.weight_formats import WeightFileError
+from taskdistill.tasks.models.encoder import ModelError, build_encoder
+from taskdistill.tasks.models.weight_files import read_weights
 
 Tensors = dict[str, Tensor]
 
@@ -101,7 +101,7 @@ def test_a_file_of_another_width_is_refused_in_few_lines_with_the_name_it_fits(t
 
 
 def test_nothing_is_proposed_where_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.models.fitting_names.SEARCH_SECONDS", 0.5)
+    monkeypatch.setattr("taskdistill.tasks.models.fitting_names.SEARCH_SECONDS", 0.5)
     with pytest.raises(ModelError, match="do not fit it: of its") as raised:
         built(saved({"decoder.weight": torch.randn(3, 3)}, tmp_path / "w.safetensors"))
     assert "they fit" not in str(raised.value)
@@ -117,7 +117,7 @@ def test_the_first_layers_of_a_deeper_network_are_not_taken_for_a_shallow_one(tm
 def test_norms_that_a_file_lacks_are_not_left_as_they_began(
     resnet: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
+    monkeypatch.setattr("taskdistill.tasks.models.fitting_names.SEARCH_SECONDS", 0.1)
     # A norm begins as ones and zeros, which no random draw tells from loaded values.
     path = saved({k: v for k, v in resnet.items() if not k.startswith("bn1.")}, tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match=r"bn1\.weight, bn1\.bias, bn1\.running_mean and 1 more would stay random"):

@@ -6,13 +6,13 @@ from zlib import crc32
 import torch
 from safetensors.numpy import save
 
-from configs.models import Backbone
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.weights import MODEL, ModelDescription
-from tasks.models.encoder import blocks_named, build_encoder
-from tasks.models.task_model import TaskModel, as_arrays
-from tasks.problems.problem import problem_named
+from taskdistill.configs.models import Backbone
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.weights import MODEL, ModelDescription
+from taskdistill.tasks.models.encoder import blocks_named, build_encoder
+from taskdistill.tasks.models.task_model import TaskModel, as_arrays
+from taskdistill.tasks.problems.problem import problem_named
 from tests.storage.artifacts import commit
 
 CLASSES = [

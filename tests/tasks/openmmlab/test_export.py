@@ -13,21 +13,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from typer.testing import CliRunner
 
-from configs.models import Backbone
-from flows.cli import app
-from storage.files import all_files
-from storage.store import ArtifactStore
-from tasks.functional.views import clean_view, replay
-from tasks.models.preprocessing import normalise
-from tasks.models.task_model import load_model
+from taskdistill.configs.models import Backbone
+from taskdistill.flows.cli import app
+from taskdistill.storage.files import all_files
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.functional.views import clean_view, replay
+from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.task_model import load_model
 from tests.conftest import Bench
 from tests.tasks.openmmlab.models import CLASSES, finished_model
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed (the extra 'segmentation')")
 
-from tasks.export.target import Exported, ExportError, Given
-from tasks.export.target import export as written
-from tasks.openmmlab import export as exporting
+from taskdistill.tasks.export.target import Exported, ExportError, Given
+from taskdistill.tasks.export.target import export as written
+from taskdistill.tasks.openmmlab import export as exporting
 
 PYRAMID = ["map-4", "map-3", "map-2", "map"]
 TINY = Backbone(name="test_resnet", weights="random", input_px=64)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from configs.stages import ProbeConfig, ProbeSettings
+from taskdistill.configs.stages import ProbeConfig, ProbeSettings
 
 
 def test_a_head_that_needs_compiled_operators_is_refused_with_those_that_do_not() -> None:

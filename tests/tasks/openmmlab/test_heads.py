@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from configs.stages import ProbeSettings
-from tasks.models.encoder import Block, ModelError
-from tasks.openmmlab.head_names import HEADS
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.tasks.models.encoder import Block, ModelError
+from taskdistill.tasks.openmmlab.head_names import HEADS
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed (the extra 'segmentation')")
 
-from tasks.openmmlab.heads import build_head
-from tasks.openmmlab.packages import mmseg_ready
-from tasks.problems.segmentation import Segmentation
+from taskdistill.tasks.openmmlab.heads import build_head
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.problems.segmentation import Segmentation
 
 PYRAMID = [Block(f"map-{4 - number}", 8 * 2**number, 4 * 2**number) for number in range(4)]
 TRANSFORMER = [Block(f"map-{4 - number}", 16, 16) for number in range(4)]

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.losses import IGNORED
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed (the extra 'segmentation')")
 
-from tasks.openmmlab.packages import mmseg_ready
-from tasks.problems.problem import problem_named
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.problems.problem import problem_named
 
 NUM_CLASSES, VOID = 11, 11
 

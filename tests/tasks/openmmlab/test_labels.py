@@ -8,8 +8,8 @@ from PIL import Image
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed (the extra 'segmentation')")
 
-from tasks.openmmlab.labels import LabelTableError, label_table
-from tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.openmmlab.labels import LabelTableError, label_table
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
 
 
 @pytest.mark.parametrize("name", ["ADE20KDataset", "CityscapesDataset", "PascalVOCDataset", "COCOStuffDataset"])

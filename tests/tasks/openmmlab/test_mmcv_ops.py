@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.openmmlab.mmcv_ops import NAME, point_sample, prepare, sigmoid_focal_loss
+from taskdistill.tasks.openmmlab.mmcv_ops import NAME, point_sample, prepare, sigmoid_focal_loss
 
 mmcv = importlib.util.find_spec("mmcv")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from configs.errors import MissingPackageError
-from tasks.openmmlab.packages import PACKAGES, check_installed
+from taskdistill.configs.errors import MissingPackageError
+from taskdistill.tasks.openmmlab.packages import PACKAGES, check_installed
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.models.encoder import ModelError
+from taskdistill.tasks.models.encoder import ModelError
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed (the extra 'segmentation')")
 
-from tasks.openmmlab.packages import mmseg_ready
-from tasks.openmmlab.teacher import load_teacher
+from taskdistill.tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.openmmlab.teacher import load_teacher
 
 CONFIGURATION = """
 norm_cfg = dict(type="SyncBN")

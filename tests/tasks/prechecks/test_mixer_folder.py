@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from configs.generation import GeneratorModel
-from storage.weight_formats import WeightFileError
-from tasks.generators.mixer_fit import check_fit
-from tasks.models.encoder import ModelError
-from tasks.prechecks.mixer_folder import GeneratorFolderError, check_folder
+from taskdistill.configs.generation import GeneratorModel
+from taskdistill.storage.weight_formats import WeightFileError
+from taskdistill.tasks.generators.mixer_fit import check_fit
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.prechecks.mixer_folder import GeneratorFolderError, check_folder
 
 SHIPPED = Path(__file__).parents[3] / "tasks/miniature/weights/mixer"
 

@@ -3,9 +3,9 @@
 import pytest
 import timm
 
-import tasks.models  # noqa: F401  makes torchvision importable for timm
-from configs.models import Backbone
-from tasks.prechecks.timm_names import UnknownModelError, check_name
+import taskdistill.tasks.models  # noqa: F401  makes torchvision importable for timm
+from taskdistill.configs.models import Backbone
+from taskdistill.tasks.prechecks.timm_names import UnknownModelError, check_name
 
 
 def test_no_model_of_timm_is_refused() -> None:

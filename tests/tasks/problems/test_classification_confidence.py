@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from storage.tables import write_columns
-from tasks.functional.calibration import best_temperature
-from tasks.problems.calibrating import Coverage, confidence_of
-from tasks.problems.classification_confidence import ClassificationConfidence
-from tasks.problems.classification_meter import ClassificationMeter
+from taskdistill.storage.tables import write_columns
+from taskdistill.tasks.functional.calibration import best_temperature
+from taskdistill.tasks.problems.calibrating import Coverage, confidence_of
+from taskdistill.tasks.problems.classification_confidence import ClassificationConfidence
+from taskdistill.tasks.problems.classification_meter import ClassificationMeter
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.labelled import LabelledCache, LabelledViews
-from tasks.problems.problem import problem_named
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.labelled import LabelledCache, LabelledViews
+from taskdistill.tasks.problems.problem import problem_named
 from tests.conftest import VIEWS, Bench
 
 PROBLEM = problem_named("classification")

@@ -1,6 +1,6 @@
 """How values of a metric are written."""
 
-from tasks.problems.metrics import PERCENT, Metric, undeclared
+from taskdistill.tasks.problems.metrics import PERCENT, Metric, undeclared
 
 SHARE = Metric("accuracy", "acc", PERCENT)
 

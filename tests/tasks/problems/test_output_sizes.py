@@ -2,11 +2,11 @@
 
 import pytest
 
-from configs import choices
-from configs.foreign import ForeignTeacher
-from configs.models import Backbone
-from configs.stages import ProbeSettings
-from tasks.problems.output_sizes import num_foreign_outputs, num_outputs, of_maps
+from taskdistill.configs import choices
+from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.tasks.problems.output_sizes import num_foreign_outputs, num_outputs, of_maps
 
 LAST, LAST4 = ProbeSettings(inputs=("last",)), ProbeSettings(inputs=("last", "last4"))
 
@@ -35,7 +35,7 @@ def test_of_maps_it_is_the_classes_times_the_cells_of_the_finest_grid(
 
 
 def test_a_problem_names_what_tells_it_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "tasks.problems.output_sizes:of_maps")
+    monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "taskdistill.tasks.problems.output_sizes:of_maps")
     assert num_outputs("parts", Backbone(name="vit_small_patch14_dinov2", input_px=518), LAST, 150) == 150 * 1369
 
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tasks.problems.names import MAX_CHARACTERS, drawable
-from tasks.problems.pictures import draw_confusion, draw_history, save
+from taskdistill.tasks.problems.names import MAX_CHARACTERS, drawable
+from taskdistill.tasks.problems.pictures import draw_confusion, draw_history, save
 
 PLAIN = [
     "cat", "Ünïcödé", "Кошка", "Γάτα", "$x^2$", "$", "$\\frac{", "a_b^c", "{0} {name} {", "%s %(x)d", "\\begin{x}",

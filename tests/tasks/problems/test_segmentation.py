@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from configs.training import TrainingSettings
-from storage.errors import CorruptArtifactError
-from storage.image_set import ImageRow, ImageSet
-from storage.store import ArtifactStore
-from tasks.data.candidates import DatasetError
-from tasks.functional.losses import IGNORED
-from tasks.functional.mixup import cutmix, mixup
-from tasks.functional.views import clean_view
-from tasks.models.encoder import Block
-from tasks.problems.problem import num_targets_of, problem_named, task_loss_of
-from tasks.problems.segmentation import Segmentation
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.image_set import ImageRow, ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.mixup import cutmix, mixup
+from taskdistill.tasks.functional.views import clean_view
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.problems.problem import num_targets_of, problem_named, task_loss_of
+from taskdistill.tasks.problems.segmentation import Segmentation
 from tests.fakes import gradient_image
 from tests.masked_images import commit_masked, masked_row
 

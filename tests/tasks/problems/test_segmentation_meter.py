@@ -14,15 +14,15 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from tasks.functional.boundaries import boundary_score
-from tasks.functional.comparison import standard_error
-from tasks.functional.joining import JoinedMap
-from tasks.functional.losses import IGNORED
-from tasks.functional.ratios import mean_ratio
-from tasks.problems import overlays
-from tasks.problems.palette import palette
-from tasks.problems.segmentation_meter import SegmentationMeter
-from tasks.problems.segmentation_metrics import METRICS
+from taskdistill.tasks.functional.boundaries import boundary_score
+from taskdistill.tasks.functional.comparison import standard_error
+from taskdistill.tasks.functional.joining import JoinedMap
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.ratios import mean_ratio
+from taskdistill.tasks.problems import overlays
+from taskdistill.tasks.problems.palette import palette
+from taskdistill.tasks.problems.segmentation_meter import SegmentationMeter
+from taskdistill.tasks.problems.segmentation_metrics import METRICS
 
 K = 6
 NAMES = ["sky", "building", "pole", "road", "tree", "never seen"]

@@ -7,13 +7,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from configs.data import IngestConfig
-from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from storage.weights import read_tensors
-from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import read_tensors
+from taskdistill.tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import draw_shape, write_shapes
 

@@ -10,15 +10,15 @@ import pytest
 import zarr
 from scipy.special import log_softmax, softmax
 
-from configs.models import Backbone
-from configs.stages import CombineConfig, ExtractConfig, PrecomputeConfig, ProbeConfig
-from storage.errors import CacheMismatchError
-from storage.fingerprint import fingerprint
-from storage.manifest import ArtifactRef
-from storage.view_outputs import GROUP, ViewOutputs
-from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.artifact_files import OUTPUTS
-from tasks.catalog import COMBINE, EXTRACT, PRECOMPUTE, PROBE
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import CombineConfig, ExtractConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.view_outputs import GROUP, ViewOutputs
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.tasks.artifact_files import OUTPUTS
+from taskdistill.tasks.catalog import COMBINE, EXTRACT, PRECOMPUTE, PROBE
 from tests.conftest import PROBE_SETTINGS, VIEWS, Bench
 from tests.storage.artifacts import write_format_1
 

@@ -11,15 +11,15 @@ import torch
 import zarr
 from safetensors.torch import load_file
 
-from configs.data import IngestConfig, ViewSettings
-from configs.stages import DistillConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig
-from configs.training import DistillSettings, TrainingSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.view_outputs import GROUP, ViewOutputs
-from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.stages import DistillConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import GROUP, ViewOutputs
+from taskdistill.tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import SHAPES, draw_shape
 

@@ -9,9 +9,9 @@ import sklearn.metrics
 import torch
 from PIL import Image
 
-from configs import choices
-from configs.data import IngestConfig
-from configs.stages import (
+from taskdistill.configs import choices
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.stages import (
     EvaluateConfig,
     EvaluateProbedConfig,
     ExtractConfig,
@@ -19,19 +19,28 @@ from configs.stages import (
     PrecomputeConfig,
     ProbeConfig,
 )
-from configs.training import TrainingSettings
-from storage.errors import CacheMismatchError
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from storage.view_writer import Layout, ViewOutputsWriter
-from tasks.catalog import EVALUATE, EVALUATE_PROBED, EVALUATE_TEACHER, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE
-from tasks.data.batches import decoded_row
-from tasks.functional.views import View
-from tasks.problems.classification import Classification
-from tasks.problems.classification_meter import by_class
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
+from taskdistill.tasks.catalog import (
+    EVALUATE,
+    EVALUATE_PROBED,
+    EVALUATE_TEACHER,
+    EXTRACT,
+    FINETUNE,
+    INGEST,
+    PRECOMPUTE,
+    PROBE,
+)
+from taskdistill.tasks.data.batches import decoded_row
+from taskdistill.tasks.functional.views import View
+from taskdistill.tasks.problems.classification import Classification
+from taskdistill.tasks.problems.classification_meter import by_class
 from tests.conftest import PROBE_SETTINGS, STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import Ordinal, write_shapes
 

@@ -10,22 +10,22 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from configs import choices
-from configs.data import TrainViews, ViewSettings
-from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeImagesConfig
-from storage import view_arrays
-from storage.errors import SourceChangedError
-from storage.files import read_json, sha256_of, write_json
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.manifest import ArtifactRef
-from storage.upkeep import discard
-from storage.view_outputs import ViewOutputs
-from tasks import sizes
-from tasks.catalog import EXTRACT
-from tasks.data.decode import decode_rgb
-from tasks.functional.views import draw_view, replay, thumbnail
+from taskdistill.configs import choices
+from taskdistill.configs.data import TrainViews, ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig, PrecomputeImagesConfig
+from taskdistill.storage import view_arrays
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import read_json, sha256_of, write_json
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.upkeep import discard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks import sizes
+from taskdistill.tasks.catalog import EXTRACT
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.functional.views import draw_view, replay, thumbnail
 from tests import fakes
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import CountingEncoder

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig, ViewSettings
-from configs.stages import (
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.stages import (
     DistillConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -14,12 +14,21 @@ from configs.stages import (
     ProbeConfig,
     ProbeImagesConfig,
 )
-from configs.training import TrainingSettings
-from storage.errors import CacheMismatchError
-from storage.manifest import ArtifactRef
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PRECOMPUTE_PROBED, PROBE, PROBE_IMAGES
-from tasks.data.shown import check_num_views
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import (
+    DISTILL,
+    EXTRACT,
+    FINETUNE,
+    INGEST,
+    PRECOMPUTE,
+    PRECOMPUTE_PROBED,
+    PROBE,
+    PROBE_IMAGES,
+)
+from taskdistill.tasks.data.shown import check_num_views
 from tests.conftest import PROBE_SETTINGS, STUDENT, TEACHER, Bench
 from tests.fakes import SHAPES, draw_shape
 from tests.storage.artifacts import writer_of_every_view

@@ -9,18 +9,18 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from configs.data import IngestConfig
-from configs.models import Backbone
-from configs.stages import ExtractConfig, FinetuneConfig, ProbeConfig, ProbeSettings
-from configs.training import TrainingSettings
-from storage.errors import CacheMismatchError, StoreError
-from storage.image_set import ImageSet
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription
-from tasks.catalog import EXTRACT, FINETUNE, INGEST, PROBE
-from tasks.models.encoder import ModelError
-from tasks.models.task_model import load_model
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig, FinetuneConfig, ProbeConfig, ProbeSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError, StoreError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.catalog import EXTRACT, FINETUNE, INGEST, PROBE
+from taskdistill.tasks.models.encoder import ModelError
+from taskdistill.tasks.models.task_model import load_model
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import write_shapes
 

@@ -12,21 +12,21 @@ import pytest
 import torch
 from PIL import Image
 
-from configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
-from storage.errors import CacheMismatchError, CorruptArtifactError
-from storage.image_set import ImageSet, shard_path
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import BLENDS, PAIRS, read_arrow, read_table, write_table
-from storage.upkeep import discard
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EMBED, GENERATE
-from tasks.data.decode import decode_rgb
-from tasks.generators.image_mixer import ImageMixerPipeline
-from tasks.partitions import make_partitions
-from tasks.prechecks.mixer_folder import GeneratorFolderError
-from tasks.stage import content_digests_of, execute
-from tasks.stages import generate as generate_module
+from taskdistill.configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
+from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError
+from taskdistill.storage.image_set import ImageSet, shard_path
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import BLENDS, PAIRS, read_arrow, read_table, write_table
+from taskdistill.storage.upkeep import discard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EMBED, GENERATE
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
+from taskdistill.tasks.partitions import make_partitions
+from taskdistill.tasks.prechecks.mixer_folder import GeneratorFolderError
+from taskdistill.tasks.stage import content_digests_of, execute
+from taskdistill.tasks.stages import generate as generate_module
 from tests.conftest import RUNTIME, Bench
 from tests.storage.artifacts import tear
 

@@ -12,19 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from configs.data import IngestConfig
-from storage.errors import SourceChangedError
-from storage.files import read_json, write_json
-from storage.image_set import ImageRow, ImageSet, shard_path, write_shard
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.tables import read_table
-from storage.upkeep import discard
-from tasks.catalog import INGEST
-from tasks.data.candidates import DatasetError
-from tasks.data.decode_memory import DecodeMemory
-from tasks.data.folder import list_images
-from tasks.stages.ingest import _read
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.image_set import ImageRow, ImageSet, shard_path, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.upkeep import discard
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.folder import list_images
+from taskdistill.tasks.stages.ingest import _read
 from tests.conftest import Bench, Run
 from tests.fakes import write_shapes
 from tests.other_user import as_another_user
@@ -237,7 +237,7 @@ def test_a_picture_that_may_not_be_read_ends_in_one_sentence(folder: Path) -> No
 def test_shards_begun_with_another_order_of_classes_are_made_again(
     folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, record: str
 ) -> None:
-    monkeypatch.setattr("tasks.stages.ingest.SHARD_ROWS", 5)
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest.SHARD_ROWS", 5)
 
     def stop(unit: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -276,7 +276,7 @@ def test_a_dataset_with_all_its_splits_has_none_made(finished_bench: Bench) -> N
 def test_a_folder_that_changes_while_it_is_read_is_refused(
     folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr("tasks.stages.ingest.SHARD_ROWS", 6)
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest.SHARD_ROWS", 6)
 
     def meddle(unit: str, done: int, total: int) -> None:
         """Called after every sixth image: the first six have been read, the last six have not."""
@@ -335,7 +335,7 @@ def test_moving_the_folder_rebuilds_nothing_and_editing_a_file_makes_another_ima
 def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
     folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.stages.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
     config = IngestConfig(path=str(folder))
     reports: list[int] = []
 
@@ -367,7 +367,7 @@ def test_an_interrupted_ingest_continues_at_the_first_unfinished_shard(
 def test_a_shard_that_a_power_cut_tore_is_made_again_and_no_other(
     folder: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, name: str, how: str
 ) -> None:
-    monkeypatch.setattr("tasks.stages.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest.SHARD_ROWS", 5)  # 18 images: shards of 5, 5, 5, 3
     config = IngestConfig(path=str(folder))
 
     def stop(unit: str, done: int, total: int) -> None:
@@ -396,11 +396,11 @@ def test_death_after_the_last_shard_costs_no_decoding(
     def die(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("storage.store.records_of", die)  # the digests of a commit
+    monkeypatch.setattr("taskdistill.storage.store.records_of", die)  # the digests of a commit
     with pytest.raises(KeyboardInterrupt):
         run(INGEST, IngestConfig(path=str(folder)))
     monkeypatch.undo()
-    monkeypatch.setattr("tasks.data.reading.look_at", die)
+    monkeypatch.setattr("taskdistill.tasks.data.reading.look_at", die)
     images = open_set(store, run(INGEST, IngestConfig(path=str(folder))))
     assert len(images) == 18
 

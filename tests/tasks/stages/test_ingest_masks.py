@@ -11,21 +11,21 @@ import pytest
 import torch
 from PIL import Image
 
-from configs.data import IngestConfig
-from configs.training import TrainingSettings
-from flows.pipeline.dataset_words import dataset_words
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.summaries import IngestSummary
-from storage.tables import read_table
-from tasks.catalog import INGEST
-from tasks.data.candidates import DatasetError
-from tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
-from tasks.miniature.dataset import write_dataset
-from tasks.miniature.world import PARTS
-from tasks.problems.palette import known_colours
-from tasks.problems.segmentation import Segmentation
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import IngestSummary
+from taskdistill.storage.tables import read_table
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.class_weights import median_frequency_weights, pixels_of_classes
+from taskdistill.tasks.miniature.dataset import write_dataset
+from taskdistill.tasks.miniature.world import PARTS
+from taskdistill.tasks.problems.palette import known_colours
+from taskdistill.tasks.problems.segmentation import Segmentation
 from tests.conftest import Run
 from tests.tasks.data.mask_files import (
     HALVES,

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.data import IngestConfig
-from storage.errors import CorruptArtifactError
-from storage.files import read_json, write_json
-from storage.image_set import INDEX, ImageSet, Levels
-from storage.manifest import MANIFEST
-from storage.store import ArtifactStore
-from tasks.catalog import INGEST
-from tasks.data.batches import DecodedImages, check_levels
-from tasks.data.decode_memory import DecodeMemoryError
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.image_set import INDEX, ImageSet, Levels
+from taskdistill.storage.manifest import MANIFEST
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.batches import DecodedImages, check_levels
+from taskdistill.tasks.data.decode_memory import DecodeMemoryError
 from tests.conftest import Bench, Run
 from tests.deep_files import png_16, png_chunk, tiff
 
@@ -181,7 +181,7 @@ def test_a_draft_of_an_earlier_version_is_looked_at_again(
     tmp_path: Path, run: Run, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its notes do not say what was seen of each image."""
-    monkeypatch.setattr("tasks.stages.ingest.SHARD_ROWS", 6)
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest.SHARD_ROWS", 6)
     config = write_set(tmp_path / "data", png_16, ".png")
 
     def stop(unit: str, done: int, total: int) -> None:

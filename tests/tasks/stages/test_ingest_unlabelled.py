@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.data import UnlabelledConfig
-from storage.errors import SourceChangedError
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.tables import read_table
-from tasks.catalog import INGEST_UNLABELLED
-from tasks.data.candidates import DatasetError
-from tasks.data.unlabelled import find_unlabelled
-from tasks.stage import StageContext
-from tasks.stages.ingest_unlabelled import run
+from taskdistill.configs.data import UnlabelledConfig
+from taskdistill.storage.errors import SourceChangedError
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.tables import read_table
+from taskdistill.tasks.catalog import INGEST_UNLABELLED
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.data.unlabelled import find_unlabelled
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.stages.ingest_unlabelled import run
 from tests.conftest import RUNTIME, Bench
 from tests.fakes import draw_shape
 
@@ -107,7 +107,7 @@ def test_a_folder_that_changes_while_it_is_read_is_not_committed(
         draw_shape("disc", 1).save(folder / "late.png")
         return find_unlabelled(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tasks.stages.ingest_unlabelled.find_unlabelled", and_one_more)
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest_unlabelled.find_unlabelled", and_one_more)
     with pytest.raises(SourceChangedError, match="changed while it was being read"):
         made(bench, folder)
 
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_where_it_was(bench: Bench, folder: Path, monkeypat
         if done >= 6:
             raise KilledError
 
-    monkeypatch.setattr("tasks.stages.ingest_unlabelled.SHARD_ROWS", 3)
+    monkeypatch.setattr("taskdistill.tasks.stages.ingest_unlabelled.SHARD_ROWS", 3)
     config = UnlabelledConfig(path=str(folder))
     with pytest.raises(KilledError):
         bench.run(INGEST_UNLABELLED, config, images=bench.images, on_progress=die)

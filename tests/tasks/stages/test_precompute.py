@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs import choices
-from configs.models import Backbone
-from configs.stages import (
+from taskdistill.configs import choices
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import (
     ExtractConfig,
     FinetuneConfig,
     PrecomputeConfig,
@@ -15,16 +15,16 @@ from configs.stages import (
     ProbeConfig,
     ProbeSettings,
 )
-from configs.training import TrainingSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.upkeep import discard
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROBE
-from tasks.data.decode import decode_rgb
-from tasks.functional.views import draw_view, replay
-from tasks.models.task_model import load_model
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.upkeep import discard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EXTRACT, FINETUNE, PRECOMPUTE, PRECOMPUTE_IMAGES, PROBE
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.functional.views import draw_view, replay
+from taskdistill.tasks.models.task_model import load_model
 from tests.conftest import TEACHER, VIEWS, Bench, said_of
 from tests.storage.artifacts import write_format_1
 

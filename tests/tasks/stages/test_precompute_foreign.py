@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from configs.foreign import ForeignTeacher, PrecomputeForeignConfig
-from configs.stages import DistillConfig, EvaluateConfig
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from storage.view_attributes import LogitsAttributes
-from storage.view_outputs import ViewOutputs
-from storage.weights import write_tensors
-from tasks.catalog import DISTILL, EVALUATE_TEACHER, PRECOMPUTE_FOREIGN
-from tasks.data.decode import decode_rgb
-from tasks.foreign.network import ForeignModel, ForeignNetwork, preprocessing_of
-from tasks.functional.views import replay
-from tasks.models.encoder import ModelError
+from taskdistill.configs.foreign import ForeignTeacher, PrecomputeForeignConfig
+from taskdistill.configs.stages import DistillConfig, EvaluateConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_attributes import LogitsAttributes
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.catalog import DISTILL, EVALUATE_TEACHER, PRECOMPUTE_FOREIGN
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.foreign.network import ForeignModel, ForeignNetwork, preprocessing_of
+from taskdistill.tasks.functional.views import replay
+from taskdistill.tasks.models.encoder import ModelError
 from tests.conftest import STUDENT, VIEWS, Bench
 from tests.foreign_nets import ColourNet
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import zarr
 
-from configs import choices
-from configs.models import Backbone
-from configs.stages import PrecomputeProbedConfig, ProbeImagesConfig, ProbeSettings
-from flows.commands.demo import world_experiment
-from storage.files import all_files
-from storage.manifest import MANIFEST, ArtifactRef
-from storage.store import ArtifactStore
-from storage.view_outputs import GROUP, ViewOutputs
-from tasks.catalog import INGEST, PRECOMPUTE_PROBED, PROBE_IMAGES
-from tasks.miniature.dataset import write_dataset
+from taskdistill.configs import choices
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import PrecomputeProbedConfig, ProbeImagesConfig, ProbeSettings
+from taskdistill.flows.commands.demo import world_experiment
+from taskdistill.storage.files import all_files
+from taskdistill.storage.manifest import MANIFEST, ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import GROUP, ViewOutputs
+from taskdistill.tasks.catalog import INGEST, PRECOMPUTE_PROBED, PROBE_IMAGES
+from taskdistill.tasks.miniature.dataset import write_dataset
 from tests.conftest import VIEWS, Run
 from tests.contracts.dense_toy import Parts
 
@@ -29,13 +29,13 @@ NUM_TRAIN, NUM_OTHERS = 50, 50
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from configs import choices
-from storage import view_arrays
-from storage.manifest import ArtifactRef
-from storage.store import ArtifactStore
-from storage.view_outputs import GROUP
-from tasks.catalog import PRECOMPUTE_PROBED
-from tasks.stage import execute
+from taskdistill.configs import choices
+from taskdistill.storage import view_arrays
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.view_outputs import GROUP
+from taskdistill.tasks.catalog import PRECOMPUTE_PROBED
+from taskdistill.tasks.stage import execute
 from tests.conftest import RUNTIME
 from tests.tasks.stages.test_precompute_maps import CONFIG
 

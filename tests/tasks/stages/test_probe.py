@@ -7,17 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.data import IngestConfig, ViewSettings
-from configs.models import Backbone
-from configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription
-from tasks.catalog import EXTRACT, INGEST, PROBE
-from tasks.models.encoder import ModelError
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.catalog import EXTRACT, INGEST, PROBE
+from taskdistill.tasks.models.encoder import ModelError
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench, said_of
 from tests.fakes import write_shapes
 

@@ -10,23 +10,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from configs import choices
-from configs.data import IngestConfig, ViewSettings
-from configs.models import Backbone
-from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.upkeep import discard
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription, read_tensors
-from tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
-from tasks.data.candidates import DatasetError
-from tasks.functional.folds import folds_of
-from tasks.models.encoder import LAST, Block, Encoder
-from tasks.models.preprocessing import Preprocessing
-from tasks.training.fold_heads import read_fold_heads
+from taskdistill.configs import choices
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.models import Backbone
+from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.upkeep import discard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_tensors
+from taskdistill.tasks.catalog import EXTRACT, INGEST, PRECOMPUTE, PROBE
+from taskdistill.tasks.data.candidates import DatasetError
+from taskdistill.tasks.functional.folds import folds_of
+from taskdistill.tasks.models.encoder import LAST, Block, Encoder
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.training.fold_heads import read_fold_heads
 from tests.conftest import PROBE_SETTINGS, Bench, said_of
 from tests.fakes import write_shapes
 

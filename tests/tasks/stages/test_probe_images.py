@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.data import ViewSettings
-from configs.stages import PrecomputeConfig, PrecomputeProbedConfig, ProbeConfig, ProbeImagesConfig
-from storage.errors import CacheMismatchError
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.upkeep import discard
-from storage.view_outputs import ViewOutputs
-from storage.weights import ModelDescription, read_tensors
-from tasks.catalog import PRECOMPUTE, PRECOMPUTE_PROBED, PROBE, PROBE_IMAGES
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.stages import PrecomputeConfig, PrecomputeProbedConfig, ProbeConfig, ProbeImagesConfig
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.upkeep import discard
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.storage.weights import ModelDescription, read_tensors
+from taskdistill.tasks.catalog import PRECOMPUTE, PRECOMPUTE_PROBED, PROBE, PROBE_IMAGES
 from tests.conftest import PROBE_SETTINGS, STUDENT, TEACHER, VIEWS, Bench
 
 CONFIG = ProbeImagesConfig(backbone=TEACHER, views=VIEWS, probe=PROBE_SETTINGS)

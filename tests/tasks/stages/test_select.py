@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from configs.errors import SettingsError
-from configs.generation import (
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.generation import (
     BlendSettings,
     EmbedConfig,
     GenerateConfig,
@@ -15,14 +15,14 @@ from configs.generation import (
     SelectConfig,
     SelectSettings,
 )
-from configs.stages import DistillConfig, ExtractConfig, PrecomputeConfig
-from configs.training import TrainingSettings
-from storage.errors import CacheMismatchError
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import DISTILL, EMBED, EXTRACT, GENERATE, PRECOMPUTE, SELECT
-from tasks.stages.select import NothingSelectedError
+from taskdistill.configs.stages import DistillConfig, ExtractConfig, PrecomputeConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import DISTILL, EMBED, EXTRACT, GENERATE, PRECOMPUTE, SELECT
+from taskdistill.tasks.stages.select import NothingSelectedError
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 
 Synthetic = dict[str, ArtifactRef]

@@ -8,23 +8,30 @@ import numpy as np
 import pytest
 import torch
 
-from configs.data import IngestConfig
-from configs.stages import DistillConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
-from configs.training import DistillSettings, TrainingSettings
-from configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
-from storage.errors import CacheMismatchError
-from storage.files import read_json
-from storage.fingerprint import fingerprint
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.weights import ModelDescription, read_tensors, write_tensors
-from tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE, TUNE_DISTILL, TUNE_FINETUNE
-from tasks.data import batches
-from tasks.functional.folds import folds_of
-from tasks.models.task_model import load_head
-from tasks.training.fold_heads import write_folds
-from tasks.training.trainer import TrainingDivergedError
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.stages import (
+    DistillConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    ProbeConfig,
+    ProbeSettings,
+)
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.configs.tuning import TuneDistillConfig, TuneFinetuneConfig, TuningSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.files import read_json
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.weights import ModelDescription, read_tensors, write_tensors
+from taskdistill.tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE, TUNE_DISTILL, TUNE_FINETUNE
+from taskdistill.tasks.data import batches
+from taskdistill.tasks.functional.folds import folds_of
+from taskdistill.tasks.models.task_model import load_head
+from taskdistill.tasks.training.fold_heads import write_folds
+from taskdistill.tasks.training.trainer import TrainingDivergedError
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import write_shapes
 
@@ -248,8 +255,8 @@ def test_a_fold_is_held_out_from_the_training_that_it_judges(
     workshop: Bench, folded: ArtifactRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What each trial was shown to learn from, and to be judged on, by the draws and rows themselves."""
-    from tasks.stages import finetune
-    from tasks.stages import tune as stage
+    from taskdistill.tasks.stages import finetune
+    from taskdistill.tasks.stages import tune as stage
 
     taught: list[set[str]] = []
     judged: list[set[str]] = []
@@ -292,15 +299,15 @@ def test_a_fold_starts_from_the_head_that_did_not_see_it(workshop: Bench, folded
 
 
 def student_encoder() -> Any:
-    from tasks.models.encoder import build_encoder
+    from taskdistill.tasks.models.encoder import build_encoder
 
     return build_encoder(STUDENT).eval()
 
 
 def share_right(bench: Bench, probe: ArtifactRef, encoder: Any, head: torch.nn.Module, fold: int) -> float:
     """Score a head on the clean views of a fold, cut one by one."""
-    from tasks.data.batches import DecodedImages, ViewSource
-    from tasks.models.preprocessing import normalise
+    from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+    from taskdistill.tasks.models.preprocessing import normalise
 
     images = ImageSet.open(bench.path(bench.images))
     fold_of = {row["id"]: row["fold"] for row in read_table(bench.path(probe) / "folds.parquet")}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasks.training.averaging import decay_of_short, running_mean
+from taskdistill.tasks.training.averaging import decay_of_short, running_mean
 
 
 class Table(nn.Module):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.stages import FinetuneConfig
-from configs.training import TrainingSettings
-from tasks.catalog import FINETUNE
-from tasks.models.task_model import load_model
-from tasks.training.checkpoint import Groups, load
+from taskdistill.configs.stages import FinetuneConfig
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.tasks.catalog import FINETUNE
+from taskdistill.tasks.models.task_model import load_model
+from taskdistill.tasks.training.checkpoint import Groups, load
 from tests.conftest import STUDENT, VIEWS, Bench
 
 pytestmark = pytest.mark.usefixtures("bare_pictures")

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import IngestConfig, ViewSettings
-from configs.errors import SettingsError
-from configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from storage.manifest import ArtifactRef
-from storage.weights import ModelDescription
-from tasks.catalog import EXTRACT, INGEST, PROBE
-from tasks.models.encoder import build_encoder
-from tasks.models.task_model import TaskModel, load_head
-from tasks.training.held_out import HeldOut, held_out
+from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.stages import ExtractConfig, ProbeConfig, ProbeSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.catalog import EXTRACT, INGEST, PROBE
+from taskdistill.tasks.models.encoder import build_encoder
+from taskdistill.tasks.models.task_model import TaskModel, load_head
+from taskdistill.tasks.training.held_out import HeldOut, held_out
 from tests.conftest import STUDENT, Bench
 from tests.fakes import write_shapes
 

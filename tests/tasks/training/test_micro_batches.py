@@ -8,22 +8,22 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from configs.data import IngestConfig
-from configs.stages import ExtractConfig, FinetuneConfig, PrecomputeConfig
-from configs.training import DistillSettings, TrainingSettings
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EXTRACT, FINETUNE, INGEST, PRECOMPUTE
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.losses import IGNORED
-from tasks.functional.mixup import WeightedTargets
-from tasks.models.task_model import TaskModel, load_model
-from tasks.problems.problem import Score, problem_named
-from tasks.stages.distill import DistillLesson
-from tasks.stages.finetune import FinetuneLesson
-from tasks.training.distill_source import DistillSource
-from tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
-from tasks.training.trainer import Trainer
+from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.stages import ExtractConfig, FinetuneConfig, PrecomputeConfig
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EXTRACT, FINETUNE, INGEST, PRECOMPUTE
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.mixup import WeightedTargets
+from taskdistill.tasks.models.task_model import TaskModel, load_model
+from taskdistill.tasks.problems.problem import Score, problem_named
+from taskdistill.tasks.stages.distill import DistillLesson
+from taskdistill.tasks.stages.finetune import FinetuneLesson
+from taskdistill.tasks.training.distill_source import DistillSource
+from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
+from taskdistill.tasks.training.trainer import Trainer
 from tests.conftest import RUNTIME, STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import write_shapes
 

@@ -6,19 +6,19 @@ from collections.abc import Hashable, Iterable
 import numpy as np
 import pytest
 
-from configs.data import ViewSettings
-from configs.stages import ExtractConfig, PrecomputeConfig
-from configs.training import DistillSettings, TrainingSettings
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EXTRACT, PRECOMPUTE
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.views import draw_view
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.problem import Score, problem_named
-from tasks.stages.distill import DistillLesson
-from tasks.stages.finetune import FinetuneLesson
-from tasks.training.distill_source import DistillSource
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig
+from taskdistill.configs.training import DistillSettings, TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EXTRACT, PRECOMPUTE
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.views import draw_view
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.problem import Score, problem_named
+from taskdistill.tasks.stages.distill import DistillLesson
+from taskdistill.tasks.stages.finetune import FinetuneLesson
+from taskdistill.tasks.training.distill_source import DistillSource
 from tests.conftest import RUNTIME, TEACHER, Bench
 
 PROBLEM = problem_named("classification")

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from configs.data import ViewSettings
-from configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
-from configs.training import DistillSettings
-from storage.errors import CacheMismatchError
-from storage.image_set import ImageSet
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import EXTRACT, PRECOMPUTE, PROBE
-from tasks.data.batches import DecodedImages, ViewSource
-from tasks.functional.areas import shown_cells
-from tasks.functional.mixup import WeightedTargets
-from tasks.functional.views import draw_view, shown_area
-from tasks.models.preprocessing import Preprocessing
-from tasks.problems.classification import Classification
-from tasks.problems.problem import Problem, Score
-from tasks.stages.distill import DistillLesson
-from tasks.training.distill_source import DistillSource
-from tasks.training.lesson import MicroBatch
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig
+from taskdistill.configs.training import DistillSettings
+from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import EXTRACT, PRECOMPUTE, PROBE
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.areas import shown_cells
+from taskdistill.tasks.functional.mixup import WeightedTargets
+from taskdistill.tasks.functional.views import draw_view, shown_area
+from taskdistill.tasks.models.preprocessing import Preprocessing
+from taskdistill.tasks.problems.classification import Classification
+from taskdistill.tasks.problems.problem import Problem, Score
+from taskdistill.tasks.stages.distill import DistillLesson
+from taskdistill.tasks.training.distill_source import DistillSource
+from taskdistill.tasks.training.lesson import MicroBatch
 from tests.conftest import PROBE_SETTINGS, RUNTIME, TEACHER, Bench
 from tests.contracts.dense_toy import OneCell
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from configs.stages import ProbeSettings
-from tasks.functional.schedules import warmup_cosine, warmup_linear
-from tasks.models.encoder import Block
-from tasks.problems.problem import problem_named
-from tasks.training.probe_grid import ProbeGrid
+from taskdistill.configs.stages import ProbeSettings
+from taskdistill.tasks.functional.schedules import warmup_cosine, warmup_linear
+from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.problems.problem import problem_named
+from taskdistill.tasks.training.probe_grid import ProbeGrid
 
 STEPS, BATCH = 80, 16
 

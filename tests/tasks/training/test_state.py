@@ -2,8 +2,8 @@
 
 import pytest
 
-from configs.training import Keep
-from tasks.training.state import State
+from taskdistill.configs.training import Keep
+from taskdistill.tasks.training.state import State
 
 
 def ended(best: float, best_error: float, last: float) -> State:

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings
-from configs.training import TrainingSettings
-from storage.image_set import ImageSet
-from storage.manifest import ArtifactRef
-from storage.tables import read_table
-from storage.view_outputs import ViewOutputs
-from tasks.catalog import FINETUNE, PROBE
-from tasks.training.checkpoint import CHECKPOINT, load
-from tasks.training.trainer import TrainingDivergedError
+from taskdistill.configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings
+from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.tables import read_table
+from taskdistill.storage.view_outputs import ViewOutputs
+from taskdistill.tasks.catalog import FINETUNE, PROBE
+from taskdistill.tasks.training.checkpoint import CHECKPOINT, load
+from taskdistill.tasks.training.trainer import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench, said_of
 from tests.storage.artifacts import TEARS, tear
 
@@ -97,8 +97,8 @@ def test_a_training_killed_when_all_steps_are_done_continues_behind_the_last(
 
     ref, steps = finetune(workshop), list[int]()
     for where in (
-        "tasks.training.student.draw_history",
-        "storage.store.records_of",
+        "taskdistill.tasks.training.student.draw_history",
+        "taskdistill.storage.store.records_of",
     ):  # the last picture; digests of the commit
         monkeypatch.setattr(where, die)
         with pytest.raises(KeyboardInterrupt):
