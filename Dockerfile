@@ -18,6 +18,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN python -c "import tomllib; wanted = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*wanted['dependencies'], *wanted['optional-dependencies']['segmentation'], sep='\n')" > wanted.txt \
     && pip install --no-cache-dir ${INDEX:+--extra-index-url "$INDEX"} --constraint constraints.txt --requirement wanted.txt
+COPY taskdistill taskdistill
 COPY configs configs
 COPY storage storage
 COPY tasks tasks
