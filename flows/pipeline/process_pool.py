@@ -67,7 +67,9 @@ class StepProcesses:
         noted: Any,
         turns: Sequence[str] = (),
     ) -> None:
-        """A slot of the GPU "" sees all there are. `turns` are the kinds of device for whose turn steps wait (`tasks.turns`)."""
+        """A slot of the GPU "" sees all there are. `turns` are the kinds of device for whose turn steps wait
+        (`tasks.turns`).
+        """
         self._store, self._runtime, self._noted, self._turns = store, runtime, noted, turns
         self._free = [_Slot(gpu) for gpu in reversed(gpus)]
         self._slots = tuple(self._free)
