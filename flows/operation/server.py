@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from prefect.cli import app
-from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 _begin = AioSqliteConfiguration.begin_transaction
@@ -20,7 +20,14 @@ async def _as_writer(
     configuration: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = False
 ) -> AsyncGenerator[AsyncSessionTransaction, None]:
     async with _begin(configuration, session, with_for_update=True) as transaction:
-        yield transaction
+        await session.connection()  # begins now, and not with the first statement
+        # What begins in its midst only reads, such as what tells of a queue that was paused: as a writer it would wait
+        # for this one, which waits for it, and everybody else for both.
+        token = SQLITE_BEGIN_MODE.set(None)
+        try:
+            yield transaction
+        finally:
+            SQLITE_BEGIN_MODE.reset(token)
 
 
 def main() -> None:
