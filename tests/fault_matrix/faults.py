@@ -197,7 +197,15 @@ def one_of_two_workers_is_killed(site: Site, work: Work, run: UUID) -> Iterator[
 
 
 FAULTS = (
-    Fault("a step raises", "pipeline", a_step_raises, a_bit_is_flipped, "discard", hits_at_once=True),
+    Fault(
+        "a step raises",
+        "pipeline",
+        a_step_raises,
+        a_bit_is_flipped,
+        says="discard",
+        hits_at_once=True,
+        is_only_in_full=True,
+    ),
     Fault("the run's process is killed", "pipeline", flow_process_is_killed, is_only_in_full=True),
     Fault("the worker is killed", "pipeline", worker_is_killed, is_only_in_full=True),
     Fault("worker and run are killed at once", "pipeline", both_are_killed),
@@ -206,7 +214,14 @@ FAULTS = (
     Fault("the same run is started again meanwhile", "pipeline", the_same_is_started_again, is_only_in_full=True),
     Fault("cancelled in training", "pipeline in two slots", it_is_cancelled),
     Fault("cancelled in generate", "generate", it_is_cancelled, is_only_in_full=True),
-    Fault("the disk is full", "pipeline", the_disk_is_full, says="the disk is full", needs_mount=True),
+    Fault(
+        "the disk is full",
+        "pipeline",
+        the_disk_is_full,
+        says="the disk is full",
+        needs_mount=True,
+        is_only_in_full=True,
+    ),
     Fault(
         "the store's share is gone, and back",
         "pipeline",
