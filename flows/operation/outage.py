@@ -88,7 +88,7 @@ class LastingWorker(ProcessWorker, abc.ABC):
     async def _setup_cancellation_observer(self) -> None:
         before = self._cancelling_observer
         await super()._setup_cancellation_observer()
-        if self._cancelling_observer is not before and self._cancelling_observer:
+        if self._cancelling_observer is not before:
             let_last(self._cancelling_observer, self.outage)
 
     async def _cancel_run(self, flow_run_id: UUID) -> None:
@@ -106,11 +106,12 @@ class LastingWorker(ProcessWorker, abc.ABC):
             self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
 
-def let_last(observer: FlowRunCancellingObserver, outage: Outage) -> None:
+def let_last(observer: FlowRunCancellingObserver | None, outage: Outage) -> None:
     """Let what watches for cancelled runs go on after an outage: it would give up, and a Cancel would do nothing."""
-    observer._check_for_cancelled_flow_runs = _outlasting(  # type: ignore[method-assign]
-        observer._check_for_cancelled_flow_runs, outage
-    )
+    if observer:
+        observer._check_for_cancelled_flow_runs = _outlasting(  # type: ignore[method-assign]
+            observer._check_for_cancelled_flow_runs, outage
+        )
 
 
 def _outlasting(ask: Ask, outage: Outage) -> Ask:

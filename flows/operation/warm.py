@@ -40,6 +40,7 @@ class WarmWorker(LastingWorker, abc.ABC):
     async def __aenter__(self) -> "WarmWorker":
         self._spares = _Spares()
         await super().__aenter__()
+        let_last(self._runner._cancelling_observer, self.outage)
         await self._spares.fill()
         return self
 

@@ -1,6 +1,7 @@
 """A server that is away ends no worker and no run, and nobody is taken for dead whom it could not hear."""
 
 import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -20,7 +22,9 @@ from taskdistill.flows.deployed.server import WorkerName
 from taskdistill.flows.operation import outage, silence
 from taskdistill.flows.operation.outage import LastingWorker, Listening, Outage
 from taskdistill.flows.operation.processes import Process, this_host
-from taskdistill.flows.operation.stopping import INTERRUPTED, until_stopped
+from taskdistill.flows.operation.stopping import INTERRUPTED, runs_of_this_process, until_stopped
+from taskdistill.flows.reports.prefect_ui import report_steps
+from taskdistill.storage.store import ArtifactStore
 from tests.flows.small_server import Asked, answering
 
 
@@ -121,6 +125,38 @@ def test_a_worker_that_cannot_go_on_hands_back_what_it_was_doing(tmp_path: Path)
     INTERRUPTED.clear()
     assert ended.value.code == 1
     assert told == [(f"/flow_runs/{run.id}/set_state", "AwaitingRetry")]
+
+
+def test_a_run_whose_worker_fails_is_ended_and_noted_to_be_handed_back(tmp_path: Path) -> None:
+    from prefect.runner._control_channel import ControlChannel
+
+    from taskdistill.flows.operation.warm import _Spares, _Starter
+
+    run = FlowRun(flow_id=uuid4())
+
+    async def failing() -> int | None:
+        spares = _Spares()
+        process = spares._waiting = await anyio.open_process(["sleep", "60"], stdin=subprocess.PIPE)
+        starting = asyncio.ensure_future(_Starter(spares, str(tmp_path), {}, ControlChannel()).start(run))
+        while run.id not in runs_of_this_process().values():
+            assert not starting.done()
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        await asyncio.wait([starting])
+        await spares.close()
+        return process.returncode
+
+    assert asyncio.run(failing()) == -signal.SIGTERM
+    assert {run.id} == INTERRUPTED
+    INTERRUPTED.clear()
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow:FutureWarning")
+def test_a_run_does_not_fail_of_a_report_that_cannot_be_sent(
+    failing: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report_steps([], ArtifactStore(tmp_path / "store"), "birds")
+    assert "the table of steps could not be sent to the server (Server error '500" in caplog.text
 
 
 # --- who is taken for dead -------------------------------------------------------------------------------------------
