@@ -19,7 +19,7 @@ from prefect.states import Running
 from prefect.utilities.services import critical_service_loop
 
 from taskdistill.flows.deployed.server import WorkerName
-from taskdistill.flows.operation import outage, silence
+from taskdistill.flows.operation import outage
 from taskdistill.flows.operation.outage import LastingWorker, Listening, Outage
 from taskdistill.flows.operation.processes import Process, this_host
 from taskdistill.flows.operation.stopping import INTERRUPTED, runs_of_this_process, until_stopped
@@ -177,28 +177,6 @@ def test_silence_counts_from_when_the_server_is_there(monkeypatch: pytest.Monkey
         pass  # so slow that it may have been asked twice
     with listening.asking() as seconds:
         assert seconds < 1
-
-
-def test_a_wait_whose_beginning_the_server_did_not_hear_is_as_long_from_its_return() -> None:
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    end = start + timedelta(seconds=100)
-    assert silence.later_end(start, end, since=start - timedelta(hours=1)) == end
-    assert silence.later_end(start, end, since=start + timedelta(seconds=30)) == end + timedelta(seconds=30)
-    back = start + timedelta(hours=1)
-    assert silence.later_end(start, end, since=back) == back + timedelta(seconds=100)
-
-
-def test_a_server_whose_database_was_away_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    hearing = silence.Hearing()
-    hearing.looked()
-    first = hearing.since()
-    hearing.looked()
-    assert hearing.since() == first
-    monkeypatch.setattr(silence, "BREAK_SECONDS", -1.0)  # the last look is longer ago than that
-    assert hearing.since() > first
-    hearing.looked()
-    monkeypatch.undo()
-    assert hearing.since() > first
 
 
 def of_this_process(seconds: float) -> FlowRun:
