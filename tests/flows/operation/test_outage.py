@@ -151,6 +151,19 @@ def test_a_run_whose_worker_fails_is_ended_and_noted_to_be_handed_back(tmp_path:
     INTERRUPTED.clear()
 
 
+@pytest.mark.parametrize(("error", "is_said"), [(KeyError("events"), True), (httpx.ConnectError("refused"), False)])
+def test_whatever_goes_wrong_as_a_worker_looks_around_is_said_and_ends_nothing(
+    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    from taskdistill.flows.operation.worker import _tried
+
+    def look() -> None:
+        raise error
+
+    asyncio.run(_tried(look))
+    assert ("could not look after what is on the server: 'events'" in caplog.text) == is_said
+
+
 @pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow:FutureWarning")
 def test_a_run_does_not_fail_of_a_report_that_cannot_be_sent(
     failing: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
