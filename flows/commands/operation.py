@@ -115,18 +115,26 @@ def down(
                 end_leftovers(state)
         output.print("nothing is up" if running is None else "what was left of the last 'taskdistill up' is stopped")
         return
-    if running:
-        running.up.send(signal.SIGTERM)
-        if hand_back and running.on_stop == "finish":
-            running.up.send(signal.SIGTERM)
+    _stop_up(state, hand_back=hand_back)
+    output.print("stopped")
+
+
+def _stop_up(state: StateFolder, *, hand_back: bool) -> None:
+    """Ask the `up` that runs to end, and wait for it."""
+    told: Running | None = None
     deadline = time.monotonic() + DOWN_SECONDS
-    is_to_wait = running is not None and running.on_stop == "finish" and not hand_back
     while state.is_held():
+        # Who has only just been started says a little later who he is; until then that of the time before is told of.
+        if told is None and (running := state.running()) and running.up.is_alive():
+            running.up.send(signal.SIGTERM)
+            if hand_back and running.on_stop == "finish":
+                running.up.send(signal.SIGTERM)
+            told, deadline = running, time.monotonic() + DOWN_SECONDS
+        is_to_wait = told is not None and told.on_stop == "finish" and not hand_back
         if time.monotonic() > deadline and not is_to_wait:
             errors.print(f"'taskdistill up' still runs; see its terminal, and the logs in {state.path}")
             raise typer.Exit(1)
         time.sleep(0.2)
-    output.print("stopped")
 
 
 @commands.command()
