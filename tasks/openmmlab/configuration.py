@@ -1,4 +1,7 @@
-"""The configuration by which mmsegmentation builds a model that is handed over, as a Python file."""
+"""The configuration by which mmsegmentation builds a model that is handed over, as a Python file.
+
+Shape letters: K classes.
+"""
 
 import pprint
 from collections.abc import Mapping
