@@ -3,7 +3,8 @@
     <store>/locks/turn-<device>   flock of the process that computes: freed by the kernel at any death; no child has it
 
 Prefect's limits count runs, and know nothing of GPUs: a run that died without a word counts on, and one that computes
-by itself does not count as one of those that workers do. So whoever runs something unwatched has it take turns.
+by itself does not count as one of those that workers do. So whoever runs something unwatched has it take turns. Where
+there are several GPUs, it is the turn of the first that is free: two runs do not wait for one of four.
 
 A stage takes its turn where it asks for its device (`tasks.models.device`). It holds the lock of its artifact by then,
 and from there on waits for nobody, so that no two can wait for each other; and one that needs no device never waits.
@@ -30,7 +31,8 @@ class _Turns:
     folder: Path
     kinds: Sequence[str]
     held: ExitStack
-    has_turn: bool = False
+    name: str = ""
+    """Of the device whose turn it is; empty before it was asked for."""
 
 
 _TURNS: ContextVar[_Turns | None] = ContextVar("turns", default=None)
@@ -49,18 +51,21 @@ def taking_turns(store: ArtifactStore, kinds: Sequence[str]) -> Iterator[None]:
             _TURNS.reset(before)
 
 
-def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> None:
+def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> int | None:
     """Wait until one of these devices of a kind is free, and hold it until the end of the block that takes turns; then
-    `let_go` is called before others come. Without such a block, or a second time within it, nothing is done.
+    `let_go` is called before others come. Returns its place among the names, the same each time within the block; None
+    without such a block, or where it is for devices of other kinds: any will do.
     """
     turns = _TURNS.get()
-    if turns is None or turns.has_turn or kind not in turns.kinds:
-        return
-    paths = [turns.folder / f"turn-{name}" for name in names]
-    busy = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} at work for other processes"
-    turns.held.enter_context(one_locked(paths, busy))
-    turns.held.callback(let_go)
-    turns.has_turn = True
+    if turns is None or kind not in turns.kinds:
+        return None
+    if not turns.name:
+        paths = [turns.folder / f"turn-{name}" for name in names]
+        busy = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} at work for other processes"
+        held = turns.held.enter_context(one_locked(paths, busy))
+        turns.held.callback(let_go)
+        turns.name = names[paths.index(held)]
+    return names.index(turns.name) if turns.name in names else None
 
 
 def cpu_turns(threads: int) -> list[str]:

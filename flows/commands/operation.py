@@ -77,11 +77,10 @@ def up(
     keep_prefect_quiet(state.prefect_home)
     tell_where_things_are(state.path, presets)
     from taskdistill.flows.operation.database import given_database
-    from taskdistill.flows.operation.gpus import gpus_of_machine
+    from taskdistill.flows.operation.gpus import chosen_gpus, gpus_of_machine
     from taskdistill.flows.operation.up import Wanted, bring_up
 
-    found = gpus_of_machine()
-    chosen = found if gpus is None else (found or [str(number) for number in range(gpus)])[:gpus]
+    chosen = chosen_gpus(gpus_of_machine(), gpus)
     with state.held() as is_ours:
         if not is_ours:
             _say_where(state.running())
@@ -175,6 +174,23 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
     if found:
         raise typer.Exit(1)
     output.print("nothing is wrong")
+
+
+@commands.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def prefect(context: typer.Context, folder: Folder = Path(DEFAULT_HOME)) -> None:
+    """Do what Prefect's own command does, at the server of this machine or of PREFECT_API_URL, whose password it gets.
+
+    Such as: taskdistill prefect deployment ls. What may follow: taskdistill prefect config --help, and so on.
+    """
+    state = StateFolder(folder)
+    state.make()
+    keep_prefect_quiet(state.prefect_home)
+    from taskdistill.flows.operation.prefect_command import become_prefect
+
+    running = state.running()
+    become_prefect(running.port if running else None, context.args or ["--help"])
 
 
 @commands.command()

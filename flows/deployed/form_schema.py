@@ -19,6 +19,7 @@ from pydantic import WithJsonSchema
 from taskdistill.configs.base import Settings
 from taskdistill.configs.fields import Kind, dotted_names, kind_at
 from taskdistill.configs.messages import expected, shown
+from taskdistill.flows.deployed.line_values import line_pattern, value_pattern
 
 Schema = dict[str, Any]
 
@@ -97,7 +98,23 @@ def line_of_a_setting() -> Schema:
     ]
     pattern = rf"^\s*({_one_of(names)}|({_one_of(open_ended)})[.\[][^=]*)\s*="
     sentence = "a line such as distill.alpha=0.5, which begins with the name of a setting"
-    return said({"type": "string"}, {"pattern": pattern}, sentence)
+    # Within the branch, as the page draws a field for each of them elsewhere.
+    return said({"type": "string"}, {"pattern": pattern}, sentence) | {"then": {"allOf": _values_of(leaves)}}
+
+
+def _values_of(leaves: Iterable[str]) -> list[Schema]:
+    """Return a rule for each kind of value of a setting, or of several that are called alike in their sections."""
+    from taskdistill.configs.experiment import Experiment
+
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for leaf in leaves:
+        kind = kind_at(leaf.split("."), Experiment)
+        if kind and (pattern := value_pattern(kind)):
+            alike.setdefault((leaf.rpartition(".")[2], pattern, expected(kind)), []).append(leaf)
+    return [
+        {"if": {"pattern": line_pattern(names, pattern)}, "then": {"const": f"{last}=..., {words}"}}
+        for (last, pattern, words), names in alike.items()
+    ]
 
 
 def _one_of(names: Iterable[str]) -> str:

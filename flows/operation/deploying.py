@@ -2,14 +2,17 @@
 
 What people change there stays. Prefect's command would start again what somebody has paused, and a schedule in the file
 would replace those that were added in the UI; so it is given a copy, in which what is paused is paused, and what is
-there already has no schedules.
+there already has no schedules. The version of a deployment says what it was made of: one that has it already is as it
+should be, whatever database the server has by now.
 """
 
 import hashlib
+import json
+import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,30 +25,36 @@ from prefect.client.schemas.responses import DeploymentResponse
 from taskdistill.flows.deployed.server import POOL, ServerError
 from taskdistill.flows.operation.prefect_environment import inherited
 from taskdistill.flows.operation.state import StateFolder
-from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.formats import PROGRAM
+from taskdistill.storage.provenance import version_of
+
+log = logging.getLogger(__name__)
 
 WHICH = ("--all",)
-APPLIED = "applied.json"
-"""In the state folder: what was applied last."""
 LOOK_SECONDS = 0.2
 MOST_SECONDS = 900.0
 """It takes half a minute on an idle machine, and is not to hang for ever on one that is none."""
 _ROOT = Path(__file__).parents[2]
 _PAGE = 200
+_OUR_FLOWS = ("taskdistill.flows.deployed.", "flows.deployed.")
+"""How their entry points begin; once without the name of the program."""
 
 
 def deploy(
     client: SyncPrefectClient, folder: StateFolder, presets: Path | None, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Bring all deployments to the server, where they are not as they should be; ServerError where Prefect's command
-    fails.
+    """Bring all deployments to the server, where they are not as they should be, and remove those of which nothing can
+    be run any more; ServerError where Prefect's command fails.
 
     Forms offer the presets of a folder of one's own. `check` is called meanwhile: what it raises ends the command.
     """
-    existing = {each.name: each for each in _deployments(client) if each.work_pool_name == POOL}
-    wanted = wanted_deployments(existing)
-    applied, state = folder.path / APPLIED, _state_of(wanted, presets)
-    if read_json_if_whole(applied) == state and all(each["name"] in existing for each in wanted["deployments"]):
+    ours = [each for each in _deployments(client) if each.work_pool_name == POOL]
+    existing = {each.name: each for each in ours}
+    wanted = wanted_deployments(existing, presets)
+    for each in outlived(ours, wanted):
+        log.info("removing the deployment %s, which this version does not have", each.name)
+        client.delete_deployment(each.id)
+    if are_there(wanted, existing):
         return  # it takes a minute, and changes nothing
     folder.deployments.write_text(yaml.safe_dump(wanted, sort_keys=False))
     # By module, not by file: then runs may start in any folder.
@@ -67,34 +76,53 @@ def deploy(
     if process.returncode:
         last = "\n".join(path.read_text(errors="replace").strip().splitlines()[-8:])
         raise ServerError(f"the deployments could not be brought to the server. The end of {path}:\n{last}")
-    write_json(applied, state)
 
 
-def wanted_deployments(existing: Mapping[str, DeploymentResponse]) -> dict[str, Any]:
+def wanted_deployments(existing: Mapping[str, DeploymentResponse], presets: Path | None) -> dict[str, Any]:
     """Return the list of deployments as it is to be applied to a server that has some, by name."""
     text = (files("taskdistill.flows.deployed") / "prefect.yaml").read_text(encoding="utf-8")
     wanted: dict[str, Any] = yaml.safe_load(text)
+    version = _version(wanted["deployments"], presets)
     for deployment in wanted["deployments"]:
+        deployment["version"] = version
         if found := existing.get(deployment["name"]):
             deployment["paused"] = found.paused
             deployment.pop("schedules", None)
     return wanted
 
 
-def _state_of(wanted: dict[str, Any], presets: Path | None) -> dict[str, Any]:
-    """Return all that deployments depend on: the list, the code that forms are made of, Prefect, and the presets."""
-    # Without what people change by themselves, which is left as it is in any case.
-    listed = [
-        {key: value for key, value in each.items() if key not in ("paused", "schedules")}
-        for each in wanted["deployments"]
+def are_there(wanted: Mapping[str, Any], existing: Mapping[str, DeploymentResponse]) -> bool:
+    """Whether a server has all that is wanted, made of the same."""
+    return all(
+        each["name"] in existing and existing[each["name"]].version == each["version"] for each in wanted["deployments"]
+    )
+
+
+def outlived(ours: Iterable[DeploymentResponse], wanted: Mapping[str, Any]) -> list[DeploymentResponse]:
+    """Return the deployments of flows that an older version had: their runs would fail.
+
+    A deployment that people made themselves, of a flow that is there, such as a copy of one of these, stays.
+    """
+    flows = {each["entrypoint"] for each in wanted["deployments"]}
+    names = {each["name"] for each in wanted["deployments"]}
+    return [
+        each
+        for each in ours
+        if (each.entrypoint or "").startswith(_OUR_FLOWS) and each.entrypoint not in flows and each.name not in names
     ]
+
+
+def _version(listed: list[dict[str, Any]], presets: Path | None) -> str:
+    """Return a digest of all that deployments depend on: the list, the code that forms are made of, Prefect, and the
+    presets.
+    """
+    names = sorted(path.name for path in presets.glob("*.yaml")) if presets else []
     code = [path for room in ("configs", "flows/deployed") for path in sorted((_ROOT / room).rglob("*"))]
     code += [*sorted((_ROOT / "flows").glob("*")), _ROOT / "tasks" / "catalog.py"]
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(json.dumps([listed, names]).encode(), digest_size=6)
     for path in [path for path in code if path.suffix in (".py", ".yaml")]:
         digest.update(path.read_bytes())
-    names = sorted(path.name for path in presets.glob("*.yaml")) if presets else []
-    return {"deployments": listed, "code": digest.hexdigest(), "prefect": prefect.__version__, "presets": names}
+    return f"{version_of(PROGRAM)} {digest.hexdigest()}, Prefect {prefect.__version__}"
 
 
 def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:

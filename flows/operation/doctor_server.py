@@ -68,7 +68,7 @@ def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding(f"the server has no work pool {POOL!r}", _AGAIN)
         return
     if pool.is_paused:
-        yield Finding(f"the work pool {POOL!r} is paused", f"prefect work-pool resume {POOL}")
+        yield Finding(f"the work pool {POOL!r} is paused", f"taskdistill prefect work-pool resume {POOL}")
     served = {queue for name in worker_names(client) for queue in name.slots}
     for queue in QUEUES:
         if queue not in served:
@@ -76,12 +76,14 @@ def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
             yield Finding(f"no worker is online that takes runs from the queue {queue!r}", mend)
         found = client.read_work_queue_by_name(queue, work_pool_name=POOL)
         if found.is_paused:
-            yield Finding(f"the queue {queue!r} is paused", f"prefect work-queue resume {queue} --pool {POOL}")
+            yield Finding(
+                f"the queue {queue!r} is paused", f"taskdistill prefect work-queue resume {queue} --pool {POOL}"
+            )
     automations = client.read_automations_by_name(AUTOMATION)
     if not automations:
         yield Finding("nothing ends runs whose machine died: the automation for it is gone", _AGAIN)
     elif not automations[0].enabled:
-        mend = f"prefect automation resume --id {automations[0].id}"
+        mend = f"taskdistill prefect automation resume --id {automations[0].id}"
         yield Finding("nothing ends runs whose machine died: the automation for it is switched off", mend)
 
 
@@ -106,7 +108,7 @@ def _slots(client: SyncPrefectClient) -> Iterator[Finding]:
         going_on = sum(str(run.deployment_id) == limit.name.removeprefix(_OF_DEPLOYMENT) for run in runs)
         if limit.active_slots > going_on:
             what = f"the limit {limit.name} counts {limit.active_slots} runs, and {going_on} are going on"
-            mend = f"prefect global-concurrency-limit update {limit.name} --active-slots {going_on}"
+            mend = f"taskdistill prefect global-concurrency-limit update {limit.name} --active-slots {going_on}"
             yield Finding(f"{what}: new ones wait for places that nobody has", mend)
 
 

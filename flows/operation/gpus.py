@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 
+from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.operation.prefect_environment import visible_gpus
 
 
@@ -15,3 +16,18 @@ def gpus_of_machine() -> list[str]:
     asked = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
     lines = [line for line in asked.stdout.splitlines() if line.startswith("GPU ")]
     return [str(number) for number in range(len(lines))]
+
+
+def chosen_gpus(found: list[str], asked: int | None) -> list[str]:
+    """Return those to use, the first so many where a number is asked for; SettingsError where there are fewer.
+
+    Where none is found, the user may know better: not every driver comes with the program that is asked.
+    """
+    if asked is None:
+        return found
+    if found and asked > len(found):
+        raise SettingsError(
+            f"--gpus {asked}: there are {len(found)} on this machine that may be used ({', '.join(found)}): say --gpus "
+            f"{len(found)} or less, or correct CUDA_VISIBLE_DEVICES"
+        )
+    return (found or [str(number) for number in range(asked)])[:asked]

@@ -57,20 +57,21 @@ class _Slot:
 
 
 class StepProcesses:
-    """So many slots; on GPUs each sees one, in turn. Used as a context, at whose end no process is left."""
+    """A slot for each of `gpus`, the number of the GPU it sees. Used as a context, at whose end no process is left."""
 
     def __init__(
         self,
-        slots: int,
+        gpus: Sequence[str],
         store: ArtifactStore,
         runtime: RuntimeConfig,
         noted: Any,
-        num_gpus: int,
         turns: Sequence[str] = (),
     ) -> None:
-        """`turns` are the kinds of device for whose turn steps wait (`tasks.turns`)."""
+        """A slot of the GPU "" sees all there are. `turns` are the kinds of device for whose turn steps wait
+        (`tasks.turns`).
+        """
         self._store, self._runtime, self._noted, self._turns = store, runtime, noted, turns
-        self._free = [_Slot(str(number % num_gpus) if num_gpus else "") for number in reversed(range(slots))]
+        self._free = [_Slot(gpu) for gpu in reversed(gpus)]
         self._slots = tuple(self._free)
         self._changing = threading.Lock()
         self._is_closed = False

@@ -23,7 +23,7 @@ from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan
 from taskdistill.flows.pipeline.process_pool import StepProcesses
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
-from taskdistill.flows.pipeline.slots import Slots, slots_of
+from taskdistill.flows.pipeline.slots import Slots, gpu_of_each, slots_of
 from taskdistill.flows.pipeline.teacher_gap import says_teacher_gap
 from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
@@ -110,7 +110,7 @@ def _in_processes(
 ) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts in a process for each slot."""
     turns, noted = _turns(slots, asked_by), noted_of(experiment, asked_by)
-    with StepProcesses(slots.number, store, experiment.runtime, noted, slots.gpus, turns) as processes:
+    with StepProcesses(gpu_of_each(slots, turns), store, experiment.runtime, noted, turns) as processes:
         yield processes.execute
 
 
@@ -132,7 +132,7 @@ def _turns(slots: Slots, asked_by: AskedBy) -> Sequence[str]:
     """Return the kinds of device for whose turn steps wait.
 
     Who starts a run at the command line on a GPU, and who asks for more slots than there are GPUs, means it. What
-    Prefect starts finds its GPU by itself, and there may be workers on it.
+    Prefect starts finds a GPU by itself, and there may be workers and other runs on some.
     """
     return GPUS if asked_by and slots.number <= max(1, slots.gpus) else ()
 

@@ -46,6 +46,16 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: El
     return Slots(max(1, min(gpus or on_cores, in_memory, at_once)), gpus)
 
 
+def gpu_of_each(slots: Slots, turns: Sequence[str]) -> list[str]:
+    """Return the number of the GPU that each slot is to see, "" for all there are; `turns` are the kinds of device for
+    whose turn steps wait (`tasks.turns`).
+    """
+    # Who waits for a turn takes a GPU that is free: it may be another than the one of its number.
+    if not slots.gpus or "cuda" in turns:
+        return [""] * slots.number
+    return [str(number % slots.gpus) for number in range(slots.number)]
+
+
 def _num_gpus(runtime: RuntimeConfig) -> int:
     if runtime.device == "cpu":
         return 0

@@ -26,7 +26,7 @@ _ONE_GIB = 2**30
 
 def device_of(runtime: RuntimeConfig) -> torch.device:
     """Return the device to compute on, and prepare this process for it: threads of an operation, memory; waits for it
-    where turns are taken (`tasks.turns`).
+    where turns are taken (`tasks.turns`), on the first of several GPUs that is free.
 
     Raises ModelError where runtime.device is cuda and torch finds no such device.
     """
@@ -34,13 +34,24 @@ def device_of(runtime: RuntimeConfig) -> torch.device:
     keep_freed_memory()
     device = _chosen(runtime)
     match device.type:
-        case "cuda":  # named by itself, as processes and containers number what they see
-            take_turn("cuda", [f"gpu-{torch.cuda.get_device_properties(device).uuid}"], torch.cuda.empty_cache)
+        case "cuda":
+            return _gpu_of_its_turn(device)
         case "mps":
             take_turn("mps", [f"mps-{platform.node()}"], torch.mps.empty_cache)
         case "cpu":
             take_turn("cpu", cpu_turns(runtime.threads), lambda: None)
     return device
+
+
+def _gpu_of_its_turn(device: torch.device) -> torch.device:
+    """Return the GPU whose turn it is, which is from here on the one that "cuda" means in this thread."""
+    # Named by themselves, as processes and containers number what they see.
+    names = [f"gpu-{torch.cuda.get_device_properties(index).uuid}" for index in range(torch.cuda.device_count())]
+    place = take_turn("cuda", names, torch.cuda.empty_cache)
+    if place is None:
+        return device
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
 
 
 def _chosen(runtime: RuntimeConfig) -> torch.device:

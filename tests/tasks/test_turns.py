@@ -73,7 +73,7 @@ def test_a_dead_process_keeps_nobody_from_a_gpu_though_its_child_lives(store: Ar
 
 def test_of_several_turns_the_first_that_is_free_is_taken(store: ArtifactStore) -> None:
     with taking_turns(store, ["cuda"]):
-        take_turn("cuda", ["one", "other"], lambda: None)
+        assert take_turn("cuda", ["one", "other"], lambda: None) == 0
         assert (is_free(store, "one"), is_free(store, "other")) == (False, True)
         with another(store, "one", "other") as second:
             assert says(second).startswith("has it")
@@ -81,9 +81,21 @@ def test_of_several_turns_the_first_that_is_free_is_taken(store: ArtifactStore) 
     assert is_free(store, "one")
 
 
+def test_two_runs_on_several_gpus_do_not_wait_for_the_first_of_them(store: ArtifactStore) -> None:
+    gpus = [f"gpu-{letter}" for letter in "ABCD"]
+    with another(store, *gpus) as first:
+        assert says(first).startswith("has it")
+        with taking_turns(store, GPUS):
+            assert take_turn("cuda", gpus, lambda: None) == 1
+            assert take_turn("cuda", gpus, lambda: None) == 1  # of one step, and of no other GPU meanwhile
+            with another(store, *gpus) as third:
+                assert says(third).startswith("has it")
+            assert [is_free(store, gpu) for gpu in gpus] == [False, False, True, True]
+
+
 def test_a_turn_is_taken_once_where_turns_are_taken_and_given_back_with_what_it_used(store: ArtifactStore) -> None:
     given_back: list[bool] = []
-    take_turn("cuda", ["gpu-A"], lambda: given_back.append(True))  # nobody asked for turns
+    assert take_turn("cuda", ["gpu-A"], lambda: given_back.append(True)) is None  # nobody asked for turns
     with taking_turns(store, GPUS):
         take_turn("cpu", ["cpu-0"], lambda: given_back.append(True))  # has room for many
         take_turn("cuda", ["gpu-A"], lambda: given_back.append(is_free(store, "gpu-A")))

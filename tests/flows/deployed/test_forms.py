@@ -111,6 +111,14 @@ def test_groups_are_named_for_what_they_are_for() -> None:
         ),
         ("distillation", {"overrides": ["distill.alhpa=1"]}, "overrides[0]: 'a line such as distill.alpha=0.5, which"),
         ("distillation", {"overrides": ["--set seeds=1"]}, "overrides[0]: 'a line such as distill.alpha=0.5, which"),
+        ("distillation", {"overrides": ["distill.alpha=7"]}, "overrides[0]: 'alpha=..., a number from 0 to 1' was exp"),
+        (
+            "distill",
+            {"overrides": ["training.epochs=-3"]},
+            "overrides[0]: 'epochs=..., a whole number from 1 to 1000000' was",
+        ),
+        ("distillation", {"overrides": ["runtime.device=gpu"]}, "overrides[0]: 'device=..., one of auto, cpu, cuda,"),
+        ("batch", {"runs": [{"overrides": ["seeds=0,-1"]}]}, "runs[0].overrides[0]: 'seeds=..., a list of whole"),
         ("distillation", {"preset": "smal"}, "preset: 'smal' is not one of ['ade20k', 'camvid',"),
         (
             "distill",

@@ -224,3 +224,14 @@ def test_gpus_are_those_that_this_process_may_use(named: str, found: list[str], 
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert gpus_of_machine() == found
+
+
+def test_so_many_gpus_are_used_as_are_asked_for_and_more_than_there_are_are_refused():
+    from taskdistill.configs.errors import SettingsError
+    from taskdistill.flows.operation.gpus import chosen_gpus
+
+    two = ["2", "GPU-7"]
+    assert [chosen_gpus(two, number) for number in (None, 2, 1, 0)] == [two, two, ["2"], []]
+    assert chosen_gpus([], 2) == ["0", "1"]  # nothing says how many there are
+    with pytest.raises(SettingsError, match=r"--gpus 8: there are 2 on this machine that may be used \(2, GPU-7\)"):
+        chosen_gpus(two, 8)

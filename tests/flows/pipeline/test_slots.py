@@ -9,7 +9,7 @@ from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline import slots
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
-from taskdistill.flows.pipeline.slots import GIB, available_bytes, slots_of
+from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpu_of_each, slots_of
 from taskdistill.storage.store import ArtifactStore
 
 
@@ -68,6 +68,12 @@ def test_more_slots_than_gpus_share_them_and_that_is_said(
 def test_left_to_itself_there_is_one_for_each_gpu(steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "_num_gpus", lambda runtime: 2)
     assert slots_of(RuntimeConfig(threads=8), steps) == (2, 2)
+
+
+def test_each_slot_sees_one_gpu_in_turn_and_all_of_them_where_it_takes_one_that_is_free() -> None:
+    assert gpu_of_each(Slots(3, 2), ()) == ["0", "1", "0"]
+    assert gpu_of_each(Slots(2, 4), ("cuda", "mps")) == ["", ""]
+    assert gpu_of_each(Slots(2, 0), ()) == ["", ""]
 
 
 def test_a_line_of_steps_and_a_run_that_is_done_need_one(steps: list[PlannedStep]) -> None:
