@@ -9,7 +9,7 @@ pairs of `val`, which are of 0016E5. In column `val` those 18 test, of a sequenc
 mIoU of each model, the mean over its seeds, by column; then the mean over the three sequences, and how far that lies
 above the student that was finetuned, with the standard error over images. What is there is not computed again.
 
-`espnet` is a network that was trained elsewhere on CamVid, so that no sequence is new to it: with `--columns val` alone.
+`espnet` was trained elsewhere on CamVid, so that no sequence is new to it: use it with `--columns val` alone.
 """
 
 import argparse
