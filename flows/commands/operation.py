@@ -70,6 +70,9 @@ def up(
     database_url: DatabaseUrl = "",
     no_password: Annotated[bool, typer.Option("--no-password", help="Let in whoever reaches the server.")] = False,
     on_stop: OnStop = "hand-back",
+    new_store: Annotated[
+        bool, typer.Option("--new-store", help="Use TASKDISTILL_STORE, though the server's store was another.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Start server, work pool, deployments and workers of this machine, and watch over them; until Ctrl-C."""
     state = StateFolder(folder)
@@ -88,7 +91,7 @@ def up(
         wanted = Wanted(
             port=port, gpus=chosen, runs=runs, on_stop=on_stop, has_password=not no_password,
             database=given_database(database_url),
-            presets=presets.expanduser().absolute() if presets else None,
+            presets=presets.expanduser().absolute() if presets else None, is_new_store=new_store,
         )  # fmt: skip
         code = bring_up(state, wanted, _say_where)
     raise typer.Exit(code)

@@ -22,7 +22,7 @@ from taskdistill.flows.operation.deploying import deploy
 from taskdistill.flows.operation.pool import create_pool
 from taskdistill.flows.operation.processes import Process, this_host
 from taskdistill.flows.operation.server_access import address, answers, check_port, server_settings, tell_where
-from taskdistill.flows.operation.shared_store import announce_store, check_locks
+from taskdistill.flows.operation.shared_store import announce_store, check_locks, forget_store, known_id
 from taskdistill.flows.operation.state import Running, StateFolder
 from taskdistill.flows.operation.stopping import OnStop
 from taskdistill.flows.operation.supervisor import LOOK_SECONDS, Program, Supervisor
@@ -52,6 +52,8 @@ class Wanted:
     """URL as Prefect reads it; "" for SQLite."""
     has_password: bool = True
     presets: Path | None = None
+    is_new_store: bool = False
+    """Whether the server's workers are to use another store than before."""
 
     @property
     def programs(self) -> list[Program]:
@@ -87,12 +89,13 @@ class _StoppedEarlyError(Exception):
 def bring_up(folder: StateFolder, wanted: Wanted, ready: Callable[[Running], None]) -> int:
     """Start everything, call `ready`, and watch over it until a signal comes; returns the exit code.
 
-    Raises ServerError where something does not start, or ends again and again, and StoreError where the store is not
-    fit for it. The caller holds the folder's lock.
+    Raises ServerError where something does not start, or ends again and again, or the server's store is another, and
+    StoreError where the store is not fit for it. The caller holds the folder's lock.
     """
     end_leftovers(folder)
     store = ArtifactStore.from_env_for_children()
-    check_locks(store)
+    if wanted.is_new_store or known_id(store):
+        check_locks(store)  # before anything is started; what has no name may be a share that is not mounted
     check_port(wanted.port)
     if wanted.database:
         check_database(wanted.database)
@@ -152,8 +155,10 @@ def _start(
     _wait(lambda: answers(url), SERVER, supervisor, signals)
     tell_where(settings)
     with _server_is_there(supervisor), get_client(sync_client=True) as client:
-        create_pool(client)
+        if wanted.is_new_store:
+            forget_store(client)
         announce_store(client, store, this_host())
+        create_pool(client)
         log.info("bringing the deployments to the server (its log: %s)", folder.log("deploy"))
         deploy(client, folder, wanted.presets, lambda: _check_stop(signals))
         end_zombies(client, this_host(), 0.0)  # nobody has had time to show the server that he lives
