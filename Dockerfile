@@ -25,7 +25,8 @@ COPY tasks tasks
 COPY flows flows
 RUN pip install --no-cache-dir --no-deps .
 
-RUN useradd --create-home --uid 1000 taskdistill && install --directory --owner taskdistill /store /state
+RUN useradd --create-home --uid 1000 taskdistill && install --directory --owner taskdistill /store \
+    && install --directory --owner taskdistill --mode 0700 /state
 USER taskdistill
 WORKDIR /home/taskdistill
 ENV TASKDISTILL_STORE=/store TASKDISTILL_HOME=/state HF_HOME=/state/huggingface DO_NOT_TRACK=1 PYTHONUNBUFFERED=1

@@ -31,10 +31,13 @@ class Pace:
 
 def words(seconds: float | None) -> str:
     """Say how long it will take, in the unit that people would use; nothing where it is not known."""
-    if seconds is None:
-        return ""
+    return "" if seconds is None else f"about {taken(seconds)} left"
+
+
+def taken(seconds: float) -> str:
+    """Say how long something takes, in the unit that people would use."""
     if seconds < 90:
-        return f"about {seconds:.0f} s left"
+        return f"{seconds:.0f} s"
     if seconds < 90 * 60:
-        return f"about {seconds / 60:.0f} min left"
-    return f"about {seconds / 3600:.1f} h left"
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

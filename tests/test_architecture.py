@@ -24,7 +24,9 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for p
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 50, 8
 
-TOO_LARGE_WITH_REASON: dict[str, str] = {}
+TOO_LARGE_WITH_REASON: dict[str, str] = {
+    "flows/commands/operation.py:up": "each of its parameters is an option of the command line",
+}
 """`path` or `path:function` -> why it may be larger than the limits."""
 
 READS_THE_ENVIRONMENT = {

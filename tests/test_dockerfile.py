@@ -91,6 +91,14 @@ def test_what_is_installed_is_the_whole_program_and_runs_with_the_variables_of_t
         assert done.returncode == 0, done.stderr
 
 
+def test_nobody_else_can_look_into_its_state(tmp_path: Path):
+    (line,) = [line for line in instructions("RUN") if "useradd" in line]
+    user, *made = line.replace(" /st", f" {tmp_path}/st").replace("--owner taskdistill", "").split("&&")
+    assert "--uid 1000 taskdistill" in user
+    subprocess.run(["sh", "-ec", " && ".join(made)], check=True)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"store": 0o755, "state": 0o700}
+
+
 def test_its_python_is_one_that_the_project_is_made_for():
     (image,) = instructions("FROM")
     version = re.match(r"python:3\.(\d+)-", image)

@@ -70,6 +70,9 @@ def up(
     database_url: DatabaseUrl = "",
     no_password: Annotated[bool, typer.Option("--no-password", help="Let in whoever reaches the server.")] = False,
     on_stop: OnStop = "hand-back",
+    new_store: Annotated[
+        bool, typer.Option("--new-store", help="Use TASKDISTILL_STORE, though the server's store was another.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Start server, work pool, deployments and workers of this machine, and watch over them; until Ctrl-C."""
     state = StateFolder(folder)
@@ -88,7 +91,7 @@ def up(
         wanted = Wanted(
             port=port, gpus=chosen, runs=runs, on_stop=on_stop, has_password=not no_password,
             database=given_database(database_url),
-            presets=presets.expanduser().absolute() if presets else None,
+            presets=presets.expanduser().absolute() if presets else None, is_new_store=new_store,
         )  # fmt: skip
         code = bring_up(state, wanted, _say_where)
     raise typer.Exit(code)
@@ -114,18 +117,26 @@ def down(
                 end_leftovers(state)
         output.print("nothing is up" if running is None else "what was left of the last 'taskdistill up' is stopped")
         return
-    if running:
-        running.up.send(signal.SIGTERM)
-        if hand_back and running.on_stop == "finish":
-            running.up.send(signal.SIGTERM)
+    _stop_up(state, hand_back=hand_back)
+    output.print("stopped")
+
+
+def _stop_up(state: StateFolder, *, hand_back: bool) -> None:
+    """Ask the `up` that runs to end, and wait for it."""
+    told: Running | None = None
     deadline = time.monotonic() + DOWN_SECONDS
-    is_to_wait = running is not None and running.on_stop == "finish" and not hand_back
     while state.is_held():
+        # Who has only just been started says a little later who he is; until then that of the time before is told of.
+        if told is None and (running := state.running()) and running.up.is_alive():
+            running.up.send(signal.SIGTERM)
+            if hand_back and running.on_stop == "finish":
+                running.up.send(signal.SIGTERM)
+            told, deadline = running, time.monotonic() + DOWN_SECONDS
+        is_to_wait = told is not None and told.on_stop == "finish" and not hand_back
         if time.monotonic() > deadline and not is_to_wait:
             errors.print(f"'taskdistill up' still runs; see its terminal, and the logs in {state.path}")
             raise typer.Exit(1)
         time.sleep(0.2)
-    output.print("stopped")
 
 
 @commands.command()

@@ -9,9 +9,10 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-from uuid import UUID
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID, uuid4
 
 import httpx
 from prefect import Task, flow
@@ -37,6 +38,11 @@ from taskdistill.tasks.prefect_task import show_logs_in_ui
 log = logging.getLogger(__name__)
 
 REPORT = "batch-summary"
+AWAY_SECONDS = 1800.0
+"""For how long a server that is away is waited for: the next runs of a night are worth it."""
+ASK_SECONDS = 5.0
+
+Answer = TypeVar("Answer")
 
 
 class BatchForm(Settings):
@@ -75,7 +81,7 @@ def batch(**sent: Any) -> list[str]:
     form = filled_in(BatchForm, sent)
     with get_client(sync_client=True) as client:
         outcomes = [_outcome(client, number, parameters) for number, parameters in enumerate(form.runs, start=1)]
-    create_markdown_artifact(summary(outcomes), key=REPORT, description="What became of each run")
+    patiently(partial(create_markdown_artifact, summary(outcomes), key=REPORT, description="What became of each run"))
     if failed := [one for one in outcomes if not one.is_completed]:
         told = "\n".join(f"- {one.name}: {one.state}: {one.message}" for one in failed)
         raise RunsFailedError(f"{len(failed)} of {len(outcomes)} runs did not complete:\n{told}")
@@ -104,10 +110,10 @@ def _outcome(client: SyncPrefectClient, number: int, parameters: dict[str, Any])
         run = _ask(client, number, name, parameters)
         state = _done(client, UUID(run))
         told = state.name or "", "" if state.is_completed() else _without_prefix(state.message or "")
-    except PrefectHTTPStatusError as error:
-        told = "Refused", _without_prefix(_detail(error))
-    except (ObjectNotFound, httpx.TransportError) as error:
-        told = "Lost", f"the server was asked about it, and {str(error) or type(error).__name__}"
+    except (httpx.HTTPError, ObjectNotFound) as error:
+        told = "Lost", f"the server was asked about it, and {_detail(error)}"
+        if isinstance(error, httpx.HTTPStatusError) and not is_passing(error):
+            told = "Refused", _without_prefix(_detail(error))
     log.info("%s: %s", name, " ".join(told))
     return Outcome(name, told[0], time.monotonic() - began, told[1], run)
 
@@ -116,47 +122,75 @@ def _ask(client: SyncPrefectClient, number: int, name: str, parameters: dict[str
     """Return the id of a new run of the pipeline, nested in this one."""
     context = FlowRunContext.get()
     parent = None
-    deployment = client.read_deployment_by_name(PIPELINE_DEPLOYMENT).id
+    deployment = patiently(partial(client.read_deployment_by_name, PIPELINE_DEPLOYMENT)).id
     if context and context.flow_run:
         # What stands for it in the graph of this run; its state follows that of the nested run.
         key = f"{number}-{context.flow_run.run_count}"
         stand_in: Task[[], None] = Task(fn=lambda: None, name=name)
-        parent = client.create_task_run(stand_in, context.flow_run.id, key, name=name, state=Pending()).id
-    # A scheduled one would be taken up by a worker.
+        create = partial(client.create_task_run, stand_in, context.flow_run.id, key, name=name, state=Pending())
+        parent = patiently(create).id
+    # A scheduled one would be taken up by a worker. Asked for again, it is the same run.
     how: dict[str, Any] = {"name": name, "parent_task_run_id": parent, "state": Pending()}
+    how["idempotency_key"] = str(uuid4())
     try:
-        return str(client.create_flow_run_from_deployment(deployment, parameters=parameters, **how).id)
+        create_run = partial(client.create_flow_run_from_deployment, deployment, parameters=parameters, **how)
+        return str(patiently(create_run).id)
     except PrefectHTTPStatusError as error:
-        if parent:
-            client.set_task_run_state(parent, Failed(message=_detail(error)), force=True)
+        if parent and not is_passing(error):
+            patiently(partial(client.set_task_run_state, parent, Failed(message=_detail(error)), force=True))
         raise
 
 
 def _done(client: SyncPrefectClient, run: UUID) -> State[Any]:
     """Do a run and return its last state."""
-    code = run_in_a_process(run, lambda: _is_cancelling(client, run))
-    state = client.read_flow_run(run).state
+    try:
+        code = run_in_a_process(run, lambda: _is_cancelling(client, run))
+        end = f"Its process ended with exit code {code} and told nothing; Retry goes on from there."
+    except OSError as error:  # such as for want of memory
+        end = f"Its process could not be started ({error}); Retry starts it."
+    state = patiently(partial(client.read_flow_run, run)).state
     if state is not None and state.is_cancelling():
         state = Cancelled(message="Its process was ended; the batch goes on with the next run.")
-        client.set_flow_run_state(run, state, force=True)
     elif state is None or not state.is_final():
-        state = Crashed(message=f"Its process ended with exit code {code} and told nothing; Retry goes on from there.")
-        client.set_flow_run_state(run, state, force=True)
+        state = Crashed(message=end)
+    else:
+        return state
+    patiently(partial(client.set_flow_run_state, run, state, force=True))
     return state
 
 
 def _is_cancelling(client: SyncPrefectClient, run: UUID) -> bool:
-    with contextlib.suppress(httpx.TransportError):  # the server is away: the run goes on
+    with contextlib.suppress(httpx.HTTPError):  # the server is away, or its database: the run goes on
         state = client.read_flow_run(run).state
         return state is not None and state.is_cancelling()
     return False
 
 
-def _detail(error: PrefectHTTPStatusError) -> str:
-    try:
-        return str(error.response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return str(error)
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask the server, and again where it is away; raises what it says where it is there, or stays away."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return ask()
+        except httpx.HTTPError as error:
+            if not is_passing(error) or time.monotonic() > deadline:
+                raise
+            log.warning("the Prefect server is away (%s); it is asked again", error)
+        time.sleep(ASK_SECONDS)
+
+
+def is_passing(error: httpx.HTTPError) -> bool:
+    """Whether it says that the server or its database is away, and nothing of what was asked."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return str(error.response.json()["detail"])
+    return str(error) or type(error).__name__
 
 
 def _without_prefix(message: str) -> str:

@@ -42,11 +42,11 @@ from taskdistill.tasks.partitions import span_name
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-SILENT_SECONDS = 300.0
+UNSEEN_SECONDS = 300.0
 """Before a child is given up that was never seen at work. It holds its lock some 20 s after it is Running: this leaves
 time for slow disks.
 """
-SILENT_AFTER_WORK_SECONDS = 30.0
+LAST_WORD_SECONDS = 30.0
 """The same for one that has held its lock: nothing but its last state is still to come."""
 MAX_ATTEMPTS = 3
 """Times that the same is asked for within a run, if workers die of it."""
@@ -184,7 +184,7 @@ class Watcher:
             child.seen_alive = time.time()
         child.was_at_work |= is_at_work
         child.num_missing = num_missing
-        if time.time() - child.seen_alive <= (SILENT_AFTER_WORK_SECONDS if child.was_at_work else SILENT_SECONDS):
+        if time.time() - child.seen_alive <= (LAST_WORD_SECONDS if child.was_at_work else UNSEEN_SECONDS):
             return False
         _remark(child, num_missing, f"is {state.name}, but nobody is at work on it: given up")
         message = "Nobody makes this any more: the worker died, or none was there to take the run up."

@@ -16,6 +16,7 @@ from taskdistill.configs.loading import load_runtime
 from taskdistill.flows.deployed.forms import taking
 from taskdistill.flows.deployed.short_form import filled_in
 from taskdistill.flows.pipeline.models import remark_on, resolved_model
+from taskdistill.flows.reports.prefect_ui import sent_or_said
 from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tree import as_text
@@ -58,7 +59,8 @@ def predict(**sent: Any) -> State[dict[str, Any]]:
     show_logs_in_ui()
     form = filled_in(PredictForm, sent)
     told, report = predicted(form)
-    create_markdown_artifact(report, key=REPORT, description="What became of the images")
+    with sent_or_said("the report"):
+        create_markdown_artifact(report, key=REPORT, description="What became of the images")
     words = f"{told['predicted']} images predicted, {told['already']} were in the table, {told['left_out']} left out"
     return Completed(message=words, data=told)
 

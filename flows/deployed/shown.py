@@ -74,10 +74,7 @@ class ShownRun:
         self._over.set()  # threads that wait for workers would keep this process from ending
         # A run that is being ended, as by Cancel, has no time for it.
         if self._steps and (error is None or isinstance(error, Exception)):
-            try:
-                report_steps(self._steps, self._store, self._experiment.name)
-            except httpx.HTTPError as unsent:  # it must not hide what the run failed of
-                log.warning("the table of steps could not be sent to the server (%s)", unsent)
+            report_steps(self._steps, self._store, self._experiment.name)
         if isinstance(error, OSError) and (words := explained(error)):
             raise SystemFaultError(words) from error  # the last state of the run says what it says
 

@@ -10,7 +10,12 @@ from taskdistill.flows.operation.deploying import deploy
 from taskdistill.flows.operation.pool import create_pool
 from taskdistill.flows.operation.processes import this_host
 from taskdistill.flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
-from taskdistill.flows.operation.shared_store import check_other_hosts, check_store
+from taskdistill.flows.operation.shared_store import (
+    announce_store,
+    announced_store,
+    check_other_hosts,
+    check_store,
+)
 from taskdistill.flows.operation.state import StateFolder
 from taskdistill.flows.operation.stopping import OnStop
 from taskdistill.storage.store import ArtifactStore
@@ -35,6 +40,8 @@ def join(
     with get_client(sync_client=True) as client:
         store = ArtifactStore.from_env_for_children()
         check_store(client, store)
+        if announced_store(client) is None:  # a server that others have started: as for `up`, this store is the one
+            announce_store(client, store, this_host())
         check_other_hosts(client, store, this_host())
         try:
             client.read_work_pool(POOL)

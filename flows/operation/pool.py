@@ -1,8 +1,9 @@
 """The work pool, its queues with their limits, and what ends runs that nobody makes any more.
 
-A queue lets as many runs go on as the workers that are online can do: each worker adds its own when it starts, and
-takes those from the server that have died on its machine. One that died elsewhere leaves the limit too high, which does
-no harm, as every worker keeps to its own.
+A queue lets as many runs go on as the workers that are online can do: each worker adds its own when it starts, takes
+those from the server that have died on its machine, and counts again every half minute: of two that start at once each
+may have missed the other, and those of another host seem to be away for a while after the server was. A limit that is
+too high for as long does no harm, as every worker keeps to its own.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ def create_pool(client: SyncPrefectClient) -> None:
 
 
 def make_room(client: SyncPrefectClient, name: WorkerName) -> dict[UUID, int]:
-    """Let a worker that starts have its share of the queues' limits; returns the share by the queue's id."""
+    """Let a worker have its share of the queues' limits; returns the share by the queue's id."""
     # Seen by others before the others are counted: of two that start at once, the later counts both.
     client.send_worker_heartbeat(POOL, str(name), heartbeat_interval_seconds=30)
     _forget_dead_workers(client, name.host)

@@ -9,6 +9,9 @@ from typing import NamedTuple, Self
 _OF_THE_MACHINE = 4026531836
 """The namespace of processes that the kernel starts with."""
 
+_LISTENS = "0A"
+"""How the kernel writes that a socket waits for others."""
+
 
 def this_host() -> str:
     """Return the name of this machine as its workers give it. A container that numbers its processes by itself is a
@@ -63,3 +66,14 @@ def _started(pid: int) -> int:
     # After the name in brackets, which may hold blanks: the state, and 19 fields on the start.
     fields = text.rpartition(")")[2].split()
     return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def users_listening(port: int) -> set[int] | None:
+    """Return the numbers of the users whose processes listen on a port of this machine; None where only the kernel
+    knows (not Linux).
+    """
+    tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
+    rows = [line.split() for path in tables for line in path.read_text().splitlines()[1:]]
+    # The second column is the address as hex digits, the fourth the state, the eighth the user.
+    found = {int(row[7]) for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port}
+    return found if tables else None

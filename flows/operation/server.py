@@ -1,4 +1,5 @@
-"""Prefect's own command, as a server that takes what comes at the same time on SQLite too: `... server start`.
+"""Prefect's own command, as a server that takes what comes at the same time on SQLite too, and no run for dead that
+lived on while it was away (flows.operation.silence): `... server start`.
 
 Prefect begins transactions there as readers. One that has read, and writes after another has written, is refused at
 once ("database is locked", status 503), however long it would wait for its turn: of twenty runs that were started at
@@ -11,6 +12,8 @@ from contextlib import asynccontextmanager
 from prefect.cli import app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+from taskdistill.flows.operation.silence import listen
 
 _begin = AioSqliteConfiguration.begin_transaction
 
@@ -34,6 +37,7 @@ def main() -> None:
     """Do what `prefect` does with the same arguments."""
     # Prefect has no setting for it, and PostgreSQL has the matter not.
     AioSqliteConfiguration.begin_transaction = _as_writer  # type: ignore[assignment, method-assign]
+    listen()
     app()
 
 

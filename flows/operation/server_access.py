@@ -5,6 +5,7 @@ to run first. A server on this machine is within reach of every program on it, a
 shows. So `worker` works for a server only that asks for a password and that answers no foreign page.
 """
 
+import os
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_A
 
 from taskdistill.flows.deployed.server import ServerError
 from taskdistill.flows.operation.prefect_environment import tell_prefect
+from taskdistill.flows.operation.processes import users_listening
 from taskdistill.flows.operation.server_password import known_password, made_password, password_file
 
 PORT = 4200
@@ -36,14 +38,31 @@ def address(port: int) -> str:
 def log_in(port: int = PORT) -> str:
     """Let Prefect use the server that the user names, or else the one of this machine's `up`; returns its address.
 
-    On this machine its password is taken from where `taskdistill up` keeps it, unless the user gives another.
+    On this machine its password is taken from where `taskdistill up` keeps it, unless the user gives another;
+    ServerError where the program that would be told it is another user's.
     """
     url = PREFECT_API_URL.value() or address(port)
     settings = {"PREFECT_API_URL": url}
     if not PREFECT_API_AUTH_STRING.value() and urlsplit(url).hostname in LOOPBACK and (password := known_password()):
+        _check_listener(url)
         settings["PREFECT_API_AUTH_STRING"] = password
     tell_prefect(settings)
     return url
+
+
+def _check_listener(url: str) -> None:
+    """Raise ServerError where another user listens, as anybody can on this machine while `up` does not run."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # said when the server is asked
+        return
+    others = (users_listening(port) or set()) - {0, os.geteuid()} if port else set()  # root can read it anyway
+    if others:
+        raise ServerError(
+            f"the program that listens at {url} is not yours but that of user {min(others)}, who is not told your "
+            "server's password: start your own on another port, such as 'taskdistill up --port 4201'; or set "
+            "PREFECT_API_AUTH_STRING to the password of that server"
+        )
 
 
 def server_settings(port: int, database: str, *, has_password: bool) -> dict[str, str]:

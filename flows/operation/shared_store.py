@@ -3,24 +3,31 @@
     <store>/.taskdistill-id            a random name: the same wherever the store is mounted
     <store>/locks/worker-<name>        flock held by each worker as long as it lives
 
+A share that is not mounted leaves an empty folder, which has no name. So only who tells the server of a store for the
+first time names it; afterwards a folder without that name is refused, and nothing is made in it.
+
 A share that is mounted without locks (NFS with `nolock` or `local_lock`) gives a lock to each host: two runs would
 write the same artifact. A lock that is held on one host and free on another shows it.
 """
 
+import contextlib
 import logging
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.exceptions import ObjectNotFound
 
 from taskdistill.flows.deployed.server import ServerError, WorkerName, worker_names
 from taskdistill.storage.errors import StoreError
+from taskdistill.storage.files import atomic
 from taskdistill.storage.locks import is_free, locked, take
 from taskdistill.storage.root import ID_FILE, ROOT_VARIABLE
 from taskdistill.storage.store import ArtifactStore
@@ -33,21 +40,52 @@ VARIABLE = "taskdistill_store"
 DEAD_SECONDS = 150.0
 """For so long at most the server takes a worker that died for online."""
 _LOOK_SECONDS = 1.0
+_MEANT = "Where another store than before is meant: 'taskdistill up --new-store'"
 _ASKS = "import fcntl, sys\nfcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
 
-def store_id(store: ArtifactStore) -> str:
-    """Return the store's random name, making it at first use."""
+def known_id(store: ArtifactStore) -> str:
+    """Return the store's random name, "" where it has none yet; StoreError where a power cut has taken it."""
     path = store.root / ID_FILE
-    if not path.exists():
-        with locked(store.root / "locks" / "store-id", "another process names this store"):
-            if not path.exists():
-                path.write_text(secrets.token_hex(16) + "\n")
-    return path.read_text().strip()
+    try:
+        found = path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    if not found or not found.isprintable():
+        raise StoreError(
+            f"{path} should hold the name of the store, and does not, as after a power cut: give the store another "
+            f"with 'rm {path}' and 'taskdistill up --new-store'"
+        )
+    return found
+
+
+def store_id(store: ArtifactStore) -> str:
+    """Return the store's random name; StoreError where it has none: nothing is made here, as it may not be mounted."""
+    if not (found := known_id(store)):
+        raise StoreError(
+            f"the folder {store.root} is none that 'taskdistill up' has taken for its store: see that its share is "
+            "mounted there"
+        )
+    return found
+
+
+def announced_store(client: SyncPrefectClient) -> dict[str, Any] | None:
+    """Return what the server was told of the store of its workers; None where it was told of none."""
+    found = client.read_variable_by_name(VARIABLE)
+    return found.value if found and isinstance(found.value, dict) and found.value.get("id") else None
 
 
 def announce_store(client: SyncPrefectClient, store: ArtifactStore, host: str) -> None:
-    """Tell the server which store its workers are to use."""
+    """Tell the server which store its workers are to use, and give the store its name at first use.
+
+    Raises as `check_store` does: a server that knows of another store is not told of this one.
+    """
+    check_store(client, store)
+    path = store.root / ID_FILE
+    with locked(store.root / "locks" / "store-id", "another process names this store"):
+        if not known_id(store):
+            with atomic(path) as partial:
+                partial.write_text(secrets.token_hex(16) + "\n")
     value = {"id": store_id(store), "place": str(store.root), "host": host}
     if client.read_variable_by_name(VARIABLE) is None:
         client.create_variable(VariableCreate(name=VARIABLE, value=value))
@@ -55,26 +93,45 @@ def announce_store(client: SyncPrefectClient, store: ArtifactStore, host: str) -
         client.update_variable(VariableUpdate(name=VARIABLE, value=value))
 
 
+def forget_store(client: SyncPrefectClient) -> None:
+    """Let the server be told of another store than before."""
+    with contextlib.suppress(ObjectNotFound):
+        client.delete_variable_by_name(VARIABLE)
+
+
 def other_store(client: SyncPrefectClient, store: ArtifactStore) -> str:
     """Say that the server's workers are to use another store than this one; "" where they are not."""
-    announced = client.read_variable_by_name(VARIABLE)
-    told = announced.value if announced else None
-    if not isinstance(told, dict) or told.get("id") == store_id(store):
+    return difference(announced_store(client), store)
+
+
+def difference(told: Mapping[str, Any] | None, store: ArtifactStore) -> str:
+    """Say how this folder is not the store that a server was told of; "" where it is, or where it was told of none."""
+    try:
+        found = known_id(store)
+    except StoreError as error:
+        return str(error)
+    if told is None or told["id"] == found:
         return ""
+    theirs = f"{told.get('place')} on {told.get('host')}"
+    if not found:
+        return (
+            f"the folder {store.root} is not the store of this server, {theirs}: see that its share is mounted there, "
+            f"and that {ROOT_VARIABLE} names it. Made here, everything would be made again, and be out of sight when "
+            f"the share is back. {_MEANT}"
+        )
     return (
-        f"the store here, {store.root}, is another than the one of this server, {told.get('place')} on "
-        f"{told.get('host')}: what one makes, the other would not find. Let {ROOT_VARIABLE} name the same folder on a "
-        "share, or start 'taskdistill up' again with the store that is meant"
+        f"the store here, {store.root}, is another than the one of this server, {theirs}: what one makes, the other "
+        f"would not find. Let {ROOT_VARIABLE} name the same folder on a share. {_MEANT}"
     )
 
 
 def check_store(client: SyncPrefectClient, store: ArtifactStore) -> None:
     """Raise ServerError where this server's workers are to use another store, StoreError where its locks do not hold
-    between two processes.
+    between two processes. Where it is another, nothing is made in it.
     """
-    check_locks(store)
     if words := other_store(client, store):
         raise ServerError(words)
+    check_locks(store)
 
 
 def check_locks(store: ArtifactStore) -> None:

@@ -10,14 +10,19 @@ It holds nothing of value but the history of runs: what was made lies in the sto
 """
 
 import json
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.operation.processes import Process
+from taskdistill.flows.presets import HOME
 from taskdistill.storage.files import read_json_if_whole, write_json
 from taskdistill.storage.locks import is_free, take
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Running(NamedTuple):
@@ -66,8 +71,15 @@ class StateFolder:
         return self.path / f"{name}.log"
 
     def make(self) -> None:
-        """Make the folder, for its owner alone: logs may quote settings."""
+        """Make the folder, or close it, for its owner alone: the database holds the addresses that are told of
+        failures, and logs may quote settings. SettingsError where it is another's, or everybody's, such as /tmp.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & _OTHERS and not _is_closed(self.path):
+            raise SettingsError(
+                f"the state folder {self.path} is open to others of this machine, and not yours to close: let {HOME} "
+                f"name a folder for you alone, such as {self.path}/taskdistill"
+            )
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -104,3 +116,14 @@ class StateFolder:
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
         return path
+
+
+def _is_closed(path: Path) -> bool:
+    """Close a folder to others; returns whether that could be done."""
+    if path.stat().st_mode & stat.S_ISVTX:  # everybody's, such as /tmp
+        return False
+    try:
+        path.chmod(0o700)
+    except PermissionError:
+        return False
+    return True

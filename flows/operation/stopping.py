@@ -36,6 +36,8 @@ LOOK_SECONDS = 0.5
 _RUN_ID = b"PREFECT__FLOW_RUN_ID="
 HANDED_OVER: dict[int, UUID] = {}
 """Process id -> the run it was given, which its variables show only once it has begun; kept by the worker."""
+INTERRUPTED: set[UUID] = set()
+"""Runs whose process was ended as the worker itself came to an end; kept by the worker."""
 
 
 class _Signals:
@@ -60,7 +62,8 @@ class _Signals:
 
 
 def until_stopped(work: Coroutine[Any, Any, None], on_stop: OnStop, take_no_more: Callable[[], None]) -> None:
-    """Run `work` until it ends or a signal comes; then the exit code is 128 + the signal's number.
+    """Run `work` until it ends or a signal comes; then the exit code is 128 + the signal's number, or 1 where `work`
+    failed, whose runs are handed back.
 
     `take_no_more` is called before runs are finished.
     """
@@ -76,8 +79,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None], on_stop: OnStop, take_
         asyncio.get_running_loop().add_signal_handler(each, signals.take, each)
     await _first(task, signals.wait(1))
     if not signals.came:
-        await task
-        return 0
+        return await _ended_by_itself(task)
     if on_stop == "finish":
         take_no_more()
         await _first(_all_finished(parent), signals.wait(2))
@@ -100,6 +102,15 @@ async def _all_finished(parent: int) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
+async def _ended_by_itself(task: asyncio.Future[None]) -> int:
+    """Hand back what `work` has taken along where it failed, and return the exit code."""
+    if (error := task.exception()) is None:
+        return 0
+    log.error("the worker cannot go on: %s", error, exc_info=error)
+    await _stop_all(task, 1)
+    return 1
+
+
 async def _stop_all(task: asyncio.Future[None], exit_code: int) -> None:
     """End the runs, then the task, then hand the runs back."""
     runs = runs_of_this_process()
@@ -107,13 +118,13 @@ async def _stop_all(task: asyncio.Future[None], exit_code: int) -> None:
     # Whatever hangs below, such as a server that is away, this process ends in the time its service manager gives.
     asyncio.get_running_loop().call_later(RUN_SECONDS + OWN_SECONDS, os._exit, exit_code)
     await _end(runs)
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()):
-        log.warning("while it was stopped: %s", error)
+    if task.cancel():
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("while it was stopped: %s", error)
     # Runs that were started between the look above and the end of the task.
     await _end(late := runs_of_this_process())
-    await _hand_back({*runs.values(), *late.values()})
+    await _hand_back({*runs.values(), *late.values(), *INTERRUPTED})
 
 
 def _signals() -> Iterator[signal.Signals]:

@@ -1,6 +1,7 @@
 """Processes that are kept running: one that ends unasked is started again, and that is said.
 
-One that ends again and again is not: something is wrong that a restart does not mend, and its log says what.
+One that ends again and again is not: something is wrong that a restart does not mend, and its log says what. The
+others go on, where they can do without it.
 """
 
 import logging
@@ -33,6 +34,8 @@ class Program(NamedTuple):
     name: str
     arguments: Sequence[str]
     variables: Mapping[str, str]
+    is_needed: bool = True
+    """Whether the others are of no use without it."""
 
 
 @dataclass
@@ -60,7 +63,9 @@ class Supervisor:
         self._tell()
 
     def watch(self, names: Sequence[str]) -> None:
-        """Start again what has ended of these; ServerError where it did so too often. To be called all the time."""
+        """Start again what has ended of these; one that did so too often is given up, with a ServerError where it is
+        needed. To be called all the time.
+        """
         for child in [self._children[name] for name in names]:
             if (code := child.process.poll()) is not None:
                 self._start_again(child, code)
@@ -71,16 +76,26 @@ class Supervisor:
         while child.restarts and now - child.restarts[0] > WITHIN_SECONDS:
             child.restarts.popleft()
         if len(child.restarts) >= MAX_RESTARTS:
-            raise ServerError(
-                f"the {name} ended {MAX_RESTARTS + 1} times within {WITHIN_SECONDS / 60:.0f} minutes, the last time "
-                f"{_how(code)}, and is not started again. The end of its log, {child.log}:\n{self.last_lines(name)}"
-            )
+            self._give_up(child, code)
+            return
         child.restarts.append(now)
         log.warning(
             "the %s ended %s after %.0f s; it is started again (%d of %d times in %.0f minutes). Its log: %s",
             name, _how(code), lived, len(child.restarts), MAX_RESTARTS, WITHIN_SECONDS / 60, child.log,
         )  # fmt: skip
         child.process, child.began = _started(child.program, child.log), now
+        self._tell()
+
+    def _give_up(self, child: _Child, code: int) -> None:
+        name = child.program.name
+        message = (
+            f"the {name} ended {MAX_RESTARTS + 1} times within {WITHIN_SECONDS / 60:.0f} minutes, the last time "
+            f"{_how(code)}, and is not started again. The end of its log, {child.log}:\n{self.last_lines(name)}"
+        )
+        if child.program.is_needed:
+            raise ServerError(message)
+        log.error("%s\nThe others go on without it; 'taskdistill down' and 'taskdistill up' start it again", message)
+        del self._children[name]
         self._tell()
 
     def is_alive(self, name: str) -> bool:
@@ -100,9 +115,8 @@ class Supervisor:
     def names(self) -> list[str]:
         return list(self._children)
 
-    def pids(self) -> set[int]:
-        """Return the numbers of their processes."""
-        return {child.process.pid for child in self._children.values()}
+    def pid(self, name: str) -> int:
+        return self._children[name].process.pid
 
     def are_gone(self, names: Sequence[str]) -> bool:
         """Whether none of them runs."""

@@ -17,17 +17,19 @@ from prefect.runner._control_channel import ControlChannel
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle
 from prefect.settings import get_current_settings
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+from prefect.workers.base import BaseWorkerResult
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
+from taskdistill.flows.operation.outage import LastingWorker, let_last
 from taskdistill.flows.operation.prefect_environment import inherited
 from taskdistill.flows.operation.spare import NO_RUN, RUN_ID
-from taskdistill.flows.operation.stopping import HANDED_OVER
+from taskdistill.flows.operation.stopping import HANDED_OVER, INTERRUPTED, RUN_SECONDS
 
 FILL_SECONDS = 10.0
 """After a run has begun, until the process of the next is started: beside it, it would take a core from a short one."""
 
 
-class WarmWorker(ProcessWorker, abc.ABC):
+class WarmWorker(LastingWorker, abc.ABC):
     """Runs the flow's process itself, started ahead of time. Prefect would put another before it, which installs
     dependencies we do not have, takes seconds, and after a crash finds Prefect's module `storage` where our package is
     meant. Abstract, as Prefect would register it in place of its own.
@@ -38,6 +40,7 @@ class WarmWorker(ProcessWorker, abc.ABC):
     async def __aenter__(self) -> "WarmWorker":
         self._spares = _Spares()
         await super().__aenter__()
+        let_last(self._runner._cancelling_observer, self.outage)
         await self._spares.fill()
         return self
 
@@ -56,6 +59,7 @@ class WarmWorker(ProcessWorker, abc.ABC):
         """Do what Prefect's own worker does, with a process of ours; RuntimeError where that could not be started."""
         with tempfile.TemporaryDirectory(suffix="prefect") as folder:
             async with FlowRunExecutorContext() as context:
+                let_last(context._observer, self.outage)
                 variables = {key: text for key, text in configuration.env.items() if text is not None}
                 starter = _Starter(self._spares, folder, variables, context.control_channel)
                 executor = context.create_executor(
@@ -65,6 +69,14 @@ class WarmWorker(ProcessWorker, abc.ABC):
         if execution is None or execution.status_code is None:
             raise RuntimeError("the process of the flow run could not be started")
         return ProcessWorkerResult(status_code=execution.status_code, identifier=str(execution.handle.pid))
+
+    async def _submit_run_and_capture_errors(
+        self, flow_run: FlowRun, task_status: TaskStatus[int | Exception] | None = None
+    ) -> BaseWorkerResult | Exception:
+        """Forget, of a run that ends while the worker goes on, that it was interrupted."""
+        result = await super()._submit_run_and_capture_errors(flow_run, task_status)
+        INTERRUPTED.discard(flow_run.id)
+        return result
 
 
 class _AsPid(TaskStatus[ProcessHandle]):
@@ -94,6 +106,9 @@ class _Starter:
         try:
             task_status.started(ProcessHandle(process))
             await process.wait()
+        except asyncio.CancelledError:
+            INTERRUPTED.add(flow_run.id)
+            raise
         finally:
             await _end(process)
             del HANDED_OVER[process.pid]
@@ -178,5 +193,5 @@ def _environment() -> dict[str, str]:
 async def _end(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    with anyio.CancelScope(shield=True):
+    with anyio.move_on_after(RUN_SECONDS, shield=True):  # then it is killed
         await process.aclose()

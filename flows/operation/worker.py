@@ -7,19 +7,19 @@ processes, each with a token, are told to cancel.
 
 import abc
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
 
 from taskdistill.flows.deployed.server import POOL, WorkerName
+from taskdistill.flows.operation.outage import Listening
 from taskdistill.flows.operation.pool import make_room
 from taskdistill.flows.operation.prefect_environment import tell_runs_which_store
 from taskdistill.flows.operation.processes import Process, this_host
@@ -76,26 +76,40 @@ def work(slots: Mapping[str, int], on_stop: OnStop) -> None:
             create_pool_if_not_found=False,
         )  # fmt: skip
         worker.slots = of_queues
-        until_stopped(_working(worker), on_stop, partial(setattr, worker, "takes_runs", False))
+        until_stopped(_working(worker, name), on_stop, partial(setattr, worker, "takes_runs", False))
 
 
-async def _working(worker: ProcessWorker) -> None:
-    sweeping = asyncio.create_task(_sweep())
+async def _working(worker: ProcessWorker, name: WorkerName) -> None:
+    sweeping = asyncio.create_task(_sweep(name))
     try:
         await worker.start()
     finally:
         sweeping.cancel()
 
 
-async def _sweep() -> None:
-    """Look now and then for runs that nobody makes."""
+async def _sweep(name: WorkerName) -> None:
+    """Look now and then for runs that nobody makes, and for workers that came and went."""
+    listening = Listening()
+
+    def runs() -> None:
+        with listening.asking() as seconds, get_client(sync_client=True) as client:
+            end_zombies(client, name.host, seconds)
+
     while True:
-        with contextlib.suppress(httpx.HTTPError):  # the server is away: there is a next time
-            await asyncio.to_thread(_look)
+        await _tried(runs)
+        await _tried(partial(_ask, end_steps))
+        await _tried(partial(_ask, partial(make_room, name=name)))
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-def _look() -> None:
+def _ask(what: Callable[[SyncPrefectClient], object]) -> None:
     with get_client(sync_client=True) as client:
-        end_zombies(client, this_host())
-        end_steps(client)
+        what(client)
+
+
+async def _tried(look: Callable[[], None]) -> None:
+    """Do it beside the worker's own; whatever goes wrong is said, and there is a next time."""
+    trying = asyncio.ensure_future(asyncio.to_thread(look))
+    await asyncio.wait([trying])
+    if (error := trying.exception()) and not isinstance(error, httpx.HTTPError):  # of a server that is away others tell
+        log.error("the worker could not look after what is on the server: %s", error, exc_info=error)

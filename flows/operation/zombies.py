@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     TaskRunFilter,
@@ -23,7 +24,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType, TaskRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
@@ -35,7 +36,12 @@ log = logging.getLogger(__name__)
 
 TOLD_SECONDS = 60.0
 """After the end of a run, until the server knows of its steps: they are told by another way."""
+LOST_SECONDS = 300.0
+"""Since a run is where it is, until it counts as lost whose worker lives and has no process for it: the process has
+begun by then, also on a busy machine.
+"""
 _GOING_ON = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_OURS = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
 _PAGE = 200
 
 
@@ -46,24 +52,35 @@ class Zombie(NamedTuple):
     because: str
 
 
-def zombies(client: SyncPrefectClient, host: str) -> list[Zombie]:
-    """Return the runs of the pool that nobody makes; `host` is the name of this machine."""
+def zombies(client: SyncPrefectClient, host: str, listened_seconds: float = SILENT_SECONDS) -> list[Zombie]:
+    """Return the runs of the pool that nobody makes; `host` is the name of this machine.
+
+    The server must have been there for so many seconds, or nobody could show it that he lives: those of other machines
+    are not looked at before SILENT_SECONDS of it.
+    """
     online = {worker.name for worker in online_workers(client)}
-    reasons = ((run, _is_here(run, host) or _is_silent(client, run, online)) for run in _going_on(client))
+    is_heard = listened_seconds >= SILENT_SECONDS
+    reasons = (
+        (run, _is_here(run, host) or (_is_silent(client, run, online) if is_heard else ""))
+        for run in _going_on(client)
+    )  # fmt: skip
     return [Zombie(run, because) for run, because in reasons if because]
 
 
-def end_zombies(client: SyncPrefectClient, host: str) -> None:
-    """Have the server say what became of them."""
-    for run, because in zombies(client, host):
-        is_cancelled = run.state is not None and run.state.is_cancelling()
-        state = Cancelled if is_cancelled else Crashed
-        message = f"Nobody makes it any more: {because}."
-        log.warning("the run %s is over: %s", run.name, because)
+def end_zombies(client: SyncPrefectClient, host: str, listened_seconds: float) -> None:
+    """Have the server say what became of them, but for those that have moved on while this looked."""
+    for run, because in zombies(client, host, listened_seconds):
         with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
-            client.set_flow_run_state(
-                run.id, state(message=message + ("" if is_cancelled else " Retry continues it.")), force=True
-            )
+            state = client.read_flow_run(run.id).state
+            if state is None or run.state is None or state.id != run.state.id:
+                continue
+            log.warning("the run %s is over: %s", run.name, because)
+            message = f"Nobody makes it any more: {because}."
+            # Not by force: what completes at this very moment stays completed.
+            if state.is_cancelling():
+                client.set_flow_run_state(run.id, Cancelled(message=message))
+            else:
+                client.set_flow_run_state(run.id, Crashed(message=f"{message} Retry continues it."))
 
 
 def end_steps(client: SyncPrefectClient) -> None:
@@ -73,17 +90,35 @@ def end_steps(client: SyncPrefectClient) -> None:
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
         end_time=FlowRunFilterEndTime(before_=told),
     )
-    steps = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_GOING_ON)))
-    for step in client.read_task_runs(flow_run_filter=over, task_run_filter=steps, limit=_PAGE):
+    for step in _steps_of_ours(client, over):
         state: State[Any] = Crashed(message="Its run is over: the process that made it ended without a word.")
         with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
-            client.set_task_run_state(step.id, state, force=True)
+            client.set_task_run_state(step.id, state)
+
+
+def _steps_of_ours(client: SyncPrefectClient, of_runs: FlowRunFilter) -> Iterator[TaskRun]:
+    """Yield the steps going on of such runs of the pool: a server may have other people's as well, and it cannot be
+    asked for the steps of a pool.
+    """
+    going_on = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_GOING_ON)))
+    steps, offset = [], 0
+    while found := client.read_task_runs(
+        flow_run_filter=of_runs, task_run_filter=going_on, limit=_PAGE, offset=offset
+    ):  # fmt: skip
+        steps += found
+        offset += _PAGE
+    runs = sorted({step.flow_run_id for step in steps if step.flow_run_id})
+    ours = set()
+    for first in range(0, len(runs), _PAGE):
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=runs[first : first + _PAGE]))
+        ours |= {run.id for run in client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=_OURS, limit=_PAGE)}
+    yield from (step for step in steps if step.flow_run_id in ours)
 
 
 def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:
     chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_GOING_ON)))
-    ours, offset = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])), 0
-    while runs := client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=ours, limit=_PAGE, offset=offset):
+    offset = 0
+    while runs := client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=_OURS, limit=_PAGE, offset=offset):
         yield from runs
         offset += _PAGE
 
@@ -91,9 +126,14 @@ def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:
 def _is_here(run: FlowRun, host: str) -> str:
     """Say which process of this machine is gone; "" where the run is another machine's, or alive."""
     worker = WorkerName.parse(str(run.labels.get("prefect.worker.name", "")))
-    if worker is None or worker.host != host or Process(worker.pid, worker.started).is_alive():
-        return ""  # a worker that lives tells of its runs itself
-    return "" if _runs(run) else f"its worker, process {worker.pid} on {host}, is gone"
+    if worker is None or worker.host != host or _runs(run):
+        return ""
+    if not Process(worker.pid, worker.started).is_alive():
+        return f"its worker, process {worker.pid} on {host}, is gone"
+    # One that lives tells of its runs itself, but not where the server was away just then.
+    since = datetime.now(UTC) - timedelta(seconds=LOST_SECONDS)
+    is_lost = run.state is not None and run.state.timestamp < since and not _is_made_by_any(run, worker.pid)
+    return f"its worker on {host} has no process for it" if is_lost else ""
 
 
 def _runs(run: FlowRun) -> bool:
@@ -102,6 +142,21 @@ def _runs(run: FlowRun) -> bool:
         return str(run.id).encode() in Path(f"/proc/{run.infrastructure_pid}/environ").read_bytes()
     except OSError:
         return False
+
+
+def _is_made_by_any(run: FlowRun, worker: int) -> bool:
+    """Whether a process of this machine makes the run, or that cannot be seen, such as where the worker's variables
+    are another user's.
+    """
+    try:
+        Path(f"/proc/{worker}/environ").read_bytes()
+    except OSError:
+        return True
+    for variables in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if str(run.id).encode() in variables.read_bytes():
+                return True
+    return False
 
 
 def _is_silent(client: SyncPrefectClient, run: FlowRun, online: set[str]) -> str:

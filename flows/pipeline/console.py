@@ -13,6 +13,7 @@ from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.progress import Bar, bars
 from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.tasks.pace import taken
 from taskdistill.tasks.stage import OnProgress, no_progress
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,18 @@ def on_console(experiment: Experiment, console: Console) -> Iterator[ShowStep]:
             "('taskdistill up') to spread the work",
             experiment.runtime.fan_out,
         )
+    began, made = time.monotonic(), 0
     with bars(console) as bar:
 
         def do(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+            nonlocal made
+            made += step.action != "have"
             with _shown(console, bar, step) as on_progress:
                 return execute(step, on_progress)
 
         yield do
+    if made > 1:
+        console.print(f"{INDENT}{made} steps done in {taken(time.monotonic() - began)}")
 
 
 @contextmanager
@@ -47,7 +53,8 @@ def _shown(console: Console, bar: Bar, step: PlannedStep) -> Iterator[OnProgress
         yield no_progress
         return
     began = time.monotonic()
-    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {step.because}")
+    said = f"step {step.place}" + (f": {step.because}" if step.because else "")
+    console.print(Text(f"{step.action:6s}", "cyan"), f"{name}  {step.ref.short}  {said}")
     with bar(INDENT + name) as on_progress:
         yield on_progress
-    console.print(f"{INDENT}{name} done in {time.monotonic() - began:.0f} s")
+    console.print(f"{INDENT}{name} done in {taken(time.monotonic() - began)}")

@@ -5,7 +5,7 @@ and no torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ class PlannedStep:
     """What a frozen encoder is still to be shown for it; empty where none runs."""
     num_steps: int = 0
     """Optimiser steps of the training that is to make it; 0 where nothing is trained."""
+    place: str = ""
+    """Which of the run's steps it is, such as "3 of 14"."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
     # In order: what is known of the size of a step's inputs comes from the steps before it.
     steps = []
-    for step in graph.steps:
+    for number, step in enumerate(graph.steps, 1):
         with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
-            steps.append(_planned(step, named[step.name], older, sizes, store))
+            planned = _planned(step, named[step.name], older, sizes, store)
+        steps.append(replace(planned, place=f"{number} of {len(graph.steps)}"))
     refs = {name: wanted.ref for name, wanted in named.items()}
     results = [
         ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models

@@ -1,8 +1,11 @@
 """Reports of a run, as the UI shows them: the scores, and pictures of what was made."""
 
+import contextlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from taskdistill.flows.pipeline.chain import ModelResult
@@ -18,10 +21,13 @@ from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 
+log = logging.getLogger(__name__)
+
 
 def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:
     text = scores_in_markdown(results, store, name)
-    create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
+    with sent_or_said("the scores"):
+        create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
 
 
 def scores_in_markdown(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> str:
@@ -39,15 +45,26 @@ def report_steps(steps: Sequence[ShownStep], store: ArtifactStore, name: str) ->
         f"{in_words(steps)}. The artifacts lie in `{store.root}/artifacts`, a folder for each kind and fingerprint; "
         "`taskdistill show REFERENCE` tells what one is, and which run made it."
     )
-    create_table_artifact(step_rows(steps, store), key=_key(f"steps-{name}"), description=words)
+    with sent_or_said("the table of steps"):
+        create_table_artifact(step_rows(steps, store), key=_key(f"steps-{name}"), description=words)
 
 
 def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:
     """Show the pictures that the step's stage drew, each under a key of its own."""
-    for path in (path for _, paths in pictures_of(ref, store) for path in paths):
-        text = picture_markdown(path, f"{step.name}: {ref}")
-        key = _key(f"pictures-{step.name}-{path.stem}")
-        create_markdown_artifact(text, key=key, description=f"Pictures of {ref.short}")
+    with sent_or_said(f"pictures of {ref.short}"):
+        for path in (path for _, paths in pictures_of(ref, store) for path in paths):
+            text = picture_markdown(path, f"{step.name}: {ref}")
+            key = _key(f"pictures-{step.name}-{path.stem}")
+            create_markdown_artifact(text, key=key, description=f"Pictures of {ref.short}")
+
+
+@contextlib.contextmanager
+def sent_or_said(what: str) -> Iterator[None]:
+    """Send a report; where the server is away, that is said, and no run fails of it."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        log.warning("%s could not be sent to the server (%s)", what, error)
 
 
 def _key(text: str) -> str:

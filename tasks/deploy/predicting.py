@@ -23,8 +23,7 @@ from taskdistill.tasks.deploy.ready import Ready
 from taskdistill.tasks.deploy.sources import Wanted
 from taskdistill.tasks.models.device import device_of
 from taskdistill.tasks.problems.answers import AnswerForm, Asked
-from taskdistill.tasks.problems.noted import noted_in
-from taskdistill.tasks.problems.palette import colours_among, palette
+from taskdistill.tasks.problems.palette import colours_of
 from taskdistill.tasks.stage import OnProgress, no_progress
 
 log = logging.getLogger(__name__)
@@ -60,8 +59,7 @@ class Predictor:
         self.ready, self._runtime = ready, runtime
         self.deployable = Deployable.load(ready.folder, device_of(runtime), ready.temperature)
         classes = self.deployable.classes
-        known = colours_among(noted_in(ready.images).colours, classes) if ready.images else None
-        colours_K3 = palette(len(classes)) if known is None else known
+        colours_K3 = colours_of(ready.images, classes)
         self.asked = Asked(classes, colours_K3, ready.temperature, ready.wish.top, ready.wish.threshold)
 
     def asked_otherwise(self, top: int, threshold: float) -> Self:

@@ -1,4 +1,7 @@
-"""The configuration by which mmsegmentation builds a model that is handed over, as a Python file."""
+"""The configuration by which mmsegmentation builds a model that is handed over, as a Python file.
+
+Shape letters: K classes.
+"""
 
 import pprint
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.models.task_model import TaskModel
 from taskdistill.tasks.models.timm_encoder import TimmEncoder, depth_of
 from taskdistill.tasks.openmmlab.heads import MmsegHead
-from taskdistill.tasks.problems.palette import palette
+from taskdistill.tasks.problems.palette import Colours
 
 _FILE = '''"""A model made by taskdistill: mmseg.apis.init_model("config.py", "weights.pth", device="cpu")."""
 
@@ -37,12 +40,13 @@ class Described(NamedTuple):
     """What timm builds it with."""
     blocks: list[str]
     classes: list[str]
+    colours_K3: Colours
 
 
 def configuration(described: Described, package: str) -> str:
     """Return the text of the file; `package` is the name of that with our classes, which lies beside it."""
     settings = {
-        "metainfo": metainfo(described.classes),
+        "metainfo": metainfo(described),
         "model": model_settings(described, package),
         "test_pipeline": pipeline_settings(described.model.preprocessing, package),
     }
@@ -50,9 +54,9 @@ def configuration(described: Described, package: str) -> str:
     return _FILE.format(package=package, settings="\n".join(lines))
 
 
-def metainfo(classes: list[str]) -> dict[str, Any]:
+def metainfo(described: Described) -> dict[str, Any]:
     """Return what a dataset of mmsegmentation for this model is told, and what lies beside its weights."""
-    return {"classes": classes, "palette": palette(len(classes)).tolist()}
+    return {"classes": described.classes, "palette": described.colours_K3.tolist()}
 
 
 def model_settings(described: Described, package: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
 from taskdistill.tasks.openmmlab.configuration import Described, configuration, metainfo, name_of
 from taskdistill.tasks.openmmlab.heads import MmsegHead
 from taskdistill.tasks.openmmlab.packages import mmseg_ready
+from taskdistill.tasks.problems.palette import colours_of
 
 CONFIGURATION, WEIGHTS = "config.py", "weights.pth"
 TOLERANCE = 1e-4
@@ -68,7 +69,7 @@ def write(given: Given, folder: Path) -> Written:
     MissingPackageError where mmsegmentation is not installed.
     """
     with mmseg_ready("the export to mmseg"):
-        described = _described(given.artifact)
+        described = _described(given)
         package = _write(described, folder)
         difference = _check(described.model, folder)
     said = f"What it answers there differs from what the model answers here by {difference:.1e} at most"
@@ -76,7 +77,8 @@ def write(given: Given, folder: Path) -> Written:
     return Written(usage, [said], {"difference": difference})
 
 
-def _described(source: Path) -> Described:
+def _described(given: Given) -> Described:
+    source = given.artifact
     model, description = load_model(source)
     if not isinstance(model.encoder, TimmEncoder):
         kind = description.backbone["source"]
@@ -90,8 +92,9 @@ def _described(source: Path) -> Described:
         )
     backbone = as_built(description, source)
     return Described(
-        model, model.encoder, backbone.name, model_arguments(backbone), description.blocks, description.classes
-    )
+        model, model.encoder, backbone.name, model_arguments(backbone), description.blocks, description.classes,
+        colours_of(given.images.folder if given.images else None, description.classes),
+    )  # fmt: skip
 
 
 def _write(described: Described, folder: Path) -> str:
@@ -105,7 +108,7 @@ def _write(described: Described, folder: Path) -> str:
         (folder / package / name).write_text(text, encoding="utf-8")
     (folder / CONFIGURATION).write_text(configuration(described, package), encoding="utf-8")
     # A pickle, as init_model reads nothing else; it looks up the classes' names beside the tensors.
-    weights = {"meta": {"dataset_meta": metainfo(described.classes)}, "state_dict": _renamed(described.model)}
+    weights = {"meta": {"dataset_meta": metainfo(described)}, "state_dict": _renamed(described.model)}
     torch.save(weights, folder / WEIGHTS)
     return package
 

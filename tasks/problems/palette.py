@@ -6,6 +6,7 @@ Shape letters: K classes, H W pixels.
 
 import colorsys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.functional.views import Pixels
-from taskdistill.tasks.problems.noted import noted_of
+from taskdistill.tasks.problems.noted import noted_in, noted_of
 
 Colours = npt.NDArray[np.uint8]
 """[K, 3], RGB."""
@@ -32,6 +33,12 @@ GOLDEN = 0.618033988749895
 """Of a turn from each hue to the next, so that any first few lie far apart."""
 TONES = ((0.75, 0.95), (0.95, 0.6), (0.45, 0.85))
 """Saturation and value, by turns."""
+
+
+def colours_of(images: Path | None, classes: Sequence[str]) -> Colours:
+    """Return the colours of these classes: those that the image-set in a folder knows, where it knows one of each."""
+    known = colours_among(noted_in(images).colours, classes) if images else None
+    return palette(len(classes)) if known is None else known
 
 
 def known_colours(images: ImageSet, classes: Sequence[str]) -> Colours | None:

@@ -54,7 +54,7 @@ def main() -> None:
     if arguments.child:
         {"write-maps": write_maps, "distill-maps": distill_maps}.get(arguments.child, child)(arguments)
         return
-    num_images, repeats = (200, 1) if arguments.quick else (arguments.images, 3)
+    num_images, repeats = (100, 1) if arguments.quick else (arguments.images, 3)
     with tempfile.TemporaryDirectory() as folder:
         small, large = (peaks(Path(folder) / str(n), n, repeats) for n in (num_images, 10 * num_images))
     rows = []

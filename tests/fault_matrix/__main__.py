@@ -3,7 +3,7 @@
     python -m tests.fault_matrix --write
     python -m tests.fault_matrix --check
 
-Either takes some ten minutes, and needs root for the rows in which the store's disk is full or away. What is not
+Either takes a quarter of an hour, and needs root for the rows in which the store's disk is full or away. What is not
 observed keeps its row. Other arguments are for pytest (-k). Exit code 1 where something happened that may never be.
 """
 

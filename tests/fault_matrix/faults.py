@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,9 @@ from tests.flows.local_server import START_SECONDS, until
 from tests.storage.artifacts import flip_a_bit
 
 LOCKED_SECONDS = 25.0
+AWAY_SECONDS = 180.0
+"""Longer than Prefect's client asks again by itself, and than a run may show no life."""
+SLOWED_SECONDS = 1.0
 
 Strike = Callable[[Site, Work, UUID], AbstractContextManager[list[ArtifactRef]]]
 """What goes wrong lasts as long as the context; it yields what was given up in mending it."""
@@ -98,6 +102,43 @@ def server_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[Artifac
     site.child("server").kill()
     site.until_answered()
     yield []
+
+
+@contextmanager
+def server_is_away(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
+    """Killed, and started again only then; the run is to outlast it, as nothing else tells that it was left alone."""
+    up, process = site.state.running().up, site.processes_of(run)[0]
+    up.send(signal.SIGSTOP)
+    try:
+        site.child("server").kill()
+        with slowed(process):
+            time.sleep(AWAY_SECONDS)
+    finally:
+        up.send(signal.SIGCONT)
+    site.until_answered()
+    assert work.is_in_the_middle(site.store), "it was over before the server was back"
+    yield []
+
+
+@contextmanager
+def slowed(process: psutil.Process) -> Iterator[None]:
+    """Let a process have a twentieth of the time: as on a slow machine, its work lasts for minutes."""
+    is_over = Event()
+
+    def slow() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while not is_over.wait(SLOWED_SECONDS / 20):
+                process.suspend()
+                is_over.wait(SLOWED_SECONDS)
+                process.resume()
+
+    with ThreadPoolExecutor(1) as thread:
+        slowing = thread.submit(slow)
+        try:
+            yield
+        finally:
+            is_over.set()
+            slowing.result()
 
 
 @contextmanager
@@ -197,16 +238,32 @@ def one_of_two_workers_is_killed(site: Site, work: Work, run: UUID) -> Iterator[
 
 
 FAULTS = (
-    Fault("a step raises", "pipeline", a_step_raises, a_bit_is_flipped, "discard", hits_at_once=True),
+    Fault(
+        "a step raises",
+        "pipeline",
+        a_step_raises,
+        a_bit_is_flipped,
+        says="discard",
+        hits_at_once=True,
+        is_only_in_full=True,
+    ),
     Fault("the run's process is killed", "pipeline", flow_process_is_killed, is_only_in_full=True),
     Fault("the worker is killed", "pipeline", worker_is_killed, is_only_in_full=True),
     Fault("worker and run are killed at once", "pipeline", both_are_killed),
     Fault("the server is killed in training", "pipeline", server_is_killed),
+    Fault("the server is away for 3 minutes", "long pipeline", server_is_away, is_only_in_full=True),
     Fault("the database is locked for 25 s", "pipeline", the_database_is_locked, is_only_in_full=True),
     Fault("the same run is started again meanwhile", "pipeline", the_same_is_started_again, is_only_in_full=True),
     Fault("cancelled in training", "pipeline in two slots", it_is_cancelled),
     Fault("cancelled in generate", "generate", it_is_cancelled, is_only_in_full=True),
-    Fault("the disk is full", "pipeline", the_disk_is_full, says="the disk is full", needs_mount=True),
+    Fault(
+        "the disk is full",
+        "pipeline",
+        the_disk_is_full,
+        says="the disk is full",
+        needs_mount=True,
+        is_only_in_full=True,
+    ),
     Fault(
         "the store's share is gone, and back",
         "pipeline",

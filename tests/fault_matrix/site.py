@@ -196,7 +196,8 @@ class Site:
             *self.served.client.read_flow_runs(flow_run_filter=chosen),
             *self.served.client.read_task_runs(task_run_filter=steps),
         ]
-        return {run.name: run.state.name for run in found}
+        # The server writes a step before its state, for a moment.
+        return {run.name: run.state.name if run.state else "not said yet" for run in found}
 
     def spans(self, ref: ArtifactRef) -> list[Any]:
         """Runs that were asked for parts of an artifact."""

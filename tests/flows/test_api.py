@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import taskdistill
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows import api
 from taskdistill.storage.manifest import ArtifactRef
@@ -55,7 +56,7 @@ def test_every_line_of_the_page_runs_and_says_what_the_page_says() -> None:
 
 
 def test_rows_and_single_outputs_say_the_same(here: Path) -> None:
-    model = api.load("birds-production", settings=["runtime.device=cpu"])
+    model = taskdistill.load("birds-production", settings=["runtime.device=cpu"])
     rows = model.predict("new_photos/disc")
     assert list(rows[0])[:3] == ["path", "prediction", "probability"]
     for row in rows:
@@ -66,18 +67,19 @@ def test_rows_and_single_outputs_say_the_same(here: Path) -> None:
 
 
 def test_a_row_of_what_cannot_be_read_has_its_error(here: Path) -> None:
-    (row,) = api.load("birds-production").predict(here / "new_photos" / "broken.jpg")
+    (row,) = taskdistill.load("birds-production").predict(here / "new_photos" / "broken.jpg")
     assert row == {"path": str(here / "new_photos" / "broken.jpg"), "error": "the file is empty"}
 
 
 @pytest.mark.usefixtures("here")
 def test_a_name_that_means_something_else_is_told() -> None:
-    with pytest.raises(api.UserError, match="neither a label nor a reference"):
-        api.load("birds-productoin")
-    with pytest.raises(api.UserError, match="--top 0"):
-        api.load("birds-production").predict("new_photos", top=0)
+    with pytest.raises(taskdistill.UserError, match="neither a label nor a reference"):
+        taskdistill.load("birds-productoin")
+    with pytest.raises(taskdistill.UserError, match="--top 0"):
+        taskdistill.load("birds-production").predict("new_photos", top=0)
 
 
 @pytest.mark.usefixtures("here")
 def test_only_what_stands_in_its_list_is_public() -> None:
-    assert all(getattr(api, name).__doc__ for name in api.__all__)
+    assert all(getattr(taskdistill, name).__doc__ for name in taskdistill.__all__)
+    assert taskdistill.__all__ == api.__all__

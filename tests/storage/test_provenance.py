@@ -29,13 +29,22 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def install(folder: Path, project: str = "taskdistill") -> Path:
-    """Put the program into a folder, with a pyproject of this name beside it; none where the name is empty."""
-    (folder / "storage").mkdir(parents=True)
-    (folder / "storage" / "__init__.py").touch()
-    shutil.copy(provenance.__file__, folder / "storage")
+    """Put the program into a folder as a checkout has it, with links in the package that lead to its rooms, and with a
+    pyproject of this name beside it; none where the name is empty.
+    """
+    copy_room(folder / "storage")
+    (folder / "taskdistill").mkdir()
+    (folder / "taskdistill" / "__init__.py").touch()
+    (folder / "taskdistill" / "storage").symlink_to("../storage")
     if project:
         (folder / "pyproject.toml").write_text(PYPROJECT.format(project))
     return folder
+
+
+def copy_room(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    shutil.copy(provenance.__file__, folder)
 
 
 def commit_all(folder: Path) -> str:
@@ -63,7 +72,8 @@ def test_a_checkout_names_its_commit_and_whether_it_was_changed(repository: Path
 
 
 def test_installed_below_a_repository_of_the_user_it_names_no_commit(repository: Path):
-    packages = install(repository / ".venv" / "lib" / "site-packages", project="")
+    packages = repository / ".venv" / "lib" / "site-packages"
+    copy_room(packages / "taskdistill" / "storage")
     (repository / "pyproject.toml").write_text(PYPROJECT.format("taskdistill"))
     commit_all(repository)
     assert commit_named_by(packages) == "unknown"

@@ -55,7 +55,9 @@ def test_run_prints_one_json_object_on_stdout_and_progress_on_stderr(first_run: 
     assert built == AFTER_THE_BENCH
     assert "have   probe-student" in done.stderr
     assert "build  distill-seed0" in done.stderr
+    assert f"step {1 + PROBED.index('distill-seed0')} of {len(PROBED)}\n" in done.stderr
     assert "distill-seed0 done in" in done.stderr
+    assert f"{len(AFTER_THE_BENCH)} steps done in" in done.stderr
 
 
 def test_the_scores_of_run_are_those_in_the_evaluations(first_run: tuple[Path, Done]) -> None:

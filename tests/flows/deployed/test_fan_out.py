@@ -119,7 +119,7 @@ def test_a_run_left_running_by_a_dead_worker_is_given_up_but_not_while_somebody_
     from taskdistill.flows.deployed import children as waited_for
     from taskdistill.flows.deployed.fan_out import over_workers
 
-    monkeypatch.setattr(waited_for, "SILENT_AFTER_WORK_SECONDS", 1.0)
+    monkeypatch.setattr(waited_for, "LAST_WORD_SECONDS", 1.0)
     monkeypatch.setattr(waited_for, "POLL_SECONDS", 0.2)
     ref = ArtifactRef("features", "0" * 64)
     deployment = served.client.read_deployment_by_name("span/span")

@@ -23,6 +23,9 @@ from tests.flows.local_server import START_SECONDS, command, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
+LONG_EPOCHS = 240
+"""So that a twentieth of three minutes is not enough for them."""
+
 Works = Callable[[str], Work]
 NOTED = os.environ.get("TASKDISTILL_FAULTS", "")
 """A file that takes the rows, or "all": to compare each with the page, also those that take long."""
@@ -50,6 +53,8 @@ def works(
     blends = with_blends.blends.model_copy(update={"per_image": 12.0, "num_steps": 4})
     views = experiment.views.model_copy(update={"num_views": 40})
     trained = experiment.model_copy(update={"training": training, "runtime": runtime})
+    long = training.model_copy(update={"epochs": LONG_EPOCHS})
+    trained_for_long = trained.model_copy(update={"training": long})
     blended = with_blends.model_copy(update={"blends": blends, "runtime": runtime})
     runtime = runtime.model_copy(update={"fan_out": 2})
     spread = experiment.model_copy(update={"views": views, "runtime": runtime})
@@ -63,6 +68,8 @@ def works(
             return stage(name, "extract-teacher", spread, bench, folder)
         if name == "pipeline":
             return pipeline(trained, bench, folder)
+        if name == "long pipeline":
+            return pipeline(trained_for_long, bench, folder / "long")
         settings = {"experiment": experiment_settings_of(in_two_slots)}
         return work("pipeline")._replace(name=name, parameters=settings, alone=work("pipeline").parameters)
 

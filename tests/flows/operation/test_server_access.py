@@ -245,3 +245,23 @@ def test_servers_that_start_at_once_agree_on_one_password(tmp_path: Path) -> Non
     assert len(passwords) == 1
     assert len(passwords.pop().strip()) > 40
     assert [path.name for path in (tmp_path / "home").glob("taskdistill*")] == ["taskdistill-password"]
+
+
+def test_the_password_is_not_told_to_another_user_who_listens_in_the_server_s_place(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can start a program of another user")
+    (tmp_path / "taskdistill-password").write_text("taskdistill:" + "a" * 43)
+    (tmp_path / "taskdistill-password").chmod(0o600)
+    port, log = free_port(), tmp_path / "heard"
+    code = (
+        "import os, socket; os.setuid(65534)\n"
+        f"it = socket.create_server(('127.0.0.1', {port})); print('up', flush=True)\n"
+        "while True: print(it.accept()[0].recv(9999), flush=True)"
+    )
+    known = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with process([sys.executable, "-c", code], {}, log):
+        until(lambda: "up" in log.read_text(), seconds=30, log=log)
+        done = command(["worker", "--allow-open-server"], known)
+    assert done.code == 1
+    assert f"listens at {known['PREFECT_API_URL']} is not yours but that of user 65534" in done.stderr
+    assert log.read_text() == "up\n"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -74,6 +75,70 @@ def test_a_program_that_fails_again_and_again_is_given_up_with_the_end_of_its_lo
     with pytest.raises(ServerError, match="the worker ended 2 times within 10 minutes") as error:
         supervisor.watch(["worker"])
     assert "No such file or directory: '/there/is/no/such/file'" in str(error.value)
+
+
+def test_one_that_the_others_can_do_without_is_given_up_alone(started, folder, monkeypatch, caplog):
+    from taskdistill.flows.operation.supervisor import Program
+
+    monkeypatch.setattr("taskdistill.flows.operation.supervisor.MAX_RESTARTS", 0)
+    supervisor, told = started(RUNS)
+    supervisor.start(Program("worker-gpu1", FAILS, {}, is_needed=False))
+    until(lambda: not supervisor.is_alive("worker-gpu1"))
+    supervisor.watch(supervisor.names())
+    assert "the worker-gpu1 ended 1 times within 10 minutes" in caplog.text
+    assert "The others go on without it" in caplog.text
+    assert supervisor.names() == list(told[-1]) == ["worker"]
+    assert supervisor.is_alive("worker")
+    supervisor.watch(supervisor.names())
+    assert supervisor.are_gone(["worker-gpu1"])
+
+
+def test_while_all_is_started_the_one_that_ends_is_named_whoever_is_waited_for(started):
+    from taskdistill.flows.deployed.server import ServerError
+    from taskdistill.flows.operation.supervisor import Program
+    from taskdistill.flows.operation.up import _Signals, _wait
+
+    supervisor, _ = started(RUNS)
+    supervisor.start(Program("worker-gpu0", FAILS, {}))
+    with pytest.raises(ServerError, match="the worker-gpu0 ended while it was started") as error:
+        _wait(lambda: False, "worker", supervisor, _Signals())
+    assert "No such file or directory: '/there/is/no/such/file'" in str(error.value)
+
+
+@pytest.mark.parametrize(("arguments", "what"), [(RUNS, "does not do what it is asked"), (FAILS, "ended while")])
+def test_a_server_that_fails_while_the_rest_is_started_is_told_of_in_words(started, folder, arguments, what):
+    from taskdistill.flows.deployed.server import ServerError
+    from taskdistill.flows.operation.supervisor import Program
+    from taskdistill.flows.operation.up import SERVER, _server_is_there
+
+    supervisor, _ = started(RUNS)
+    supervisor.start(Program(SERVER, arguments, {}))
+    until(lambda: supervisor.is_alive(SERVER) == (arguments is RUNS))
+    with pytest.raises(ServerError, match=f"the server {what}.*refused"), _server_is_there(supervisor):
+        raise httpx.ConnectError("refused")
+
+
+def test_who_has_only_just_been_started_is_stopped_as_soon_as_it_says_who_it_is(folder):
+    from taskdistill.flows.commands.operation import _stop_up
+
+    with subprocess.Popen(["true"]) as ended:
+        before = Process.of(ended.pid)
+    folder.write(Running(before, 4200, "/store", "hand-back", "", {}, is_ready=True))  # of one that was killed
+    code = (
+        "import sys, time; from taskdistill.flows.operation.state import *; folder = StateFolder(sys.argv[1])\n"
+        "with folder.held():\n"
+        "    print('held', flush=True); time.sleep(1)\n"
+        "    folder.write(Running(Process.own(), 4200, '/store', 'hand-back', '', {}, is_ready=False))\n"
+        "    time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(folder.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stdout.readline() == "held\n"
+            _stop_up(folder, hand_back=False)
+            assert up.wait(timeout=60) == -signal.SIGTERM
+        finally:
+            up.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")

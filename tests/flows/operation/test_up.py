@@ -1,6 +1,7 @@
 """A machine that was brought up: what is on its server. What happens where something dies: tests.fault_matrix."""
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,50 @@ def test_a_worker_that_died_here_makes_no_room_any_more_once_another_starts(clie
 
     client.request("DELETE", f"/work_pools/{POOL}/workers/{elsewhere}")
     make_room(client, alive)
+
+
+def test_what_is_not_ours_or_has_moved_on_is_not_taken_for_dead(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect import Task, flow
+    from prefect.states import Completed, Crashed, Pending, Running
+
+    from taskdistill.flows.operation import zombies
+    from taskdistill.flows.operation.processes import this_host
+
+    @flow
+    def of_others() -> None:
+        pass
+
+    found = client.read_deployment_by_name("ingest/stage-ingest")
+    ours = client.create_flow_run_from_deployment(found.id, state=Pending(), name="ours")
+    theirs = client.create_flow_run(of_others, state=Pending())
+
+    # --- silent since before the server was there
+    monkeypatch.setattr(zombies, "SILENT_SECONDS", 0.1)
+    time.sleep(0.2)
+    assert ours.id not in [each.run.id for each in zombies.zombies(client, this_host(), 0.0)]
+    assert ours.id in [each.run.id for each in zombies.zombies(client, this_host(), 0.2)]
+    assert theirs.id not in [each.run.id for each in zombies.zombies(client, this_host(), 0.2)]
+
+    # --- steps of others
+    steps = {}
+    for run in (ours, theirs):
+        client.set_flow_run_state(run.id, Running(), force=True)
+        steps[run.id] = client.create_task_run(Task(fn=lambda: None), run.id, "0", state=Running()).id
+        client.set_flow_run_state(run.id, Crashed())
+    monkeypatch.setattr(zombies, "TOLD_SECONDS", -60.0)
+    zombies.end_steps(client)
+    assert client.read_task_run(steps[ours.id]).state.is_crashed()
+    assert client.read_task_run(steps[theirs.id]).state.is_running()
+    client.delete_flow_run(theirs.id)
+
+    # --- one that completed after it was looked at, or at the same moment
+    client.set_flow_run_state(ours.id, Running(), force=True)
+    before = client.read_flow_run(ours.id)
+    client.set_flow_run_state(ours.id, Completed(), force=True)
+    for seen in (before, client.read_flow_run(ours.id)):
+        monkeypatch.setattr(zombies, "zombies", lambda *_, seen=seen: [zombies.Zombie(seen, "it is gone")])
+        zombies.end_zombies(client, this_host(), 0.2)
+        assert client.read_flow_run(ours.id).state.is_completed()
 
 
 def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(

@@ -29,7 +29,7 @@ images = np.load(sys.argv[1])
 answers = {name: session.run(None, {"images": images[name]}) for name in images}
 np.savez(sys.argv[2], **{f"{name}-{number}": array for name in answers for number, array in enumerate(answers[name])})
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-print(json.dumps({"classes": classes, "others": sorted({"torch", "PIL", "tasks"} & set(sys.modules))}))
+print(json.dumps({"classes": classes, "others": sorted({"torch", "PIL", "taskdistill"} & set(sys.modules))}))
 """
 
 

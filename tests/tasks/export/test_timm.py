@@ -40,7 +40,7 @@ from taskdistill_view.in_timm_folder import shown
 network = timm.create_model("local-dir:.", pretrained=True).eval()
 with torch.inference_mode():
     logits = network(shown(Image.open(sys.argv[1]), Path("config.json")))
-print(json.dumps({"logits": logits[0].tolist(), "ours": sorted({"tasks", "configs", "storage"} & set(sys.modules))}))
+print(json.dumps({"logits": logits[0].tolist(), "ours": sorted({"taskdistill"} & set(sys.modules))}))
 """
 
 

@@ -25,7 +25,7 @@ program = torch.export.load("model.pt2").module()
 with torch.inference_mode():
     answers = program(torch.tensor(np.load(sys.argv[1])))
 np.savez(sys.argv[2], *(answer.numpy() for answer in answers))
-print(sorted({"timm", "tasks", "PIL"} & set(sys.modules)))
+print(sorted({"timm", "taskdistill", "PIL"} & set(sys.modules)))
 """
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.generation import GeneratorModel
 from taskdistill.configs.loading import load_experiment
-from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
-from taskdistill.tasks.generators.mixer_generator import MixerGenerator
+from taskdistill.tasks.generators.mixer_generator import MixerGenerator, build_generator
 from taskdistill.tasks.miniature.attributes import random_attributes
 from taskdistill.tasks.miniature.networks import MIXER, WEIGHTS, shipped
 from taskdistill.tasks.miniature.world import draw
@@ -19,10 +20,8 @@ MARGIN = 5.0
 
 
 @pytest.fixture(scope="module")
-def mixer() -> ImageMixerPipeline:
-    pipeline = ImageMixerPipeline.from_pretrained(MIXER)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+def mixer() -> MixerGenerator:
+    return build_generator(GeneratorModel(folder=str(MIXER)), RuntimeConfig(device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["teacher", "student"])
@@ -43,19 +42,19 @@ def test_all_shipped_weights_together_are_small():
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= LARGEST_BYTES
 
 
-def test_a_blend_of_a_picture_with_itself_looks_more_like_it_than_like_another(mixer: ImageMixerPipeline):
+def test_a_blend_of_a_picture_with_itself_looks_more_like_it_than_like_another(mixer: MixerGenerator):
     generator = torch.Generator().manual_seed(11)
     pictures = draw(random_attributes(16, generator), generator).images_NHWC.numpy()
-    embeddings_ND = mixer.embed([Image.fromarray(picture) for picture in pictures])
+    embeddings_ND = mixer.pipeline.embed([Image.fromarray(picture) for picture in pictures])
     generators = [torch.Generator().manual_seed(seed) for seed in range(16)]
     twice_NPD = embeddings_ND[:, None].expand(-1, 2, -1)
-    blends = mixer(twice_NPD, generators=generators, height=64, width=64, num_steps=10, timesteps="scheduler")
-    seen_ND = mixer.embed([Image.fromarray(blend.numpy()) for blend in blends])
+    blends = mixer.pipeline(twice_NPD, generators=generators, height=64, width=64, num_steps=10, timesteps="scheduler")
+    seen_ND = mixer.pipeline.embed([Image.fromarray(blend.numpy()) for blend in blends])
     likeness_NN = torch.cosine_similarity(seen_ND[:, None], embeddings_ND[None], dim=2)
     assert (likeness_NN.argmax(dim=1) == torch.arange(16)).sum() >= 12
 
 
 @pytest.mark.slow
-def test_blends_are_mostly_nearer_to_both_parents_than_to_random_birds(mixer: ImageMixerPipeline):
-    painted, _ = measure(MixerGenerator(mixer), load_experiment("miniature"), world=100, num_blends=64)
+def test_blends_are_mostly_nearer_to_both_parents_than_to_random_birds(mixer: MixerGenerator):
+    painted, _ = measure(mixer, load_experiment("miniature"), world=100, num_blends=64)
     assert painted.than_random_birds >= AT_LEAST - MARGIN
