@@ -116,7 +116,8 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
 ) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
-    from taskdistill.flows.operation.deploying import deploy
+    from taskdistill.flows.deployed.server import POOL
+    from taskdistill.flows.operation.deploying import deploy, wanted_deployments
 
     monkeypatch.setattr(
         "taskdistill.flows.operation.deploying.WHICH", ("--name", "stage-select", "--name", "stage-embed")
@@ -127,8 +128,9 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
     scheduled = client.read_deployment_by_name("embed/stage-embed")
     client.pause_deployment(paused.id)
     (schedule,) = client.create_deployment_schedules(scheduled.id, [(CronSchedule(cron="0 3 1 1 *"), True)])
-    folder = StateFolder(tmp_path)
-    deploy(client, folder, None)
+    entrypoint = "taskdistill.flows.deployed.single_stage.dream"
+    gone = client.create_deployment(paused.flow_id, "stage-dream", entrypoint=entrypoint, work_pool_name=POOL)
+    deploy(client, StateFolder(tmp_path), None)
     after = client.read_deployment_by_name("select/stage-select")
     assert after.updated > paused.updated
     assert (after.id, after.paused) == (paused.id, True)
@@ -136,9 +138,8 @@ def test_what_was_paused_and_scheduled_in_the_ui_outlives_another_deployment(
     assert not after.paused
     assert [(each.id, each.schedule) for each in after.schedules] == [(schedule.id, schedule.schedule)]
 
-    # Once applied, it is not applied again.
-    written = folder.log("deploy").stat().st_mtime_ns
-    deploy(client, folder, None)
-    assert folder.log("deploy").stat().st_mtime_ns == written
+    # By this it is known that they need not be applied again.
+    assert after.version == wanted_deployments({}, None)["deployments"][0]["version"]
+    assert gone not in {each.id for each in client.read_deployments()}
     client.resume_deployment(paused.id)
     client.delete_deployment_schedule(scheduled.id, schedule.id)
