@@ -53,4 +53,4 @@ def test_no_schedule_is_in_the_list_as_it_would_replace_those_that_people_added(
 
 def test_what_is_made_for_schedules_goes_on_once_and_what_is_due_meanwhile_is_cancelled() -> None:
     limits = {each["name"]: each["concurrency_limit"] for each in DEPLOYMENTS if "concurrency_limit" in each}
-    assert limits == dict.fromkeys(("batch", "predict"), {"limit": 1, "collision_strategy": "CANCEL_NEW"})
+    assert limits == {name: {"limit": 1, "collision_strategy": "CANCEL_NEW"} for name in ("batch", "predict")}
