@@ -49,3 +49,8 @@ def test_a_deployment_says_what_comes_out_and_loads_its_flow_from_any_folder(
 
 def test_no_schedule_is_in_the_list_as_it_would_replace_those_that_people_added() -> None:
     assert [each["name"] for each in DEPLOYMENTS if "schedules" in each or "schedule" in each] == []
+
+
+def test_what_is_made_for_schedules_goes_on_once_and_what_is_due_meanwhile_is_cancelled() -> None:
+    limits = {each["name"]: each["concurrency_limit"] for each in DEPLOYMENTS if "concurrency_limit" in each}
+    assert limits == {name: {"limit": 1, "collision_strategy": "CANCEL_NEW"} for name in ("batch", "predict")}
