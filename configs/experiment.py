@@ -279,12 +279,9 @@ class Experiment(Settings):
 
     def tune_finetune_config(self) -> TuneFinetuneConfig:
         return TuneFinetuneConfig(
-            problem=self.problem,
-            backbone=self.student,
-            views=self.views,
-            training=self.control_training(),
+            problem=self.problem, backbone=self.student, views=self.views, training=self.control_training(),
             tuning=self.tuning,
-        )
+        )  # fmt: skip
 
     def tune_distill_config(self) -> TuneDistillConfig:
         return TuneDistillConfig(

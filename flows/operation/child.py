@@ -1,4 +1,6 @@
-"""Runs a module as a program that ends with the process that started it: `python -m flows.operation.child MODULE ...`.
+"""Runs a module as a program that ends with the process that started it.
+
+    python -m taskdistill.flows.operation.child MODULE ...
 
 A server without its `up`, a worker without it, or a run without its worker would go on unseen, and hold what the next
 one needs. Where the kernel knows no such thing (it is Linux's), they are found by the next `up`.
