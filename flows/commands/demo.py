@@ -63,7 +63,7 @@ def demonstrate(
     shown = best.artifact if best else results[-1].artifact
     next_commands = [
         f"taskdistill show {shown.short}",
-        f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/test",
+        f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/images/test",
         f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
     write_report(report, f"{task.title} of world {world}", results, refs, store, next_commands)

@@ -72,8 +72,9 @@ def test_the_page_holds_scores_curves_and_confusions_of_every_model(
 
 @pytest.mark.slow
 def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictures_of_the_masks(
-    store: ArtifactStore, tmp_path: Path
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     task = TASKS["segmentation"]._replace(per_class=dict.fromkeys(SPECIES.per_class, 1), num_labelled=5)
     quick = (
         "teacher.input_px=64", "student.input_px=32", "views.num_views=1", "blends.per_image=1", "blends.num_steps=1",
@@ -88,6 +89,9 @@ def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictur
     assert "left out" not in page
     assert all(f"<h2>{heading}</h2>" in page for heading in ("Classes", "Blends"))
     assert page.count("<figure class=wide>") == 2 * len(done.results)
+    show, predict = (call(store, *command.split()[1:]) for command in done.next_commands[:2])
+    assert (show.code, predict.code) == (0, 0), show.stderr + predict.stderr
+    assert "predictions.csv holds the predictions of 25 images" in predict.stdout
     assert "taskdistill plan segmentation-small-cpu" in page
 
 
