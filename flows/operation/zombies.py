@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -26,7 +27,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType, TaskRun
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Completed, Crashed
 
 from taskdistill.flows.deployed.server import POOL, WorkerName, online_workers
 from taskdistill.flows.operation.pool import SILENT_SECONDS
@@ -84,21 +85,25 @@ def end_zombies(client: SyncPrefectClient, host: str, listened_seconds: float) -
 
 
 def end_steps(client: SyncPrefectClient) -> None:
-    """Have the server say that steps are over whose run is: a process that is killed tells nothing of its own."""
+    """Have the server say that steps are over whose run is: a process that is killed tells nothing of its own, and a
+    server whose database is away keeps nothing of what it is told.
+    """
     told = datetime.now(UTC) - timedelta(seconds=TOLD_SECONDS)
     over = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
         end_time=FlowRunFilterEndTime(before_=told),
     )
-    for step in _steps_of_ours(client, over):
+    for step, run in _steps_of_ours(client, over):
         state: State[Any] = Crashed(message="Its run is over: the process that made it ended without a word.")
+        if run.state and run.state.is_completed() and run.run_count == 1:  # which it is when all of its steps are
+            state = Completed(message="Its run is completed: the server has missed the word of this step.")
         with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
             client.set_task_run_state(step.id, state)
 
 
-def _steps_of_ours(client: SyncPrefectClient, of_runs: FlowRunFilter) -> Iterator[TaskRun]:
-    """Yield the steps going on of such runs of the pool: a server may have other people's as well, and it cannot be
-    asked for the steps of a pool.
+def _steps_of_ours(client: SyncPrefectClient, of_runs: FlowRunFilter) -> Iterator[tuple[TaskRun, FlowRun]]:
+    """Yield the steps going on of such runs of the pool, each with its run: a server may have other people's as well,
+    and it cannot be asked for the steps of a pool.
     """
     going_on = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_GOING_ON)))
     steps, offset = [], 0
@@ -108,11 +113,12 @@ def _steps_of_ours(client: SyncPrefectClient, of_runs: FlowRunFilter) -> Iterato
         steps += found
         offset += _PAGE
     runs = sorted({step.flow_run_id for step in steps if step.flow_run_id})
-    ours = set()
+    ours: dict[UUID, FlowRun] = {}
     for first in range(0, len(runs), _PAGE):
         chosen = FlowRunFilter(id=FlowRunFilterId(any_=runs[first : first + _PAGE]))
-        ours |= {run.id for run in client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=_OURS, limit=_PAGE)}
-    yield from (step for step in steps if step.flow_run_id in ours)
+        found_runs = client.read_flow_runs(flow_run_filter=chosen, work_pool_filter=_OURS, limit=_PAGE)
+        ours |= {run.id: run for run in found_runs}
+    yield from ((step, ours[step.flow_run_id]) for step in steps if step.flow_run_id in ours)
 
 
 def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:

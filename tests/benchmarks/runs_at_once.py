@@ -32,8 +32,8 @@ def main() -> None:
     arguments = parser(__doc__).parse_args()
     rows = measured("SQLite", "", quick=arguments.quick)
     if programs():
-        with postgres() as url:
-            rows += measured("PostgreSQL", url, quick=arguments.quick)
+        with postgres() as database:
+            rows += measured("PostgreSQL", database.url, quick=arguments.quick)
     finish("Runs that are asked for at the same moment", rows, as_json=arguments.json)
 
 

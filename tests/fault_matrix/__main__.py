@@ -18,6 +18,10 @@ from tests.fault_matrix.faults import FAULTS
 from tests.fault_matrix.page import PAGE, observed_in, rows_of, with_rows
 
 TEST = "tests/flows/operation/test_fault_matrix.py"
+AWAY = (
+    "tests/flows/operation/test_database.py::test_a_run_goes_on_while_the_database_is_away_and_says_so_when_it_is_back"
+)
+"""No row of the table, whose machine keeps its runs in a file."""
 
 
 def main() -> int:
@@ -28,7 +32,7 @@ def main() -> int:
     what.add_argument("--check", action="store_true")
     asked, for_pytest = parser.parse_known_args()
     if asked.check:
-        return observed("all", for_pytest)
+        return observed("all", [AWAY, *for_pytest])
     with tempfile.TemporaryDirectory() as folder:
         noted = Path(folder) / "rows"
         code = observed(str(noted), for_pytest)

@@ -123,7 +123,9 @@ class Served(NamedTuple):
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         runs = self.client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
-        return {run.name: run.state.name for run in sorted(runs, key=lambda run: run.start_time)}
+        # One whose start the server has missed, as its database was away, has no time of it.
+        runs = sorted(runs, key=lambda run: run.start_time or run.created)
+        return {run.name: run.state.name if run.state else "not said yet" for run in runs}
 
     def logs(self, run_id: UUID) -> list[str]:
         from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId

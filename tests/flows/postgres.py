@@ -29,35 +29,78 @@ def programs() -> Path | None:
     return found[-1].parent if found else Path(on_path).parent if on_path else None
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Run one on a free port of 127.0.0.1; yields the URL of an empty database, with the password of its owner.
+class Postgres:
+    """A running one, on a free port of 127.0.0.1."""
 
-    The owner is no superuser. Skips where PostgreSQL is not installed.
-    """
+    def __init__(self, programs: Path, home: Path, user: str | None) -> None:
+        self._programs, self._home, self._port = programs, home, free_port()
+        self._how: dict[str, Any] = {"user": user, "cwd": home, "env": {"LC_ALL": "C", "PATH": os.environ["PATH"]}}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = self._url("taskdistill", "runs")
+        """Of an empty database, with the password of its owner, who is no superuser."""
+
+    def make(self, secret: Path) -> None:
+        """Make its files; `secret` holds the password of its superuser."""
+        how = ["-U", "admin", "--auth=scram-sha-256", f"--pwfile={secret}", "-N"]
+        subprocess.run(
+            [self._programs / "initdb", "-D", self._home / "data", *how], check=True, capture_output=True, **self._how
+        )
+        self.start()
+        self._do(f"CREATE ROLE taskdistill LOGIN PASSWORD '{PASSWORD}'")
+        self._do("CREATE DATABASE runs OWNER taskdistill")
+
+    def start(self) -> None:
+        """Start it, and wait until it lets somebody in."""
+        where = ["-D", self._home / "data", "-p", self._port, "-k", self._home]
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", *where, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"],
+                stdout=log, stderr=log, **self._how,
+            )  # fmt: skip
+        deadline = time.monotonic() + SECONDS
+        while not self._lets_in():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL does not start:\n{(self._home / 'log').read_text()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it; who is connected is thrown out."""
+        if self._process:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=SECONDS)
+            self._process = None
+
+    def _lets_in(self) -> bool:
+        try:
+            self._do("SELECT 1")
+        except (OSError, asyncpg.CannotConnectNowError):
+            return False
+        return True
+
+    def _do(self, command: str) -> None:
+        asyncio.run(_done(self._url("admin", "postgres"), command))
+
+    def _url(self, user: str, database: str) -> str:
+        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self._port}/{database}"
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Run one, gone in the end. Skips where PostgreSQL is not installed."""
     if not (folder := programs()):
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    with tempfile.TemporaryDirectory(prefix="postgres-") as home:
-        user = _user()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
+        home, user = Path(name), _user()
+        (secret := home / "password").write_text(PASSWORD)
         if user:
             shutil.chown(home, user)
-        port, data = free_port(), f"{home}/data"
-        secret = Path(home) / "password"
-        secret.write_text(PASSWORD)
-        if user:
             shutil.chown(secret, user)
-        how: dict[str, Any] = {"user": user, "cwd": home, "env": {"LC_ALL": "C", "PATH": os.environ["PATH"]}}
-        make = [folder / "initdb", "-D", data, "-U", "admin", "--auth=scram-sha-256", f"--pwfile={secret}", "-N"]
-        subprocess.run(make, check=True, capture_output=True, **how)
-        start = [folder / "postgres", "-D", data, "-p", port, "-k", home, "-c", "listen_addresses=127.0.0.1"]
-        with (Path(home) / "log").open("wb") as log:
-            process = subprocess.Popen([*start, "-c", "fsync=off"], stdout=log, stderr=log, **how)
+        one = Postgres(folder, home, user)
         try:
-            _create(f"postgresql://admin:{PASSWORD}@127.0.0.1:{port}/postgres", process, Path(home) / "log")
-            yield f"postgresql://taskdistill:{PASSWORD}@127.0.0.1:{port}/runs"
+            one.make(secret)
+            yield one
         finally:
-            process.send_signal(signal.SIGINT)  # asks those who are connected to leave
-            process.wait(timeout=SECONDS)
+            one.stop()
 
 
 def _user() -> str | None:
@@ -67,21 +110,7 @@ def _user() -> str | None:
     return "postgres" if "postgres" in {each.pw_name for each in pwd.getpwall()} else "nobody"
 
 
-def _create(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Create user and database, as soon as somebody is let in."""
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            asyncio.run(_do(url, f"CREATE ROLE taskdistill LOGIN PASSWORD '{PASSWORD}'"))
-            break
-        except (OSError, asyncpg.CannotConnectNowError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"PostgreSQL does not start:\n{log.read_text()}")
-        time.sleep(0.1)
-    asyncio.run(_do(url, "CREATE DATABASE runs OWNER taskdistill"))
-
-
-async def _do(url: str, command: str) -> None:
+async def _done(url: str, command: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(command)

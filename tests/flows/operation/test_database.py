@@ -3,9 +3,11 @@ and who is told the password of that.
 """
 
 import asyncio
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import psutil
@@ -14,17 +16,32 @@ import pytest
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.deployed.server import ServerError
 from taskdistill.flows.operation.database import check_database, given_database
+from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
 from tests.flows.at_once import ask_at_once, now_and_later
 from tests.flows.conftest import as_overrides
-from tests.flows.local_server import Served, asked, children_of, command, free_port, machine, password_of, refill
-from tests.flows.postgres import PASSWORD, postgres
+from tests.flows.local_server import (
+    START_SECONDS,
+    Served,
+    asked,
+    children_of,
+    command,
+    free_port,
+    machine,
+    password_of,
+    refill,
+    until,
+)
+from tests.flows.postgres import PASSWORD, Postgres, postgres
 
 AT_ONCE, NOW = 20, 4
 """Asked for at the same moment, and of these begun now; tests.benchmarks.runs_at_once does all of them."""
+AWAY_SECONDS, EPOCHS = 30.0, 60
+"""A database is away while students are trained for so long."""
 DEPLOYMENT = "ingest/stage-ingest"
 """The shortest run there is, where all that it makes is in the store."""
+PIPELINE = "distillation-all-settings/distillation-all-settings"
 
 
 # --- what is given ------------------------------------------------------------------------------------------------
@@ -102,17 +119,18 @@ def _check_twenty(url: str, password: str, served: Served, experiment: Experimen
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    with postgres() as url:
-        yield url
+def database() -> Iterator[Postgres]:
+    with postgres() as one:
+        yield one
 
 
 @pytest.mark.slow
-def test_a_database_that_lets_nobody_in_is_refused_in_its_own_words(database: str) -> None:
+def test_a_database_that_lets_nobody_in_is_refused_in_its_own_words(database: Postgres) -> None:
+    url = database.url
     for wrong, why in [
-        (database.replace(PASSWORD, "wrong"), "password authentication failed"),
-        (database.replace("/runs", "/others"), 'database "others" does not exist'),
-        (f"{database}?no-such-option=1", "unexpected keyword argument"),
+        (url.replace(PASSWORD, "wrong"), "password authentication failed"),
+        (url.replace("/runs", "/others"), 'database "others" does not exist'),
+        (f"{url}?no-such-option=1", "unexpected keyword argument"),
     ]:
         with pytest.raises(ServerError, match=why) as caught:
             check_database(given_database(wrong))
@@ -121,9 +139,9 @@ def test_a_database_that_lets_nobody_in_is_refused_in_its_own_words(database: st
 
 @pytest.mark.slow
 def test_the_password_may_stand_where_all_programs_of_postgresql_look_for_it(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = database.replace(f":{PASSWORD}", "")
+    without = database.url.replace(f":{PASSWORD}", "")
     with pytest.raises(ServerError, match="password"):
         check_database(given_database(without))
     (tmp_path / "pgpass").write_text(f"127.0.0.1:*:runs:taskdistill:{PASSWORD}\n")
@@ -132,24 +150,61 @@ def test_the_password_may_stand_where_all_programs_of_postgresql_look_for_it(
     check_database(given_database(without))
 
 
+class OnPostgres(NamedTuple):
+    """A machine whose server keeps its runs there, and which has made all that students are trained from."""
+
+    folder: Path
+    environment: dict[str, str]
+    served: Served
+
+
+@pytest.fixture(scope="module")
+def on_postgres(
+    database: Postgres, finished_bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OnPostgres]:
+    folder = tmp_path_factory.mktemp("on-postgres")
+    store = ArtifactStore(folder / "store")
+    refill(store, finished_bench.store)
+    with (
+        machine(folder, variables={"TASKDISTILL_DATABASE_URL": database.url}) as environment,
+        asked(environment) as client,
+    ):
+        yield OnPostgres(folder, environment, Served(client, store, folder / "state" / "worker.log"))
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_with_postgresql_so_are_they_and_its_password_is_in_no_command_line_and_in_no_file(
-    database: str, experiment: Experiment, finished_bench: Bench, tmp_path: Path
+    database: Postgres, on_postgres: OnPostgres, experiment: Experiment
 ) -> None:
-    store = ArtifactStore(tmp_path / "store")
-    refill(store, finished_bench.store)
-    with machine(tmp_path, variables={"TASKDISTILL_DATABASE_URL": database}) as environment:
-        url, password = environment["PREFECT_API_URL"], password_of(environment)
-        with asked(environment) as client:
-            served = Served(client, store, tmp_path / "state" / "worker.log")
-            _check_twenty(url, password, served, experiment)
-        _check_who_knows(environment)
-    assert asyncio.run(_count(database)) == NOW
-    assert not list(tmp_path.rglob("*.db"))
-    files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    folder, environment, served = on_postgres
+    _check_twenty(environment["PREFECT_API_URL"], password_of(environment), served, experiment)
+    _check_who_knows(environment)
+    assert asyncio.run(_count(database.url)) == NOW
+    assert not list(folder.rglob("*.db"))
+    files = [path for path in (folder / "state").rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"server.log", "worker.log", "deploy.log", "prefect.yaml"}
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_run_goes_on_while_the_database_is_away_and_says_so_when_it_is_back(
+    database: Postgres, on_postgres: OnPostgres, experiment: Experiment
+) -> None:
+    if not os.environ.get("TASKDISTILL_FAULTS"):
+        pytest.skip("'python -m tests.fault_matrix --check' makes it happen")
+    served, training = on_postgres.served, experiment.training.model_copy(update={"epochs": EPOCHS})
+    long = experiment.model_copy(update={"training": training})
+    run = served.start(
+        "distillation-all-settings/distillation-all-settings", {"experiment": experiment_settings_of(long)}
+    )
+    until(lambda: "Running" in served.tasks(run).values(), seconds=START_SECONDS, log=served.log)
+    database.stop()
+    time.sleep(AWAY_SECONDS)
+    database.start()
+    assert served.finish(run).state.name == "Completed"
+    until(lambda: set(served.tasks(run).values()) == {"Completed"}, seconds=300, log=served.log)
 
 
 def _check_who_knows(environment: dict[str, str]) -> None:
@@ -166,8 +221,8 @@ def _check_who_knows(environment: dict[str, str]) -> None:
     assert not any(PASSWORD in word for process in everybody if process for word in process.cmdline())
 
 
-async def _count(database: str) -> Any:
-    connection: Any = await asyncpg.connect(database)
+async def _count(url: str) -> Any:
+    connection: Any = await asyncpg.connect(url)
     try:
         return await connection.fetchval("SELECT count(*) FROM flow_run WHERE state_type = 'COMPLETED'")
     finally:
