@@ -172,8 +172,8 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
 
     found = 0
     for finding in findings(state):
-        found += 1
-        output.print(f"{finding.what}\n  {finding.mend}")
+        found += finding.is_fault
+        output.print(f"{'' if finding.is_fault else 'hint: '}{finding.what}\n  {finding.mend}")
     if found:
         raise typer.Exit(1)
     output.print("nothing is wrong")

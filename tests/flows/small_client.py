@@ -12,11 +12,15 @@ from tests.flows.small_server import Asked, answering
 
 
 @contextmanager
-def client_of(answer: Callable[[Asked], tuple[int, Any]], home: Path) -> Iterator[SyncPrefectClient]:
-    """Yield a client of a server that answers so; other clients that are made meanwhile ask it as well."""
+def client_of(
+    answer: Callable[[Asked], tuple[int, Any]], home: Path, ahead: float = 0.0
+) -> Iterator[SyncPrefectClient]:
+    """Yield a client of a server that answers so, and whose clock is ahead by so many seconds; other clients that are
+    made meanwhile ask it as well.
+    """
     settings = {PREFECT_HOME: home, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}
     with (
-        answering(answer) as url,
+        answering(answer, ahead) as url,
         temporary_settings({PREFECT_API_URL: url, **settings}),
         get_client(sync_client=True) as client,
     ):
