@@ -172,8 +172,8 @@ def doctor(folder: Folder = Path(DEFAULT_HOME)) -> None:
 
     found = 0
     for finding in findings(state):
-        found += 1
-        output.print(f"{finding.what}\n  {finding.mend}")
+        found += finding.is_fault
+        output.print(f"{'' if finding.is_fault else 'hint: '}{finding.what}\n  {finding.mend}")
     if found:
         raise typer.Exit(1)
     output.print("nothing is wrong")
@@ -198,12 +198,13 @@ def prefect(context: typer.Context, folder: Folder = Path(DEFAULT_HOME)) -> None
 
 @commands.command()
 def notify(
-    test: Annotated[bool, typer.Option("--test", help="Have the server send a message now.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Have the server send a message; it takes a minute.")] = False,
     all_runs: Annotated[bool, typer.Option("--all", help="Also of runs that a person has started.")] = False,
     off: Annotated[bool, typer.Option("--off", help="Tell nobody any more.")] = False,
     folder: Folder = Path(DEFAULT_HOME),
 ) -> None:
-    """Have people told when a run of a schedule fails: asks for addresses, or reads them from its input.
+    """Have people told of runs of a schedule that failed, and do not go on by themselves: asks for addresses, or reads
+    them from its input.
 
     One or several, by blanks or lines: https://... of a webhook or of Slack,
     mailtos://USER:PASSWORD@SMTP-HOST?from=ME&to=YOU, or another of https://appriseit.com/services.
@@ -211,7 +212,7 @@ def notify(
     state = StateFolder(folder)
     state.make()
     keep_prefect_quiet(state.prefect_home)
-    from taskdistill.flows.operation.notifications import OF_ALL, OF_SCHEDULES
+    from taskdistill.flows.operation.notifications import OF_ALL, OF_SCHEDULES, STILL_SECONDS
     from taskdistill.flows.operation.notifications import notify as tell
 
     # Most addresses hold a secret, which a command line would show to everybody on this machine.
@@ -221,7 +222,14 @@ def notify(
         raise SettingsError("no address was given: type or pipe one in, or say --off")
     running = state.running()
     tell(running.port if running else None, addresses, of=OF_ALL if all_runs else OF_SCHEDULES, is_tested=test)
-    output.print(f"told of runs that fail: {len(addresses)} addresses" if addresses else "nobody is told any more")
+    if not addresses:
+        output.print("nobody is told any more")
+        return
+    which = "runs, also those that a person has started," if all_runs else "runs of schedules"
+    output.print(
+        f"{len(addresses)} addresses are told of taskdistill's {which} that failed and are still so "
+        f"{STILL_SECONDS:.0f} s later: one that is handed back goes on by itself"
+    )
 
 
 def _say_where(running: Running | None) -> None:

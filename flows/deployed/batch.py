@@ -9,9 +9,9 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import httpx
@@ -30,6 +30,7 @@ from taskdistill.configs.errors import UserError
 from taskdistill.flows.birds import PRESET
 from taskdistill.flows.deployed.forms import taking
 from taskdistill.flows.deployed.nested_run import run_in_a_process
+from taskdistill.flows.deployed.patience import is_passing, patiently
 from taskdistill.flows.deployed.server import PIPELINE_DEPLOYMENT
 from taskdistill.flows.deployed.short_form import filled_in
 from taskdistill.flows.reports.tables import as_markdown
@@ -38,11 +39,6 @@ from taskdistill.tasks.prefect_task import show_logs_in_ui
 log = logging.getLogger(__name__)
 
 REPORT = "batch-summary"
-AWAY_SECONDS = 1800.0
-"""For how long a server that is away is waited for: the next runs of a night are worth it."""
-ASK_SECONDS = 5.0
-
-Answer = TypeVar("Answer")
 
 
 class BatchForm(Settings):
@@ -164,26 +160,6 @@ def _is_cancelling(client: SyncPrefectClient, run: UUID) -> bool:
         state = client.read_flow_run(run).state
         return state is not None and state.is_cancelling()
     return False
-
-
-def patiently(ask: Callable[[], Answer]) -> Answer:
-    """Ask the server, and again where it is away; raises what it says where it is there, or stays away."""
-    deadline = time.monotonic() + AWAY_SECONDS
-    while True:
-        try:
-            return ask()
-        except httpx.HTTPError as error:
-            if not is_passing(error) or time.monotonic() > deadline:
-                raise
-            log.warning("the Prefect server is away (%s); it is asked again", error)
-        time.sleep(ASK_SECONDS)
-
-
-def is_passing(error: httpx.HTTPError) -> bool:
-    """Whether it says that the server or its database is away, and nothing of what was asked."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error
-    return isinstance(error, httpx.TransportError)
 
 
 def _detail(error: Exception) -> str:

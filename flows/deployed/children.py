@@ -19,6 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+from uuid import uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -29,9 +32,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from taskdistill.flows.deployed.patience import Answer, patiently
 from taskdistill.flows.deployed.server import are_workers_online, check_workers
 from taskdistill.flows.pipeline.process_pool import StepKilledError
 from taskdistill.storage.errors import StillNeededError
@@ -48,6 +53,8 @@ time for slow disks.
 """
 LAST_WORD_SECONDS = 30.0
 """The same for one that has held its lock: nothing but its last state is still to come."""
+WORKERS_SECONDS = 60.0
+"""For a worker to be online: after the server was away each shows itself within half a minute."""
 MAX_ATTEMPTS = 3
 """Times that the same is asked for within a run, if workers die of it."""
 PAGE = 200
@@ -103,13 +110,14 @@ class Asking:
         """Have units made, by the runs that `ask` starts for them, and return when nobody does anything for them any
         more, whether or not they are there; returns the last children.
 
-        Raises ServerError where no worker is online, StepKilledError where the run that asks is over.
+        Raises ServerError where no worker is online, StepKilledError where the run that asks is over, and what httpx
+        does where the server stays away.
         """
         children: list[Child] = []
         with get_client(sync_client=True) as client:
             # What an earlier attempt asked for is on its way: asked for again, two workers would load the network.
-            waiting = list(self._asked_before(client))
-            check_workers(client, self._deployment)
+            waiting = self._patiently(lambda: list(self._asked_before(client)))
+            self._await_workers(client)
             for _ in range(MAX_ATTEMPTS):
                 asked = {unit for child in waiting for unit in child.units}
                 if unasked := [unit for unit in units if unit not in asked]:
@@ -122,6 +130,29 @@ class Asking:
                 log.warning("what is missing of %s is left to another worker", self._ref.short)
                 waiting = []
         return children
+
+    def start(self, name: str, parameters: dict[str, Any]) -> FlowRun:
+        """Ask for a run, once, however often the server has to be asked; returns when it is scheduled."""
+        ask = partial(
+            run_deployment,
+            self._deployment,
+            parameters=parameters,
+            flow_run_name=name,
+            tags=[str(self._ref)],  # by which a later attempt finds it
+            idempotency_key=str(uuid4()),  # one whose answer was lost is not asked for twice
+            timeout=0,
+        )
+        return cast(FlowRun, self._patiently(ask))
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        return patiently(ask, partial(pause, self._stopped))
+
+    def _await_workers(self, client: SyncPrefectClient) -> None:
+        """Raise ServerError where no worker is online, nor shows itself in a while."""
+        deadline = time.monotonic() + WORKERS_SECONDS
+        while not self._patiently(partial(are_workers_online, client)) and time.monotonic() < deadline:
+            pause(self._stopped, POLL_SECONDS)
+        self._patiently(partial(check_workers, client, self._deployment))
 
     def _asked_before(self, client: SyncPrefectClient) -> Iterator[Child]:
         """Children of earlier attempts at this artifact that are not over, or not known to be."""
@@ -161,8 +192,8 @@ class Watcher:
                 self._look(still_missing)
             except httpx.HTTPError as error:  # a server that is away must not stop hours of work
                 log.warning("the Prefect server does not answer (%s); asking again", error)
-            if self._waiting and self._stopped.wait(POLL_SECONDS):
-                raise StepKilledError("the run is over")
+            if self._waiting:
+                pause(self._stopped, POLL_SECONDS)
 
     def _look(self, still_missing: Callable[[], list[int]]) -> None:
         are_online = are_workers_online(self._client)
@@ -205,6 +236,12 @@ class Watcher:
                 return False
         except StillNeededError:
             return True
+
+
+def pause(stopped: threading.Event, seconds: float) -> None:
+    """Wait; StepKilledError where the run that asks is over before."""
+    if stopped.wait(seconds):
+        raise StepKilledError("the run is over")
 
 
 def _remark(child: Child, num_missing: int, how: str) -> None:

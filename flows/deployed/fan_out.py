@@ -5,10 +5,9 @@ The run that asks makes none itself, and looks for the partitions when its child
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.deployments import run_deployment
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.places import portable
@@ -29,11 +28,17 @@ def over_workers(
     """
 
     def dispatch_for(ref: ArtifactRef) -> Dispatch:
+        asking = Asking(store, ref, SPAN_DEPLOYMENT, stopped)
+
         def ask(numbers: Sequence[int]) -> list[FlowRun]:
-            return [_ask(request_of(step, ref, runtime), span) for span in cut(numbers, runtime.fan_out)]
+            request = request_of(step, ref, runtime)
+            return [
+                asking.start(f"{step.stage.name} {ref.short} {span_name(span)}", request | {"numbers": list(span)})
+                for span in cut(numbers, runtime.fan_out)
+            ]
 
         def dispatch(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:
-            Asking(store, ref, SPAN_DEPLOYMENT, stopped).have_made(missing, ask, still_missing)
+            asking.have_made(missing, ask, still_missing)
 
         return dispatch
 
@@ -49,15 +54,3 @@ def request_of(step: PlannedStep, ref: ArtifactRef, runtime: RuntimeConfig) -> d
         "wanted": str(ref),
         "runtime": runtime.model_dump(mode="json"),
     }
-
-
-def _ask(request: dict[str, Any], numbers: Sequence[int]) -> FlowRun:
-    ref = ArtifactRef.parse(request["wanted"])
-    run = run_deployment(
-        SPAN_DEPLOYMENT,
-        parameters=request | {"numbers": list(numbers)},
-        flow_run_name=f"{request['stage']} {ref.short} {span_name(numbers)}",
-        tags=[str(ref)],  # by which a later attempt finds it
-        timeout=0,  # returns as soon as the run is scheduled
-    )
-    return cast(FlowRun, run)

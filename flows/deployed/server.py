@@ -16,6 +16,10 @@ from prefect.exceptions import ObjectNotFound
 from taskdistill.configs.errors import UserError
 
 POOL = "taskdistill"
+TAG = "taskdistill"
+"""Of each deployment, and so of its runs: a server may have those of other projects as well."""
+OF_OURS = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+"""What an automation is to match among what is related to a run, to leave those of others alone."""
 CPU_QUEUE = "cpu"
 """Of pipelines and single stages, which compute by themselves, or wait for workers."""
 GPU_QUEUE = "gpu"

@@ -5,10 +5,9 @@ looking through folders, is done by the run itself: a worker would take longer t
 """
 
 import threading
-from typing import Any, cast
+from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.deployments import run_deployment
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
@@ -61,7 +60,7 @@ class WholeSteps:
         if not still_missing():
             return ref
         asking = Asking(self._store, ref, STEP_DEPLOYMENT, self._stopped)
-        children = asking.have_made(WHOLE, lambda units: [self._ask(step, ref)], still_missing)
+        children = asking.have_made(WHOLE, lambda units: [self._ask(asking, step, ref)], still_missing)
         if ref in self._store:
             return ref
         state, name = children[-1].state, children[-1].run.name
@@ -78,12 +77,6 @@ class WholeSteps:
         how = f"is {state.name}: {state.message}" if state else "was deleted"
         raise StepError(f"{step.name} is not there: the run {name!r} of a worker {how}")
 
-    def _ask(self, step: PlannedStep, ref: ArtifactRef) -> FlowRun:
-        run = run_deployment(
-            STEP_DEPLOYMENT,
-            parameters={"step_name": step.name, "noted": self._noted, **request_of(step, ref, self._runtime)},
-            flow_run_name=f"{step.name} {ref.short}",
-            tags=[str(ref)],  # by which a later attempt finds it
-            timeout=0,  # returns as soon as the run is scheduled
-        )
-        return cast(FlowRun, run)
+    def _ask(self, asking: Asking, step: PlannedStep, ref: ArtifactRef) -> FlowRun:
+        request = {"step_name": step.name, "noted": self._noted, **request_of(step, ref, self._runtime)}
+        return asking.start(f"{step.name} {ref.short}", request)

@@ -48,7 +48,7 @@ def deploy(
 
     Forms offer the presets of a folder of one's own. `check` is called meanwhile: what it raises ends the command.
     """
-    ours = [each for each in _deployments(client) if each.work_pool_name == POOL]
+    ours = our_deployments(client)
     existing = {each.name: each for each in ours}
     wanted = wanted_deployments(existing, presets)
     for each in outlived(ours, wanted):
@@ -125,8 +125,9 @@ def _version(listed: list[dict[str, Any]], presets: Path | None) -> str:
     return f"{version_of(PROGRAM)} {digest.hexdigest()}, Prefect {prefect.__version__}"
 
 
-def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+def our_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """Return the deployments of our work pool, those that people made included."""
     found: list[Any] = []
     while page := client.read_deployments(limit=_PAGE, offset=len(found)):
         found += page
-    return found
+    return [each for each in found if each.work_pool_name == POOL]

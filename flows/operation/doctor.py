@@ -1,27 +1,27 @@
 """What is wrong, and the command that mends it: this machine and its store, then the server and who works for it."""
 
-import importlib.metadata
-import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub.constants import HF_HUB_CACHE
+import httpx
+from prefect.settings import PREFECT_API_URL
 
 from taskdistill.configs.errors import UserError
-from taskdistill.configs.loading import load_experiment
-from taskdistill.configs.models import Backbone
+from taskdistill.flows.operation.doctor_packages import package_findings
 from taskdistill.flows.operation.doctor_server import server_findings
+from taskdistill.flows.operation.doctor_weights import download_findings, weights_findings
 from taskdistill.flows.operation.finding import Finding
-from taskdistill.flows.operation.server_access import PORT, answers, check_password, log_in
-from taskdistill.flows.operation.shared_store import check_locks
+from taskdistill.flows.operation.server_access import PORT, address, answers, check_password, log_in
+from taskdistill.flows.operation.server_password import password_file
+from taskdistill.flows.operation.shared_store import check_locks, known_id
 from taskdistill.flows.operation.state import Running, StateFolder
+from taskdistill.flows.operation.whose_server import whose_findings
 from taskdistill.storage.files import all_files, bytes_in_words
 from taskdistill.storage.locks import is_any_locked
 from taskdistill.storage.store import ArtifactStore
 
-PACKAGE = "taskdistill"
 FULL_BYTES, FULL_SHARE = 5 * 2**30, 0.05
 """A disk is nearly full where less than either is free: a run on small images writes about as much."""
 STALE_DAYS = 7
@@ -30,47 +30,21 @@ STALE_DAYS = 7
 def findings(folder: StateFolder) -> Iterator[Finding]:
     """Yield what is wrong."""
     running = folder.running()
-    yield from version_findings(importlib.metadata.requires(PACKAGE) or [])
+    yield from package_findings()
     store = ArtifactStore.from_env()
     yield from store_findings(store)
     yield from disk_findings([store.root, folder.path])
     if running and running.presets:
         yield from weights_findings(Path(running.presets))
+    yield from download_findings()
     yield from _server(folder, running, store)
-
-
-def version_findings(requirements: list[str]) -> Iterator[Finding]:
-    """Yield packages that are missing, or not of a version that this program works with."""
-    for requirement in requirements:
-        if "extra ==" in requirement or not (found := re.match(r"([\w.-]+)\s*(.*)", requirement)):
-            continue
-        name, wanted = found[1], found[2].partition(";")[0].strip()
-        mend = f"pip install '{name}{wanted}'"
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(f"{name} is not installed", mend)
-            continue
-        if not _is_within(version, wanted):
-            yield Finding(f"{name} is of version {version}, and this program works with {wanted}", mend)
-
-
-def _is_within(version: str, wanted: str) -> bool:
-    """Whether a version keeps to bounds such as >=2.0,<3."""
-    here = _numbers(version)
-    bounds = re.findall(r"(>=|<)\s*([\d.]+)", wanted)
-    return all(here >= _numbers(bound) if sign == ">=" else here < _numbers(bound) for sign, bound in bounds)
-
-
-def _numbers(version: str) -> list[int]:
-    numbers = [int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3]]
-    return numbers + [0] * (3 - len(numbers))
 
 
 def store_findings(store: ArtifactStore) -> Iterator[Finding]:
     """Yield why nothing can be made in the store, and drafts that nobody continues."""
     try:
-        check_locks(store)
+        if known_id(store):  # what has no name may be a share that is not mounted: nothing is made in it
+            check_locks(store)
     except UserError as error:
         yield Finding(str(error), f"ls -ld {store.root}; df -h {store.root}")
         return
@@ -97,31 +71,16 @@ def disk_findings(folders: list[Path]) -> Iterator[Finding]:
         seen.add(device)
 
 
-def weights_findings(presets: Path) -> Iterator[Finding]:
-    """Yield presets of one's own that cannot be read, and weights they name that are not on this machine."""
-    for path in sorted(presets.glob("*.yaml")):
-        try:
-            experiment = load_experiment(str(path))
-        except UserError as error:
-            yield Finding(str(error), f"taskdistill plan {path}")
-            continue
-        for name, backbone in (("teacher", experiment.teacher), ("student", experiment.student)):
-            if missing := _missing_weights(backbone):
-                what = f"the weights of the {name} {backbone.name} of {path.name} are not on this machine ({missing})"
-                yield Finding(what, f"taskdistill run {path}   (where the hub can be reached, it downloads them)")
-
-
-def _missing_weights(backbone: Backbone) -> str:
-    if backbone.weights == "file":
-        return "" if Path(backbone.file).expanduser().exists() else f"no file {backbone.file}"
-    if backbone.weights == "random" or backbone.source != "timm":
-        return ""
-    cached = Path(HF_HUB_CACHE) / f"models--timm--{backbone.name}"
-    return "" if cached.exists() else f"not in {HF_HUB_CACHE}"
-
-
 def _server(folder: StateFolder, running: Running | None, store: ArtifactStore) -> Iterator[Finding]:
-    url = log_in(running.port if running else PORT)
+    port = running.port if running else PORT
+    whose = list(whose_findings(PREFECT_API_URL.value() or address(port), folder))
+    yield from whose
+    try:
+        url = log_in(port)
+    except UserError as error:
+        if not whose:
+            yield Finding(str(error), f"rm {password_file()}; taskdistill down; taskdistill up")
+        return
     if not answers(url):
         is_up = running is not None and folder.is_held()
         mend = f"tail {folder.log('server')}" if is_up else "taskdistill up"
@@ -129,7 +88,9 @@ def _server(folder: StateFolder, running: Running | None, store: ArtifactStore) 
         return
     try:
         check_password(url)
+        yield from server_findings(store, running if running and running.url == url and folder.is_held() else None)
     except UserError as error:
         yield Finding(str(error), "taskdistill down; taskdistill up")
-        return
-    yield from server_findings(store)
+    except httpx.HTTPError as error:
+        told = str(error).partition("\n")[0] or type(error).__name__
+        yield Finding(f"the server at {url} does not do what it is asked ({told})", f"tail {folder.log('server')}")

@@ -8,3 +8,5 @@ class Finding(NamedTuple):
 
     what: str
     mend: str
+    is_fault: bool = True
+    """Whether it is wrong, or only worth knowing."""

@@ -9,7 +9,14 @@ from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL
 from taskdistill.flows.operation.deploying import deploy
 from taskdistill.flows.operation.pool import create_pool
 from taskdistill.flows.operation.processes import this_host
-from taskdistill.flows.operation.server_access import PORT, check_closed, check_password, check_server, log_in
+from taskdistill.flows.operation.server_access import (
+    PORT,
+    check_closed,
+    check_known,
+    check_password,
+    check_server,
+    log_in,
+)
 from taskdistill.flows.operation.shared_store import (
     announce_store,
     announced_store,
@@ -36,6 +43,7 @@ def join(
     check_server(url)
     if not allow_open_server:
         check_closed(url)
+        check_known(url)
     check_password(url)
     with get_client(sync_client=True) as client:
         store = ArtifactStore.from_env_for_children()

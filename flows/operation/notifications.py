@@ -1,5 +1,8 @@
 """Telling people of runs that failed: an automation of Prefect's, and one of its notification blocks for each address.
 
+A run that a worker hands back as it stops is Crashed for a moment, and goes on by itself. So the automation waits: only
+of one that has not moved on meanwhile is anybody told. It looks at our runs alone, by the tag of our deployments.
+
 An address is a web address, which is sent JSON with `text` and `subject` (what Mattermost, Google Chat and most chats
 take), or one that Apprise knows, which is what Prefect sends with: Slack's https://hooks.slack.com/services/..., e-mail
 as mailtos://USER:PASSWORD@SMTP-HOST?from=ME&to=YOU, and a hundred others. Prefect's block for Slack hands Apprise
@@ -21,26 +24,35 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import BlockDocument
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.settings import PREFECT_API_AUTH_STRING
 from pydantic import SecretStr
 
 from taskdistill.configs.errors import SettingsError
-from taskdistill.flows.deployed.server import ServerError
-from taskdistill.flows.operation.server_access import PORT, check_password, check_server, log_in
+from taskdistill.flows.deployed.server import OF_OURS, ServerError
+from taskdistill.flows.operation.server_access import PORT, check_listener, check_password, check_server, log_in
 
 AUTOMATION = "taskdistill: people are told of a run that failed"
 BLOCK = "taskdistill-notify"
 TEST = "taskdistill.notification-test"
 """An event that is nothing but a test."""
 OF_SCHEDULES = ("prefect.tag.auto-scheduled",)
-OF_ALL = ("prefect.tag.pipeline", "prefect.tag.stage")
+OF_ALL = ("prefect.tag.pipeline", "prefect.tag.stage", "prefect.tag.inference")
 """Not parts of runs, of which the run itself tells."""
-SEND_SECONDS = 90.0
-"""The server tries three times, and writes down what became of it every few seconds."""
+STILL_SECONDS = 30.0
+"""After the failure, until it is told: by then a run that was handed back is waiting to be taken up again."""
+SEND_SECONDS = STILL_SECONDS + 120.0
+"""For a test, which waits as well; the server looks every few seconds whether a wait is over, tries three times, and
+writes down what became of it every few seconds.
+"""
 SENT = "sent"
 _LOOK_SECONDS = 0.5
 _PAGE = 50
 """As many as the server gives at once."""
-_ENDS = ("Failed", "Crashed", "TimedOut")
+_FAILURES = ("Failed", "Crashed", "TimedOut")
+_MOVED_ON = (
+    "AwaitingRetry", "Scheduled", "Late", "AwaitingConcurrencySlot", "Pending", "Submitting", "InfrastructurePending",
+    "Running", "Retrying", "Paused", "Suspended", "Resuming", "Completed", "Cancelling", "Cancelled",
+)  # fmt: skip
 _SUBJECT = "{% if flow_run %}{{ flow_run.name }}: {{ flow_run.state.name }}{% else %}taskdistill: a test{% endif %}"
 _BODY = (
     "{% if flow_run %}{{ flow_run.state.message }}\n\n"
@@ -70,13 +82,15 @@ def block_of(address: str) -> NotificationBlock:
 
 
 def notify(port: int | None, addresses: Sequence[str], *, of: Sequence[str], is_tested: bool) -> None:
-    """Have these addresses, and no others, told of runs with one of these tags that fail, on the server in use.
+    """Have these addresses, and no others, told of our runs with one of these tags that fail, on the server in use.
 
-    Raises ServerError where it cannot be reached, or reaches not all of them when they are tested; SettingsError where
-    one is no address.
+    Raises ServerError where it cannot be reached, is another user's of this machine whose password was not given, or
+    reaches not all of them when they are tested; SettingsError where one is no address.
     """
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it repeats an address that is none, with its secrets
     url = log_in(port or PORT)
+    if not PREFECT_API_AUTH_STRING.value():  # otherwise the user gave it for this server, or it is his own
+        check_listener(url)
     check_server(url)
     check_password(url)
     with get_client(sync_client=True) as client:
@@ -89,13 +103,13 @@ def notify(port: int | None, addresses: Sequence[str], *, of: Sequence[str], is_
 
 
 def tell(client: SyncPrefectClient, addresses: Sequence[str], *, of: Sequence[str]) -> UUID:
-    """Have these addresses, and no others, told of runs with one of these tags that fail; returns the automation.
+    """Have these addresses, and no others, told of our runs with one of these tags that fail; returns the automation.
 
     Raises SettingsError where one is none.
     """
     blocks = [block_of(address) for address in addresses]
     kept = [UUID(str(block.save(f"{BLOCK}-{number}", overwrite=True))) for number, block in enumerate(blocks, start=1)]
-    automation = _put(client, _automation(kept, of))
+    automation = _put(client, automation_telling(kept, of))
     for document in _documents(client):
         if document.id not in kept:
             client.delete_block_document(document.id)
@@ -115,6 +129,7 @@ def send_test(client: SyncPrefectClient, automation: UUID, number: int) -> None:
     began = datetime.now(UTC)
     resource = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"}
     related = [{"prefect.resource.id": tag, "prefect.resource.role": "tag"} for tag in (*OF_SCHEDULES, *OF_ALL)]
+    related.append(OF_OURS)
     event = {"id": str(uuid4()), "occurred": began.isoformat(), "event": TEST, "payload": {}}
     client.request("POST", "/events", json=[event | {"resource": resource, "related": related}])
     deadline = time.monotonic() + SEND_SECONDS
@@ -145,17 +160,22 @@ def _what_became(client: SyncPrefectClient, automation: UUID, since: datetime) -
     return found
 
 
-def _automation(blocks: Sequence[UUID], tags: Sequence[str]) -> AutomationCore:
+def automation_telling(blocks: Sequence[UUID], tags: Sequence[str]) -> AutomationCore:
+    """Return what sends by these blocks, where a run of ours with one of these tags has failed and not moved on."""
+    failures = {TEST, *(f"prefect.flow-run.{name}" for name in _FAILURES)}
     return AutomationCore(
         name=AUTOMATION,
         description="Made by 'taskdistill notify', which makes it anew.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.role": "tag", "prefect.resource.id": list(tags)},
-            expect={TEST, *(f"prefect.flow-run.{name}" for name in _ENDS)},
-            posture=Posture.Reactive,
+            match_related=[OF_OURS, {"prefect.resource.role": "tag", "prefect.resource.id": list(tags)}],
+            for_each={"prefect.resource.id"},
+            after=failures,
+            # A failure as well: one that follows is waited for anew, and not forgotten with the first.
+            expect={*failures, *(f"prefect.flow-run.{name}" for name in _MOVED_ON)},
+            posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(0),
+            within=timedelta(seconds=STILL_SECONDS),
         ),
         actions=[SendNotification(block_document_id=block, subject=_SUBJECT, body=_BODY) for block in blocks],
     )

@@ -19,7 +19,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
-from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, POOL, WorkerName, worker_names
+from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, OF_OURS, POOL, WorkerName, worker_names
 from taskdistill.flows.operation.processes import Process
 
 AUTOMATION = "taskdistill: a run that shows no life is over"
@@ -75,11 +75,25 @@ def _forget_dead_workers(client: SyncPrefectClient, host: str) -> None:
 
 def _create_automation(client: SyncPrefectClient) -> None:
     """Create it once, or mend it where its settings are no longer ours; one that was switched off stays so."""
-    wanted = AutomationCore(
+    wanted = of_silent_runs()
+    existing = client.read_automations_by_name(AUTOMATION)
+    if not existing:
+        client.create_automation(wanted)
+    elif existing[0].trigger != wanted.trigger:
+        wanted.enabled = existing[0].enabled
+        client.update_automation(existing[0].id, wanted)
+    for double in existing[1:]:  # two that started at once, each of which found none
+        client.delete_automation(double.id)
+
+
+def of_silent_runs() -> AutomationCore:
+    """Return the automation that ends our runs that show no life."""
+    return AutomationCore(
         name=AUTOMATION,
         description=f"Marks a run Crashed that has shown no life for {SILENT_SECONDS:.0f} s; Retry continues it.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=OF_OURS,
             for_each={"prefect.resource.id"},
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *_ENDS},
@@ -94,14 +108,6 @@ def _create_automation(client: SyncPrefectClient) -> None:
             )
         ],
     )
-    existing = client.read_automations_by_name(AUTOMATION)
-    if not existing:
-        client.create_automation(wanted)
-    elif existing[0].trigger != wanted.trigger:
-        wanted.enabled = existing[0].enabled
-        client.update_automation(existing[0].id, wanted)
-    for double in existing[1:]:  # two that started at once, each of which found none
-        client.delete_automation(double.id)
 
 
 _ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")}

@@ -1,5 +1,6 @@
 """Which process is meant, for those who look later: a number alone is given to another process one day."""
 
+import contextlib
 import os
 import platform
 import signal
@@ -72,8 +73,25 @@ def users_listening(port: int) -> set[int] | None:
     """Return the numbers of the users whose processes listen on a port of this machine; None where only the kernel
     knows (not Linux).
     """
+    rows = _listening(port)
+    return None if rows is None else {int(row[7]) for row in rows}
+
+
+def processes_listening(port: int) -> set[int]:
+    """Return the processes that listen on a port of this machine, as far as this user may see."""
+    sockets = {f"socket:[{row[9]}]" for row in _listening(port) or []}
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        with contextlib.suppress(OSError):  # it is gone, or another user's
+            if os.readlink(path) in sockets:
+                found.add(int(path.parts[2]))
+    return found
+
+
+def _listening(port: int) -> list[list[str]] | None:
+    """Return the kernel's rows of sockets that wait for others on a port; None where there are none to be had."""
     tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
     rows = [line.split() for path in tables for line in path.read_text().splitlines()[1:]]
-    # The second column is the address as hex digits, the fourth the state, the eighth the user.
-    found = {int(row[7]) for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port}
+    # The second column is the address as hex digits, the fourth the state, the eighth the user, the tenth the socket.
+    found = [row for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port]
     return found if tables else None

@@ -44,24 +44,26 @@ def log_in(port: int = PORT) -> str:
     url = PREFECT_API_URL.value() or address(port)
     settings = {"PREFECT_API_URL": url}
     if not PREFECT_API_AUTH_STRING.value() and urlsplit(url).hostname in LOOPBACK and (password := known_password()):
-        _check_listener(url)
+        check_listener(url)
         settings["PREFECT_API_AUTH_STRING"] = password
     tell_prefect(settings)
     return url
 
 
-def _check_listener(url: str) -> None:
-    """Raise ServerError where another user listens, as anybody can on this machine while `up` does not run."""
+def check_listener(url: str) -> None:
+    """Raise ServerError where another user of this machine listens, as anybody can while `up` does not run."""
     try:
+        if urlsplit(url).hostname not in LOOPBACK:
+            return
         port = urlsplit(url).port
     except ValueError:  # said when the server is asked
         return
     others = (users_listening(port) or set()) - {0, os.geteuid()} if port else set()  # root can read it anyway
     if others:
         raise ServerError(
-            f"the program that listens at {url} is not yours but that of user {min(others)}, who is not told your "
-            "server's password: start your own on another port, such as 'taskdistill up --port 4201'; or set "
-            "PREFECT_API_AUTH_STRING to the password of that server"
+            f"the program that listens at {url} is not yours but that of user {min(others)}, who is told no secret of "
+            "yours, such as your server's password: start your own on another port, such as 'taskdistill up --port "
+            "4201'; or set PREFECT_API_AUTH_STRING to the password of that server"
         )
 
 
@@ -152,6 +154,24 @@ def check_closed(url: str) -> None:
         )
 
 
+def check_known(url: str) -> None:
+    """Raise ServerError where no password is known here. A server that asks strangers for one and lets us in without
+    may be anybody's: it knows Prefect's requests by their headers.
+    """
+    if not PREFECT_API_AUTH_STRING.value() and not PREFECT_API_KEY.value():
+        raise ServerError(
+            f"the Prefect server at {url} cannot be told from another that somebody has put there: {_none_known()}; "
+            "or, where others keep strangers away from it, say --allow-open-server"
+        )
+
+
+def _none_known() -> str:
+    return (
+        "it asks for a password and none is known: set PREFECT_API_AUTH_STRING to the text of the file "
+        f"{password_file().name} in Prefect's home folder of whoever started it"
+    )
+
+
 def _unanswered(url: str, error: Exception) -> str:
     return f"no Prefect server answers at {url} ({str(error) or type(error).__name__}): {_START}"
 
@@ -166,10 +186,7 @@ def _refused(url: str) -> str:
     elif PREFECT_API_AUTH_STRING.value():
         given = f"its password is not the one in {password_file()}: stop it and start it with 'taskdistill up'"
     else:
-        given = (
-            "it asks for a password and none is known: set PREFECT_API_AUTH_STRING to the text of the file "
-            f"{password_file().name} in Prefect's home folder of whoever started it"
-        )
+        given = _none_known()
     return f"the Prefect server at {url} lets nobody in from here; {given}"
 
 

@@ -69,8 +69,20 @@ async def _evaluate_what_was_heard(
                 session, trigger, tuple(bucket.bucketing_key), start=bucket.start, end=end, count=bucket.count,
                 triggered_at=bucket.triggered_at, last_event=bucket.last_event,
             )  # fmt: skip
+        if triggering_event and bucket.end <= now and _begins_anew(trigger, bucket, triggering_event):
+            # Prefect would forget it with the wait that is over, and that nobody has come to yet.
+            begun: ORMAutomationBucket = await _start_again(
+                session, trigger, tuple(bucket.bucketing_key), start=now, end=now + trigger.within, count=0,
+                last_event=triggering_event,
+            )  # fmt: skip
+            return begun
     left: ORMAutomationBucket | None = await _evaluate(session, trigger, bucket, now, triggering_event)
     return left
+
+
+def _begins_anew(trigger: EventTrigger, bucket: "ORMAutomationBucket", event: ReceivedEvent) -> bool:
+    """Whether what was waited for has come, and this event is one to wait after."""
+    return trigger.starts_after(event.event) and not trigger.meets_threshold(bucket.count)
 
 
 async def _look(now: datetime) -> None:

@@ -22,7 +22,9 @@ from taskdistill.flows.presets import HOME
 from taskdistill.storage.files import read_json_if_whole, write_json
 from taskdistill.storage.locks import is_free, take
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+FOR_OWNER = 0o600
+"""Of files. The folder is closed, but a copy of it, or one that was opened by hand, would show what is in it."""
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Running(NamedTuple):
@@ -75,7 +77,7 @@ class StateFolder:
         failures, and logs may quote settings. SettingsError where it is another's, or everybody's, such as /tmp.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.path.stat().st_mode & _OTHERS and not _is_closed(self.path):
+        if self.path.stat().st_mode & OTHERS and not _is_closed(self.path):
             raise SettingsError(
                 f"the state folder {self.path} is open to others of this machine, and not yours to close: let {HOME} "
                 f"name a folder for you alone, such as {self.path}/taskdistill"
@@ -106,15 +108,17 @@ class StateFolder:
 
     def write(self, running: Running) -> None:
         write_json(self.path / "state.json", json.loads(json.dumps(running._asdict())))
+        (self.path / "state.json").chmod(FOR_OWNER)
 
     def forget(self) -> None:
         (self.path / "state.json").unlink(missing_ok=True)
 
     def fresh_log(self, name: str) -> Path:
-        """Return the path of a process's log, whose last one is kept."""
+        """Make the file of a process's log, and return its path; the last one is kept."""
         path = self.log(name)
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
+        path.touch(mode=FOR_OWNER)
         return path
 
 

@@ -36,6 +36,8 @@ class Program(NamedTuple):
     variables: Mapping[str, str]
     is_needed: bool = True
     """Whether the others are of no use without it."""
+    umask: int = -1
+    """Which rights its files do not get; -1: as this process."""
 
 
 @dataclass
@@ -138,7 +140,7 @@ def _started(program: Program, path: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "taskdistill.flows.operation.child", *program.arguments],
             env=inherited(program.variables), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True,
+            start_new_session=True, umask=program.umask,
         )  # fmt: skip
 
 

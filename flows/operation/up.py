@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_HOME
 
 from taskdistill.flows.deployed.server import CPU_QUEUE, GPU_QUEUE, ServerError, worker_names
 from taskdistill.flows.operation.database import check_database
@@ -23,7 +24,7 @@ from taskdistill.flows.operation.pool import create_pool
 from taskdistill.flows.operation.processes import Process, this_host
 from taskdistill.flows.operation.server_access import address, answers, check_port, server_settings, tell_where
 from taskdistill.flows.operation.shared_store import announce_store, check_locks, forget_store, known_id
-from taskdistill.flows.operation.state import Running, StateFolder
+from taskdistill.flows.operation.state import FOR_OWNER, OTHERS, Running, StateFolder
 from taskdistill.flows.operation.stopping import OnStop
 from taskdistill.flows.operation.supervisor import LOOK_SECONDS, Program, Supervisor
 from taskdistill.flows.operation.zombies import end_zombies
@@ -151,7 +152,9 @@ def _start(
     settings = server_settings(wanted.port, wanted.database, has_password=wanted.has_password)
     start = ["taskdistill.flows.operation.server", "server", "start", "--host", "127.0.0.1", "--port", str(wanted.port)]
     log.info("starting the server (its log: %s)", folder.log(SERVER))
-    supervisor.start(Program(SERVER, start, settings))
+    _close_database()
+    # Its database holds the addresses that are told of failures. The files of workers may be for a group, in a store.
+    supervisor.start(Program(SERVER, start, settings, umask=OTHERS))
     _wait(lambda: answers(url), SERVER, supervisor, signals)
     tell_where(settings)
     with _server_is_there(supervisor), get_client(sync_client=True) as client:
@@ -168,6 +171,12 @@ def _start(
             supervisor.start(program)
         for program in wanted.programs:
             _wait(partial(_is_online, client, supervisor.pid(program.name)), program.name, supervisor, signals)
+
+
+def _close_database() -> None:
+    """Close one to others that was made before, in a folder that may not be ours: what SQLite adds has its rights."""
+    for path in Path(PREFECT_HOME.value()).glob("prefect.db*"):
+        path.chmod(FOR_OWNER)
 
 
 @contextmanager

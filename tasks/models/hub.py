@@ -49,6 +49,12 @@ def hub_weights(name: str) -> dict[str, Tensor]:
         ) from error
 
 
+def lacks_weights(name: str) -> bool:
+    """Whether the weights that timm names would have to be downloaded; not where timm has none of this name there."""
+    config = timm.models.get_arch_pretrained_cfgs(name).get(name)
+    return config is not None and bool(config.hf_hub_id) and _cached(config.hf_hub_id) is None
+
+
 def _cached(repository: str) -> Path | None:
     found = try_to_load_from_cache(repository, SAFETENSORS)
     return Path(found) if isinstance(found, str) else None

@@ -151,14 +151,14 @@ class Called(NamedTuple):
     stderr: str
 
 
-def command(arguments: list[str], environment: Mapping[str, str]) -> Called:
-    """Call the command line in a process of its own that knows of Prefect only what it is given."""
+def command(arguments: list[str], environment: Mapping[str, str], typed: str = "") -> Called:
+    """Call the command line in a process of its own that knows of Prefect only what it is given, with what is typed."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     home = environment.get("PREFECT_HOME", "")
     elsewhere = {"TASKDISTILL_HOME": f"{home}/state", "TASKDISTILL_STORE": f"{home}/store"}
     done = subprocess.run(
         [sys.executable, "-m", "taskdistill.flows.cli", *arguments],
-        env=inherited | QUIET | elsewhere | dict(environment), capture_output=True, text=True, timeout=300,
+        env=inherited | QUIET | elsewhere | dict(environment), capture_output=True, text=True, timeout=300, input=typed,
     )  # fmt: skip
     return Called(done.returncode, done.stdout, done.stderr)
 

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,8 +18,10 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def answering(answer: Callable[[Asked], tuple[int, Any]]) -> Iterator[str]:
-    """Yield the address of an API that says for each question its status and JSON."""
+def answering(answer: Callable[[Asked], tuple[int, Any]], ahead: float = 0.0) -> Iterator[str]:
+    """Yield the address of an API that says for each question its status and JSON, and has a clock that is ahead by so
+    many seconds.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -31,6 +34,9 @@ def answering(answer: Callable[[Asked], tuple[int, Any]]) -> Iterator[str]:
             self.wfile.write(body)
 
         do_POST = do_PATCH = do_DELETE = do_GET
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + ahead if timestamp is None else timestamp)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -3,40 +3,31 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
-    PREFECT_HOME,
-    temporary_settings,
-)
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
 
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.deployed.batch import (
     Outcome,
-    _detail,
     _done,
     _is_cancelling,
-    is_passing,
     name_of,
-    patiently,
     summary,
 )
 from taskdistill.flows.operation.state import StateFolder
 from taskdistill.flows.pipeline.planning import make_plan
 from tests.flows.conftest import as_overrides, when_made
 from tests.flows.local_server import Served, children_of, until
-from tests.flows.small_server import Asked, answering
+from tests.flows.small_client import client_of
+from tests.flows.small_server import Asked
 
 
 def test_a_run_is_called_by_its_place_its_preset_and_the_folder_of_its_images() -> None:
@@ -60,55 +51,16 @@ def test_the_summary_has_a_line_for_each_run_with_a_link_to_it() -> None:
 # --- where the server is away ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def client_of(tmp_path: Path) -> Iterator[Callable[[Callable[[Asked], tuple[int, Any]]], SyncPrefectClient]]:
-    """Makes a client of a server that answers so."""
-    with contextlib.ExitStack() as stack:
-
-        def made(answer: Callable[[Asked], tuple[int, Any]]) -> SyncPrefectClient:
-            url = stack.enter_context(answering(answer))
-            settings = {PREFECT_HOME: tmp_path, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}
-            stack.enter_context(temporary_settings({PREFECT_API_URL: url, **settings}))
-            return stack.enter_context(get_client(sync_client=True))
-
-        yield made
-
-
-def test_a_run_goes_on_where_the_server_cannot_say_whether_it_is_cancelled(client_of: Any) -> None:
+def test_a_run_goes_on_where_the_server_cannot_say_whether_it_is_cancelled(tmp_path: Path) -> None:
     run = uuid4()
-    client = client_of(lambda asked: (500 if asked.path == f"/flow_runs/{run}" else 404, {}))
-    assert not _is_cancelling(client, run)
-    with pytest.raises(ObjectNotFound):  # it is there, and the run is not
-        _is_cancelling(client, uuid4())
-
-
-def test_a_server_that_is_away_is_asked_again_but_not_one_that_refuses(
-    client_of: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taskdistill.flows.deployed.batch.ASK_SECONDS", 0.01)
-    run, asked = FlowRun(flow_id=uuid4()), []
-
-    def answer(question: Asked) -> tuple[int, Any]:
-        asked.append(question.path)
-        if question.path == "/flow_runs/":
-            return 409, {"detail": "no such parameter"}
-        return (200, run.model_dump(mode="json")) if len(asked) > 2 else (500, {})
-
-    client = client_of(answer)
-    assert patiently(lambda: client.read_flow_run(run.id)).id == run.id
-    assert asked == [f"/flow_runs/{run.id}"] * 3
-    with pytest.raises(PrefectHTTPStatusError) as refused:
-        patiently(lambda: client.request("POST", "/flow_runs/"))
-    assert (_detail(refused.value), len(asked)) == ("no such parameter", 4)
-    monkeypatch.setattr("taskdistill.flows.deployed.batch.AWAY_SECONDS", 0.0)
-    asked.clear()
-    with pytest.raises(PrefectHTTPStatusError) as away:
-        patiently(lambda: client.read_flow_run(run.id))
-    assert is_passing(away.value)
+    with client_of(lambda asked: (500 if asked.path == f"/flow_runs/{run}" else 404, {}), tmp_path) as client:
+        assert not _is_cancelling(client, run)
+        with pytest.raises(ObjectNotFound):  # it is there, and the run is not
+            _is_cancelling(client, uuid4())
 
 
 def test_a_run_whose_process_cannot_be_started_crashes_and_the_batch_goes_on(
-    client_of: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = FlowRun(flow_id=uuid4(), state=Pending())
     told: list[Any] = []
@@ -121,7 +73,8 @@ def test_a_run_whose_process_cannot_be_started_crashes_and_the_batch_goes_on(
         return 200, run.model_dump(mode="json")
 
     monkeypatch.setattr("sys.executable", "/no/such/python")
-    state = _done(client_of(answer), run.id)
+    with client_of(answer, tmp_path) as client:
+        state = _done(client, run.id)
     assert state.is_crashed()
     assert "No such file or directory: '/no/such/python'); Retry starts it" in state.message
     assert [each["type"] for each in told] == ["CRASHED"]

@@ -8,7 +8,7 @@ import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.flows import load_flow_from_entrypoint
 
-from taskdistill.flows.deployed.server import GPU_QUEUE, POOL
+from taskdistill.flows.deployed.server import GPU_QUEUE, POOL, TAG
 from taskdistill.tasks.catalog import STAGES
 
 ROOT = Path(__file__).parents[3]
@@ -42,8 +42,8 @@ def test_a_deployment_says_what_comes_out_and_loads_its_flow_from_any_folder(
     is_stage = flow.name in {stage.name for stage in STAGES}
     assert deployment["name"] == (f"stage-{flow.name}" if is_stage else flow.name)
     assert len(deployment["description"].split()) > 15
-    assert deployment["tags"]
-    queue = GPU_QUEUE if deployment["tags"] == ["part"] else "cpu"
+    assert deployment["tags"][0] == TAG
+    queue = GPU_QUEUE if deployment["tags"] == [TAG, "part"] else "cpu"
     assert deployment["work_pool"] == {"name": POOL, "work_queue_name": queue}
 
 

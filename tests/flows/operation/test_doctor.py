@@ -3,21 +3,30 @@
 import importlib.metadata
 import os
 import shutil
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from taskdistill.flows.operation.processes import Process, users_listening
+from taskdistill.flows.operation.state import Running, StateFolder
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.root import ID_FILE
 from taskdistill.storage.store import ArtifactStore
-from tests.flows.local_server import command
+from tests.flows.local_server import command, free_port, process, until
+from tests.flows.small_client import client_of
 
 
 def test_versions_within_their_bounds_are_not_mentioned():
-    from taskdistill.flows.operation.doctor import version_findings
+    from taskdistill.flows.operation.doctor_packages import package_findings
 
     version = importlib.metadata.version("typer")
-    assert list(version_findings([f"typer>={version}", "typer", "no-such-package>=1; extra == 'dev'"])) == []
+    assert list(package_findings([f"typer=={version}", "typer", "no-such-package>=1; extra == 'dev'"])) == []
 
 
 @pytest.mark.parametrize(
@@ -25,20 +34,48 @@ def test_versions_within_their_bounds_are_not_mentioned():
     [
         ("typer<0.1,>=0.0.1", "and this program works with <0.1,>=0.0.1"),
         ("no-such-package>=2", "no-such-package is not installed"),
+        ("typer==0.1", "and this program works with ==0.1"),
+        ("typer!=0.1,<0.2", "and this program works with"),
     ],
 )
 def test_a_package_of_another_version_is_named_with_its_installation(requirement: str, what: str):
-    from taskdistill.flows.operation.doctor import version_findings
+    from taskdistill.flows.operation.doctor_packages import package_findings
 
-    (finding,) = version_findings([requirement])
+    (finding,) = package_findings([requirement])
     assert what in finding.what
-    assert finding.mend == f"pip install '{requirement}'"
+    assert set(finding.mend.removeprefix("pip install '").removesuffix("'").split(",")) == set(requirement.split(","))
+
+
+def test_a_package_of_an_extra_counts_where_it_is_installed():
+    from taskdistill.flows.operation.doctor_packages import package_findings
+
+    asked = ["typer==0.1; extra == 'segmentation'", "no-such-package==1; extra == 'segmentation'"]
+    (finding,) = package_findings(asked)
+    assert finding.mend == "pip install 'typer==0.1'"
+
+
+def test_what_is_installed_in_place_of_a_package_is_held_to_its_versions(monkeypatch: pytest.MonkeyPatch):
+    from taskdistill.flows.operation import doctor_packages
+
+    monkeypatch.setitem(doctor_packages._OTHER_NAMES, "no-such-package", "typer")
+    (finding,) = doctor_packages.package_findings(["no-such-package==0.1"])
+    assert finding.mend == "pip install 'typer==0.1'"
 
 
 def test_a_store_that_can_be_used_has_nothing_wrong(store: ArtifactStore):
     from taskdistill.flows.operation.doctor import store_findings
 
+    store.check_writable()
+    (store.root / ID_FILE).write_text("a" * 32)
     assert list(store_findings(store)) == []
+
+
+def test_in_a_folder_that_no_up_has_taken_for_a_store_nothing_is_made(tmp_path: Path):
+    from taskdistill.flows.operation.doctor import store_findings
+
+    (tmp_path / "not-mounted").mkdir()
+    assert list(store_findings(ArtifactStore(tmp_path / "not-mounted"))) == []
+    assert list((tmp_path / "not-mounted").rglob("*")) == []
 
 
 def test_a_draft_that_nobody_went_on_with_for_a_week_is_named_unless_somebody_has_its_lock(store: ArtifactStore):
@@ -65,13 +102,113 @@ def test_a_disk_that_is_nearly_full_is_named_once(tmp_path: Path, monkeypatch: p
 
 
 def test_weights_that_a_preset_names_and_this_machine_lacks_are_named(tmp_path: Path):
-    from taskdistill.flows.operation.doctor import weights_findings
+    from taskdistill.flows.operation.doctor_weights import weights_findings
 
     settings = "data: {path: /photos}\nstudent: {name: resnet18, weights: file, file: /no/such/file.safetensors}\n"
     settings += "teacher: {name: test_vit, weights: random}\n"
     (tmp_path / "own.yaml").write_text(settings)
     (finding,) = weights_findings(tmp_path)
     assert "the weights of the student resnet18 of own.yaml are not on this machine" in finding.what
+
+
+def test_a_download_that_nobody_goes_on_with_is_named_with_its_file(tmp_path: Path):
+    from taskdistill.flows.operation.doctor_weights import download_findings
+
+    blobs = tmp_path / "models--timm--vit_tiny.augreg" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "finished").write_bytes(b"all of it")
+    (blobs / "at-work.incomplete").write_bytes(b"half")
+    (stopped := blobs / "stopped.incomplete").write_bytes(b"half")
+    os.utime(stopped, (time.time() - 3600,) * 2)
+    (finding,) = download_findings(tmp_path)
+    assert "a download of timm/vit_tiny.augreg stopped after 4 B" in finding.what
+    assert finding.mend == f"rm {stopped}"
+
+
+# --- the server ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"), [(0.0, []), (-60.0, ["s ahead of"]), (3600.0, ["behind"]), (-3.0, []), (3.0, [])]
+)
+def test_clocks_that_are_apart_are_said_also_through_a_tunnel(tmp_path: Path, ahead: float, said: list[str]):
+    from taskdistill.flows.operation.doctor_server import clock_findings
+
+    with client_of(lambda _: (200, "hello"), tmp_path, ahead=ahead) as client:
+        found = list(clock_findings(client))
+    assert len(found) == len(said)
+    assert all(words in finding.what for words, finding in zip(said, found, strict=True))
+
+
+def deployed(names: list[str], **fields: Any) -> Any:
+    """What a server answers that has these deployments and nothing else."""
+    common = {"flow_id": str(UUID(int=1)), "work_pool_name": "taskdistill"}
+    every = [{"id": str(UUID(int=2)), "name": name, **common, **fields} for name in names]
+    return lambda asked: (200, every if asked.path == "/deployments/filter" and not asked.body["offset"] else [])
+
+
+def test_deployments_that_are_missing_or_paused_are_named(tmp_path: Path):
+    from taskdistill.flows.operation.doctor_server import deployment_findings
+
+    with client_of(deployed(["batch"], paused=True), tmp_path) as client:
+        missing, paused = deployment_findings(client, None)
+    assert "distillation, " in missing.what
+    assert "batch" not in missing.what
+    assert "the deployment batch is paused" in paused.what
+    assert paused.mend == f"taskdistill prefect api POST /deployments/{UUID(int=2)}/resume_deployment"
+
+
+def test_deployments_of_another_version_are_named_where_the_machine_knows_its_presets(tmp_path: Path):
+    from taskdistill.flows.operation.deploying import wanted_deployments
+    from taskdistill.flows.operation.doctor_server import deployment_findings
+
+    running = Running(Process.own(), 4200, "", "finish", "", {}, is_ready=True)
+    wanted = wanted_deployments({}, None)["deployments"]
+    names = [each["name"] for each in wanted]
+    with client_of(deployed(names, version=wanted[0]["version"]), tmp_path) as client:
+        assert list(deployment_findings(client, running)) == []
+    with client_of(deployed(names, version="of last year"), tmp_path) as client:
+        assert list(deployment_findings(client, None)) == []
+        (outdated,) = deployment_findings(client, running)
+    assert "the server has deployments of another version of this program: distillation, " in outdated.what
+
+
+@contextmanager
+def listening(tmp_path: Path, **variables: str) -> Iterator[str]:
+    """A program that listens, started with these variables; yields its address."""
+    port = free_port()
+    with process([sys.executable, "-m", "http.server", port], variables, tmp_path / "log"):
+        until(lambda: users_listening(int(port)), seconds=30, log=tmp_path / "log")
+        yield f"http://127.0.0.1:{port}/api"
+
+
+def test_a_server_of_another_state_folder_is_named_with_that_folder(tmp_path: Path):
+    from taskdistill.flows.operation.whose_server import whose_findings
+
+    theirs, ours = tmp_path / "theirs", StateFolder(tmp_path / "ours")
+    with listening(tmp_path, TASKDISTILL_HOME=str(theirs)) as url:
+        (finding,) = whose_findings(url, ours)
+        assert list(whose_findings(url, StateFolder(theirs))) == []
+    assert f"is that of the state folder {theirs}, and not of {ours.path}" in finding.what
+    assert f"taskdistill doctor --folder {theirs}" in finding.mend
+
+
+def test_a_tunnel_or_a_server_that_no_up_has_started_is_not_spoken_of(tmp_path: Path):
+    from taskdistill.flows.operation.whose_server import whose_findings
+
+    with listening(tmp_path) as url:
+        assert list(whose_findings(url, StateFolder(tmp_path))) == []
+    assert list(whose_findings("http://a-server.example:4200/api", StateFolder(tmp_path))) == []
+
+
+def test_a_password_that_is_not_to_be_trusted_is_a_finding_and_not_the_end(tmp_path: Path):
+    (tmp_path / "taskdistill-password").write_text("taskdistill:" + "a" * 43)
+    (tmp_path / "taskdistill-password").chmod(0o644)
+    done = command(["doctor"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert done.code == 1
+    assert "may be read or written by others of this machine" in done.stdout
+    assert f"\n  rm {tmp_path / 'taskdistill-password'}; taskdistill down; taskdistill up\n" in done.stdout
+    assert done.stderr == ""
 
 
 def test_without_a_server_the_command_that_starts_one_is_named(tmp_path: Path):

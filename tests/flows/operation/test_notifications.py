@@ -5,15 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
+from prefect.server.events.schemas.automations import EventTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.states import AwaitingRetry, Crashed, Failed, Pending
 
 from taskdistill.configs.errors import SettingsError
-from taskdistill.flows.operation.notifications import AUTOMATION, block_of
+from taskdistill.flows.operation.notifications import AUTOMATION, OF_ALL, OF_SCHEDULES, automation_telling, block_of
+from taskdistill.flows.operation.pool import of_silent_runs
 from tests.flows.local_server import QUIET, Called, Served, until
 from tests.flows.sinks import Sink, mail_sink, web_sink
 
@@ -68,6 +74,41 @@ def test_without_an_address_nothing_is_changed_and_the_way_to_stop_is_named(tmp_
     assert (done.code, done.stderr) == (1, "error: no address was given: type or pipe one in, or say --off\n")
 
 
+# --- whose runs are looked at -------------------------------------------------------------------------------------
+
+
+def covers(automation: Any, event: str, *tags: str) -> bool:
+    """Whether the server takes what happens to a run with these tags for something that the automation looks at."""
+    trigger = EventTrigger.model_validate(automation.trigger.model_dump(mode="json"))
+    related = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in tags]
+    resource = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"}
+    name = f"prefect.flow-run.{event}"
+    return trigger.covers(
+        ReceivedEvent(id=uuid4(), occurred=datetime.now(UTC), event=name, resource=resource, related=related)
+    )
+
+
+def test_people_are_told_of_scheduled_runs_of_this_project_alone():
+    automation = automation_telling([uuid4()], OF_SCHEDULES)
+    assert covers(automation, "Failed", "auto-scheduled", "taskdistill", "batch")
+    assert covers(automation, "Crashed", "taskdistill", "auto-scheduled")
+    assert not covers(automation, "Failed", "auto-scheduled", "another-project")
+    assert not covers(automation, "Failed", "taskdistill", "pipeline")
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "stage", "inference"])
+def test_with_all_they_are_told_of_every_run_that_is_no_part_of_another(kind: str):
+    automation = automation_telling([uuid4()], OF_ALL)
+    assert covers(automation, "Failed", "taskdistill", kind)
+    assert not covers(automation, "Failed", kind)
+    assert not covers(automation, "Failed", "taskdistill", "part")
+
+
+def test_silent_runs_of_other_projects_are_not_ended():
+    assert covers(of_silent_runs(), "heartbeat", "taskdistill", "pipeline")
+    assert not covers(of_silent_runs(), "heartbeat", "pipeline")
+
+
 # --- a run that fails --------------------------------------------------------------------------------------------
 
 
@@ -83,6 +124,13 @@ def mail() -> Iterator[Sink]:
         yield sink
 
 
+def ended(served: Served, state: Any, tags: list[str]) -> UUID:
+    """A run that nobody takes up, and that ends so."""
+    run_id: UUID = served.client.create_flow_run(flow(lambda: None, name="ended"), tags=tags, state=Pending()).id
+    served.client.set_flow_run_state(run_id, state, force=True)
+    return run_id
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_a_scheduled_run_that_fails_is_told_at_a_webhook_and_by_mail_and_one_that_a_person_started_is_not(
@@ -94,9 +142,17 @@ def test_a_scheduled_run_that_fails_is_told_at_a_webhook_and_by_mail_and_one_tha
         f"http://127.0.0.1:{web.port}/hook\nmailto://127.0.0.1:{mail.port}?from=me@example.org&to=you@example.org"
     )
     done = notify(addresses, server, "--test")
-    assert (done.code, done.stdout) == (0, "told of runs that fail: 2 addresses\n"), done.stderr
+    assert done.code == 0, done.stderr
+    assert done.stdout == (
+        "2 addresses are told of taskdistill's runs of schedules that failed and are still so 30 s later: one that is "
+        "handed back goes on by itself\n"
+    )
     assert [each["subject"] for each in web.sent] == ["taskdistill: a test"]
     assert ["Subject: taskdistill: a test" in each for each in mail.sent] == [True]
+
+    others = ended(served, Failed(message="of another project"), tags=["auto-scheduled"])
+    handed_back = ended(served, Crashed(message="its worker was stopped"), tags=["auto-scheduled", "taskdistill"])
+    served.client.set_flow_run_state(handed_back, AwaitingRetry(), force=True)
 
     wrong = {"data_path": "/no/such/folder"}
     by_hand = served.finish(served.start("ingest/stage-ingest", wrong))
@@ -113,7 +169,8 @@ def test_a_scheduled_run_that_fails_is_told_at_a_webhook_and_by_mail_and_one_tha
     assert web.sent[1]["subject"].endswith(": Failed")
     assert "data.path is '/no/such/folder'" in told
     assert "of stage-ingest: " + server["PREFECT_API_URL"].removesuffix("/api") in told
-    assert str(by_hand.id) not in json.dumps(web.sent)
+    assert len(web.sent) == 2  # the others failed earlier, and would have been told of by now
+    assert not any(str(run) in json.dumps(web.sent) for run in (by_hand.id, others, handed_back))
     assert "To: you@example.org" in mail.sent[1]
 
     assert notify("", server, "--off").stdout == "nobody is told any more\n"

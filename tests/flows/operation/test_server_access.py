@@ -91,7 +91,9 @@ def test_a_page_cannot_get_round_it_by_a_websocket(server: dict[str, str], place
 def test_the_password_is_readable_by_its_owner_alone_and_lies_beside_the_database(server: dict[str, str]) -> None:
     path = Path(server["PREFECT_HOME"]) / "taskdistill-password"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert (path.parent / "prefect.db").is_file()
+    state = Path(server["TASKDISTILL_HOME"])
+    for file in (path.parent / "prefect.db", state / "server.log", state / "worker.log", state / "state.json"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
 def test_starting_it_says_where_the_page_and_the_password_are_and_not_what_it_is(
@@ -135,16 +137,16 @@ def test_an_open_server_is_worked_for_by_whoever_says_so_and_gets_all_that_it_ne
 
 
 @contextmanager
-def answering(status: int, headers: Mapping[str, str]) -> Iterator[str]:
-    """A web server that is healthy and answers all else with a status and headers, or with nothing where that is 0;
-    yields its address.
+def answering(status: int, headers: Mapping[str, str], lets_in: str = "Authorization") -> Iterator[str]:
+    """A web server that is healthy and answers all else with a status and headers, or with nothing where that is 0, but
+    for who sends the header that lets in; yields its address.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if not status and not self.path.endswith("/health"):
                 return
-            self.send_response(200 if self.path.endswith("/health") or "Authorization" in self.headers else status)
+            self.send_response(200 if self.path.endswith("/health") or lets_in in self.headers else status)
             for name, value in headers.items():
                 self.send_header(name, value or self.headers.get("Origin", ""))
             self.end_headers()
@@ -168,6 +170,17 @@ def test_a_server_with_a_password_that_answers_any_page_is_refused(tmp_path: Pat
         done = command(["worker"], {**known, "PREFECT_API_URL": url})
     assert done.code == 1
     assert "answers web pages from anywhere" in done.stderr
+
+
+def test_without_a_password_a_server_that_lets_in_prefect_alone_is_not_worked_for(
+    tmp_path: Path,
+) -> None:
+    with answering(401, {}, lets_in="X-PREFECT-API-VERSION") as url:
+        done = command(["worker"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
+    assert done.code == 1
+    assert "none is known: set PREFECT_API_AUTH_STRING" in done.stderr
+    assert "--allow-open-server" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -247,21 +260,36 @@ def test_servers_that_start_at_once_agree_on_one_password(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "home").glob("taskdistill*")] == ["taskdistill-password"]
 
 
-def test_the_password_is_not_told_to_another_user_who_listens_in_the_server_s_place(tmp_path: Path) -> None:
+@contextmanager
+def another_user_listening(log: Path) -> Iterator[str]:
+    """A program of another user, which writes down what it is told; yields its address."""
     if os.geteuid():
         pytest.skip("only root can start a program of another user")
-    (tmp_path / "taskdistill-password").write_text("taskdistill:" + "a" * 43)
-    (tmp_path / "taskdistill-password").chmod(0o600)
-    port, log = free_port(), tmp_path / "heard"
+    port = free_port()
     code = (
         "import os, socket; os.setuid(65534)\n"
         f"it = socket.create_server(('127.0.0.1', {port})); print('up', flush=True)\n"
         "while True: print(it.accept()[0].recv(9999), flush=True)"
     )
-    known = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     with process([sys.executable, "-c", code], {}, log):
         until(lambda: "up" in log.read_text(), seconds=30, log=log)
-        done = command(["worker", "--allow-open-server"], known)
+        yield f"http://127.0.0.1:{port}/api"
+
+
+def test_the_password_is_not_told_to_another_user_who_listens_in_the_server_s_place(tmp_path: Path) -> None:
+    (tmp_path / "taskdistill-password").write_text("taskdistill:" + "a" * 43)
+    (tmp_path / "taskdistill-password").chmod(0o600)
+    with another_user_listening(tmp_path / "heard") as url:
+        done = command(["worker", "--allow-open-server"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url})
     assert done.code == 1
-    assert f"listens at {known['PREFECT_API_URL']} is not yours but that of user 65534" in done.stderr
-    assert log.read_text() == "up\n"
+    assert f"listens at {url} is not yours but that of user 65534" in done.stderr
+    assert (tmp_path / "heard").read_text() == "up\n"
+
+
+def test_nor_are_the_addresses_that_are_told_of_failures(tmp_path: Path) -> None:
+    with another_user_listening(tmp_path / "heard") as url:
+        known = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url}
+        done = command(["notify"], known, typed="https://chat.example.org/hooks/secret")
+    assert done.code == 1
+    assert f"listens at {url} is not yours but that of user 65534" in done.stderr
+    assert (tmp_path / "heard").read_text() == "up\n"

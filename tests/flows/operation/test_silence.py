@@ -54,16 +54,18 @@ def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     monkeypatch.setattr(triggers, "fire", fire)  # what it would do is another part of the server's
 
-    def evaluate(began: datetime, event: Any = None, evaluating: Callable[..., Awaitable[Any]] | None = None) -> Found:
+    def evaluate(
+        began: datetime, event: Any = None, evaluating: Callable[..., Awaitable[Any]] | None = None, count: int = 0
+    ) -> Found:
         fired.clear()
         with temporary_database_config(AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/{uuid4()}.db")):
-            bucket = asyncio.run(_evaluated(began, event, evaluating or silence._evaluate_what_was_heard))
+            bucket = asyncio.run(_evaluated(began, count, event, evaluating or silence._evaluate_what_was_heard))
         return {"fired": len(fired), "left": bucket and (bucket.end, bucket.count)}
 
     return evaluate
 
 
-async def _evaluated(began: datetime, event: Any, evaluating: Callable[..., Awaitable[Any]]) -> Any:
+async def _evaluated(began: datetime, count: int, event: Any, evaluating: Callable[..., Awaitable[Any]]) -> Any:
     from prefect.server.database import provide_database_interface
     from prefect.server.events import actions, triggers
     from prefect.server.events.schemas.automations import Automation, EventTrigger, Posture
@@ -79,7 +81,7 @@ async def _evaluated(began: datetime, event: Any, evaluating: Callable[..., Awai
     async with database.session_context(begin_transaction=True) as session:
         session.add(database.Automation(**automation.model_dump(exclude={"created", "updated"})))
         await session.flush()
-        bucket = await triggers.start_new_bucket(session, trigger, ("run",), began, began + WITHIN, count=0)
+        bucket = await triggers.start_new_bucket(session, trigger, ("run",), began, began + WITHIN, count=count)
         now = event.occurred if event else datetime.now(UTC)
         await evaluating(session, trigger, bucket, now, event)
         return await triggers.read_bucket(session, trigger, ("run",))
@@ -107,6 +109,18 @@ def test_who_was_silent_while_the_server_was_away_has_as_long_again(
     alive = a_sign_of_life()
     assert evaluated(long_ago, alive) == {"fired": 0, "left": (alive.occurred + WITHIN, 0)}
     assert triggers.evaluate is silence._evaluate  # but in a server: listen()
+
+
+def test_what_is_to_be_waited_for_anew_is_not_forgotten_with_a_wait_that_is_over(
+    evaluated: Callable[..., Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "_hearing", hearing := silence.Hearing())
+    hearing.looked()
+    hearing._since -= 4 * WITHIN
+    again = a_sign_of_life()
+    ended = datetime.now(UTC) - WITHIN - timedelta(seconds=1)
+    assert evaluated(ended, again, silence._evaluate, count=1) == {"fired": 0, "left": None}  # Prefect's own
+    assert evaluated(ended, again, count=1) == {"fired": 0, "left": (again.occurred + WITHIN, 0)}
 
 
 def test_who_was_silent_while_the_server_heard_is_over(

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -48,6 +49,23 @@ def until(happened: Callable[[], object], seconds: float = 60) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_log_and_the_files_of_a_program_that_is_to_keep_them_are_for_their_owner_alone(folder: StateFolder):
+    from taskdistill.flows.operation.supervisor import Program, Supervisor
+
+    copied, before = folder.path / "copy", os.umask(0o022)
+    arguments = ["zipfile", "-c", str(copied), __file__]
+    try:
+        supervisor = Supervisor(folder, lambda _: None)
+        for name, umask in (("server", 0o077), ("worker", -1)):
+            supervisor.start(Program(name, arguments, {}, umask=umask))
+            until(lambda: supervisor.are_gone(["server", "worker"]))
+            assert stat.S_IMODE(copied.stat().st_mode) == 0o666 & ~(0o022 if umask == -1 else umask)
+            assert stat.S_IMODE(folder.log(name).stat().st_mode) == 0o600
+            copied.unlink()
+    finally:
+        os.umask(before)
 
 
 def test_a_program_that_was_killed_is_started_again_and_that_is_said(started, folder, caplog):

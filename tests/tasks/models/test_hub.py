@@ -141,3 +141,17 @@ def test_a_question_that_never_ends_is_left_behind() -> None:
 def test_weights_that_timm_has_only_as_a_pickle_are_not_read() -> None:
     with pytest.raises(ModelError, match=r"only as a pickled file, https://.*convert it"):
         build_encoder(Backbone(name="gcvit_small.in1k"))
+
+
+def test_whether_weights_would_be_downloaded_is_known_without_asking_the_hub(cache: Path) -> None:
+    assert hub.lacks_weights(NAME)
+    partial = cache / "models--timm--test_resnet.r160_in1k" / "blobs" / "abc.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"half of it")
+    assert hub.lacks_weights(NAME)
+    partial.unlink()
+    partial.parent.rmdir()
+    partial.parent.parent.rmdir()
+    cached(cache)
+    assert not hub.lacks_weights(NAME)
+    assert not hub.lacks_weights("no_such_model.of_no_kind")
