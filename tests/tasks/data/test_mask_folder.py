@@ -144,6 +144,14 @@ def test_images_of_train_without_a_mask_are_unlabelled_and_said(tmp_path: Path) 
     assert said.startswith("2 images of train have no mask, such as 'images/train/bare.jpg'")
 
 
+def test_a_train_split_without_any_mask_is_refused_as_such(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    for mask in (tmp_path / "masks/train").iterdir():
+        mask.rename(mask.with_stem(f"label-of-{mask.stem}"))
+    with pytest.raises(DatasetError, match=r"none of the 3 images of train has a mask, such as .* named as its image"):
+        open_dataset(config(tmp_path))
+
+
 def test_a_held_out_image_without_a_mask_is_refused_by_name(tmp_path: Path) -> None:
     write_folders(tmp_path)
     write_pictures(tmp_path, ["images/val/bare.jpg"])
