@@ -16,7 +16,7 @@ def is_of_masks(candidates: Sequence[Candidate], labels: LabelTable | None) -> b
 def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
     """Return the candidates, those of train without a mask as the split unlabelled, and a sentence for each decision.
 
-    DatasetError where an image of val or test has no mask, or none has one.
+    DatasetError where an image of val or test has no mask, or none of train or of all has one.
     """
     lacking = [one for one in candidates if one.mask is None and one.split in ("val", "test")]
     if lacking:
@@ -29,6 +29,13 @@ def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
         raise DatasetError(
             f"none of the {len(candidates)} images has a mask, such as {some([one.id for one in candidates])}: a mask "
             "is named as its image is, in the folder of masks or in the table's column mask"
+        )
+    to_learn_from = [one for one in candidates if one.split not in ("val", "test", UNLABELLED)]
+    if to_learn_from and not any(one.mask for one in to_learn_from):
+        raise DatasetError(
+            f"none of the {len(to_learn_from)} images of train has a mask, such as "
+            f"{some([one.id for one in to_learn_from])}, while images of other splits have: a mask is named as its "
+            "image is, in the same folder of the folder of masks, or in the table's column mask"
         )
     result = [
         one._replace(split=UNLABELLED, mask=None) if one.mask is None or one.split == UNLABELLED else one

@@ -63,16 +63,18 @@ def _refuse_several(pictures: Mapping[str, Sequence[str]], named: Collection[str
 
 
 def _splits(folder: Path) -> dict[str, str]:
-    """Return the split of each name; DatasetError for a name in several lists."""
+    """Return the split of each name; DatasetError for a name in several lists, or a list that is no text."""
     split_of: dict[str, str] = {}
     for split in _SPLITS:
         file = folder / LISTS / f"{split}.txt"
         if not file.is_file():
             continue
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
+            lines = file.read_text(encoding="utf-8-sig").split("\n")  # editors on Windows begin a file with a mark
         except OSError as error:
             raise unreadable(file, error) from error
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{file} is not UTF-8: save it as UTF-8, with one name of an image a line") from error
         for name in filter(None, map(str.strip, lines)):
             if split_of.setdefault(name, split) != split:
                 raise DatasetError(

@@ -108,6 +108,24 @@ def test_a_list_that_names_an_image_that_is_not_there_is_refused(tmp_path: Path)
         open_dataset(config(tmp_path))
 
 
+def write_voc(folder: Path, train: bytes) -> None:
+    write_pictures(folder, [f"JPEGImages/{name}.jpg" for name in "abcdef"])
+    write_masks(folder, [f"SegmentationClass/{name}.png" for name in "abcdef"])
+    (folder / "ImageSets/Segmentation").mkdir(parents=True)
+    (folder / "ImageSets/Segmentation/train.txt").write_bytes(train)
+
+
+def test_a_list_of_voc_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_voc(tmp_path, b"\xef\xbb\xbfa\r\nb\r\nc\r\nd\r\ne\r\nf\r\n")
+    assert len(open_dataset(config(tmp_path)).candidates) == 6
+
+
+def test_a_list_of_voc_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    write_voc(tmp_path, "a\nbäume\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"train\.txt is not UTF-8: save it as UTF-8"):
+        open_dataset(config(tmp_path))
+
+
 def test_ade20k_brings_its_names_and_ignores_0(tmp_path: Path) -> None:
     names = [f"{split}/{number}" for split in ("training", "validation") for number in range(6)]
     write_pictures(tmp_path, [f"images/{name}.jpg" for name in names])
@@ -142,6 +160,14 @@ def test_images_of_train_without_a_mask_are_unlabelled_and_said(tmp_path: Path) 
     assert found.summary().splits == {"train": 3, "val": 1, "test": 1, "unlabelled": 2}
     (said,) = [sentence for sentence in found.said if "have no mask" in sentence]
     assert said.startswith("2 images of train have no mask, such as 'images/train/bare.jpg'")
+
+
+def test_a_train_split_without_any_mask_is_refused_as_such(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    for mask in (tmp_path / "masks/train").iterdir():
+        mask.rename(mask.with_stem(f"label-of-{mask.stem}"))
+    with pytest.raises(DatasetError, match=r"none of the 3 images of train has a mask, such as .* named as its image"):
+        open_dataset(config(tmp_path))
 
 
 def test_a_held_out_image_without_a_mask_is_refused_by_name(tmp_path: Path) -> None:
