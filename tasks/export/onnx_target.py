@@ -57,9 +57,9 @@ def write(given: Given, folder: Path) -> Written:
     # Before the work, which takes a minute.
     shown = rows_for_calibration(given.images) if given.precision == "int8" else None
     dtype = torch.float16 if given.precision == "fp16" else torch.float32
-    network = ExportedNetwork(Deployable.load(given.artifact, torch.device("cpu"), given.temperature), dtype).eval()
-    model = _in_onnx(network)
     deployable = Deployable.load(given.artifact, torch.device("cpu"), given.temperature)
+    network = ExportedNetwork(deployable, dtype).eval()
+    model = _in_onnx(network)
     to_quantise = _without_traces(model, deployable.classes)
     ir.save(model, folder / MODEL)
     said = [quantised(folder / MODEL, to_quantise, shown)] if shown else []
