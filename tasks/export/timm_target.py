@@ -19,20 +19,26 @@ from PIL import Image
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.weights import ModelDescription, write_tensors
 from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.deploy.networks import InWindows
 from taskdistill.tasks.export.bundle import Name, bundled
+from taskdistill.tasks.export.record import FolderRecord
 from taskdistill.tasks.export.target import ExportError, Given, Written
 from taskdistill.tasks.export.torch_target import check
 from taskdistill.tasks.export.tried import Answers, Tried, compared, tried_images
 from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.models.device import device_of, on_device
 from taskdistill.tasks.models.encoder import LAST
 from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
 from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
 from taskdistill.tasks.models.task_model import TaskModel, as_arrays, as_built, load_model
 from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
 from taskdistill.tasks.problems.classification import LinearHead
+from taskdistill.tasks.problems.problem import problem_named
 
 CONFIG, WEIGHTS, VIEW = "config.json", "model.safetensors", "taskdistill_view"
 CHECK_IMAGE, CHECK = "check.png", "check.json"
@@ -94,6 +100,16 @@ def write(given: Given, folder: Path) -> Written:
     of_transform = _of_transform(Checked(loaded, deployable, tried))
     usage = USAGE.format(timm=timm.__version__, transform=of_transform)
     return Written(usage, [parity.sentence("timm", tried), of_transform], parity.measured())
+
+
+def network_of(folder: Path, record: FolderRecord, runtime: RuntimeConfig) -> InWindows:
+    """Return the network of an exported folder as it predicts here, shown what it was trained on; ModelError where
+    there is no such device.
+    """
+    see, device = Preprocessing(**read_json(folder / CONFIG)["taskdistill"]), device_of(runtime)
+    loaded = on_device(timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), device)
+    deployable = Deployable(loaded, problem_named(record.problem), record.classes, see, device)
+    return InWindows(deployable, WindowSettings(), runtime.inference_batch_size)
 
 
 def _network(model: TaskModel, description: ModelDescription, artifact: Path) -> nn.Module:
