@@ -134,6 +134,14 @@ EXPORT_RUNNERS: dict[str, str] = {
 }
 """What runs an exported folder from here (`taskdistill latency`): a function of the folder, a device and threads."""
 
+EXPORT_LOADERS: dict[str, str] = {
+    "onnx": "taskdistill.tasks.export.as_it_is:network_of",
+    "torch": "taskdistill.tasks.export.as_it_is:network_of",
+    "timm": "taskdistill.tasks.export.timm_target:network_of",
+    "hub-folder": "taskdistill.tasks.export.timm_target:network_of",
+}
+"""What makes of an exported folder a network that predicts here: a function of the folder, its record and settings."""
+
 EXPORT_PACKAGES: dict[str, str] = {
     "onnx": "taskdistill.tasks.export.packages:check_installed",
     "mmseg": "taskdistill.tasks.openmmlab.packages:check_installed",

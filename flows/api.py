@@ -19,14 +19,14 @@ import numpy.typing as npt
 
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.loading import load_experiment, load_runtime
-from taskdistill.flows.pipeline.models import resolved_model
+from taskdistill.flows.pipeline.models import ready_model, resolved_model
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
 from taskdistill.flows.reports.remarks import scores_for_programs
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
-from taskdistill.tasks.deploy.ready import Ready, Wish, unless_said_otherwise
+from taskdistill.tasks.deploy.ready import Wish, unless_said_otherwise
 from taskdistill.tasks.deploy.sources import listed
 from taskdistill.tasks.deploy.temperature import evaluation_of
 from taskdistill.tasks.stage import no_progress
@@ -41,18 +41,19 @@ Sources = str | Path | Sequence[str | Path]
 Row = dict[str, Any]
 
 
-def load(name: str, *, settings: Sequence[str] = (), temperature: float = 0.0) -> "Model":
-    """Load a finished model.
+def load(name: str | Path, *, settings: Sequence[str] = (), temperature: float = 0.0) -> "Model":
+    """Load a finished model, or a folder that it was exported to (a path, or a name that is no label).
 
     `settings` are lines as --set takes them, of how work is done, such as "runtime.device=cpu"; `temperature` is what
     outputs are divided by, 0 for the one that fits validation best. Raises NotInStoreError where the name means no
-    model, and ModelError where it cannot be built or there is no such device.
+    model, ModelError where it cannot be built or there is no such device, and ExportError where a file of a folder is
+    missing or altered.
     """
     from taskdistill.tasks.deploy.predicting import Predictor
 
     store = ArtifactStore.from_env()
     runtime = load_runtime(list(settings), **unless_said_otherwise())
-    ready = Ready.of(store, resolved_model(store, name), Wish(temperature=temperature))
+    ready, _ = ready_model(store, name, Wish(temperature=temperature))
     return Model(Predictor(ready, runtime))
 
 
@@ -64,13 +65,13 @@ class Model:
 
     @property
     def reference(self) -> str:
-        """What it is called in the store, whatever its label."""
-        return str(self._predictor.ready.model)
+        """What it is called in the store, whatever its label; of an exported folder, in the one it came from."""
+        return self._predictor.ready.name
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes, in the order of the outputs."""
-        return list(self._predictor.deployable.classes)
+        return list(self._predictor.ready.classes)
 
     @property
     def temperature(self) -> float:
@@ -106,9 +107,7 @@ class Model:
         """Return what the network says of one image [H, W, 3], uint8 RGB of any size, shown in its clean view: logits
         [K], or [K, h, w] of a model that segments, divided by the temperature.
         """
-        deployable = self._predictor.deployable
-        said = deployable.outputs(deployable.shown(pixels)[None])[0].cpu().numpy()
-        return np.asarray(said / self.temperature, np.float32)
+        return np.asarray(self._predictor.network.logits(pixels) / self.temperature, np.float32)
 
     def _asked(self, top: int, threshold: float) -> "Predictor":
         return self._predictor.asked_otherwise(top, threshold)

@@ -9,6 +9,7 @@ import typer
 
 from taskdistill.configs.choices import EXPORT_PACKAGES, EXPORT_PRECISIONS, EXPORT_TARGETS, load, nearest
 from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.pipeline.models import resolved_model
 from taskdistill.flows.printing import AsJson, Reference, errors, output, print_json, print_table
 from taskdistill.storage.store import ArtifactStore
 
@@ -33,7 +34,7 @@ def export(
     """
     _check(to, precision)
     store = ArtifactStore.from_env()
-    ref = store.resolve(reference, "model")
+    ref = resolved_model(store, reference)
     from taskdistill.flows.reports.card import warnings_of
     from taskdistill.flows.reports.handing_over import given_of
     from taskdistill.tasks.export.target import export as write
@@ -62,7 +63,7 @@ def latency(
     one thread and all, on CPU and GPU, as it lies in the store and in each exported form.
     """
     store = ArtifactStore.from_env()
-    source = store.path(store.resolve(reference, "model"))
+    source = store.path(resolved_model(store, reference))
     from taskdistill.flows.reports.latencies import latency_table, measured_forms
     from taskdistill.storage.weights import ModelDescription
 

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from taskdistill.configs.loading import load_runtime
-from taskdistill.flows.pipeline.models import remark_on, resolved_model
+from taskdistill.flows.pipeline.models import ready_model
 from taskdistill.flows.pipeline.progress import progress
-from taskdistill.flows.printing import AsJson, Reference, errors, output, print_json
+from taskdistill.flows.printing import AsJson, errors, output, print_json
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tree import as_text
-from taskdistill.tasks.deploy.ready import Ready, Wish, check_output, unless_said_otherwise
+from taskdistill.tasks.deploy.ready import Wish, check_output, unless_said_otherwise
 from taskdistill.tasks.deploy.sources import listed
 
 commands = typer.Typer()
@@ -19,7 +19,7 @@ commands = typer.Typer()
 
 @commands.command()
 def predict(
-    model: Reference,
+    model: Annotated[str, typer.Argument(help="A label, a reference such as model@3f9c12ab, or an exported folder.")],
     sources: Annotated[
         list[str], typer.Argument(help="Folders of images, images, or tables (CSV, Parquet) with a column path.")
     ],
@@ -43,10 +43,9 @@ def predict(
     store = ArtifactStore.from_env()
     check_output(to)
     runtime = load_runtime(set_, **unless_said_otherwise())
-    ref = resolved_model(store, model)
-    ready = Ready.of(store, ref, Wish(top, threshold, temperature))
+    ready, remarks = ready_model(store, model, Wish(top, threshold, temperature))
     images, said = listed(sources)
-    for sentence in [*remark_on(store, ref), *said, *ready.said()]:
+    for sentence in [*remarks, *said, *ready.said()]:
         errors.print(sentence)
     from taskdistill.tasks.deploy.predicting import (
         Predictor,  # torch, only when all that is asked for is known to be there

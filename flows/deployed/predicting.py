@@ -15,12 +15,12 @@ from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.loading import load_runtime
 from taskdistill.flows.deployed.forms import taking
 from taskdistill.flows.deployed.short_form import filled_in
-from taskdistill.flows.pipeline.models import remark_on, resolved_model
+from taskdistill.flows.pipeline.models import ready_model
 from taskdistill.flows.reports.prefect_ui import sent_or_said
 from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tree import as_text
-from taskdistill.tasks.deploy.ready import IMAGES_AT_ONCE, Ready, Wish, check_output
+from taskdistill.tasks.deploy.ready import IMAGES_AT_ONCE, Wish, check_output
 from taskdistill.tasks.deploy.sources import listed
 from taskdistill.tasks.prefect_task import progress, show_logs_in_ui
 
@@ -77,21 +77,20 @@ def predicted(form: PredictForm) -> tuple[dict[str, Any], str]:
     store, output = ArtifactStore.from_env(), Path(form.output).expanduser()
     check_output(output)
     runtime = load_runtime(form.overrides, inference_batch_size=IMAGES_AT_ONCE)
-    model = resolved_model(store, form.model)
-    ready = Ready.of(store, model, Wish(form.top, form.threshold))
+    ready, remarks = ready_model(store, form.model, Wish(form.top, form.threshold))
     images, said = listed([form.images])
     from taskdistill.tasks.deploy.predicting import Predictor  # torch, when all that is asked for is known to be there
 
     with progress("predict") as on_progress:
         done = Predictor(ready, runtime).write(images, output, on_progress)
     counts = {"predicted": done.predicted, "already": done.already, "left_out": len(done.left_out)}
-    told = {"table": str(done.table), "model": str(model), **counts}
+    told = {"table": str(done.table), "model": ready.name, **counts}
     table = Table("image", "why it was left out")
     for one in done.left_out[:MAX_NAMED]:
         table.add_row(as_text(one.name), one.reason)
     lines = [
-        f"`{done.table}` holds {done.predicted} new predictions by `{model.short}`; {done.already} were there before.",
-        *remark_on(store, model),
+        f"`{done.table}` holds {done.predicted} new predictions by `{ready.name}`; {done.already} were there before.",
+        *remarks,
         *said,
         *ready.said(),
         *([as_markdown(table)] if done.left_out else []),

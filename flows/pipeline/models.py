@@ -1,6 +1,7 @@
 """What a finished model is: student or teacher, of which network, preset and seed; told from what is noted of it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from taskdistill.configs.errors import SettingsError
@@ -12,6 +13,8 @@ from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.catalog import DISTILL
+from taskdistill.tasks.deploy.ready import Ready, Wish
+from taskdistill.tasks.export.loading import ready_folder
 
 STUDENT, TEACHER = "student distilled", "teacher finetuned"
 
@@ -83,6 +86,28 @@ def resolved_model(store: ArtifactStore, text: str) -> ArtifactRef:
     else:
         hint = "'taskdistill list model' shows those that there are"
     raise NotInStoreError(f"{text!r} is {_article(ref.kind)} {ref.kind}, but a model is needed here: {hint}")
+
+
+def ready_model(store: ArtifactStore, name: str | Path, wish: Wish) -> tuple[Ready, list[str]]:
+    """Look up what is to predict: the model that a label or reference names, or an exported folder. Returns it with
+    what one should know of it.
+
+    A label goes before a folder of the same name, which is then named by a path, such as ./birds. Raises
+    NotInStoreError where it means neither, and as `Ready.of` and `ready_folder` do.
+    """
+    folder = Path(name).expanduser()
+    is_path = isinstance(name, Path) or "/" in name
+    if is_path and folder.is_dir():
+        return ready_folder(folder, wish), []
+    if is_path:
+        raise NotInStoreError(f"there is no folder {folder}: name a folder that 'taskdistill export' wrote, or a model")
+    try:
+        model = resolved_model(store, str(name))
+    except NotInStoreError:
+        if not folder.is_dir():
+            raise
+        return ready_folder(folder, wish), []
+    return Ready.of(store, model, wish), remark_on(store, model)
 
 
 def remark_on(store: ArtifactStore, model: ArtifactRef) -> list[str]:

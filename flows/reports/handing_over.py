@@ -16,4 +16,4 @@ def given_of(store: ArtifactStore, ref: ArtifactRef, precision: str) -> Given:
     images = store.manifest(ref).input_refs.get("images")
     found = ImageSet.open(store.path(images)) if images is not None and images in store else None
     head, card = card_head(store, ref), card_of(store, ref, temperature)
-    return Given(store.path(ref), found, temperature, precision, head, card)
+    return Given(store.path(ref), found, temperature, precision, head, card, str(ref))

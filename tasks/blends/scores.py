@@ -25,7 +25,7 @@ from taskdistill.storage.summaries import BlendsSummary
 from taskdistill.storage.tables import BLENDS, read_arrow
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.functional.pairs import normalised
-from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels, clean_view, replay
+from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels
 from taskdistill.tasks.generators.generator import Generator
 from taskdistill.tasks.models.preprocessing import normalise
 
@@ -85,8 +85,8 @@ class BlendScores:
     def _embedded(self, blends_NSS3: Pixels) -> Embeddings:
         wanted = self._generator.preprocessing
         height, width = blends_NSS3.shape[1:3]
-        view = clean_view(height, width, wanted.crop_share, wanted.crop_mode, wanted.width_to_height)
-        cut = [replay(blend_SS3, view, wanted.size, wanted.interpolation) for blend_SS3 in blends_NSS3]
+        view = wanted.clean(height, width)
+        cut = [wanted.cut(blend_SS3, view) for blend_SS3 in blends_NSS3]
         return normalised(self._generator.embed(normalise(np.stack(cut), wanted, self._device)).cpu().numpy())
 
 

@@ -28,9 +28,7 @@ from taskdistill.tasks.functional.views import (
     Pixels,
     Size,
     View,
-    clean_view,
     draw_view,
-    replay,
     shown_area,
     shown_window,
     thumbnail,
@@ -165,8 +163,7 @@ class ViewSource:
         key = row, view_9.tobytes()
         if (kept := self._kept.get(key)) is not None:
             return kept
-        wanted = self.preprocessing
-        pixels_HW3 = replay(pixels(), view_9, wanted.size, wanted.interpolation)
+        pixels_HW3 = self.preprocessing.cut(pixels(), view_9)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
                 self._kept[key] = pixels_HW3
@@ -183,8 +180,7 @@ class ViewSource:
     def _view(self, row: int, number: int) -> View:
         height, width = self._size_of(row)
         if number == CLEAN_VIEW:
-            wanted = self.preprocessing
-            return clean_view(height, width, wanted.crop_share, wanted.crop_mode, wanted.width_to_height)
+            return self.preprocessing.clean(height, width)
         return draw_view(self.images.ids[row], number, height, width, self._settings)
 
     def _size_of(self, row: int) -> Size:

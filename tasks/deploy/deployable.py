@@ -1,9 +1,9 @@
 """A finished model as it is used: an image of any size in, the problem's outputs out.
 
-What it is shown, and how, is what it was scored with: `evaluate`, predictions and every export go by the same clean
-view, the same normalisation, the same network. What is added is a temperature that makes its confidence honest.
+Every score, of a finished model and of one in training, every prediction and every export goes by this: the same views,
+the same normalisation, the same network. What is added is a temperature that makes its confidence honest.
 
-Shape letters: N images, H W pixels, S T height and width of a view.
+Shape letters: N images, M windows of one, C channels, H W pixels, S T height and width of a view; 9 numbers cut one.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from taskdistill.tasks.functional.views import Pixels, clean_view, replay
-from taskdistill.tasks.models.device import on_device
+from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.functional.views import Pixels, View
+from taskdistill.tasks.models.device import autocast, on_device
 from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
 from taskdistill.tasks.models.task_model import TaskModel, load_model
 from taskdistill.tasks.problems.problem import Problem, problem_named
@@ -26,9 +28,11 @@ from taskdistill.tasks.problems.traced_answers import Answering
 class Deployable:
     """A network on a device, with all that it takes to use it."""
 
-    model: TaskModel
+    model: nn.Module
+    """Normalised images [N, 3, S, T] -> outputs [N, ...]."""
     problem: Problem
     classes: list[str]
+    preprocessing: Preprocessing
     device: torch.device
     temperature: float = 1.0
     """What outputs are divided by before they are taken for probabilities; 1 where nothing is known of it."""
@@ -38,29 +42,36 @@ class Deployable:
         """Load a finished model artifact; nothing is downloaded. Raises as `load_model` does, and ModelError where the
         device has no room for it.
         """
-        model, description = load_model(folder)
-        problem = problem_named(description.problem)
-        return cls(on_device(model, device), problem, list(description.classes), device, temperature)
+        return cls.of(*load_model(folder), device, temperature)
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        return self.model.preprocessing
+    @classmethod
+    def of(
+        cls, model: TaskModel, description: ModelDescription, device: torch.device, temperature: float = 1.0
+    ) -> Self:
+        """Return a model that is loaded, on a device; ModelError where that has no room for it."""
+        problem, classes = problem_named(description.problem), list(description.classes)
+        return cls(on_device(model, device), problem, classes, model.preprocessing, device, temperature)
 
     def answering(self) -> Answering:
         """Return what makes answers of outputs for clean views, by the temperature."""
         return self.problem.answering(self.preprocessing, self.temperature)
 
+    def windows(self, height: int, width: int, settings: WindowSettings) -> View:
+        """Return how the views [M, 9] are cut in which an image of this size is shown."""
+        return self.problem.windows(height, width, self.preprocessing, settings)
+
     def shown(self, pixels_HW3: Pixels) -> Pixels:
         """Cut the clean view [S, T, 3] out of a uint8 RGB image."""
-        see = self.preprocessing
-        height, width = pixels_HW3.shape[:2]
-        view = clean_view(height, width, see.crop_share, see.crop_mode, see.width_to_height)
-        return replay(pixels_HW3, view, see.size, see.interpolation)
+        return self.preprocessing.cut(pixels_HW3, self.preprocessing.clean(*pixels_HW3.shape[:2]))
 
     @torch.inference_mode()
-    def outputs(self, shown_NST3: Pixels) -> Tensor:
-        """Return what the network says of N clean views, float32 [N, ...], not yet divided by the temperature."""
+    def outputs(self, shown_NST3: Pixels, precision: str = "fp32") -> Tensor:
+        """Return what the network says of N views, float32 [N, ...], not yet divided by the temperature."""
         # Writable, as torch asks for: a single view may be an image's own bytes.
         writable_NST3 = np.require(shown_NST3, requirements=["C", "W"])
-        outputs: Tensor = self.model(normalise(writable_NST3, self.preprocessing, self.device))
-        return outputs.float()
+        images_NCST = normalise(writable_NST3, self.preprocessing, self.device)
+        with autocast(self.device, precision):
+            # What is made of outputs is computed in float32 whatever the network computes in: sums of bf16 logits would
+            # move scores.
+            outputs: Tensor = self.model(images_NCST).float()
+        return outputs

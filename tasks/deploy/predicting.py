@@ -17,13 +17,10 @@ from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.errors import UserError
 from taskdistill.storage.tree import as_text
 from taskdistill.tasks.deploy.answer_table import AnswerTable
-from taskdistill.tasks.deploy.answering import Answered, Shown, Unusable, answers
-from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.deploy.answering import Answered, Unusable, answers
 from taskdistill.tasks.deploy.ready import Ready
 from taskdistill.tasks.deploy.sources import Wanted
-from taskdistill.tasks.models.device import device_of
 from taskdistill.tasks.problems.answers import AnswerForm, Asked
-from taskdistill.tasks.problems.palette import colours_of
 from taskdistill.tasks.stage import OnProgress, no_progress
 
 log = logging.getLogger(__name__)
@@ -55,12 +52,12 @@ class Predictor:
     """A model on a device, and how it is to answer."""
 
     def __init__(self, ready: Ready, runtime: RuntimeConfig) -> None:
-        """Load a model. Raises what `load_model` does, and ModelError where there is no such device."""
+        """Load a model. Raises what `load_model` does, ModelError where there is no such device, and ExportError where
+        an exported folder cannot be run here.
+        """
         self.ready, self._runtime = ready, runtime
-        self.deployable = Deployable.load(ready.folder, device_of(runtime), ready.temperature)
-        classes = self.deployable.classes
-        colours_K3 = colours_of(ready.images, classes)
-        self.asked = Asked(classes, colours_K3, ready.temperature, ready.wish.top, ready.wish.threshold)
+        self.network = ready.load(runtime)
+        self.asked = Asked(ready.classes, ready.colours_K3, ready.temperature, ready.wish.top, ready.wish.threshold)
 
     def asked_otherwise(self, top: int, threshold: float) -> Self:
         """Return the same, loaded network, to be asked otherwise; SettingsError where a number cannot be used."""
@@ -73,12 +70,11 @@ class Predictor:
 
     @property
     def form(self) -> AnswerForm:
-        return self.deployable.problem.answer_form(self.asked)
+        return self.network.problem.answer_form(self.asked)
 
     def answers(self, images: Iterable[Wanted]) -> Iterator[Answered | Unusable]:
         """Yield what is told of each image, in their order; raises OutOfMemoryError."""
-        shown = Shown(self.ready.windows, self.ready.levels)
-        return answers(self.deployable, images, self.asked, shown, self._runtime)
+        return answers(self.network, images, self.asked, self.ready.levels, self._runtime)
 
     def write(self, images: Sequence[Wanted], output: Path, on_progress: OnProgress = no_progress) -> Outcome:
         """Predict the images that are not yet in a table, and write them to it; what is done is kept, whatever ends it.

@@ -3,6 +3,8 @@
 Shape letters: N images of one size, H W their pixels.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError
@@ -38,7 +40,8 @@ class ExportedNetwork(nn.Module):
             )
         self.view = CleanView(deployable.preprocessing)
         # In the order of axes that other programs expect: a traced network would hold the copies of the other one.
-        self.network = deployable.model.to(  # type: ignore[call-overload]
+        # Of a copy: the model itself is what the exported one is compared with.
+        self.network = copy.deepcopy(deployable.model).to(  # type: ignore[call-overload]
             dtype=dtype, memory_format=torch.contiguous_format
         )
         self.answer = deployable.answering()

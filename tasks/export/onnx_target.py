@@ -57,12 +57,12 @@ def write(given: Given, folder: Path) -> Written:
     # Before the work, which takes a minute.
     shown = rows_for_calibration(given.images) if given.precision == "int8" else None
     dtype = torch.float16 if given.precision == "fp16" else torch.float32
-    network = ExportedNetwork(Deployable.load(given.artifact, torch.device("cpu"), given.temperature), dtype).eval()
-    model = _in_onnx(network)
     deployable = Deployable.load(given.artifact, torch.device("cpu"), given.temperature)
-    to_quantise = _without_traces(model, deployable.classes)
+    network = ExportedNetwork(deployable, dtype).eval()
+    model = _in_onnx(network)
+    _without_traces(model, deployable.classes)
     ir.save(model, folder / MODEL)
-    said = [quantised(folder / MODEL, to_quantise, shown)] if shown else []
+    said = [quantised(folder / MODEL, *_to_quantise(model), shown)] if shown else []
     tried = tried_images(given.images)
     parity = compared(deployable, run_of(folder, torch.device("cpu")), tried)
     if given.precision == FP32:
@@ -129,10 +129,8 @@ def _name_axes(model: ir.Model) -> None:
             ])  # fmt: skip
 
 
-def _without_traces(model: ir.Model, classes: list[str]) -> list[str]:
-    """Leave out what tells of how it was traced, and put the classes in; returns the names of the nodes of the network
-    that can be computed in whole numbers. The view, in float64, is not among them.
-    """
+def _without_traces(model: ir.Model, classes: list[str]) -> None:
+    """Leave out what tells of how it was traced, and put the classes in."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
@@ -144,7 +142,16 @@ def _without_traces(model: ir.Model, classes: list[str]) -> list[str]:
     model.graph.doc_string = model.doc_string = None
     model.metadata_props.clear()
     model.metadata_props["classes"] = json.dumps(classes, ensure_ascii=False)
-    return [node.name or "" for node in model.graph.all_nodes() if _is_of_the_network(node)]
+
+
+def _to_quantise(model: ir.Model) -> tuple[list[str], list[str]]:
+    """Return the names of the layers of the network that can be computed in whole numbers, and of what clips their
+    outputs. The view, in float64, is not among them.
+    """
+    layers = [node for node in model.graph.all_nodes() if _is_of_the_network(node)]
+    outputs = {output for layer in layers for output in layer.outputs}
+    clips = [node for node in model.graph.all_nodes() if node.op_type in ("Clip", "Relu") and node.inputs[0] in outputs]
+    return [layer.name or "" for layer in layers], [clip.name or "" for clip in clips]
 
 
 def _is_of_the_network(node: ir.Node) -> bool:

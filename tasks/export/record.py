@@ -25,6 +25,12 @@ class FolderRecord(BaseModel):
     """In the order of the logits."""
     temperature: float
     """What logits are divided by before they are probabilities."""
+    model: str = ""
+    """Its reference in the store that it was exported from; older folders do not tell."""
+    colours: list[tuple[int, int, int]] = []
+    """RGB of each class, where the data set has colours."""
+    levels: tuple[float, float, float] | None = None
+    """How images of more than 8 bits are scaled (`storage.image_set.Levels`); None: the model was trained on none."""
     files: dict[str, str] = {}
     """Path inside the folder -> SHA-256."""
 

@@ -1,8 +1,10 @@
 """What a target of `taskdistill export` is given and what it returns, and the frame in which all of them work: a new
 folder that is whole or not there, with the card and a record of the digests of its files.
+
+Shape letters: K classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from taskdistill.storage.files import all_files, atomic, make_folder, sync_tree
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.weights import ModelDescription
 from taskdistill.tasks.export.record import RECORD, FolderRecord, recorded
+from taskdistill.tasks.problems.palette import known_colours
 
 CARD = "README.md"
 FP32 = "fp32"
@@ -36,6 +39,8 @@ class Given(NamedTuple):
     """What hubs read at the beginning of a card."""
     card: str = ""
     """What the lineage tells of the model, Markdown."""
+    model: str = ""
+    """Its reference."""
 
 
 class Written(NamedTuple):
@@ -79,11 +84,20 @@ def export(target: Target, name: str, given: Given, folder: Path) -> Exported:
         description = ModelDescription.read(given.artifact)
         recorded(partial, FolderRecord(
             target=name, precision=given.precision, problem=description.problem, classes=description.classes,
-            temperature=given.temperature,
+            temperature=given.temperature, model=given.model,
+            **_of_images(given.images, description.classes),
         ))  # fmt: skip
         sync_tree(partial)
     files = [path.relative_to(folder).as_posix() for path in all_files(folder)]
     return Exported(sorted({file.partition("/")[0] for file in files}), written.said, written.measured)
+
+
+def _of_images(images: ImageSet | None, classes: Sequence[str]) -> dict[str, Any]:
+    """Return what else must be known of the images that a model was trained on, to predict others as the store does."""
+    if images is None:
+        return {}
+    colours_K3 = known_colours(images, classes)
+    return {"levels": images.levels, "colours": [] if colours_K3 is None else colours_K3.tolist()}
 
 
 def opened(folder: Path) -> FolderRecord:

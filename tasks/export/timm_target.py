@@ -19,20 +19,26 @@ from PIL import Image
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.weights import ModelDescription, write_tensors
 from taskdistill.tasks.deploy.deployable import Deployable
+from taskdistill.tasks.deploy.networks import InWindows
 from taskdistill.tasks.export.bundle import Name, bundled
+from taskdistill.tasks.export.record import FolderRecord
 from taskdistill.tasks.export.target import ExportError, Given, Written
 from taskdistill.tasks.export.torch_target import check
 from taskdistill.tasks.export.tried import Answers, Tried, compared, tried_images
 from taskdistill.tasks.functional.views import Pixels
+from taskdistill.tasks.models.device import device_of, on_device
 from taskdistill.tasks.models.encoder import LAST
 from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
 from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
-from taskdistill.tasks.models.task_model import as_arrays, as_built
+from taskdistill.tasks.models.task_model import TaskModel, as_arrays, as_built, load_model
 from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
 from taskdistill.tasks.problems.classification import LinearHead
+from taskdistill.tasks.problems.problem import problem_named
 
 CONFIG, WEIGHTS, VIEW = "config.json", "model.safetensors", "taskdistill_view"
 CHECK_IMAGE, CHECK = "check.png", "check.json"
@@ -77,9 +83,9 @@ def write(given: Given, folder: Path) -> Written:
 
     Raises ExportError where timm has no place for the head, or answers otherwise than ours.
     """
-    deployable = Deployable.load(given.artifact, torch.device("cpu"), given.temperature)
-    description = ModelDescription.read(given.artifact)
-    network = _network(deployable, description, given.artifact)
+    model, description = load_model(given.artifact)
+    deployable = Deployable.of(model, description, torch.device("cpu"), given.temperature)
+    network = _network(model, description, given.artifact)
     data = _data(deployable.preprocessing)
     more = {"label_names": deployable.classes, "taskdistill": deployable.preprocessing.as_json()}
     save_config_for_hf(network, str(folder / CONFIG), model_config=more, data_config=data)
@@ -96,9 +102,19 @@ def write(given: Given, folder: Path) -> Written:
     return Written(usage, [parity.sentence("timm", tried), of_transform], parity.measured())
 
 
-def _network(deployable: Deployable, description: ModelDescription, artifact: Path) -> nn.Module:
+def network_of(folder: Path, record: FolderRecord, runtime: RuntimeConfig) -> InWindows:
+    """Return the network of an exported folder as it predicts here, shown what it was trained on; ModelError where
+    there is no such device.
+    """
+    see, device = Preprocessing(**read_json(folder / CONFIG)["taskdistill"]), device_of(runtime)
+    loaded = on_device(timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), device)
+    deployable = Deployable(loaded, problem_named(record.problem), record.classes, see, device)
+    return InWindows(deployable, WindowSettings(), runtime.inference_batch_size)
+
+
+def _network(model: TaskModel, description: ModelDescription, artifact: Path) -> nn.Module:
     """Return timm's network with its own classifier and our weights; ExportError where it has no place for our head."""
-    encoder, head = deployable.model.encoder, deployable.model.head
+    encoder, head = model.encoder, model.head
     if not isinstance(encoder, TimmEncoder):
         raise ExportError(f"the backbone is one of {description.backbone['source']!r}, not one of timm: {_ANOTHER}")
     if not isinstance(head, LinearHead) or description.blocks != [LAST]:
@@ -110,11 +126,11 @@ def _network(deployable: Deployable, description: ModelDescription, artifact: Pa
     backbone = as_built(description, artifact)
     arguments = model_arguments(backbone) | encoder.classifier_arguments
     try:
-        network: nn.Module = timm.create_model(backbone.name, num_classes=len(deployable.classes), **arguments)
+        network: nn.Module = timm.create_model(backbone.name, num_classes=len(description.classes), **arguments)
         classifier = network.get_classifier()  # type: ignore[operator]
     except CONSTRUCTOR_ERRORS as error:
         raise ExportError(
-            f"timm cannot build {backbone.name} with {len(deployable.classes)} classes ({error}): {_ANOTHER}"
+            f"timm cannot build {backbone.name} with {len(description.classes)} classes ({error}): {_ANOTHER}"
         ) from error
     name = next((name for name, module in network.named_modules() if module is classifier), "")
     if not isinstance(classifier, nn.Linear) or not name:

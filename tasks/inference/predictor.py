@@ -1,8 +1,7 @@
 """A finished model over whole images, or its outputs for their clean views from a cache: a stream of answers, which a
 meter takes one after the other.
 
-Shape letters: M windows of an image, A windows of all images, N windows of a batch, C channels, H W pixels; 9 numbers
-cut a window.
+Shape letters: M windows of an image, A windows of all images, N windows of a batch, H W pixels; 9 numbers cut a window.
 """
 
 from collections.abc import Iterator
@@ -11,16 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.tasks.data.batches import ViewSource
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels, View
-from taskdistill.tasks.models.device import autocast
-from taskdistill.tasks.models.preprocessing import normalise
 from taskdistill.tasks.problems.labelled import WholeImages
 from taskdistill.tasks.problems.problem import Joined
 
@@ -46,24 +44,22 @@ class _Batch(NamedTuple):
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module,
+    deployable: Deployable,
     images: WholeImages,
     source: ViewSource,
     runtime: RuntimeConfig,
-    device: torch.device,
     *,
     windows: WindowSettings | None = None,
     precision: str = "fp32",
 ) -> Iterator[Predicted]:
-    """Yield what the model says of each image, in their order; without `windows`, by the clean view."""
-    shown = _Shown(images, source, windows or WindowSettings())
+    """Yield what the model says of each image, in their order; without `windows`, by the clean view. `source` cuts for
+    this model.
+    """
+    shown = _Shown(deployable, images, source, windows or WindowSettings())
     waiting: list[Tensor] = []
     parts = _parts(len(shown.views_A9), runtime.inference_batch_size)
     for batch in prefetch(shown.load, parts, workers=runtime.workers):
-        images_NCHW = normalise(batch.pixels_NHW3, source.preprocessing, device)
-        with autocast(device, precision):
-            # Metrics are computed in float32 whatever the model computes in: sums of bf16 logits would move scores.
-            outputs = model(images_NCHW).float()
+        outputs = deployable.outputs(batch.pixels_NHW3, precision)
         for item, first, last in shown.items(batch.start, batch.start + len(outputs)):
             # The windows of an image may lie in several batches: it is judged when the last of them is there.
             waiting.append(outputs[first - batch.start : last - batch.start])
@@ -76,9 +72,11 @@ def predict(
 class _Shown:
     """The windows of all images one after the other, known without decoding any image."""
 
-    def __init__(self, images: WholeImages, source: ViewSource, settings: WindowSettings) -> None:
+    def __init__(
+        self, deployable: Deployable, images: WholeImages, source: ViewSource, settings: WindowSettings
+    ) -> None:
         self._images, self._source = images, source
-        views = [images.windows(item, source.preprocessing, settings) for item in range(len(images.rows))]
+        views = [deployable.windows(*images.size(item), settings) for item in range(len(images.rows))]
         self.views_A9 = np.concatenate([np.empty((0, 9), np.float32), *views])
         self._item_A = np.repeat(np.arange(len(views)), [len(views_M9) for views_M9 in views])
         self._firsts = np.cumsum([0, *(len(views_M9) for views_M9 in views)]).tolist()

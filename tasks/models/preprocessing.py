@@ -1,6 +1,6 @@
 """How a network wants to see an image. Part of what its weights mean: the wrong mean alone can cost 9 points.
 
-Shape letters: N images, C channels, H W pixels.
+Shape letters: N images, C channels, H W pixels, S T height and width of a view; 9 numbers cut one.
 """
 
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from taskdistill.tasks.functional.views import Pixels, Size
+from taskdistill.tasks.functional.views import Pixels, Size, View, clean_view, replay
 
 
 class Preprocessing(NamedTuple):
@@ -36,6 +36,14 @@ class Preprocessing(NamedTuple):
     def width_to_height(self) -> float:
         height, width = self.size
         return width / height
+
+    def clean(self, height: int, width: int) -> View:
+        """Return the view [9] that the network is judged by, of an image of this size."""
+        return clean_view(height, width, self.crop_share, self.crop_mode, self.width_to_height)
+
+    def cut(self, pixels_HW3: Pixels, view_9: View) -> Pixels:
+        """Cut a view [S, T, 3] out of a uint8 RGB image, as the network is shown it."""
+        return replay(pixels_HW3, view_9, self.size, self.interpolation)
 
     def as_json(self) -> dict[str, Any]:
         """Return what is written down; of a square as it was before there were others, byte for byte."""

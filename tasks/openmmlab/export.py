@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from taskdistill.tasks.export.bundle import Name, bundled
 from taskdistill.tasks.export.target import ExportError, Given, Written
 from taskdistill.tasks.functional.joining import JoinedMap
-from taskdistill.tasks.functional.views import clean_view, replay
 from taskdistill.tasks.models.encoder import blocks_named
 from taskdistill.tasks.models.preprocessing import normalise
 from taskdistill.tasks.models.task_model import TaskModel, as_built, load_model
@@ -156,8 +155,8 @@ def _check(model: TaskModel, folder: Path) -> float:
 def _own_answer(model: TaskModel, image_HW3: Any) -> Tensor:
     """Return our logits [K, H, W] for an image of its own size."""
     see, (height, width) = model.preprocessing, image_HW3.shape[:2]
-    view = clean_view(height, width, see.crop_share, see.crop_mode, see.width_to_height)
-    seen = np.array(replay(image_HW3, view, see.size, see.interpolation))
+    view = see.clean(height, width)
+    seen = np.array(see.cut(image_HW3, view))
     with torch.no_grad():
         map_1Khw = model(normalise(seen[None], see, torch.device("cpu")))
     return JoinedMap(map_1Khw, view[None], height, width).rows(range(height))

@@ -14,13 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.view_outputs import Half, ViewOutputs
 from taskdistill.tasks.data.batches import ViewSource
 from taskdistill.tasks.data.view_cache import ViewCache
 from taskdistill.tasks.functional.views import Pixels, Size, View
-from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.problem import Joined, Problem, targets_of
 
 Numbers = npt.NDArray[np.int64]
@@ -76,7 +74,7 @@ class LabelledCache:
 
 
 class WholeImages:
-    """Some images of a set, to be judged as wholes: what a network is shown of each, and its answer with the truth.
+    """Some images of a set, to be judged as wholes: the answer to each, with the truth.
 
     An item is a position among `rows`. For any number of threads.
     """
@@ -85,18 +83,15 @@ class WholeImages:
         self.rows = rows
         self._problem, self._images = problem, images
 
-    def windows(self, item: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:
-        """Return the views [M, 9] that this network is shown."""
-        return self._problem.windows(*self._size(item), preprocessing, settings)
+    def size(self, item: int) -> Size:
+        """Return height and width of an image, without decoding it."""
+        row = self.rows[item]
+        return int(self._images.heights[row]), int(self._images.widths[row])
 
     def joined(self, item: int, outputs: Tensor, views_M9: View) -> Joined:
         """Return what outputs [M, ...] for these views of an image are together."""
-        return self._problem.joined(outputs, views_M9, *self._size(item))
+        return self._problem.joined(outputs, views_M9, *self.size(item))
 
     def truth(self, item: int) -> Tensor:
         """Return what the image is judged against, as a batch of one."""
         return torch.from_numpy(self._problem.truth(self._images, int(self.rows[item]))[None])
-
-    def _size(self, item: int) -> tuple[int, int]:
-        row = self.rows[item]
-        return int(self._images.heights[row]), int(self._images.widths[row])

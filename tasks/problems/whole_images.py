@@ -4,15 +4,14 @@ Shape letters: M windows; 9 numbers cut one.
 """
 
 from taskdistill.configs.evaluation import WindowSettings
-from taskdistill.tasks.functional.views import View, clean_view
+from taskdistill.tasks.functional.views import View
 from taskdistill.tasks.functional.windows import windows_of
 from taskdistill.tasks.models.preprocessing import Preprocessing
 
 
 def clean_window(height: int, width: int, preprocessing: Preprocessing) -> View:
     """Return the clean view of an image as its only window, [1, 9]."""
-    shape = preprocessing.width_to_height
-    return clean_view(height, width, preprocessing.crop_share, preprocessing.crop_mode, shape)[None]
+    return preprocessing.clean(height, width)[None]
 
 
 def image_windows(height: int, width: int, preprocessing: Preprocessing, settings: WindowSettings) -> View:

@@ -23,10 +23,10 @@ from taskdistill.storage.tables import write_columns
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.view_cache import ViewCache
+from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outputs, predict
 from taskdistill.tasks.inference.speed import measured_speed
-from taskdistill.tasks.models.device import device_of, on_device
-from taskdistill.tasks.models.task_model import TaskModel, load_model
+from taskdistill.tasks.models.device import device_of
 from taskdistill.tasks.problems.labelled import WholeImages
 from taskdistill.tasks.problems.palette import known_colours
 from taskdistill.tasks.problems.problem import Joined, Problem, problem_named
@@ -63,12 +63,10 @@ def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
     cannot be built or there is no device of the kind asked for.
     """
     judging = _judging(config, context)
-    model, description = load_model(context.inputs["model"])
-    if description.classes != judging.classes:
-        raise CacheMismatchError(
-            f"the model knows the classes {description.classes}, the images have {judging.classes}"
-        )
-    return _scored(config, judging, on_device(model, judging.device))
+    deployable = Deployable.load(context.inputs["model"], judging.device)
+    if deployable.classes != judging.classes:
+        raise CacheMismatchError(f"the model knows the classes {deployable.classes}, the images have {judging.classes}")
+    return _scored(config, judging, deployable)
 
 
 def run_probed(config: EvaluateProbedConfig, context: StageContext) -> EvaluationSummary:
@@ -77,16 +75,18 @@ def run_probed(config: EvaluateProbedConfig, context: StageContext) -> Evaluatio
     Raises CacheMismatchError where the probe is of another backbone or of other classes, and as `run` does.
     """
     judging = _judging(config, context)
-    return _scored(config, judging, probed_model(config.backbone, context, classes=judging.classes).eval())
+    model = probed_model(config.backbone, context, classes=judging.classes).eval()
+    deployable = Deployable(model, judging.problem, judging.classes, model.preprocessing, judging.device)
+    return _scored(config, judging, deployable)
 
 
-def _scored(config: EvaluateConfig, judging: Judging, model: TaskModel) -> EvaluationSummary:
-    """Score a network that lies on the device, and measure its speed."""
+def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) -> EvaluationSummary:
+    """Score a network as it is used, and measure its speed."""
     context = judging.context
-    source = ViewSource(judging.decoded, ViewSettings(), model.preprocessing)
+    source = ViewSource(judging.decoded, ViewSettings(), deployable.preprocessing)
 
     def predicted(images: WholeImages) -> Iterator[Predicted]:
-        return predict(model, images, source, context.runtime, judging.device, windows=config.windows)
+        return predict(deployable, images, source, context.runtime, windows=config.windows)
 
     scores: dict[str, Scores] = {}
     for split in config.splits:
@@ -96,8 +96,8 @@ def _scored(config: EvaluateConfig, judging: Judging, model: TaskModel) -> Evalu
     # Any images would do; the last split's are at hand, and every model is timed on the same.
     rows = judging.images.rows_of(config.splits[-1]).tolist()
     network = NetworkSummary(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        speed=measured_speed(model, source, rows, context.runtime, judging.device),
+        parameters=sum(parameter.numel() for parameter in deployable.model.parameters()),
+        speed=measured_speed(deployable.model, source, rows, context.runtime, judging.device),
     )
     return EvaluationSummary.joined(network, _summary(judging, scores))
 

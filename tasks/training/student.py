@@ -13,6 +13,7 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.storage.weights import ModelDescription
 from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.functional.lengths import num_steps
 from taskdistill.tasks.inference.predictor import Numbers, predict
 from taskdistill.tasks.models.device import device_of
@@ -38,7 +39,8 @@ def judge_on(
     def judged(model: nn.Module) -> Meter:
         # A new meter each time: one that went on would average over all validations so far.
         meter = problem.meter(classes)
-        for image in predict(model, images, source, context.runtime, device, precision=precision):
+        shown = Deployable(model, problem, list(classes), source.preprocessing, device)
+        for image in predict(shown, images, source, context.runtime, precision=precision):
             meter.update(image.outputs, image.truth)
         return meter
 

@@ -10,9 +10,12 @@ import pytest
 import taskdistill
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows import api
+from taskdistill.flows.reports.handing_over import given_of
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.export import torch_target
+from taskdistill.tasks.export.target import export
 from tests.flows.conftest import write_preset
 
 PAGE = Path(__file__).parents[2] / ".github" / "API.md"
@@ -34,6 +37,8 @@ def here(
     (folder / "new_photos" / "broken.jpg").write_bytes(b"")
     (folder / "list.csv").write_text("path\nnew_photos/disc/000.png\n")
     write_preset(folder / "birds.yaml", experiment)
+    given = given_of(finished, student, "fp32")
+    export(torch_target.write, "torch", given, folder / "birds-torch")
     finished.label("birds-production", student)
     monkeypatch.setenv("TASKDISTILL_STORE", str(finished.root))
     monkeypatch.chdir(folder)
@@ -53,6 +58,10 @@ def test_every_line_of_the_page_runs_and_says_what_the_page_says() -> None:
     assert teacher.values.shape == (24, 3)  # type: ignore[attr-defined]  # validation and test
     assert first.values.shape == (24, 3)  # type: ignore[attr-defined]  # training
     assert names["best"].reference == ran.best  # type: ignore[attr-defined]
+    model, exported = names["model"], names["exported"]
+    assert exported.reference == model.reference  # type: ignore[attr-defined]
+    of_store, of_folder = (one.predict("new_photos/disc") for one in (model, exported))  # type: ignore[attr-defined]
+    assert [row["prediction"] for row in of_folder] == [row["prediction"] for row in of_store]
 
 
 def test_rows_and_single_outputs_say_the_same(here: Path) -> None:

@@ -15,6 +15,7 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import INGEST
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.inference.predictor import predict
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.labelled import WholeImages
@@ -70,7 +71,8 @@ def predicted(
     judged = WholeImages(Unlabelled(), images, images.rows_of("test"))
     runtime = RUNTIME.model_copy(update={"inference_batch_size": batch_size})
     settings = WindowSettings.model_validate(windows)
-    found = list(predict(model, judged, source, runtime, torch.device("cpu"), windows=settings))
+    deployable = Deployable(model, Unlabelled(), ["row", "column"], preprocessing, torch.device("cpu"))
+    found = list(predict(deployable, judged, source, runtime, windows=settings))
     assert [one.item for one in found] == list(range(len(SIZES)))
     return [one.outputs.rows(range(one.outputs.height)) for one in found]
 
@@ -119,4 +121,5 @@ def test_an_image_is_decoded_once_for_its_windows_in_a_batch(images: ImageSet, m
 def test_no_images_are_no_predictions(images: ImageSet) -> None:
     source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(), PREPROCESSING)
     judged = WholeImages(Unlabelled(), images, np.asarray([], np.int64))
-    assert list(predict(SaysWhatItSees(), judged, source, RUNTIME, torch.device("cpu"))) == []
+    deployable = Deployable(SaysWhatItSees(), Unlabelled(), ["row", "column"], PREPROCESSING, torch.device("cpu"))
+    assert list(predict(deployable, judged, source, RUNTIME)) == []
