@@ -1,7 +1,7 @@
 """Exported networks that take images as they are, of any size: what runs them, as a network that answers images.
 
-Shape letters: N images of one size, M S T windows and their size, here the image itself, K classes, H W pixels, h w cells
-of a map; 9 numbers cut a window.
+Shape letters: N images of one size, M S T windows and their size, here the image itself, K classes, H W pixels, h w
+cells of a map; 9 numbers cut a window.
 """
 
 from collections.abc import Iterator, Sequence
