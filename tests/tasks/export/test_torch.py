@@ -1,5 +1,6 @@
 """A model exported as a program of torch answers there, without this program and timm, as it answers here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ def test_of_a_model_of_masks_the_logits_are_on_the_images_own_grid(workshop: Ben
 
 def test_a_kind_of_resizing_that_is_not_known_is_refused(workshop: Bench, tmp_path: Path) -> None:
     given = Given(workshop.path(classifier(workshop)))
-    deployable = Deployable.load(given.artifact, torch.device("cpu"))
-    deployable.model.encoder.preprocessing = deployable.preprocessing._replace(interpolation="nearest")
+    loaded = Deployable.load(given.artifact, torch.device("cpu"))
+    deployable = replace(loaded, preprocessing=loaded.preprocessing._replace(interpolation="nearest"))
     from taskdistill.tasks.export.network import ExportedNetwork
 
     with pytest.raises(ExportError, match=r"resized by 'nearest'.*known: bilinear, bicubic, lanczos"):
