@@ -89,17 +89,21 @@ def measured(form: Form, height: int, width: int) -> Iterator[Latency]:
 
     Raises ExportError where the form cannot compute on a CPU.
     """
-    for device, threads in _places():
-        try:
-            run = form.run_of(device, threads)
-        except ExportError:
-            if device.type == "cpu":
-                raise
-            continue  # such as an ONNX Runtime without CUDA
-        for batch in BATCHES:
-            seconds = _seconds(run, np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8))
-            p50, p95 = (float(np.percentile(seconds, share)) * 1000 for share in (50, 95))
-            yield Latency(form.name, _named(device), threads, batch, round(p50, 3), round(p95, 3), len(seconds))
+    before = torch.get_num_threads()
+    try:
+        for device, threads in _places():
+            try:
+                run = form.run_of(device, threads)
+            except ExportError:
+                if device.type == "cpu":
+                    raise
+                continue  # such as an ONNX Runtime without CUDA
+            for batch in BATCHES:
+                seconds = _seconds(run, np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8))
+                p50, p95 = (float(np.percentile(seconds, share)) * 1000 for share in (50, 95))
+                yield Latency(form.name, _named(device), threads, batch, round(p50, 3), round(p95, 3), len(seconds))
+    finally:
+        torch.set_num_threads(before)  # of whoever calls: it is a setting of the whole process
 
 
 def _places() -> list[tuple[torch.device, int]]:
