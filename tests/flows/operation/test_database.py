@@ -19,6 +19,7 @@ from taskdistill.flows.operation.database import check_database, given_database
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
+from tests.fault_matrix.faults import slowed
 from tests.flows.at_once import ask_at_once, now_and_later
 from tests.flows.conftest import as_overrides
 from tests.flows.local_server import (
@@ -200,9 +201,11 @@ def test_a_run_goes_on_while_the_database_is_away_and_says_so_when_it_is_back(
         "distillation-all-settings/distillation-all-settings", {"experiment": experiment_settings_of(long)}
     )
     until(lambda: "Running" in served.tasks(run).values(), seconds=START_SECONDS, log=served.log)
-    database.stop()
-    time.sleep(AWAY_SECONDS)
-    database.start()
+    process = psutil.Process(int(served.client.read_flow_run(run).infrastructure_pid))
+    with slowed(process):  # one that came to its end meanwhile could not say so
+        database.stop()
+        time.sleep(AWAY_SECONDS)
+        database.start()
     assert served.finish(run).state.name == "Completed"
     until(lambda: set(served.tasks(run).values()) == {"Completed"}, seconds=300, log=served.log)
 
