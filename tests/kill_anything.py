@@ -34,9 +34,10 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from taskdistill.storage.drafts import DRAFT
 from taskdistill.storage.files import all_files, read_json, sha256_of
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef
-from taskdistill.storage.store import DRAFT, ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 
 ALWAYS = ("image-set", "features", "probe", "logits", "model", "model", "evaluation")
 KINDS = (*ALWAYS, "settings", "settings")

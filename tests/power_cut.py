@@ -110,7 +110,7 @@ class Ext4Disk:
             on_sync()
             fsync(descriptor)
 
-        os.fsync = noted  # type: ignore[assignment]
+        os.fsync = noted
 
     def cut(self) -> None:
         descriptor = os.open(self._mounted, os.O_RDONLY)

@@ -74,7 +74,7 @@ def main() -> None:
         bench = prepared(Path(folder), arguments.size, arguments.device, arguments.precision, quick=arguments.quick)
         rows = throughput(bench, repeats=2 if arguments.quick else 3, quick=arguments.quick)
         if arguments.size == "tiny":
-            rows += memory(bench, num_blends=64 if arguments.quick else 256)
+            rows += memory(bench, num_blends=32 if arguments.quick else 256)
     finish("Blends", rows, as_json=arguments.json)
 
 

@@ -24,15 +24,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.base import RuntimeConfig, StageConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.models import Backbone
 from taskdistill.configs.stages import ExtractConfig
 from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import EXTRACT, INGEST
-from taskdistill.tasks.stage import content_digests_of, execute
+from taskdistill.tasks.stage import Stage, content_digests_of, execute
 from tests.benchmarks.pictures import write_class_folders
 from tests.benchmarks.report import Row, finish, parser
 
@@ -62,7 +64,7 @@ def main() -> None:
         rows += [Row(f"{name}, n = {num_images}", small[name], "MiB"), Row(f"{name}, 10 n", large[name], "MiB")]
         limit = None if name == "extract, default cache" else BUDGET
         rows.append(Row(f"{name}, 10 n to n", large[name] / small[name], at_most=limit))
-    rows += map_rows(24, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
+    rows += map_rows(16, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
     finish("Peak memory", rows, as_json=arguments.json)
 
 
@@ -134,10 +136,11 @@ def child(arguments: argparse.Namespace) -> None:
     store = ArtifactStore(folder / "store")
     ingest = IngestConfig(path=str(folder / "pictures"))
     images = INGEST.reference(ingest, {}, content_digests_of(ingest, store))
-    stage, config, inputs = {
+    stages: dict[str, tuple[Stage[Any], StageConfig, dict[str, ArtifactRef]]] = {
         "ingest": (INGEST, ingest, {}),
         "extract": (EXTRACT, ExtractConfig(backbone=ENCODER, views=ViewSettings(num_views=0)), {"images": images}),
-    }[name]
+    }
+    stage, config, inputs = stages[name]
     earlier = stage.reference(config, inputs, content_digests_of(config, store))
     if earlier in store:
         store.remove(earlier)

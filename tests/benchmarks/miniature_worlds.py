@@ -100,7 +100,7 @@ def oracle_set(store: ArtifactStore, experiment: Experiment, world: int, task: T
     pairs_N2 = draw_pairs(len(attributes_NA), num_pairs, seed=world)
     blends = oracle_blends(attributes_NA[pairs_N2[:, 0]], attributes_NA[pairs_N2[:, 1]], seed=world)
     rows = [
-        ImageRow(f"oracle-{number:05d}", png(image.numpy()), *image.shape[:2], "train")
+        ImageRow(f"oracle-{number:05d}", png(image.numpy()), image.shape[0], image.shape[1], "train")
         for number, image in enumerate(blends.images_NHWC)
     ]
     with store.lock(ref):
@@ -121,7 +121,7 @@ def table(scores: dict[int, Scores], split: str, score: Metric) -> Table:
     """A row for each model: every world's score, their mean, and the differences to the finetuned student and to the
     one that was distilled without blends.
     """
-    values, errors = ({} for _ in range(2))
+    values, errors = dict[str, list[float]](), dict[str, list[float]]()
     for found in scores.values():
         for (model, of, metric), value in found.items():
             if of == split:

@@ -10,6 +10,7 @@ process of its own, torch and timm included (about 380 MB before the first image
 """
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -73,14 +74,16 @@ def in_a_process(child: str, folder: Path, repeats: int) -> dict[str, float]:
 def tell_times(folder: Path, repeats: int) -> None:
     from taskdistill.tasks.data.decode import decode_rgb
     from taskdistill.tasks.data.threads import prefetch
+    from taskdistill.tasks.deploy.deployable import Deployable
     from taskdistill.tasks.deploy.predicting import Predictor
     from taskdistill.tasks.deploy.ready import Ready, Wish
+    from taskdistill.tasks.models.device import device_of
     from tests.untrained import commit_model
 
     store = ArtifactStore(folder / "store")
     model = commit_model(store, NETWORK, [f"class {number}" for number in range(NUM_CLASSES)])
     predictor = Predictor(Ready.of(store, model, Wish()), RUNTIME)
-    deployable, size = predictor.deployable, RUNTIME.inference_batch_size
+    deployable, size = Deployable.load(store.path(model), device_of(RUNTIME)), RUNTIME.inference_batch_size
     files = [image.file for image in listed([str(folder / "images")]).images]
 
     def bare() -> None:
@@ -95,7 +98,7 @@ def tell_times(folder: Path, repeats: int) -> None:
         predictor.write(listed([str(folder / "images")]).images, folder / f"said{number}.csv")
 
     bare()  # the files are in the page cache, the network is warm
-    pairs = [(timed(bare), timed(lambda number=number: predict(number))) for number in range(repeats)]
+    pairs = [(timed(bare), timed(functools.partial(predict, number))) for number in range(repeats)]
     of_bare, of_predict = zip(*pairs, strict=True)
     told = {"bare": of_bare, "predict": of_predict}
     medians = {name: statistics.median(processor for processor, _ in found) for name, found in told.items()}

@@ -55,7 +55,7 @@ def clicked(served: Served) -> Any:
 
 def plain_seconds(store: ArtifactStore, folder: Path) -> float:
     """Return how long the same steps take where nothing is shown to anybody."""
-    form = filled_in(ShortForm, parameters(0) | {"data_path": str(folder_of(folder / "state", 0))})
+    form = filled_in(ShortForm, {**parameters(0), "data_path": str(folder_of(folder / "state", 0))})
     experiment = experiment_of(form)
 
     def quietly(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,23 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+TURNS = 3
+
+
+def costs(name: str, *options: str, below: Mapping[str, float]) -> bool:
+    """Whether the rows of a benchmark are below these, in one of three turns: a neighbour on the same processor adds to
+    what is counted, and takes nothing from it.
+    """
+    return any(all(rows[row] < bound for row, bound in below.items()) for rows in turns(name, *options))
+
+
+def turns(name: str, *options: str) -> Iterator[dict[str, float]]:
+    for turn in range(TURNS):
+        yield measured(name, *options, turn=turn)
+
+
 @functools.cache
-def measured(name: str, *options: str) -> dict[str, float]:
+def measured(name: str, *options: str, turn: int = 0) -> dict[str, float]:
     """Run a benchmark in a process of its own, as a person does, and return its rows."""
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", *options, "--quick", "--json"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
@@ -27,33 +43,27 @@ def measured(name: str, *options: str) -> dict[str, float]:
 
 
 def test_distilling_from_cached_logits_costs_about_as_much_as_plain_finetuning_and_far_less_than_a_live_teacher():
-    rows = measured("distillation_step")
-    assert rows["vit_tiny_patch16_224, cached / plain"] < 1.25
-    assert rows["vit_tiny_patch16_224, online / cached"] > 1.6
+    assert costs("distillation_step", below={"vit_tiny_patch16_224, cached / plain": 1.25})
+    assert measured("distillation_step")["vit_tiny_patch16_224, online / cached"] > 1.6
 
 
 def test_distilling_from_cached_maps_costs_about_as_much_as_plain_finetuning_of_a_student_that_segments():
-    rows = measured("distillation_step", "--maps", "--students", "mobilenetv2_035", "--inputs", "last4")
-    assert rows["mobilenetv2_035, cached / plain"] < 1.25
-    assert rows["mobilenetv2_035, reading / cached"] < 0.02
+    student = ["--students", "mobilenetv2_035", "--inputs", "last4"]
+    bounds = {"mobilenetv2_035, cached / plain": 1.25, "mobilenetv2_035, reading / cached": 0.02}
+    assert costs("distillation_step", "--maps", *student, below=bounds)
 
 
 def test_choosing_settings_costs_less_than_two_trainings():
-    rows = measured("tuning_cost")
-    assert rows["probe-student, tune-finetune / finetune"] < 2
-    assert rows["probe-student, tune-distill / distill"] < 2
+    bounds = {"probe-student, tune-finetune / finetune": 2, "probe-student, tune-distill / distill": 2}
+    assert costs("tuning_cost", below=bounds)
 
 
 def test_reading_cached_logits_is_under_one_percent_of_a_training_step():
-    rows = measured("cache_read")
-    assert rows["take and loading / step"] < 0.01
-    assert rows["ViewCache.take / np.take"] < 10
+    assert costs("cache_read", below={"take and loading / step": 0.01, "ViewCache.take / np.take": 10})
 
 
 def test_reading_cached_maps_is_under_two_percent_of_a_training_step():
-    rows = measured("cache_read")
-    assert rows["reading maps, fp16 / step"] < 0.02
-    assert rows["reading maps, int8 / step"] < 0.02
+    assert costs("cache_read", below={"reading maps, fp16 / step": 0.02, "reading maps, int8 / step": 0.02})
 
 
 def test_commands_in_a_store_of_two_thousand_artifacts_answer_within_two_seconds_of_what_start_up_takes():
@@ -64,16 +74,13 @@ def test_commands_in_a_store_of_two_thousand_artifacts_answer_within_two_seconds
 
 
 def test_finding_an_artifact_by_prefix_or_label_does_not_slow_down_with_the_store():
-    rows = measured("store_scale")
-    assert rows["show PREFIX, 2000 to 100 artifacts"] < 2
-    assert rows["show LABEL, 2000 to 100 artifacts"] < 2
+    bounds = {"show PREFIX, 2000 to 100 artifacts": 2, "show LABEL, 2000 to 100 artifacts": 2}
+    assert costs("store_scale", below=bounds)
 
 
 def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images():
-    rows = measured("memory_growth")
     # On a busy machine more decoded images wait for each other at the peak: ingest was seen at 1.24.
-    assert rows["ingest, 10 n to n"] < 1.3
-    assert rows["extract, 10 n to n"] < 1.3
+    assert costs("memory_growth", below={"ingest, 10 n to n": 1.3, "extract, 10 n to n": 1.3})
 
 
 def test_distilling_from_maps_takes_little_more_memory_for_ten_times_as_many_images():
@@ -81,16 +88,12 @@ def test_distilling_from_maps_takes_little_more_memory_for_ten_times_as_many_ima
 
 
 def test_predicting_costs_little_more_than_network_and_decoding_and_half_a_gigabyte():
-    rows = measured("predicting")
-    assert rows["predict / bare, processor"] < 1.3
-    assert rows["peak memory"] < 500
+    assert costs("predicting", below={"predict / bare, processor": 1.3, "peak memory": 500})
 
 
 def test_having_everything_on_the_disk_takes_a_small_part_of_the_time():
-    rows = measured("sync_cost")
-    assert rows["ingest, waiting for the disk"] < 0.2
-    assert rows["extract, waiting for the disk"] < 0.1
-    assert rows["extract, reading back"] < 0.03
+    waits = {"ingest, waiting for the disk": 0.2, "extract, waiting for the disk": 0.1}
+    assert costs("sync_cost", below=waits | {"extract, reading back": 0.03})
 
 
 def test_painting_blends_is_as_fast_as_the_networks_and_takes_no_more_memory_for_more_of_them():

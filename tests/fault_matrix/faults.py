@@ -107,7 +107,7 @@ def server_is_killed(site: Site, work: Work, run: UUID) -> Iterator[list[Artifac
 @contextmanager
 def server_is_away(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
     """Killed, and started again only then; the run is to outlast it, as nothing else tells that it was left alone."""
-    up, process = site.state.running().up, site.processes_of(run)[0]
+    up, process = site.up, site.processes_of(run)[0]
     up.send(signal.SIGSTOP)
     try:
         site.child("server").kill()
@@ -151,7 +151,7 @@ def machine_reboots(site: Site, work: Work, run: UUID) -> Iterator[list[Artifact
 def machine_is_stopped(site: Site, work: Work, run: UUID) -> Iterator[list[ArtifactRef]]:
     """As Ctrl-C does it: the run is handed back, and continued by the next `up`."""
     running = site.processes_of(run)
-    site.state.running().up.send(signal.SIGTERM)
+    site.up.send(signal.SIGTERM)
     site.ended()
     assert not [process for process in running if process.is_running()]
     site.stop()

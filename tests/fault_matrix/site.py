@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psutil
 
+from taskdistill.flows.operation.processes import Process
 from taskdistill.flows.operation.state import StateFolder
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -99,6 +100,14 @@ class Site:
     def state(self) -> StateFolder:
         return StateFolder(Path(self.environment["TASKDISTILL_HOME"]))
 
+    @property
+    def up(self) -> Process:
+        """The process of `up`, which is running."""
+        running = self.state.running()
+        if running is None:
+            raise RuntimeError(f"{self.state.path} does not tell which process is up")
+        return running.up
+
     def child(self, name: str) -> psutil.Process:
         """Return the server, or the worker, of `up`."""
         return psutil.Process(children_of(self.environment)[name])
@@ -167,8 +176,7 @@ class Site:
 
     def left_over(self, runs: Iterable[UUID]) -> list[str]:
         """Command lines of processes that make one of these runs, or that nobody keeps."""
-        running, ours = self.state.running(), {str(run) for run in runs}
-        up = psutil.Process(running.up.pid)
+        up, ours = psutil.Process(self.up.pid), {str(run) for run in runs}
         kept = {up.pid, *(each.pid for each in up.children(recursive=True))}
         found = []
         for each in self.processes():

@@ -12,7 +12,8 @@ from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import PROGRESS, ArtifactStore
-from tests.flows.conftest import as_overrides, quietly
+from taskdistill.tasks.stage import execute
+from tests.flows.conftest import as_overrides
 
 PIPELINE = "distillation-all-settings/distillation-all-settings"
 
@@ -51,7 +52,7 @@ class Work(NamedTuple):
             flow = FLOWS[self.deployment.partition("/")[0]]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TASKDISTILL_STORE", str(store.root))
-            return flow(**self.parameters | self.alone, return_state=True)
+            return flow(**{**self.parameters, **self.alone}, return_state=True)
 
     def units(self, store: ArtifactStore) -> dict[str, int]:
         """What is made of the step that is hit: file of each chunk or shard -> when it was written."""
@@ -103,6 +104,6 @@ def _work(
 
 
 def _do(steps: list[PlannedStep], experiment: Experiment, root: Path) -> None:
-    do = quietly(experiment, ArtifactStore(root))
+    store, noted = ArtifactStore(root), {"settings": experiment_settings_of(experiment)}
     for step in steps:
-        do(step)
+        execute(step.stage, step.config, step.inputs, store=store, runtime=experiment.runtime, noted=noted)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from taskdistill.storage.contents import Contents
+from taskdistill.storage.drafts import DRAFT
 from taskdistill.storage.errors import DraftError
 from taskdistill.storage.files import all_files, read_json, write_json
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef
-from taskdistill.storage.store import DRAFT, ArtifactStore
+from taskdistill.storage.store import ArtifactStore
 from tests.storage.artifacts import recipe_of, tear
 
 MODEL = Contents(made=("best.bin", "parts/*.json"), optional=("*.html",), working=("checkpoint.bin", "notes/*"))

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from taskdistill.storage.drafts import DRAFT
 from taskdistill.storage.errors import CorruptArtifactError, NotInStoreError, StoreError
 from taskdistill.storage.files import all_files, read_json, write_json
 from taskdistill.storage.manifest import ArtifactRef, Manifest, check_file
 from taskdistill.storage.root import ROOT_VARIABLE
-from taskdistill.storage.store import DRAFT, PROGRESS, ArtifactStore
+from taskdistill.storage.store import PROGRESS, ArtifactStore
 from tests.storage.artifacts import TEARS, commit, edit_manifest, flip_a_bit, make_older, recipe_of, tear
 
 DRAFTED = ArtifactRef("features", "f" * 64)
