@@ -51,15 +51,15 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it lets somebody in."""
-        where = ["-D", self._home / "data", "-p", self._port, "-k", self._home]
+        where = ["-D", str(self._home / "data"), "-p", str(self._port), "-k", str(self._home)]
         with (self._home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            started = self._process = subprocess.Popen(
                 [self._programs / "postgres", *where, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"],
                 stdout=log, stderr=log, **self._how,
             )  # fmt: skip
         deadline = time.monotonic() + SECONDS
         while not self._lets_in():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if started.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL does not start:\n{(self._home / 'log').read_text()}")
             time.sleep(0.1)
 

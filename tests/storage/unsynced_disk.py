@@ -42,7 +42,7 @@ class Recorder:
             on_sync()
             self._note(os.dup(descriptor))
 
-        os.fsync = fsync  # type: ignore[assignment]
+        os.fsync = fsync
 
     def _note(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
