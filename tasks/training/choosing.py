@@ -25,8 +25,8 @@ from taskdistill.tasks.problems.problem import problem_named
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.chosen_settings import write_settings
 from taskdistill.tasks.training.held_out import Fold, HeldOut
+from taskdistill.tasks.training.loss_notes import TrainingDivergedError
 from taskdistill.tasks.training.student import judge_on
-from taskdistill.tasks.training.trainer import TrainingDivergedError
 from taskdistill.tasks.training.tuning_trials import Course, Trials
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ Shape letters: N images of a batch, H W pixels; 4 numbers are the area in which 
 import logging
 import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from taskdistill.configs.errors import UserError
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.tables import HISTORY, write_table
 from taskdistill.storage.weights import write_tensors
@@ -34,6 +32,7 @@ from taskdistill.tasks.stage import OnProgress
 from taskdistill.tasks.training import checkpoint
 from taskdistill.tasks.training.averaging import running_mean
 from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
+from taskdistill.tasks.training.loss_notes import LossNotes, add
 from taskdistill.tasks.training.state import State
 
 log = logging.getLogger(__name__)
@@ -41,10 +40,6 @@ log = logging.getLogger(__name__)
 RARER = 20
 """Checkpoints that take long are written less often, at most so many times, to take a twentieth of the time."""
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-class TrainingDivergedError(UserError, RuntimeError):
-    """The loss stopped being a number; the message names the images of that batch."""
 
 
 class Trainer:
@@ -72,6 +67,7 @@ class Trainer:
         self._of_encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
         self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
+        self._losses = LossNotes()
         self.state = State()
         self.num_steps = num_steps
 
@@ -90,12 +86,17 @@ class Trainer:
                 self._validate()
             for batch in prefetch(self._lesson.load, draws, workers=workers):
                 self._step(batch)
+                is_validated, is_last = self._is_validated(self.state.step), self.state.step == self.num_steps
+                is_saved = time.monotonic() - saved >= pause or is_last
+                # Before validation and before any checkpoint, so that neither ever meets weights that are not finite.
+                if is_validated or is_saved or self._losses.is_full:
+                    self._read_losses()
                 # Validated before it is saved: a checkpoint of this step holds its score, and is not scored again.
-                if self._is_validated(self.state.step):
+                if is_validated:
                     self._validate()
                 on_progress("steps", self.state.step, self.num_steps)
-                is_last = self.state.step == self.num_steps  # pictures and digests, still to come, may be killed too
-                if (began := time.monotonic()) - saved >= pause or is_last:
+                if is_saved:  # after the last step too: pictures and digests, still to come, may be killed
+                    began = time.monotonic()
                     self._save(draft)
                     saved = time.monotonic()
                     # A large model on a slow disk: the pause grows until saving takes 1 / RARER of the time.
@@ -113,36 +114,29 @@ class Trainer:
         write_table(draft / "history.parquet", HISTORY, self.state.history)
         return f"{self.state.kept(self._settings.keep)}.safetensors"
 
-    def backward(self, batch: Batch) -> dict[str, float]:
-        """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns loss and terms.
+    def backward(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns the loss and its
+        terms of each part, scalars on the device that add up to those of the batch.
 
         Parts may count differently: ignored targets, synthetic images that do not divide. So each is divided by what
         the whole batch counts, never by its own count, and their gradients add up to that of the whole batch. Only
         what looks at several images at once, BatchNorm in training, and random depth see the parts.
-
-        Raises TrainingDivergedError.
         """
         settings, lesson, step = self._settings, self._lesson, self.state.step
         # Mixed before it is cut: whom an image is mixed with does not depend on the number of parts.
         whole = lesson.mixed(self._on_device(batch), step)
         # Several ranks would add their counts up here, and their gradients after the last part.
         counts = lesson.counts(whole)
-        noted: dict[str, float] = {}
+        noted = []
         for part in micro_batches(whole, settings.accumulate):
             with autocast(self._device, settings.precision):
                 losses = lesson.losses(self.model, part, step)
             # This part's total over the count of the whole batch: the sum over parts is the mean over the batch.
             terms = {name: Sum(loss.total, counts[name]).mean() for name, loss in losses.items()}
             loss = weighted_sum(terms, lesson.weights)
-            # Before the optimiser's step, so that no checkpoint ever holds weights that are not finite.
-            if not torch.isfinite(loss):
-                raise TrainingDivergedError(
-                    f"the loss is {loss.item()} at step {step} of {self.num_steps}. Lower "
-                    f"training.learning_rate, or look at the images of this batch: {', '.join(batch.ids)}"
-                )
             # At once, not after the last part: the activations of one part at a time are all that is held.
             loss.backward()  # type: ignore[no-untyped-call]
-            _add(noted, {"loss": loss.item()} | {f"{name}_loss": term.item() for name, term in terms.items()})
+            noted.append({"loss": loss.detach()} | {f"{name}_loss": term.detach() for name, term in terms.items()})
         return noted
 
     def _step(self, batch: Batch) -> None:
@@ -158,7 +152,7 @@ class Trainer:
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self._rate_factor(group["first_step"])
         self._optimizer.zero_grad()
-        _add(self.state.sums, {"count": 1, **self.backward(batch)})
+        self._losses.add(batch.ids, self.backward(batch))
         if settings.clip_norm:  # of the whole batch's gradient, so after its last part
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self._optimizer.step()
@@ -166,6 +160,10 @@ class Trainer:
             self._ema.update_parameters(self.model)
         # Counted last: until here `state.step` is the step being made, which the lesson's random numbers depend on.
         self.state.step += 1
+
+    def _read_losses(self) -> None:
+        for losses in self._losses.read(self.state.step, self.num_steps):
+            add(self.state.sums, {"count": 1, **losses})
 
     def _freeze_encoder_at_first(self) -> None:
         """Freeze the encoder while the head learns alone, and let it learn from the step it joins at."""
@@ -258,11 +256,6 @@ def freeze_batchnorm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BATCHNORMS):
             module.eval()
-
-
-def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        sums[name] = sums.get(name, 0) + value
 
 
 def _parameter_groups(model: TaskModel, settings: TrainingSettings, joins: int) -> list[dict[str, Any]]:

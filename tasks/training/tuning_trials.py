@@ -28,7 +28,8 @@ from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.averaging import decay_of_short
 from taskdistill.tasks.training.held_out import Fold
 from taskdistill.tasks.training.lesson import Lesson
-from taskdistill.tasks.training.trainer import Trainer, TrainingDivergedError
+from taskdistill.tasks.training.loss_notes import TrainingDivergedError
+from taskdistill.tasks.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

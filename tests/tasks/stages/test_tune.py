@@ -31,7 +31,7 @@ from taskdistill.tasks.data import batches
 from taskdistill.tasks.functional.folds import folds_of
 from taskdistill.tasks.models.task_model import load_head
 from taskdistill.tasks.training.fold_heads import write_folds
-from taskdistill.tasks.training.trainer import TrainingDivergedError
+from taskdistill.tasks.training.loss_notes import TrainingDivergedError
 from tests.conftest import STUDENT, TEACHER, VIEWS, Bench
 from tests.fakes import write_shapes
 

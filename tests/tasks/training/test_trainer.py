@@ -17,7 +17,7 @@ from taskdistill.storage.tables import read_table
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.catalog import FINETUNE, PROBE
 from taskdistill.tasks.training.checkpoint import CHECKPOINT, load
-from taskdistill.tasks.training.trainer import TrainingDivergedError
+from taskdistill.tasks.training.loss_notes import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench, said_of
 from tests.storage.artifacts import TEARS, tear
 
