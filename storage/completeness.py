@@ -16,6 +16,7 @@ import zarr
 
 from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.files import read_json
+from taskdistill.storage.image_cells import CELLS
 from taskdistill.storage.image_set import INDEX, shard_path
 from taskdistill.storage.view_outputs import GROUP, ROWS, arrays_of, read_rows
 
@@ -55,6 +56,7 @@ def _missing_chunks(folder: Path, array_name: Path) -> Iterator[Gap]:
 
 
 def _missing_rows(folder: Path) -> Iterator[Gap]:
+    """Compare the shards of an image-set, and the table of where its images lie, with its index."""
     try:
         shards = list(enumerate(read_json(folder / INDEX)["shards"]))
     except _DAMAGE as error:
@@ -67,6 +69,9 @@ def _missing_rows(folder: Path) -> Iterator[Gap]:
             yield Gap(name, f"is missing: {INDEX} says that it must be there")
         elif (found := _num_rows(path)) not in (num_rows, None):
             yield Gap(name, f"has {found} rows, {INDEX} says {num_rows}")
+    num_images = sum(num_rows for _, num_rows in shards)
+    if (folder / CELLS).is_file() and (found := _num_rows(folder / CELLS)) not in (num_images, None):
+        yield Gap(CELLS, f"is of {found} images, {INDEX} says {num_images}")
 
 
 def _rows_without_outputs(folder: Path) -> Iterator[Gap]:

@@ -18,7 +18,7 @@ from taskdistill.storage.provenance import version_of
 FIRST = 1
 """The format of everything that says nothing of its format."""
 FORMATS: dict[str, int] = {
-    "image-set": 1,
+    "image-set": 2,
     "features": 2,
     "embeddings": 2,
     "probe": 1,
@@ -29,7 +29,7 @@ FORMATS: dict[str, int] = {
     "evaluation": 1,
 }
 """Kind -> the format in which this version writes it, and the newest that it reads."""
-CONTINUES: dict[str, int] = {"features": 1, "embeddings": 1, "logits": 1}
+CONTINUES: dict[str, int] = {"image-set": 1, "features": 1, "embeddings": 1, "logits": 1}
 """Kind -> the oldest format in which this version goes on with a draft; of the others, the present one alone."""
 UNFINISHED = sys.maxsize
 """In place of a number, for a folder without a manifest: what is being made has all that this version writes."""

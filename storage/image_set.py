@@ -1,18 +1,17 @@
 """Kind image-set: encoded images in Parquet shards, each with label, mask, split, parents and seed.
 
     shards/00000.parquet ...   rows in id order, image bytes as they came
+    cells.parquet              where in them the bytes of each image lie (storage.image_cells); since format 2
     image-set.json             classes, rows of each shard, counts, levels; written last
 
-Random access: a row group holds at most 512 KiB of images, or one image if larger, so that reading one image of a
-shuffled epoch reads half a megabyte, not a shard. Images are not compressed again (JPEG and PNG already are) and
-every page carries a checksum that is compared on each read. Original bytes are kept rather than decoded and
+A row group holds at most 512 KiB of images, or one image if larger, so that other readers of Parquet need not take a
+shard whole for one image. Images are not compressed again (JPEG and PNG already are), and both they and every page
+carry a checksum that is compared on each read. Original bytes are kept rather than decoded and
 re-encoded: nothing is lost, and exact duplicates stay recognisable; orientation, greyscale, CMYK, alpha and 16 bits
 are resolved when decoding. How values of more than 8 bits become 8 is a property of the set, never of one image:
 `levels` stand in the index of each set that has such images, and of no other.
 """
 
-import itertools
-import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,12 +27,12 @@ from taskdistill.storage.columns import NOTHING_ADDED, Columns
 from taskdistill.storage.descriptions import Description
 from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.files import atomic, write_json
+from taskdistill.storage.image_cells import COLUMNS, Cells, write_cells
+from taskdistill.storage.image_groups import READ_ERRORS, RowGroups
 from taskdistill.storage.manifest import advice, check_layout
 
 ROW_GROUP_BYTES = 512 * 1024
 ROW_GROUP_ROWS = 128
-OPEN_SHARDS = 16
-"""Shards that a thread keeps open; systems allow a process about a thousand files."""
 INDEX = "image-set.json"
 
 SCHEMA = pa.schema(
@@ -51,10 +50,8 @@ SCHEMA = pa.schema(
 )
 ADDED = NOTHING_ADDED
 """Columns that came with a later format than the first: name -> which, and the value that older sets mean."""
-_READ_ERRORS = (OSError, pa.ArrowException, LookupError, UnicodeDecodeError)
-"""What pyarrow raises on damaged files; headers and names in them have no checksum."""
-_CELLS = ("image", "mask")
-"""Columns that are read image by image, when they are asked for."""
+CELLS_SINCE = 2
+"""The format in which a set began to say where the bytes of its images lie."""
 
 
 class ImageRow(NamedTuple):
@@ -122,7 +119,7 @@ def is_shard_whole(folder: Path, shard: int, ids: Sequence[str]) -> bool:
                 return False
             for group in range(file.num_row_groups):  # all columns: only what is read is compared with its checksum
                 found += file.read_row_group(group, use_threads=False)["id"].to_pylist()
-    except _READ_ERRORS:
+    except READ_ERRORS:
         return False
     return found == list(ids)
 
@@ -152,6 +149,7 @@ def write_index(
         splits.update(column)
     counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}
     scale = {"levels": levels._asdict()} if levels else {}
+    write_cells(folder, [shard_path(folder, shard) for shard in range(num_shards)])
     write_json(folder / INDEX, counts | {"classes": list(classes), "shards": sizes} | scale)
     return counts
 
@@ -218,7 +216,7 @@ class ImageSet:
         self.widths: npt.NDArray[np.int32] = table["width"].to_numpy()
         self.parents: list[list[str] | None] = table["parents"].to_pylist()
         self.seeds: list[int | None] = table["seed"].to_pylist()
-        self._open = threading.local()  # a reader has a place in its file, which two threads would move
+        self._cells = self._reader([shard_path(folder, shard) for shard in range(len(index.shards))])
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -232,56 +230,35 @@ class ImageSet:
         return np.flatnonzero(np.isin(self.splits, splits))
 
     def image(self, row: int) -> bytes:
-        """Return the encoded image of a row; reads its row group and nothing else. CorruptArtifactError for damage."""
-        cell = self._cell(row, "image")
+        """Return the encoded image of a row; reads it and nothing else. CorruptArtifactError for damage."""
+        cell = self._cells.read(row, "image")
         if cell is None:
             raise CorruptArtifactError(f"image {self.ids[row]!r} has no bytes: {advice(self.folder)}")
         return cell
 
     def mask(self, row: int) -> bytes | None:
         """Return the encoded mask of a row, where it has one. CorruptArtifactError for damage."""
-        return self._cell(row, "mask")
+        return self._cells.read(row, "mask")
 
-    def _cell(self, row: int, column: str) -> bytes | None:
-        if self._columns.is_later(column, self._format):  # not in the file: what older sets mean by that
-            neutral: bytes | None = ADDED[column].neutral
-            return neutral
-        shard = int(np.searchsorted(self._first_rows, row, side="right")) - 1
-        file, group_starts = self._shard(shard)
-        local = row - int(self._first_rows[shard])
-        group = int(np.searchsorted(group_starts, local, side="right")) - 1
-        try:
-            cells = file.read_row_group(group, columns=[column], use_threads=False)[column]
-            value: bytes | None = cells[local - int(group_starts[group])].as_py()
-        except _READ_ERRORS as error:
-            raise self._damaged(shard, error) from error
-        return value
-
-    def _shard(self, shard: int) -> tuple[pq.ParquetFile, npt.NDArray[np.int64]]:
-        """An open shard and the first row of each of its groups; one of each per thread, as readers are not shared."""
-        opened: dict[int, tuple[pq.ParquetFile, npt.NDArray[np.int64]]] = self._open.__dict__.setdefault("shards", {})
-        if shard not in opened:
-            while len(opened) >= OPEN_SHARDS:  # the one opened first goes
-                opened.pop(next(iter(opened)))[0].close()
-            file = self._opened(shard)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            opened[shard] = file, np.fromiter(itertools.accumulate([0, *sizes[:-1]]), np.int64)
-        return opened[shard]
+    def _reader(self, shards: Sequence[Path]) -> Cells | RowGroups:
+        if self._format < CELLS_SINCE:
+            return RowGroups(self._opened, self._damaged, self._first_rows)
+        return Cells(self.folder, shards, self._first_rows)
 
     def _index_of(self, shard: int) -> pa.Table:
         try:
             with self._opened(shard) as file:
-                names = [name for name in SCHEMA.names if name not in _CELLS]
+                names = [name for name in SCHEMA.names if name not in COLUMNS]
                 # Names that an older format does not have are passed over, and filled in here.
                 return self._columns.completed(file.read(columns=names, use_threads=False), self._format, names)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise self._damaged(shard, error) from error
 
     def _opened(self, shard: int) -> pq.ParquetFile:
         try:
             file = pq.ParquetFile(shard_path(self.folder, shard), page_checksum_verification=True)
             found = file.schema_arrow
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise self._damaged(shard, error) from error
         if found != self._columns.in_format(self._format):
             raise self._damaged(shard, TypeError(f"its columns are {', '.join(map(str, found))}"))

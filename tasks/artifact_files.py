@@ -21,13 +21,21 @@ OUTPUTS = Contents(
 FOREIGN = Contents(OUTPUTS.made, (*OUTPUTS.optional, "confusion.txt"), OUTPUTS.working)
 """The same of a network that was trained elsewhere."""
 DATASET = Contents(
-    made=("image-set.json", "shards/*.parquet", "files.parquet", "duplicates.parquet", "left-out.parquet"),
+    made=(
+        "image-set.json",
+        "cells.parquet",
+        "shards/*.parquet",
+        "files.parquet",
+        "duplicates.parquet",
+        "left-out.parquet",
+    ),
     working=("notes/*.json",),
 )
 """A dataset as it was read."""
 BLENDS = Contents(
     made=(
         "image-set.json",
+        "cells.parquet",
         "shards/*.parquet",
         "pairs.parquet",
         "blends.parquet",
@@ -43,7 +51,8 @@ BETWEEN = Pictures(
     words="Each between its two parents; all of them are in blends.html of the artifact.",
 )
 LABEL_FREE = Contents(
-    made=("image-set.json", "shards/*.parquet", "files.parquet", "left-out.parquet"), working=("notes/*.json",)
+    made=("image-set.json", "cells.parquet", "shards/*.parquet", "files.parquet", "left-out.parquet"),
+    working=("notes/*.json",),
 )
 """Images without labels."""
 MODEL = Contents(

@@ -14,8 +14,8 @@ shard, so that it makes no difference which worker makes which shard.
 
 Shape letters: N blends of a batch, S side of a blend.
 
-Reads `images` (image-set) and `embeddings` of them; writes pairs.parquet, shards/*.parquet, image-set.json,
-blends.parquet, contact-sheet.png and blends.html; scores/*.parquet lie in the draft until the commit.
+Reads `images` (image-set) and `embeddings` of them; writes pairs.parquet, shards/*.parquet, cells.parquet,
+image-set.json, blends.parquet, contact-sheet.png and blends.html; scores/*.parquet lie in the draft until the commit.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ note of its files' digests and of what was set aside; a killed ingest continues 
 differ from it (a power cut may tear either). At the end the digest of all files is compared with the
 one in the recipe: a folder that changed meanwhile is not what was asked for.
 
-Reads the dataset at `data.path`, masks too; writes shards/*.parquet, image-set.json, files.parquet (what became of each
-file), duplicates.parquet and left-out.parquet.
+Reads the dataset at `data.path`, masks too; writes shards/*.parquet, cells.parquet, image-set.json, files.parquet
+(what became of each file), duplicates.parquet and left-out.parquet.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ Each shard is written whole, with a note of what became of its images; a killed 
 none, as ingest does.
 
 Reads `images` (image-set, of it files.parquet where ingest wrote one) and the folder at `unlabelled.path`; writes
-shards/*.parquet, image-set.json, files.parquet and left-out.parquet.
+shards/*.parquet, cells.parquet, image-set.json, files.parquet and left-out.parquet.
 """
 
 import hashlib

@@ -222,7 +222,7 @@ def weights(draft: Path) -> None:
 CONTENTS = {
     files: Contents(made=("chunks/*",)),
     outputs: Contents(made=("rows.parquet", "outputs.zarr/*")),
-    shard: Contents(made=("shards/*.parquet", "image-set.json")),
+    shard: Contents(made=("shards/*.parquet", "cells.parquet", "image-set.json")),
     weights: Contents(made=("model.safetensors",), working=("checkpoint.safetensors",)),
 }
 

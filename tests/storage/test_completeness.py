@@ -23,6 +23,7 @@ DAMAGES: dict[str, Damage] = {
     "zeroed": lambda data: bytes(len(data)),
 }
 FILES = [
+    "cells.parquet",
     "history.parquet",
     "image-set.json",
     "model.json",
@@ -84,6 +85,7 @@ def test_a_chunk_a_shard_and_rows_that_were_never_written_are_missed(folder: Pat
         "outputs.zarr/clean/views/c/0/0/0": "is missing: its array says that it must be there",
         "shards/00000.parquet": "has 4 rows, image-set.json says 3",
         "shards/00001.parquet": "is missing: image-set.json says that it must be there",
+        "cells.parquet": "is of 4 images, image-set.json says 7",
     }
 
 

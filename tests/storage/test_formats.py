@@ -34,7 +34,7 @@ from tests.storage.artifacts import (
 )
 
 ROWS = [ImageRow("a.png", b"first", 8, 8, "train", 0, b"mask", None, 7), ImageRow("b.png", b"other", 8, 8, "train")]
-WITHOUT = pa.schema([field for field in image_set.SCHEMA if field.name not in ("seed", "mask")])
+WITHOUT = pa.schema([field for field in image_set.SCHEMA if field.name != "seed"])
 
 
 def commit_images(store: ArtifactStore) -> Path:
@@ -76,20 +76,20 @@ def test_an_image_set_from_before_a_column_was_added_opens_with_its_neutral_valu
         folder = commit_images(store)
     with pytest.raises(CorruptArtifactError, match="its columns are"):  # as it says that it has them
         ImageSet.open(folder)
-    monkeypatch.setitem(FORMATS, "image-set", 2)
-    monkeypatch.setattr(image_set, "ADDED", {"seed": Added(2, -1), "mask": Added(2, b"none")})
+    monkeypatch.setitem(FORMATS, "image-set", 3)
+    monkeypatch.setattr(image_set, "ADDED", {"seed": Added(3, -1)})
     images = ImageSet.open(folder)
-    assert (images.seeds, images.mask(0), images.mask(1)) == ([-1, -1], b"none", b"none")
+    assert (images.seeds, images.mask(0), images.mask(1)) == ([-1, -1], b"mask", None)
     assert (images.image(0), images.labels.tolist()) == (b"first", [0, -1])
 
 
 def test_an_image_set_made_after_a_column_was_added_keeps_its_values_and_must_have_it(
     store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(FORMATS, "image-set", 2)
-    monkeypatch.setattr(image_set, "ADDED", {"seed": Added(2, -1), "mask": Added(2, b"none")})
+    monkeypatch.setitem(FORMATS, "image-set", 3)
+    monkeypatch.setattr(image_set, "ADDED", {"seed": Added(3, -1)})
     folder = commit_images(store)
-    assert Manifest.read(folder).format == 2
+    assert Manifest.read(folder).format == 3
     images = ImageSet.open(folder)
     assert (images.seeds, images.mask(0), images.mask(1)) == ([7, None], b"mask", None)
     with monkeypatch.context() as before:
