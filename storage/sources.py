@@ -39,10 +39,14 @@ def visible_files(folder: Path) -> Iterator[Path]:
     """Every regular file below `folder` that is not hidden, links followed, in a fixed order. SourceError where
     something cannot be looked into; NotInStoreError, after all files, where links lead to nothing.
     """
+    return (folder / name for name in _visible_names(folder))
+
+
+def _visible_names(folder: Path) -> Iterator[str]:
     dead = []
     for entry in walk(folder):
         if entry.kind == "file":
-            yield folder / entry.path
+            yield entry.path
         elif entry.kind == "dead link":
             dead.append(entry.path)
     if dead:
@@ -84,13 +88,14 @@ class SourceDigests:
             raise NotInStoreError(f"{path} does not exist: check the path in the settings")
         known = read_json_if_whole(self._record(path))
         known = known if isinstance(known, dict) else {}
-        files = list(visible_files(path)) if path.is_dir() else [path]
-        now = {str(file.relative_to(path)): self._entry(file, known.get(str(file.relative_to(path)))) for file in files}
+        # Names are text here, and each file is asked about once: a million of them are looked at before every run.
+        names = _visible_names(path) if path.is_dir() else ["."]
+        now = {name: self._entry(f"{path}/{name}" if name != "." else str(path), known.get(name)) for name in names}
         if now != known:
             self._remember(path, now)
         if path.is_file():
             return str(now["."][-1])
-        return tree_digest((Path(name).as_posix(), entry[-1]) for name, entry in now.items())
+        return tree_digest((name, entry[-1]) for name, entry in now.items())
 
     def forget(self, location: str) -> None:
         """Read this file or folder again next time, whatever its sizes and times say."""
@@ -115,17 +120,18 @@ class SourceDigests:
         return self._memory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
 
     @staticmethod
-    def _entry(file: Path, known: Any) -> list[Any]:
+    def _entry(file: str, known: Any) -> list[Any]:
         """Return what tells that a file is unchanged, and its digest last."""
-        if not file.exists():
-            raise NotInStoreError(f"{file} is a link to nothing: repair or remove it")
-        status = file.stat()
+        try:
+            status = os.stat(file)
+        except FileNotFoundError:
+            raise NotInStoreError(f"{file} is a link to nothing: repair or remove it") from None
         now = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
         if isinstance(known, list) and known[:-1] == now:
             return known
         if 0 <= time.time_ns() - status.st_ctime_ns < CLOCK_TICK_NS:
             time.sleep(CLOCK_TICK_NS / 1e9)
-        return [*now, content_digest(file)]
+        return [*now, content_digest(Path(file))]
 
 
 def _place(location: str) -> Path:
