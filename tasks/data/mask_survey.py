@@ -5,7 +5,7 @@ Where nothing names the classes, they are the numbers or colours that are found.
 Shape letters: M distinct codes.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from taskdistill.configs.data import IngestConfig
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.decode_memory import DecodeMemory
 from taskdistill.tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
+from taskdistill.tasks.data.mask_doubts import doubts
 from taskdistill.tasks.data.mask_pixels import Histogram, Kind, code_of, colour_of, histogram, is_grey, mask_pixels
 from taskdistill.tasks.data.mask_reading import Reading, unknown_of
 from taskdistill.tasks.data.opening import UnreadableImageError
@@ -67,6 +68,8 @@ def survey_masks(
     if not contents:
         raise DatasetError(_none_usable(unusable))
     reading, said = decide(contents, labels, config)
+    if labels:
+        said += doubts(_pixels_of_numbers(contents, reading), reading)
     return MaskSurvey(reading, contents, unusable, said)
 
 
@@ -159,6 +162,18 @@ def _numbers(contents: Iterable[Content]) -> set[int]:
         codes = one.found.codes_M.tolist()
         found.update(codes if one.kind != "colours" else [colour_of(code)[0] for code in codes if is_grey(code)])
     return found
+
+
+def _pixels_of_numbers(contents: Iterable[Content], reading: Reading) -> Counter[int]:
+    """Return the pixels of each number, in masks that are read by numbers."""
+    pixels = Counter[int]()
+    for one in contents:
+        by_colour = reading.is_indexed_by_colour if one.kind == "indexed" else one.kind == "colours"
+        if by_colour and not (one.kind == "colours" and reading.is_grey_a_value):
+            continue
+        numbers = [colour_of(code)[2] if one.kind == "colours" else code for code in one.found.codes_M.tolist()]
+        pixels.update(dict(zip(numbers, one.found.pixels_M.tolist(), strict=True)))
+    return pixels
 
 
 def _of_two(contents: Sequence[Content], labels: LabelTable, said: list[str]) -> LabelTable:

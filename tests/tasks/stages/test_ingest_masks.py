@@ -210,6 +210,15 @@ def test_masks_of_black_and_white_have_two_classes(folder: Path, ingested: Inges
     assert "the masks hold 0 and 255 alone: 255 is read as 'thing', not as what is ignored" in summary.said
 
 
+def test_masks_that_seem_to_count_from_another_number_are_learnt_with_a_remark(
+    folder: Path, ingested: Ingested, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, summary = ingested(write_folders(folder, Image.fromarray(HALVES + 1)), labels="camvid")
+    assert mask_of(images, FIRST)[0, 0] == 1
+    (said,) = [line for line in summary.said if line.startswith("no mask holds 0, which is 'sky' by data.labels")]
+    assert said in caplog.messages
+
+
 def test_values_to_ignore_are_a_setting_and_names_count_through_the_others(folder: Path, ingested: Ingested) -> None:
     write_folders(folder, Image.fromarray(np.where(THREE == 3, 0, np.where(THREE == 7, 2, 1)).astype(np.uint8)))
     (folder / "classes.txt").write_text("sky\nroad\n")
