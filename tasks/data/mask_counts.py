@@ -1,21 +1,15 @@
-"""How many pixels and images of each class the masks of each split hold, and what these counts do not allow.
-
-Shape letters: M distinct codes.
-"""
+"""How many pixels and images of each class the masks of each split hold, and what these counts do not allow."""
 
 import os.path
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.counts import SPLITS
 from taskdistill.tasks.data.label_tables import IGNORED
-from taskdistill.tasks.data.mask_reading import Reading
-from taskdistill.tasks.data.mask_survey import Content
+from taskdistill.tasks.data.mask_survey import Shown
 
 _LOGGED = 30
 """Classes that are listed one by one in the log."""
@@ -46,24 +40,22 @@ class MaskCounts(NamedTuple):
         )
 
 
-def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], reading: Reading) -> MaskCounts:
-    """Count what masks hold, all of which is known to the reading; of images that have a split alone."""
-    names = reading.labels.names
+def count_masks(masks: Sequence[Shown], split_of: Mapping[str, str], names: Sequence[str]) -> MaskCounts:
+    """Count what masks show of the classes of these names; of images that have a split alone."""
     images: Counter[tuple[int, str]] = Counter()
     pixels: Counter[tuple[int, str]] = Counter()
     pixels_of_images: Counter[tuple[int, str]] = Counter()
     all_ignored = []
-    for one in contents:
+    for one in masks:
         if (split := split_of.get(one.id)) is None:
             continue
-        classes_M = reading.lookup(one.kind, one.palette)(one.found.codes_M)
-        shown = np.unique(classes_M).tolist()
-        images.update((number, split) for number in shown)
-        num_known = int(one.found.pixels_M[classes_M != IGNORED].sum())
-        for number in shown:
-            pixels[number, split] += int(one.found.pixels_M[classes_M == number].sum())
-            pixels_of_images[number, split] += num_known
-        if shown == [IGNORED]:
+        shown = dict(zip(one.classes_S.tolist(), one.pixels_S.tolist(), strict=True))
+        num_known = sum(number for of, number in shown.items() if of != IGNORED)
+        for of, number in shown.items():
+            images[of, split] += 1
+            pixels[of, split] += number
+            pixels_of_images[of, split] += num_known
+        if shown.keys() == {IGNORED}:
             all_ignored.append(one.id)
 
     def by_name(found: Mapping[tuple[int, str], int]) -> OfSplits:
