@@ -13,6 +13,7 @@ from taskdistill.tasks.data.dataset import Dataset
 from taskdistill.tasks.data.decode_memory import DecodeMemory
 from taskdistill.tasks.data.mask_colours import colours_of
 from taskdistill.tasks.data.mask_counts import MaskCounts, check_counts, count_masks, listed, remarks
+from taskdistill.tasks.data.mask_doubts import likeness, likeness_of_one_class
 from taskdistill.tasks.data.mask_reading import Reading
 from taskdistill.tasks.data.mask_survey import MaskSurvey, described_unknown, survey_masks
 
@@ -53,7 +54,8 @@ def checked_masks(
     _refuse_too_many(bad, survey, config, memory)
     checked = CheckedMasks(survey, [] if dataset.masks else survey.said)
     counts = checked.counts(dataset.candidates)
-    check_counts(counts, dataset.candidates, are_named=dataset.masks is None)
+    of_one_class = likeness_of_one_class(survey.numbers, survey.reading)
+    check_counts(counts, dataset.candidates, are_named=dataset.masks is None, of_one_class=of_one_class)
     for line in listed(counts):
         log.info("%s", line)
     for sentence in [*checked.said, *remarks(counts)]:
@@ -70,8 +72,10 @@ def _refuse_too_many(bad: Sequence[Candidate], survey: MaskSurvey, config: Inges
         f"{one.id}: {survey.unusable.get(one.id) or described_unknown(one, survey.reading, memory)}"
         for one in itertools.islice(bad, 5)
     )
+    like = likeness(survey.numbers, survey.reading)
+    like = f" {like}." if like else ""
     raise DatasetError(
         f"{len(bad)} of {total} masks cannot be used, more than data.max_quarantined_share = "
-        f"{config.max_quarantined_share:g} allows. {first}. Correct them or data.labels, or leave these images out "
-        "with data.left_out_images"
+        f"{config.max_quarantined_share:g} allows. {first}.{like} Correct them or data.labels, or leave these images "
+        "out with data.left_out_images"
     )

@@ -1,4 +1,7 @@
-"""How many pixels and images of each class the masks of each split hold, and what these counts do not allow."""
+"""How many pixels and images of each class the masks of each split hold, and what these counts do not allow.
+
+Shape letters: S classes that a mask shows.
+"""
 
 import os.path
 from collections import Counter, defaultdict
@@ -65,8 +68,13 @@ def count_masks(masks: Sequence[Shown], split_of: Mapping[str, str], names: Sequ
     return MaskCounts(by_name(images), by_name(pixels), by_name(pixels_of_images), ignored, all_ignored)
 
 
-def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool) -> None:
-    """Raise DatasetError where these masks teach nothing, or their classes are probably wrong."""
+def check_counts(
+    counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool, of_one_class: str = ""
+) -> None:
+    """Raise DatasetError where these masks teach nothing, or their classes are probably wrong.
+
+    `of_one_class` is a sentence to add where one class alone is found.
+    """
     ignored = set(counts.all_ignored)
     for split in SPLITS:
         ids = [one.id for one in candidates if one.split == split]
@@ -81,6 +89,7 @@ def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_nam
         raise DatasetError(
             f"the masks of train hold {'one class alone, ' + repr(in_train[0]) if in_train else 'no class'}: there is "
             "nothing to tell apart; look at one of them, and at data.labels and data.ignored_values"
+            f"{'. ' if of_one_class else ''}{of_one_class}"
         )
     strangers = [name for name, of_split in counts.pixels.items() if not of_split["train"] and any(of_split.values())]
     if strangers and not are_named:

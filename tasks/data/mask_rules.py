@@ -1,6 +1,8 @@
 """How all masks of a dataset are read, by what they hold and what was said of the classes: one rule for all of them.
 
 Where nothing names the classes, they are the numbers or colours that are found.
+
+Shape letters: M distinct entries of palettes.
 """
 
 from collections import Counter, defaultdict
@@ -10,7 +12,7 @@ import numpy as np
 from taskdistill.configs.data import IngestConfig
 from taskdistill.tasks.data.candidates import DatasetError, some
 from taskdistill.tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
-from taskdistill.tasks.data.mask_doubts import doubts
+from taskdistill.tasks.data.mask_doubts import doubts, doubts_of_found
 from taskdistill.tasks.data.mask_pixels import Kind, code_of, colour_of
 from taskdistill.tasks.data.mask_reading import Reading
 from taskdistill.tasks.data.mask_seen import Seen
@@ -34,6 +36,7 @@ def decide(seen: Seen, labels: LabelTable | None, config: IngestConfig) -> tuple
         colours = set()
     if labels is None:
         reading = _found(seen, colours, config)._replace(is_grey_a_value=is_grey_a_value)
+        said += doubts_of_found(numbers_of(seen, reading))
     else:
         if colours and not known:
             raise DatasetError(
@@ -46,13 +49,21 @@ def decide(seen: Seen, labels: LabelTable | None, config: IngestConfig) -> tuple
         if _means_its_palette(seen, reading):
             said.append("masks with a palette are read by its colours, since its numbers are not those of the classes")
             reading = reading._replace(is_indexed_by_colour=True)
-        said += doubts(_pixels_of_numbers(seen, reading), reading)
+        said += doubts(numbers_of(seen, reading), reading)
     if len(reading.labels.names) < 2:
         found = f"only {some(reading.labels.names)}" if reading.labels.names else "no class"
         raise DatasetError(
             f"there is {found} by {reading.source}, beside what is ignored: a task needs at least two classes"
         )
     return reading, said
+
+
+def numbers_of(seen: Seen, reading: Reading) -> Counter[int]:
+    """Return the pixels of each number, in masks that are read by numbers."""
+    kinds: list[Kind] = ["values"]
+    kinds += [] if reading.is_indexed_by_colour else ["indexed"]
+    kinds += ["colours"] if reading.is_grey_a_value else []
+    return seen.numbers(*kinds)
 
 
 def _source(config: IngestConfig) -> str:
@@ -62,14 +73,6 @@ def _source(config: IngestConfig) -> str:
 def _said_of_alpha(seen: Seen) -> list[str]:
     number = seen.num_with_alpha
     return [f"{number} masks have an alpha channel that is opaque; it is passed over"] if number else []
-
-
-def _pixels_of_numbers(seen: Seen, reading: Reading) -> Counter[int]:
-    """Return the pixels of each number, in masks that are read by numbers."""
-    kinds: list[Kind] = ["values"]
-    kinds += [] if reading.is_indexed_by_colour else ["indexed"]
-    kinds += ["colours"] if reading.is_grey_a_value else []
-    return seen.numbers(*kinds)
 
 
 def _of_two(seen: Seen, labels: LabelTable, said: list[str]) -> LabelTable:

@@ -19,7 +19,7 @@ from taskdistill.tasks.data.decode_memory import DecodeMemory
 from taskdistill.tasks.data.label_tables import MAX_CLASSES, Colour, LabelTable
 from taskdistill.tasks.data.mask_pixels import histogram, mask_pixels
 from taskdistill.tasks.data.mask_reading import UNKNOWN, Reading, unknown_of
-from taskdistill.tasks.data.mask_rules import decide
+from taskdistill.tasks.data.mask_rules import decide, numbers_of
 from taskdistill.tasks.data.mask_seen import Content, Seen
 from taskdistill.tasks.data.opening import UnreadableImageError
 from taskdistill.tasks.data.reading import bytes_of
@@ -47,6 +47,8 @@ class MaskSurvey(NamedTuple):
     """Of masks in which all is known."""
     drawn: dict[int, set[Colour]]
     """Class -> its colours in the palettes of these masks."""
+    numbers: set[int]
+    """All that occur in masks that are read by numbers."""
     unknown: set[str]
     """Ids of images whose masks hold what stands for no class."""
     unusable: dict[str, str]
@@ -75,7 +77,7 @@ def survey_masks(
     if not kept:
         raise DatasetError(_none_usable(unusable))
     reading, said = decide(seen, labels, config)
-    survey = MaskSurvey(reading, [], {}, set(), unusable, said)
+    survey = MaskSurvey(reading, [], {}, set(numbers_of(seen, reading)), set(), unusable, said)
     again = _looked([one for one in kept if isinstance(one, Candidate)], runtime)
     for one in kept:
         content = next(again) if isinstance(one, Candidate) else one

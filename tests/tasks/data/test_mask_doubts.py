@@ -3,7 +3,7 @@
 import pytest
 
 from taskdistill.tasks.data.label_tables import CAMVID, CITYSCAPES_IDS, LabelTable
-from taskdistill.tasks.data.mask_doubts import doubts
+from taskdistill.tasks.data.mask_doubts import doubts, doubts_of_found, likeness, likeness_of_one_class
 from taskdistill.tasks.data.mask_reading import Reading
 
 THREE = LabelTable(("left", "middle", "right"))
@@ -52,3 +52,46 @@ def test_masks_that_fit_their_classes_are_not_doubted(
     pixels: dict[int, int], labels: LabelTable, ignored: tuple[int, ...]
 ) -> None:
     assert not said_of(pixels, labels, *ignored)
+
+
+def likeness_to(labels: LabelTable, *numbers: int) -> str:
+    return likeness(numbers, Reading(labels.with_values(), "data.labels 'own'"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "said"),
+    [
+        (CAMVID, (0, 257, 2570, 2827, 65_535), "The numbers are those of the classes times 257, as where"),
+        (CAMVID, (0, 256, 2560), "The numbers are those of the classes times 256, as where"),
+        (THREE, (0, 127, 255), "those of 3 classes spread evenly over 0 to 255 (times 127.5), as masks are drawn"),
+        (THREE, (0, 128, 255), "those of 3 classes spread evenly over 0 to 255 (times 127.5), as masks are drawn"),
+        (CAMVID, (0, 20, 60, 200), "All numbers are multiples of 20, and those of the classes times 20"),
+        (THREE, (0, 1, 2, 3, 255), "The numbers go to 3, one past the last of 3 classes, as where they count from 1"),
+    ],
+)
+def test_numbers_of_no_class_are_said_to_look_like(labels: LabelTable, numbers: tuple[int, ...], said: str) -> None:
+    assert said in likeness_to(labels, *numbers)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(0, 1, 2, 255), (0, 17, 40), (9,), (0, 1, 2, 7), (0, 257 * 200)],
+    ids=["all known", "no rule", "one alone", "far beyond", "no class times 257"],
+)
+def test_of_other_numbers_nothing_is_made_up(numbers: tuple[int, ...]) -> None:
+    assert not likeness_to(THREE, *numbers)
+
+
+def test_white_that_is_ignored_beside_black_is_said_to_be_a_class_perhaps() -> None:
+    by_value = LabelTable(("left", "right"), ((0,), (1,)))
+    assert "They hold 0 and 255 alone, and 255 is ignored" in likeness_of_one_class({0, 255}, Reading(by_value, ""))
+    assert not likeness_of_one_class({0, 1, 255}, Reading(by_value, ""))
+    assert not likeness_of_one_class({0, 255}, Reading(LabelTable(("left", "right"), ((0,), (255,))), ""))
+
+
+def test_found_numbers_that_lie_evenly_up_to_255_are_doubted() -> None:
+    (said,) = doubts_of_found({0: 1, 127: 1, 255: 1})
+    assert said.startswith("the numbers 0, 127, 255 lie evenly from 0 to 255")
+    assert not doubts_of_found({0: 1, 1: 1, 255: 1})
+    assert not doubts_of_found({0: 1, 255: 1})
+    assert not doubts_of_found({0: 1, 51: 1, 255: 1})
