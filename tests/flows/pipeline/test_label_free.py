@@ -54,7 +54,7 @@ def test_unlabelled_images_play_the_part_of_blends_in_steps_named_after_them() -
     assert asked["distill-unlabelled-seed0"].items() - asked["distill-seed0"].items() == {
         ("synthetic", "ingest-unlabelled"), ("synthetic_logits", "precompute-unlabelled"), ("selection", "select"),
     }  # fmt: skip
-    assert graph.models[-1].model == "student +unlabelled"
+    assert graph.models[-1].model == "student distilled +unlabelled"
 
 
 @pytest.mark.parametrize("settings", [{}, {"teacher_cache": "logits"}, {"teacher_training": "finetuned"},
@@ -163,7 +163,7 @@ def test_a_run_with_unlabelled_images_shows_one_more_student_beside_its_control(
     results, _ = run_plan(whole, bench.store, quietly(whole, bench.store))
     assert list(dict.fromkeys(row["model"] for row in score_rows(results, bench.store))) == [
         f"teacher {teacher_training}", "student probed", "student finetuned", "student distilled",
-        "student +unlabelled",
+        "student distilled +unlabelled",
     ]  # fmt: skip
     student = ModelSummary.of(bench.store.manifest(results[-1].artifact))
     assert student.synthetic_images == 12

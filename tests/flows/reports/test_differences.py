@@ -61,8 +61,8 @@ def test_the_notes_say_on_how_many_images_and_what_the_star_means(
 
 
 def test_students_on_synthetic_images_have_a_line_too(results: list[ModelResult], store: ArtifactStore) -> None:
-    synthetic = evaluated(store, "student +synthetic", 0, SEVEN)
-    assert rows_of([*results, synthetic], store)[-1][:2] == ["student +synthetic", "+10.0 (SE 10.0)"]
+    synthetic = evaluated(store, "student distilled +blends", 0, SEVEN)
+    assert rows_of([*results, synthetic], store)[-1][:2] == ["student distilled +blends", "+10.0 (SE 10.0)"]
 
 
 def test_rows_for_programs_hold_shares_and_whether_a_difference_is_clear(
