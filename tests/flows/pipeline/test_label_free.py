@@ -126,6 +126,34 @@ def test_a_foreign_teacher_that_answers_otherwise_is_known_before_any_image_is_r
         check_models(asked, make_plan(asked, store))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"label_map": {"disc": "circle"}}, r"label_map leads to \['circle'\], which are no classes of the task"),
+        ({"classes": ("disc", "frame")}, "has 3 outputs and 2 names for them: set foreign_teacher.classes"),
+        ({"classes": ("a", "b", "c")}, "no class of the foreign teacher has the name of a class of the task"),
+    ],
+)
+def test_a_foreign_teacher_whose_classes_do_not_fit_is_known_before_any_image_is_read(
+    experiment: Experiment, store: ArtifactStore, changed: Any, message: str
+) -> None:
+    wrong = FOREIGN.model_copy(update=changed)
+    asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": wrong})
+    plan = make_plan(asked, store)
+    assert plan.has_untried_teacher
+    with pytest.raises(ModelError, match=message):
+        check_models(asked, plan)
+
+
+def test_classes_that_a_foreign_teacher_does_not_know_are_said_before_any_image_is_read(
+    experiment: Experiment, store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    partial = FOREIGN.model_copy(update={"label_map": {"disc": "disc", "frame": "frame"}})
+    asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": partial})
+    check_models(asked, make_plan(asked, store))
+    assert "no class of the foreign teacher becomes 'wedge'" in caplog.text
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
