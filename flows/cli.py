@@ -140,6 +140,11 @@ def plan(
         said = step.name, step.action, step.because, work[step.name].words
         table.add_row(*said, _size(step), step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
+    if planned.has_untried_teacher:
+        output.print(
+            "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"
+        )
+        output.print("those of the dataset, before anything else.")
     check_room(steps, experiment, store)  # at the end: the table shows what is too large
 
 

@@ -100,6 +100,8 @@ class Estimate(NamedTuple):
     """Outputs that it will hold: images, each counted in each view."""
     dataset: IngestSummary | None = None
     """What is known of a folder of images before they are read; of stage ingest only."""
+    classes: tuple[str, ...] = ()
+    """Of that dataset."""
     shown: tuple[Shown, ...] = ()
     """What a frozen encoder is shown for it; empty where none runs."""
     num_steps: int = 0
@@ -116,7 +118,7 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
         dataset = settle(dataset, config.contradictions)
     num_bytes = sum(size_of(candidate.path) for candidate in dataset.candidates)
     splits = Counter(candidate.split for candidate in dataset.candidates)
-    return Estimate(num_bytes, splits, dataset=dataset.summary())
+    return Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))
 
 
 def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:

@@ -10,6 +10,7 @@ import typer
 from taskdistill.configs.choices import EXPORT_PACKAGES, EXPORT_PRECISIONS, EXPORT_TARGETS, load, nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.pipeline.models import resolved_model
+from taskdistill.flows.pipeline.progress import progress
 from taskdistill.flows.printing import AsJson, Reference, errors, output, print_json, print_table
 from taskdistill.storage.store import ArtifactStore
 
@@ -42,7 +43,9 @@ def export(
     if store.manifest(ref).provenance.get("settings", {}).get("license") == "commercial":
         for warning in warnings_of(store, ref):
             errors.print(f"warning: {warning}")
-    exported = write(load(EXPORT_TARGETS, to), to, given_of(store, ref, precision), folder)
+    with progress(errors, f"export to {to}") as on_progress:
+        given = given_of(store, ref, precision)._replace(on_progress=on_progress)
+        exported = write(load(EXPORT_TARGETS, to), to, given, folder)
     if as_json:
         print_json(
             {"folder": str(folder.absolute()), "files": exported.files, "said": exported.said, **exported.measured}

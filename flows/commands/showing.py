@@ -39,6 +39,10 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         output.print(f"  {name}  {bytes_in_words(record.num_bytes)}")
     if len(manifest.files) > MAX_FILES:
         output.print(f"  and {len(manifest.files) - MAX_FILES} more")
+    if ref.kind == "evaluation":
+        for name in manifest.files:
+            if name.endswith(".png"):
+                output.print(f"picture: {store.path(ref) / name}", soft_wrap=True)
     output.print_json(data=manifest.summary)
     if ref.kind == "model":
         _print_model(store, ref)

@@ -48,6 +48,16 @@ START = "student probed"
 CONTROL = "student finetuned"
 """What every claim of distillation is measured against: the same student, trained on the labels alone."""
 
+STUDENT = "student distilled"
+"""The one that learns from the teacher on labelled images alone."""
+_MORE = {"none": "given images", "blends": "blends", "unlabelled": "unlabelled"}
+"""Value of synthetic_images -> what one more student is distilled with; with none of them an image-set was given."""
+
+
+def student_with(synthetic_images: str) -> str:
+    """Return the name of the student that is distilled with images without labels, by the setting for them."""
+    return f"{STUDENT} +{_MORE[synthetic_images]}"
+
 
 _TEACHERS = {"probed": probed_teacher, "finetuned": finetuned_teacher, "foreign": foreign_teacher}
 
@@ -101,11 +111,10 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
     start = {"images": images, "probe": student_probe}
     chosen = _chosen_settings(steps, start, logits[REAL])
     for seed in experiment.seeds:
-        for name, model in _students(steps, seed, start, logits[REAL], extra, chosen).items():
+        for name, (model, end) in _students(steps, seed, start, logits[REAL], extra, chosen).items():
             inputs = {"images": images, "model": model, "teacher": logits[REAL]}
-            step = f"evaluate-{name.removeprefix('+')}-seed{seed}"
-            evaluated = evaluated_model(steps, step, inputs)
-            models.append(ModelSteps(f"student {name}", seed, evaluated, model))
+            evaluated = evaluated_model(steps, f"evaluate-{end}-seed{seed}", inputs)
+            models.append(ModelSteps(name, seed, evaluated, model))
     return Chain(steps.all, models)
 
 
@@ -187,18 +196,22 @@ def _students(
     logits: str,
     extra: Extra | None,
     chosen: ChosenSettings,
-) -> dict[str, str]:
-    """Train the students of one seed: without a teacher, with one, and with more images where there are any."""
+) -> dict[str, tuple[str, str]]:
+    """Train the students of one seed: without a teacher, with one, and with more images where there are any.
+
+    Returns of each, by its name in tables, its step, and what names of steps call it.
+    """
     experiment = steps.experiment
     config, taught = experiment.distill_config(seed), {**start, "logits": logits, **chosen.distill}
     control = {**start, **chosen.finetune}
     students = {
-        "finetuned": steps.add(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), control),
-        "distilled": steps.add(f"distill-seed{seed}", DISTILL, config, taught),
+        CONTROL: (steps.add(f"finetune-seed{seed}", FINETUNE, experiment.finetune_config(seed), control), "finetuned"),
+        STUDENT: (steps.add(f"distill-seed{seed}", DISTILL, config, taught), "distilled"),
     }
     if extra:
         name, inputs = f"distill{extra.end}-seed{seed}", {**taught, **extra.inputs}
-        students[f"+{extra.end.removeprefix('-')}"] = steps.add(name, DISTILL, config, inputs)
+        made = steps.add(name, DISTILL, config, inputs)
+        students[student_with(experiment.synthetic_images)] = made, extra.end.removeprefix("-")
     return students
 
 

@@ -1,6 +1,6 @@
 """About how large the artifacts of a run will be: hands each stage what is known of its inputs, and asks it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskdistill.configs.data import IngestConfig, UnlabelledConfig, ViewSettings
@@ -29,6 +29,8 @@ class Sizes:
         """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
         self._found: dict[ArtifactRef, Estimate] = {}
         self._num_train, self._num_classes = 0, 0
+        self.classes: tuple[str, ...] = ()
+        """Of the dataset, where a foreign teacher's must fit them; none before a step that reads it was estimated."""
 
     def estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef], ref: ArtifactRef) -> Estimate:
         """Return what is known of an artifact before it is there. Called for the stages in order, inputs before users.
@@ -48,7 +50,7 @@ class Sizes:
         found = self._found[ref] = stage.load_size()(config, known)
         if found.dataset:
             self._datasets[ref] = found.dataset
-            self._note_real_images(found.dataset)
+            self._note_real_images(found.dataset, found.classes)
         return found
 
     def _num_outputs(self, config: Any, backbone: Backbone) -> int | None:
@@ -82,7 +84,7 @@ class Sizes:
         manifest = self._store.manifest(ref)
         if ref.kind == "image-set":
             images = ImageSetSummary.of(manifest)
-            self._note_real_images(images)
+            self._note_real_images(images, self._classes_of(ref))
             return Estimate(None, images.splits)
         source = next(
             (found for source in manifest.input_refs.values() if (found := self._of(source)).splits), _NOTHING
@@ -94,7 +96,15 @@ class Sizes:
         views, train_views = ViewSettings.model_validate(config["views"]), config.get("train_views", "augmented")
         return Estimate(None, source.splits, num_shown(shown(views, train_views, source.splits)))
 
-    def _note_real_images(self, images: ImageSetSummary) -> None:
+    def _classes_of(self, ref: ArtifactRef) -> Sequence[str]:
+        if self._experiment.teacher_training != "foreign":
+            return ()
+        from taskdistill.storage.image_set import class_names_of  # pyarrow, which other plans do without
+
+        return class_names_of(self._store.path(ref))
+
+    def _note_real_images(self, images: ImageSetSummary, classes: Sequence[str]) -> None:
         if images.splits.keys() <= {"train"}:  # blends and other images without labels have no other split
             return
         self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)
+        self.classes = tuple(classes)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.loading import validated
-from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.flows.pipeline.chain import CONTROL, STUDENT, student_with
 from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
@@ -16,7 +16,7 @@ from taskdistill.tasks.catalog import DISTILL
 from taskdistill.tasks.deploy.ready import Ready, Wish
 from taskdistill.tasks.export.loading import ready_folder
 
-STUDENT, TEACHER = "student distilled", "teacher finetuned"
+TEACHER = "teacher finetuned"
 
 
 class ModelFacts(NamedTuple):
@@ -49,9 +49,15 @@ def facts_of(manifest: Manifest) -> ModelFacts:
     )
 
 
+def distilled_student(manifest: Manifest) -> str:
+    """Return what a model that was distilled is called in tables."""
+    settings: Mapping[str, Any] = manifest.provenance.get("settings", {})
+    return student_with(settings.get("synthetic_images", "none")) if "synthetic" in manifest.inputs else STUDENT
+
+
 def _role(manifest: Manifest) -> str:
     if manifest.recipe.get("stage") == DISTILL.name:
-        return STUDENT if "synthetic" not in manifest.inputs else f"{STUDENT}, with more images"
+        return distilled_student(manifest)
     return TEACHER if _is_teacher(manifest) else CONTROL
 
 

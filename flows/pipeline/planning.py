@@ -13,6 +13,7 @@ from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig, UnlabelledConfig
 from taskdistill.configs.errors import SettingsError, naming
 from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.foreign import PrecomputeForeignConfig
 from taskdistill.flows.pipeline.chain import ModelResult, chain
 from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
@@ -60,6 +61,13 @@ class Plan:
     results: list[ModelResult]
     datasets: list[IngestSummary]
     """What is known of each dataset of images (`flows.pipeline.dataset_words` says it)."""
+    classes: tuple[str, ...] = ()
+    """Of the dataset that is learnt; none where no step that is to do asks for them."""
+
+    @property
+    def has_untried_teacher(self) -> bool:
+        """Whether a foreign teacher has work to do: `plan` cannot build one, as it does without torch."""
+        return any(isinstance(step.config, PrecomputeForeignConfig) and step.action != "have" for step in self.steps)
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +94,7 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
         ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
     ]
     ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)]
-    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests])
+    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests], sizes.classes)
 
 
 def names_of_steps(

@@ -15,7 +15,6 @@ from typing import Any
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError, naming
 from taskdistill.configs.experiment import Experiment
-from taskdistill.configs.foreign import PrecomputeForeignConfig
 from taskdistill.configs.generation import EmbedConfig, GenerateConfig
 from taskdistill.configs.places import portable
 from taskdistill.flows.pipeline.chain import ModelResult
@@ -235,9 +234,13 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
         if wanted.backbone in backbones:
             with naming(wanted.role if experiment.more_teachers else ""):
                 sizes[wanted.role] = try_encoder(wanted, device)
-    if any(isinstance(config, PrecomputeForeignConfig) for config in configs):
-        size = tried(experiment.foreign_teacher, problem_named(experiment.problem).output_axes, device)
-        sizes["teacher"] = size or math.inf  # of a plain function nobody can say how large the network behind it is
+    if plan.has_untried_teacher:
+        axes = problem_named(experiment.problem).output_axes
+        foreign = tried(experiment.foreign_teacher, plan.classes, axes, device)
+        for sentence in foreign.said:
+            log.warning("%s", sentence)
+        # Of a plain function nobody can say how large the network behind it is.
+        sizes["teacher"] = foreign.num_parameters or math.inf
     if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
         try_generator(experiment.generator)
     if sizes.get("student", 0) > sizes.get("teacher", math.inf):

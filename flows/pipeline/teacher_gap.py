@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from taskdistill.flows.pipeline.chain import START, ModelResult
-from taskdistill.flows.pipeline.comparing import Comparison, compared, declared_metrics
+from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, Comparison, compared, declared_metrics
 from taskdistill.flows.pipeline.scheduling import Awaited, Done
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
@@ -32,8 +32,8 @@ class TeacherGap(NamedTuple):
 
     @property
     def may_help(self) -> bool:
-        """Whether the teacher is better by more than the standard error; one image, which has none, cannot show it."""
-        return self.comparison.found.is_better
+        """Whether the teacher is better by more than the standard error; a few images cannot show it."""
+        return self.comparison.can_tell and self.comparison.found.is_better
 
     def __str__(self) -> str:
         one = self.comparison
@@ -46,8 +46,12 @@ class TeacherGap(NamedTuple):
         return facts if self.may_help else f"{facts} {self._doubt()}"
 
     def _doubt(self) -> str:
-        if self.comparison.num_images == 1:
-            return "One image cannot show that the teacher is the better one: add labelled images to validation."
+        if not self.comparison.can_tell:
+            number = "One image" if self.comparison.num_images == 1 else f"{self.comparison.num_images} images"
+            return (
+                f"{number} cannot show whether the teacher is the better one: add labelled images to validation, "
+                f"{FEWEST_IMAGES} at least."
+            )
         return (
             "The teacher is not better by more than the standard error, so that distilling from it cannot be expected "
             "to help. Try another teacher, a larger input size (teacher.input_px), or more labelled images."

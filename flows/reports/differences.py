@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
-from taskdistill.flows.pipeline.comparing import Comparison, compared
+from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, Comparison, compared
 from taskdistill.flows.pipeline.teacher_gap import teacher_gap
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.problems.metrics import PERCENT
@@ -63,7 +63,7 @@ def difference_tables(results: Sequence[ModelResult], store: ArtifactStore) -> l
 
 
 def _cell(one: Comparison) -> str:
-    return f"* {one}" if one.found.is_clear else str(one)
+    return f"* {one}" if one.is_clear else str(one)
 
 
 def _notes(found: Sequence[Comparison]) -> str:
@@ -73,7 +73,12 @@ def _notes(found: Sequence[Comparison]) -> str:
     seeds = f", mean of {num_seeds} seeds" if num_seeds > 1 else ""
     if first.num_images == 1:
         return f"Differences in {first.metric.heading} on {SPLIT}: one image{seeds}, which has no standard error."
-    return (
-        f"{unit.capitalize()} of {first.metric.heading} on {SPLIT}, image by image ({first.num_images} images{seeds}). "
-        "*: beyond two standard errors; the others cannot be told from chance on so few images."
+    found_on = (
+        f"{unit.capitalize()} of {first.metric.heading} on {SPLIT}, image by image ({first.num_images} images{seeds})."
     )
+    if not first.can_tell:
+        return (
+            f"{found_on} So few cannot tell a difference from chance, whatever its error: it takes {FEWEST_IMAGES} at "
+            "least."
+        )
+    return f"{found_on} *: beyond two standard errors; the others cannot be told from chance on so few images."

@@ -4,15 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
-from taskdistill.flows.pipeline.models import STUDENT
+from taskdistill.flows.pipeline.models import distilled_student
 from taskdistill.storage.errors import StoreError
 from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.deploy.temperature import evaluation_of
 from taskdistill.tasks.models.licences import Licence, of_backbone, of_generator
 
-STUDENTS = {"distill": STUDENT, "finetune": CONTROL}
-"""Stage -> what the model that it makes is called in tables."""
 TEACHER = "teacher"
 _SAME_START = ("images", "probe")
 
@@ -57,7 +55,7 @@ def compared_with(store: ArtifactStore, ref: ArtifactRef) -> list[ModelResult]:
     """
     model = store.manifest(ref)
     seed = model.recipe["config"].get("seed", 0)
-    own = STUDENTS.get(model.recipe["stage"], "this model")
+    own = {"distill": distilled_student(model), "finetune": CONTROL}.get(model.recipe["stage"], "this model")
     evaluation, control = evaluation_of(store, ref), _control(store, model)
     if not evaluation:
         return []

@@ -91,7 +91,7 @@ def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator
 
 def _clearly_below(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
     for one in differences(results, store):
-        if one.found.is_clear and one.found.mean < 0:
+        if one.is_clear and one.found.mean < 0:
             yield f"{one.model} is clearly below {one.reference}: {BELOW[one.reference]}."
 
 

@@ -1,6 +1,6 @@
 """How many pixels and images of each class the masks of each split hold, and what these counts do not allow.
 
-Shape letters: M distinct codes.
+Shape letters: S classes that a mask shows.
 """
 
 import os.path
@@ -8,14 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.counts import SPLITS
 from taskdistill.tasks.data.label_tables import IGNORED
-from taskdistill.tasks.data.mask_reading import Reading
-from taskdistill.tasks.data.mask_survey import Content
+from taskdistill.tasks.data.mask_survey import Shown
 
 _LOGGED = 30
 """Classes that are listed one by one in the log."""
@@ -46,24 +43,22 @@ class MaskCounts(NamedTuple):
         )
 
 
-def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], reading: Reading) -> MaskCounts:
-    """Count what masks hold, all of which is known to the reading; of images that have a split alone."""
-    names = reading.labels.names
+def count_masks(masks: Sequence[Shown], split_of: Mapping[str, str], names: Sequence[str]) -> MaskCounts:
+    """Count what masks show of the classes of these names; of images that have a split alone."""
     images: Counter[tuple[int, str]] = Counter()
     pixels: Counter[tuple[int, str]] = Counter()
     pixels_of_images: Counter[tuple[int, str]] = Counter()
     all_ignored = []
-    for one in contents:
+    for one in masks:
         if (split := split_of.get(one.id)) is None:
             continue
-        classes_M = reading.lookup(one.kind, one.palette)(one.found.codes_M)
-        shown = np.unique(classes_M).tolist()
-        images.update((number, split) for number in shown)
-        num_known = int(one.found.pixels_M[classes_M != IGNORED].sum())
-        for number in shown:
-            pixels[number, split] += int(one.found.pixels_M[classes_M == number].sum())
-            pixels_of_images[number, split] += num_known
-        if shown == [IGNORED]:
+        shown = dict(zip(one.classes_S.tolist(), one.pixels_S.tolist(), strict=True))
+        num_known = sum(number for of, number in shown.items() if of != IGNORED)
+        for of, number in shown.items():
+            images[of, split] += 1
+            pixels[of, split] += number
+            pixels_of_images[of, split] += num_known
+        if shown.keys() == {IGNORED}:
             all_ignored.append(one.id)
 
     def by_name(found: Mapping[tuple[int, str], int]) -> OfSplits:
@@ -73,8 +68,13 @@ def count_masks(contents: Sequence[Content], split_of: Mapping[str, str], readin
     return MaskCounts(by_name(images), by_name(pixels), by_name(pixels_of_images), ignored, all_ignored)
 
 
-def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool) -> None:
-    """Raise DatasetError where these masks teach nothing, or their classes are probably wrong."""
+def check_counts(
+    counts: MaskCounts, candidates: Sequence[Candidate], *, are_named: bool, of_one_class: str = ""
+) -> None:
+    """Raise DatasetError where these masks teach nothing, or their classes are probably wrong.
+
+    `of_one_class` is a sentence to add where one class alone is found.
+    """
     ignored = set(counts.all_ignored)
     for split in SPLITS:
         ids = [one.id for one in candidates if one.split == split]
@@ -89,6 +89,7 @@ def check_counts(counts: MaskCounts, candidates: Sequence[Candidate], *, are_nam
         raise DatasetError(
             f"the masks of train hold {'one class alone, ' + repr(in_train[0]) if in_train else 'no class'}: there is "
             "nothing to tell apart; look at one of them, and at data.labels and data.ignored_values"
+            f"{'. ' if of_one_class else ''}{of_one_class}"
         )
     strangers = [name for name, of_split in counts.pixels.items() if not of_split["train"] and any(of_split.values())]
     if strangers and not are_named:

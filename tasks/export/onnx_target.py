@@ -64,7 +64,7 @@ def write(given: Given, folder: Path) -> Written:
     ir.save(model, folder / MODEL)
     said = [quantised(folder / MODEL, *_to_quantise(model), shown)] if shown else []
     tried = tried_images(given.images)
-    parity = compared(deployable, run_of(folder, torch.device("cpu")), tried)
+    parity = compared(deployable, run_of(folder, torch.device("cpu")), tried, given.on_progress)
     if given.precision == FP32:
         check(parity, "ONNX Runtime")
     by = "ONNX Runtime" + (f" in {given.precision}" if given.precision != FP32 else "")

@@ -41,6 +41,8 @@ class Given(NamedTuple):
     """What the lineage tells of the model, Markdown."""
     model: str = ""
     """Its reference."""
+    on_progress: Callable[[str, int, int], None] = lambda unit, done, total: None
+    """Told of the images on which answers are compared, which takes minutes for maps: unit, done, of how many."""
 
 
 class Written(NamedTuple):

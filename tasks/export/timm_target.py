@@ -94,7 +94,7 @@ def write(given: Given, folder: Path) -> Written:
     _write_view(folder / VIEW)
     loaded = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     tried = tried_images(given.images)
-    parity = compared(deployable, functools.partial(_run, deployable, loaded), tried)
+    parity = compared(deployable, functools.partial(_run, deployable, loaded), tried, given.on_progress)
     check(parity, "timm")
     _write_check(folder, deployable, tried)
     of_transform = _of_transform(Checked(loaded, deployable, tried))

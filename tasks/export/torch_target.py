@@ -43,7 +43,7 @@ def write(given: Given, folder: Path) -> Written:
     network = ExportedNetwork(deployable).eval()
     torch.export.save(traced(network), folder / PROGRAM)
     tried = tried_images(given.images)
-    parity = compared(deployable, run_of(folder, torch.device("cpu")), tried)
+    parity = compared(deployable, run_of(folder, torch.device("cpu")), tried, given.on_progress)
     check(parity, "torch")
     usage = USAGE.format(torch=torch.__version__.partition("+")[0], **answers_told(network))
     return Written(usage, [parity.sentence("torch", tried)], parity.measured())

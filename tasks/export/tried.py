@@ -132,20 +132,26 @@ class _Counts:
         return max(TOLERANCE, OF_LARGEST * self.largest)
 
 
-def compared(deployable: Deployable, run: Run, tried: Tried) -> Parity:
+def compared(
+    deployable: Deployable,
+    run: Run,
+    tried: Tried,
+    on_progress: Callable[[str, int, int], None] = lambda unit, done, total: None,
+) -> Parity:
     """Compare an exported network with the model that it was made of, image by image.
 
     Raises ExportError where its answers have another shape.
     """
     counts, problem = _Counts(), deployable.problem
     meters = [problem.meter(deployable.classes) for _ in range(2)]
-    for pixels_HW3, row in tried.pixels():
+    for done, (pixels_HW3, row) in enumerate(tried.pixels(), 1):
         ours, theirs = _own_logits(deployable, pixels_HW3), torch.tensor(run(pixels_HW3[None])[0]).float()
         counts.add(ours, theirs)
         if tried.images is not None:
             truth = WholeImages(problem, tried.images, np.asarray([row])).truth(0)
             for meter, logits in zip(meters, (ours, theirs), strict=True):
                 meter.update(logits, truth)
+        on_progress("images compared", done, tried.num)
     metric = problem.metrics[0]
     our_score, score = (meter.compute()[metric.name] if tried.images else None for meter in meters)
     return Parity(

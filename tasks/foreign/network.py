@@ -127,16 +127,28 @@ def opened(
     return network, network.bring_to(classes, teacher.classes or model.classes, device)
 
 
-def tried(teacher: ForeignTeacher, output_axes: int, device: torch.device) -> int:
-    """Build a foreign network and show it one grey image; returns its number of parameters.
+class Tried(NamedTuple):
+    """What a trial of a foreign network tells."""
 
-    Raises ModelError as `opened` does, but for its classes: those of the task may not be known yet.
+    num_parameters: int
+    said: tuple[str, ...]
+    """A sentence for what a person should know of its classes."""
+
+
+def tried(teacher: ForeignTeacher, classes: Sequence[str], output_axes: int, device: torch.device) -> Tried:
+    """Build a foreign network, show it one grey image, and map its classes to those of the task where these are known.
+
+    Raises ModelError as `opened` does.
     """
     model: ForeignModel = load(FOREIGN_SOURCES, teacher.source)(teacher)
     network = ForeignNetwork(teacher, model, output_axes).eval()
     with torch.inference_mode():
-        network.num_outputs(device)
-    return sum(parameter.numel() for parameter in network.parameters())
+        if classes:
+            said = network.bring_to(classes, teacher.classes or model.classes, device).said
+        else:
+            said = ()
+            network.num_outputs(device)
+    return Tried(sum(parameter.numel() for parameter in network.parameters()), said)
 
 
 def preprocessing_of(teacher: ForeignTeacher, model: ForeignModel) -> Preprocessing:

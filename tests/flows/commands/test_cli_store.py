@@ -1,5 +1,7 @@
 """The commands that look after the store: show, list, label, verify, discard, collect."""
 
+from pathlib import Path
+
 import pytest
 
 from taskdistill.configs.experiment import Experiment
@@ -25,6 +27,15 @@ def test_show_prints_scores_lineage_and_what_made_it(taskdistill: Command, made:
     assert f"model: {made['distill-seed0'].short}" in done.stdout
     assert f"logits: {made['precompute'].short}" in done.stdout
     assert "by commit" in done.stdout
+
+
+def test_show_prints_where_the_pictures_of_an_evaluation_lie(
+    taskdistill: Command, made: dict[str, ArtifactRef]
+) -> None:
+    lines = taskdistill("show", str(made["evaluate-distilled-seed0"])).stdout.splitlines()
+    pictures = [Path(line.removeprefix("picture: ")) for line in lines if line.startswith("picture: ")]
+    assert "test-confusion.png" in {picture.name for picture in pictures}
+    assert all(picture.is_file() for picture in pictures)
 
 
 def test_show_names_the_prefect_run_that_made_it(taskdistill: Command, finished: ArtifactStore) -> None:

@@ -82,7 +82,7 @@ def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictur
     )  # fmt: skip
     done = demonstrate(tmp_path, 0, quick, store, Console(quiet=True), task)
     assert [result.model for result in done.results] == [
-        "teacher probed", "student probed", "student finetuned", "student distilled", "student +synthetic",
+        "teacher probed", "student probed", "student finetuned", "student distilled", "student distilled +blends",
     ]  # fmt: skip
     page = done.report.read_text()
     assert "75 images of 10 classes: train 5, val 25, test 25, unlabelled 20" in page

@@ -88,7 +88,8 @@ def test_finetuned_and_distilled_student_start_from_the_same_probe() -> None:
 def test_the_probe_that_students_start_from_is_scored_beside_them_on_the_same_images(teacher_training: Any) -> None:
     graph = chain(Experiment(teacher_training=teacher_training, seeds=(1, 2)), synthetic=SYNTHETIC)
     assert [model.model for model in graph.models][:5] == [
-        f"teacher {teacher_training}", "student probed", "student finetuned", "student distilled", "student +synthetic",
+        f"teacher {teacher_training}", "student probed", "student finetuned", "student distilled",
+        "student distilled +given images",
     ]  # fmt: skip
     assert graph.models[1] == ModelSteps("student probed", None, "evaluate-student-probed", "probe-student")
     assert inputs(graph)["precompute-student"] == {"features": "extract-student", "probe": "probe-student"}
@@ -106,7 +107,7 @@ def test_synthetic_images_reach_one_more_student_with_their_logits_and_nobody_el
     assert shown.items() - control.items() == {
         ("synthetic", SYNTHETIC), ("synthetic_logits", "precompute-synthetic"), ("selection", "select"),
     }  # fmt: skip
-    assert [model.model for model in graph.models][-2:] == ["student distilled", "student +synthetic"]
+    assert [model.model for model in graph.models][-2:] == ["student distilled", "student distilled +given images"]
 
 
 def test_logits_that_ask_for_more_read_the_images_too_and_the_student_and_its_probe_are_left_as_they_are() -> None:

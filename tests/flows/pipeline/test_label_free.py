@@ -54,7 +54,7 @@ def test_unlabelled_images_play_the_part_of_blends_in_steps_named_after_them() -
     assert asked["distill-unlabelled-seed0"].items() - asked["distill-seed0"].items() == {
         ("synthetic", "ingest-unlabelled"), ("synthetic_logits", "precompute-unlabelled"), ("selection", "select"),
     }  # fmt: skip
-    assert graph.models[-1].model == "student +unlabelled"
+    assert graph.models[-1].model == "student distilled +unlabelled"
 
 
 @pytest.mark.parametrize("settings", [{}, {"teacher_cache": "logits"}, {"teacher_training": "finetuned"},
@@ -126,6 +126,34 @@ def test_a_foreign_teacher_that_answers_otherwise_is_known_before_any_image_is_r
         check_models(asked, make_plan(asked, store))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"label_map": {"disc": "circle"}}, r"label_map leads to \['circle'\], which are no classes of the task"),
+        ({"classes": ("disc", "frame")}, "has 3 outputs and 2 names for them: set foreign_teacher.classes"),
+        ({"classes": ("a", "b", "c")}, "no class of the foreign teacher has the name of a class of the task"),
+    ],
+)
+def test_a_foreign_teacher_whose_classes_do_not_fit_is_known_before_any_image_is_read(
+    experiment: Experiment, store: ArtifactStore, changed: Any, message: str
+) -> None:
+    wrong = FOREIGN.model_copy(update=changed)
+    asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": wrong})
+    plan = make_plan(asked, store)
+    assert plan.has_untried_teacher
+    with pytest.raises(ModelError, match=message):
+        check_models(asked, plan)
+
+
+def test_classes_that_a_foreign_teacher_does_not_know_are_said_before_any_image_is_read(
+    experiment: Experiment, store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    partial = FOREIGN.model_copy(update={"label_map": {"disc": "disc", "frame": "frame"}})
+    asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": partial})
+    check_models(asked, make_plan(asked, store))
+    assert "no class of the foreign teacher becomes 'wedge'" in caplog.text
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +191,7 @@ def test_a_run_with_unlabelled_images_shows_one_more_student_beside_its_control(
     results, _ = run_plan(whole, bench.store, quietly(whole, bench.store))
     assert list(dict.fromkeys(row["model"] for row in score_rows(results, bench.store))) == [
         f"teacher {teacher_training}", "student probed", "student finetuned", "student distilled",
-        "student +unlabelled",
+        "student distilled +unlabelled",
     ]  # fmt: skip
     student = ModelSummary.of(bench.store.manifest(results[-1].artifact))
     assert student.synthetic_images == 12

@@ -202,14 +202,17 @@ def test_a_foreign_teacher_whose_classes_do_not_fit_is_refused_with_both_lists(
     told: Told, sets: list[str], words: str
 ) -> None:
     settings = [*FOREIGN, *sets]
-    if "function" not in "".join(sets):  # what it gives is tried before anything; its classes need those of the masks
-        assert told("stage", "ingest", sets=settings).code == 0
-        said = refused(told("stage", "precompute", sets=settings))
+    said = refused(told("run", sets=settings))  # before any image is read
+    assert words in said
+    if "function" not in "".join(sets):
         assert "disc, frame, wedge" in said or "a, b" in said
         assert "The task's: class 0, class 1" in said
-    else:
-        said = refused(told("run", sets=settings))
-    assert words in said
+
+
+def test_a_plan_says_when_a_foreign_teacher_is_tried(told: Told) -> None:
+    done = told("plan", sets=FOREIGN)
+    assert "The foreign teacher is not built by 'plan': 'run' shows it one image" in done.stdout
+    assert "foreign teacher is not built" not in told("plan").stdout
 
 
 def test_a_foreign_teacher_whose_answers_do_not_fit_the_masks_is_shown_by_a_table(
@@ -252,7 +255,7 @@ def test_images_of_8000_and_of_3_pixels_and_smaller_than_the_crop_are_learnt_fro
     photograph(9, 5, 5).save(folder / "images/train/bare.png")
     found = scores(told("run", "--json", sets=["synthetic_images=unlabelled"]))
     assert found.keys() == {
-        "teacher probed", "student probed", "student finetuned", "student distilled", "student +unlabelled",
+        "teacher probed", "student probed", "student finetuned", "student distilled", "student distilled +unlabelled",
     }  # fmt: skip
     assert all(0 <= value <= 1 for value in found.values())
 

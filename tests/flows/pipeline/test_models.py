@@ -1,17 +1,19 @@
 """What a model is: told from its recipe and the settings of its run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.models import Backbone
-from taskdistill.flows.pipeline.chain import CONTROL
-from taskdistill.flows.pipeline.models import STUDENT, TEACHER, facts_of, remark_on
+from taskdistill.flows.pipeline.chain import CONTROL, STUDENT, chain
+from taskdistill.flows.pipeline.models import TEACHER, facts_of, remark_on
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
+from tests.flows.scored import commit
 from tests.untrained import commit_model
 
 
@@ -45,6 +47,16 @@ def test_where_teacher_and_student_are_one_network_their_settings_tell(
     alike = with_finetuned_teacher.model_copy(update={"student": with_finetuned_teacher.teacher})
     model = commit_model(store, Backbone(**dict(alike.student)), "ab", settings=experiment_settings_of(alike))
     assert facts_of(store.manifest(model)).role == CONTROL  # its recipe is not that of the teacher
+
+
+@pytest.mark.parametrize("kind", ["blends", "unlabelled"])
+def test_a_student_that_learnt_from_images_without_labels_has_one_name_in_tables_and_in_lists(
+    store: ArtifactStore, experiment: Experiment, kind: Any
+) -> None:
+    asked = experiment.model_copy(update={"synthetic_images": kind})
+    inputs, settings = {"synthetic": commit(store, "image-set", {})}, experiment_settings_of(asked)
+    model = commit_model(store, asked.student, "ab", stage="distill", inputs=inputs, settings=settings)
+    assert facts_of(store.manifest(model)).role == f"student distilled +{kind}" == chain(asked).models[-1].model
 
 
 def test_list_and_show_tell_network_preset_seed_temperature_alpha_and_scores(

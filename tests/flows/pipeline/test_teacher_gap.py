@@ -77,20 +77,31 @@ def test_two_that_never_differ_are_not_better_than_one_another(store: ArtifactSt
 def test_one_validation_image_can_show_nothing(store: ArtifactStore) -> None:
     assert said(pair(store, [1.0], [0.0]), store) == (
         "On validation (1 image, top-1) the teacher has 100.0 %, the student's probe 0.0 %: difference +100.0. One "
-        "image cannot show that the teacher is the better one: add labelled images to validation."
+        "image cannot show whether the teacher is the better one: add labelled images to validation, 6 at least."
+    )
+
+
+@pytest.mark.parametrize(("teacher", "student"), [([1.0] * 3, [0.0] * 3), ([0.0] * 3, [1.0] * 3)])
+def test_three_validation_images_show_neither_that_the_teacher_is_better_nor_that_it_is_not(
+    store: ArtifactStore, teacher: list[float], student: list[float]
+) -> None:
+    found = said(pair(store, teacher, student), store)
+    assert found.endswith(
+        "(SE 0.0). 3 images cannot show whether the teacher is the better one: add labelled images to validation, 6 at "
+        "least."
     )
 
 
 def test_other_problems_are_told_in_their_own_unit_and_without_agreement(store: ArtifactStore) -> None:
     logits = commit(store, "logits", {})
     results = [
-        evaluated(store, TEACHER, None, [0.0], val=[-1.0, -2.0], inputs={"logits": logits}, score_name="minus_mae"),
-        evaluated(store, PROBED, None, [0.0], val=[-2.0, -4.0], inputs={"teacher": logits}, score_name="minus_mae"),
+        evaluated(store, TEACHER, None, [0.0], val=[-1.0, -2.0] * 3, inputs={"logits": logits}, score_name="minus_mae"),
+        evaluated(store, PROBED, None, [0.0], val=[-2.0, -4.0] * 3, inputs={"teacher": logits}, score_name="minus_mae"),
     ]
-    # Differences 1 and 2: mean 1.5, variance 0.5, error sqrt(0.5 / 2).
+    # Differences 1 and 2, three times: mean 1.5, variance 1.5 / 5, error sqrt(0.3 / 6).
     assert said(results, store) == (
-        "On validation (2 images, minus_mae) the teacher has -1.500, the student's probe -3.000: difference +1.500 "
-        "(SE 0.500)."
+        "On validation (6 images, minus_mae) the teacher has -1.500, the student's probe -3.000: difference +1.500 "
+        "(SE 0.224)."
     )
 
 

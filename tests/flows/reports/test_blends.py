@@ -39,7 +39,7 @@ def test_one_more_student_is_scored_beside_its_control(run_with_blends: tuple[Pa
         "student probed",
         "student finetuned",
         "student distilled",
-        "student +synthetic",
+        "student distilled +blends",
     ]
 
 

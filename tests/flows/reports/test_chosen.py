@@ -23,10 +23,10 @@ def test_one_line_says_what_was_chosen_for_which_models_with_figures(store: Arti
     results = [
         evaluated(store, model, seed, [1.0], artifact=commit(store, "model", {"kept_step": 1}, settings=settings))
         for seed in (0, 1)
-        for model, settings in (("finetuned", finetuning), ("distilled", distilling), ("+synthetic", distilling))
+        for model, settings in (("finetuned", finetuning), ("distilled", distilling), ("+blends", distilling))
     ]
     line = (
-        f"Settings chosen on held-out images. finetuned: {WHY}. distilled, +synthetic: alpha 0.75 stays: the lists "
+        f"Settings chosen on held-out images. finetuned: {WHY}. distilled, +blends: alpha 0.75 stays: the lists "
         "hold no other value."
     )
     assert chosen_settings(results, store) == [line]

@@ -61,8 +61,8 @@ def test_the_notes_say_on_how_many_images_and_what_the_star_means(
 
 
 def test_students_on_synthetic_images_have_a_line_too(results: list[ModelResult], store: ArtifactStore) -> None:
-    synthetic = evaluated(store, "student +synthetic", 0, SEVEN)
-    assert rows_of([*results, synthetic], store)[-1][:2] == ["student +synthetic", "+10.0 (SE 10.0)"]
+    synthetic = evaluated(store, "student distilled +blends", 0, SEVEN)
+    assert rows_of([*results, synthetic], store)[-1][:2] == ["student distilled +blends", "+10.0 (SE 10.0)"]
 
 
 def test_rows_for_programs_hold_shares_and_whether_a_difference_is_clear(
@@ -88,10 +88,10 @@ def test_two_models_that_never_differ_are_no_difference_apart_without_error_and_
 
 
 def test_other_problems_are_compared_in_their_own_unit(store: ArtifactStore) -> None:
-    start = evaluated(store, PROBED, None, [-0.25, -0.5], score_name="minus_mae")
-    student = evaluated(store, FINETUNED, 0, [-0.75, -1.5], score_name="minus_mae")
-    # Differences -0.5 and -1: mean -0.75, variance 0.125, error sqrt(0.125 / 2).
-    assert rows_of([start, student], store)[2] == [FINETUNED, "\\* -0.750 (SE 0.250)"]
+    start = evaluated(store, PROBED, None, [-0.25, -0.5] * 3, score_name="minus_mae")
+    student = evaluated(store, FINETUNED, 0, [-0.75, -1.5] * 3, score_name="minus_mae")
+    # Differences -0.5 and -1, three times: mean -0.75, variance 0.375 / 5, error sqrt(0.075 / 6).
+    assert rows_of([start, student], store)[2] == [FINETUNED, "\\* -0.750 (SE 0.112)"]
     assert difference_tables([start, student], store)[0].notes.startswith("Differences of minus_mae on test")
 
 
@@ -144,3 +144,14 @@ def test_teacher_and_probe_on_validation_are_the_first_row_for_programs(store: A
     assert (first["model"], first["reference"], first["split"]) == ("teacher probed", PROBED, "val")
     assert first["difference"] == pytest.approx(0.1)
     assert (second["model"], second["split"]) == (FINETUNED, "test")
+
+
+def test_on_fewer_than_six_images_no_difference_has_a_star_and_it_is_said_why(store: ArtifactStore) -> None:
+    """All of five images may agree by chance, in 1 of 16 cases."""
+    for num_images, cell in ((5, "-100.0 (SE 0.0)"), (6, "\\* -100.0 (SE 0.0)")):
+        ones, zeros = [1.0] * num_images, [0.0] * num_images
+        results = [evaluated(store, PROBED, None, ones), evaluated(store, FINETUNED, 0, zeros)]
+        assert rows_of(results, store)[2] == [FINETUNED, cell]
+        few = "(5 images). So few cannot tell a difference from chance, whatever its error: it takes 6 at least."
+        assert (few in difference_tables(results, store)[0].notes) == (num_images == 5)
+        assert difference_rows(results, store)[0]["is_clear"] == (num_images == 6)

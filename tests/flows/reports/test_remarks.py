@@ -52,6 +52,11 @@ def test_what_the_table_shows_to_be_chance_is_not_remarked_upon(store: ArtifactS
     assert remarks([*probed(store), evaluated(store, "student finetuned", 0, other)], store) == []
 
 
+def test_of_three_images_that_all_got_worse_it_is_not_said_that_training_did_it(store: ArtifactStore) -> None:
+    results = [evaluated(store, "student probed", None, [1.0] * 3), evaluated(store, "student finetuned", 0, [0.0] * 3)]
+    assert remarks(results, store) == []
+
+
 def test_a_student_as_good_as_its_probe_or_better_is_not_remarked_upon(store: ArtifactStore) -> None:
     better = [1.0] * 100
     results = [evaluated(store, f"student {number}", 0, right) for number, right in enumerate((PROBE, better))]

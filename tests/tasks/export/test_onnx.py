@@ -38,6 +38,13 @@ def exported(bench: Bench, folder: Path, backbone: Backbone = CONVOLUTIONAL, pre
     return export(onnx_target.write, "onnx", given, folder)
 
 
+def test_how_many_images_answers_were_compared_on_is_told_meanwhile(workshop: Bench, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    given = Given(workshop.path(classifier(workshop)), images_of(workshop))
+    export(onnx_target.write, "onnx", given._replace(on_progress=lambda *one: told.append(one)), tmp_path / "new")
+    assert told == [("images compared", done, 12) for done in range(1, 13)]
+
+
 def pictures() -> dict[str, np.ndarray]:
     """Several sizes, among them one with fewer than half as many columns as rows, and a batch."""
     draw = np.random.default_rng(5)

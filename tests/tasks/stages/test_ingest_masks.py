@@ -210,6 +210,15 @@ def test_masks_of_black_and_white_have_two_classes(folder: Path, ingested: Inges
     assert "the masks hold 0 and 255 alone: 255 is read as 'thing', not as what is ignored" in summary.said
 
 
+def test_masks_that_seem_to_count_from_another_number_are_learnt_with_a_remark(
+    folder: Path, ingested: Ingested, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, summary = ingested(write_folders(folder, Image.fromarray(HALVES + 1)), labels="camvid")
+    assert mask_of(images, FIRST)[0, 0] == 1
+    (said,) = [line for line in summary.said if line.startswith("no mask holds 0, which is 'sky' by data.labels")]
+    assert said in caplog.messages
+
+
 def test_values_to_ignore_are_a_setting_and_names_count_through_the_others(folder: Path, ingested: Ingested) -> None:
     write_folders(folder, Image.fromarray(np.where(THREE == 3, 0, np.where(THREE == 7, 2, 1)).astype(np.uint8)))
     (folder / "classes.txt").write_text("sky\nroad\n")
@@ -319,10 +328,18 @@ def test_an_image_whose_mask_cannot_be_used_is_set_aside_and_named(
         (photograph(0, 40, 40), "found", "the masks hold 16.. colours, .* more than 255 come from smoothing"),
         (Image.new("L", (8, 8), 3), "found", "there is only 'class 3' by the masks themselves, beside what is ignored"),
         (Image.new("L", (8, 8), 1), "camvid", "the masks of train hold one class alone, 'building'"),
+        (
+            Image.fromarray(HALVES.astype(np.uint16) * 257 * 7), "camvid",
+            "the value 1799 .*The numbers are those of the classes times 257.*divide them by 257.*Correct them",
+        ),
+        (Image.fromarray(HALVES * 255), "camvid", "one class alone, 'sky'.*They hold 0 and 255 alone, and 255 is ign"),
         (Image.new("L", (8, 8), 11), "camvid", "all 3 masks of train are ignored throughout, such as that of"),
     ],
-    ids=["beyond the classes", "unknown colour", "no colours", "smoothed", "one value", "one class", "all ignored"],
-)
+    ids=[
+        "beyond the classes", "unknown colour", "no colours", "smoothed", "one value", "one class", "times 257",
+        "black and white", "all ignored",
+    ],
+)  # fmt: skip
 def test_masks_that_cannot_be_learnt_are_refused_before_images_are_decoded(
     folder: Path, ingested: Ingested, store: ArtifactStore, mask: Image.Image, labels: str, message: str
 ) -> None:
