@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -155,9 +155,20 @@ class AnswerTable:
                 writer.write_table(pa.Table.from_pylist(part, schema=schema))
 
 
+class _Lines(NamedTuple):
+    """What a csv.writer writes to whose lines end in a carriage return too: before Python 3.13 it puts a name that
+    holds one in quotes only then.
+    """
+
+    file: TextIO
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
     with atomic(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer = csv.DictWriter(_Lines(file), names, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(rows)
 

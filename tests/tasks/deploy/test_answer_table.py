@@ -16,7 +16,7 @@ from taskdistill.tasks.deploy.answering import Answered, Unusable
 from taskdistill.tasks.problems.answers import Answer, AnswerForm
 
 FORM = AnswerForm({"prediction": str, "probability": float})
-HOSTILE = ['a "quoted", name', "line\nbreak", "猫 🐈", "שלום", "<b>=1+1</b>", "tab\there"]
+HOSTILE = ['a "quoted", name', "line\nbreak", "carriage\rreturn", "猫 🐈", "שלום", "<b>=1+1</b>", "tab\there"]
 MADE_BY = {"model": "model@1", "threshold": 0.0}
 
 
