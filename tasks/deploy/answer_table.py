@@ -27,6 +27,7 @@ from taskdistill.storage.files import atomic, read_json_if_whole
 from taskdistill.storage.tree import as_text
 from taskdistill.tasks.data.candidates import DatasetError
 from taskdistill.tasks.deploy.answering import Answered, Unusable
+from taskdistill.tasks.deploy.sources import Wanted
 from taskdistill.tasks.problems.answers import AnswerForm
 from taskdistill.tasks.problems.mask_answers import OVERLAY
 
@@ -93,6 +94,15 @@ class AnswerTable:
 
     def picture_folder(self, kind: str) -> Path:
         return self.path.with_name(f"{self.path.stem}-{kind}")
+
+    def others(self, images: Sequence[Wanted]) -> list[Wanted]:
+        """Return the images that are no pictures of this table: those lie beside it, where its images may lie too."""
+        folders = {self.picture_folder(kind).resolve() for kind in self._form.pictures}
+        if not any(folder.is_dir() for folder in folders):
+            return list(images)
+        real = {folder: folder.resolve() for folder in {image.file.parent for image in images}}
+        own = {folder for folder, place in real.items() if folders & {place, *place.parents}}
+        return [image for image in images if image.file.parent not in own]
 
     def _row(self, one: Answered) -> Row:
         pictures = {kind: self._drawn(kind, one.name, picture) for kind, picture in one.answer.pictures.items()}
