@@ -69,6 +69,7 @@ class AnswerTable:
             try:
                 yield self
             finally:
+                self._mend_journal()  # what ended the block may be a full disk
                 self._finish()
 
     def done(self) -> set[str]:
@@ -139,8 +140,7 @@ class AnswerTable:
         """Take from the journal the half of a line that a killed run left at its end: that image is done again."""
         if self._journal.exists():
             with self._journal.open("r+b") as journal:
-                whole = journal.read()
-                journal.truncate(whole.rfind(b"\n") + 1)
+                journal.truncate(sum(len(line) for line in journal if line.endswith(b"\n")))
 
     def _finish(self) -> None:
         """Write the whole table, with what was there before."""
