@@ -91,7 +91,6 @@ def test_masks_that_were_written_among_the_images_are_not_predicted_themselves(
     assert (again.predicted, again.already) == (0, 3)
 
 
-
 def test_pixels_below_the_threshold_are_255_and_white(
     store: ArtifactStore, model: ArtifactRef, pictures: list[Path], tmp_path: Path
 ) -> None:
