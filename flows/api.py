@@ -26,7 +26,7 @@ from taskdistill.flows.reports.remarks import scores_for_programs
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
-from taskdistill.tasks.deploy.ready import Wish, unless_said_otherwise
+from taskdistill.tasks.deploy.ready import Wish, check_output, unless_said_otherwise
 from taskdistill.tasks.deploy.sources import listed
 from taskdistill.tasks.deploy.temperature import evaluation_of
 from taskdistill.tasks.stage import no_progress
@@ -99,14 +99,21 @@ class Model:
 
     def predict_to(self, images: Sources, table: str | Path, *, top: int = 3, threshold: float = 0.0) -> "Outcome":
         """Write the rows to a table, .csv or .parquet, as `taskdistill predict` does: images that are in it are not
-        done again. Returns how many were predicted, were there already, and were left out.
+        done again. Returns how many were predicted, were there already, and were left out. Raises SettingsError where
+        no table can have that name.
         """
+        check_output(Path(table))
         return self._asked(top, threshold).write(listed(_named(images)).images, Path(table))
 
     def outputs(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what the network says of one image [H, W, 3], uint8 RGB of any size, shown in its clean view: logits
-        [K], or [K, h, w] of a model that segments, divided by the temperature.
+        [K], or [K, h, w] of a model that segments, divided by the temperature. Raises UserError for another array.
         """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise UserError(
+                f"expected an image as an array of uint8 [height, width, 3], RGB; found {pixels.dtype} "
+                f"{list(pixels.shape)}: convert it, such as by np.asarray(image.convert('RGB')) of a Pillow image"
+            )
         return np.asarray(self._predictor.network.logits(pixels) / self.temperature, np.float32)
 
     def _asked(self, top: int, threshold: float) -> "Predictor":

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +27,7 @@ from taskdistill.storage.files import atomic, read_json_if_whole
 from taskdistill.storage.tree import as_text
 from taskdistill.tasks.data.candidates import DatasetError
 from taskdistill.tasks.deploy.answering import Answered, Unusable
+from taskdistill.tasks.deploy.sources import Wanted
 from taskdistill.tasks.problems.answers import AnswerForm
 from taskdistill.tasks.problems.mask_answers import OVERLAY
 
@@ -68,6 +69,7 @@ class AnswerTable:
             try:
                 yield self
             finally:
+                self._mend_journal()  # what ended the block may be a full disk
                 self._finish()
 
     def done(self) -> set[str]:
@@ -93,6 +95,15 @@ class AnswerTable:
 
     def picture_folder(self, kind: str) -> Path:
         return self.path.with_name(f"{self.path.stem}-{kind}")
+
+    def others(self, images: Sequence[Wanted]) -> list[Wanted]:
+        """Return the images that are no pictures of this table: those lie beside it, where its images may lie too."""
+        folders = {self.picture_folder(kind).resolve() for kind in self._form.pictures}
+        if not any(folder.is_dir() for folder in folders):
+            return list(images)
+        real = {folder: folder.resolve() for folder in {image.file.parent for image in images}}
+        own = {folder for folder, place in real.items() if folders & {place, *place.parents}}
+        return [image for image in images if image.file.parent not in own]
 
     def _row(self, one: Answered) -> Row:
         pictures = {kind: self._drawn(kind, one.name, picture) for kind, picture in one.answer.pictures.items()}
@@ -129,8 +140,7 @@ class AnswerTable:
         """Take from the journal the half of a line that a killed run left at its end: that image is done again."""
         if self._journal.exists():
             with self._journal.open("r+b") as journal:
-                whole = journal.read()
-                journal.truncate(whole.rfind(b"\n") + 1)
+                journal.truncate(sum(len(line) for line in journal if line.endswith(b"\n")))
 
     def _finish(self) -> None:
         """Write the whole table, with what was there before."""
@@ -155,9 +165,20 @@ class AnswerTable:
                 writer.write_table(pa.Table.from_pylist(part, schema=schema))
 
 
+class _Lines(NamedTuple):
+    """What a csv.writer writes to whose lines end in a carriage return too: before Python 3.13 it puts a name that
+    holds one in quotes only then.
+    """
+
+    file: TextIO
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
     with atomic(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer = csv.DictWriter(_Lines(file), names, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -79,14 +79,15 @@ class Predictor:
     def write(self, images: Sequence[Wanted], output: Path, on_progress: OnProgress = no_progress) -> Outcome:
         """Predict the images that are not yet in a table, and write them to it; what is done is kept, whatever ends it.
 
-        Images that cannot be read are named, listed beside the table, and tried again next time. Raises
+        Images that cannot be read are named, listed beside the table, and tried again next time; masks that were
+        written beside it are not predicted themselves. Raises
         NothingPredictedError where no image of all could be, and as `AnswerTable` and `answers` do.
         """
         with AnswerTable(output, self.form, self.ready.made_by()).open() as table:
             return self._write(images, table, on_progress)
 
     def _write(self, images: Sequence[Wanted], table: AnswerTable, on_progress: OnProgress) -> Outcome:
-        done = table.done()
+        images, done = table.others(images), table.done()
         missing = [image for image in images if as_text(image.name) not in done]
         waiting, noted = list[Answered](), time.monotonic()
         left_out: list[Unusable] = []

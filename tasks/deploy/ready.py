@@ -4,6 +4,7 @@ Shape letters: K classes.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Wish(NamedTuple):
             raise SettingsError(f"--top {self.top}: expected 1 or more classes")
         if not 0 <= self.threshold <= 1:
             raise SettingsError(f"--threshold {self.threshold:g}: expected a probability from 0 to 1, such as 0.8")
-        if self.temperature < 0:
+        if not 0 <= self.temperature < math.inf:
             raise SettingsError(f"--temperature {self.temperature:g}: expected a number above 0; 1 changes nothing")
 
 

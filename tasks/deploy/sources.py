@@ -32,17 +32,26 @@ class Listed(NamedTuple):
 def listed(sources: Sequence[str]) -> Listed:
     """Return every image that some folders, files and tables name, each once, in their order.
 
-    Raises DatasetError where something is not there, is no image, such as a video, or where there is no image at all,
-    and SourceError where a folder cannot be looked into.
+    Raises DatasetError where something is not there, is no image, such as a video, where two images have the same name,
+    or where there is no image at all, and SourceError where a folder cannot be looked into.
     """
     found: dict[str, Wanted] = {}
     said: list[str] = []
     for source in sources:
         for image in _images_of(source, said):
-            found.setdefault(image.name, image)
+            _check_same(found.setdefault(image.name, image), image)
     if not found:
         raise DatasetError(f"there is nothing to predict: {'; '.join(said) or 'no folder, file or table was named'}")
     return Listed(list(found.values()), said)
+
+
+def _check_same(first: Wanted, other: Wanted) -> None:
+    """Raise DatasetError where what is called the same is not the same file: only one of them would be predicted."""
+    if first.file != other.file and first.file.resolve() != other.file.resolve():
+        raise DatasetError(
+            f"{first.file} and {other.file} are both called {other.name!r}, as their tables say: predict each table "
+            "by itself, to an --output of its own, or write whole paths in them"
+        )
 
 
 def _images_of(source: str, said: list[str]) -> Iterator[Wanted]:

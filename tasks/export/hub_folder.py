@@ -20,7 +20,11 @@ from taskdistill.tasks.export.target import ExportError, Given, Written
 from taskdistill.tasks.export.tried import TOLERANCE
 from taskdistill.tasks.models.preprocessing import normalise
 
-HEAD = {"library_name": "timm", "pipeline_tag": "image-classification", "tags": ["image-classification", "timm"]}
+HEAD = {
+    "library_name": "timm",
+    "pipeline_tag": "image-classification",
+    "tags": ["taskdistill", "image-classification", "timm"],
+}
 
 
 def write(given: Given, folder: Path) -> Written:

@@ -12,6 +12,6 @@ def check_installed(what: str) -> None:
     """Raise MissingPackageError where one is not installed; `what` needs it, the subject of the sentence."""
     if missing := [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]:
         raise MissingPackageError(
-            f"{what} needs packages that are not installed: {', '.join(missing)}. In the folder of this program: "
-            'pip install -c constraints.txt -e ".[export]"'
+            f"{what} needs packages that are not installed: {', '.join(missing)}. Do: pip install {' '.join(missing)}  "
+            '(or, in a checkout of this program: pip install -c constraints.txt -e ".[export]")'
         )

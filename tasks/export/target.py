@@ -111,7 +111,8 @@ def opened(folder: Path) -> FolderRecord:
         record = FolderRecord.read(folder)
     except (OSError, ValueError) as error:
         raise ExportError(
-            f"{folder} is no folder that 'taskdistill export' wrote, or its {RECORD} is damaged: export the model again"
+            f"{folder} is no folder that 'taskdistill export' wrote, or its {RECORD} is damaged or altered: export the "
+            "model again"
         ) from error
     if missing := [name for name in record.files if not (folder / name).is_file()]:
         raise ExportError(f"{folder} lacks {', '.join(sorted(missing))}: export the model again, into a new folder")

@@ -121,7 +121,7 @@ def _network(model: TaskModel, description: ModelDescription, artifact: Path) ->
         raise ExportError(
             "timm's networks end in one linear layer on the last pooled vector, and this model's head "
             f"({description.head!r} of the problem {description.problem!r}) sees {', '.join(description.blocks)}: "
-            f"{_ANOTHER}, and a probe with inputs [['last']] one that timm can have"
+            f"{_ANOTHER}; trained with student_probe.inputs=last, a model has one that timm can have"
         )
     backbone = as_built(description, artifact)
     arguments = model_arguments(backbone) | encoder.classifier_arguments

@@ -81,6 +81,20 @@ def test_a_row_of_what_cannot_be_read_has_its_error(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_an_array_that_is_no_image_and_a_table_that_cannot_be_are_refused_in_words() -> None:
+    model = taskdistill.load("birds-production", settings=["runtime.device=cpu"])
+    for other in (np.zeros((8, 9, 3), np.float32), np.zeros((8, 9), np.uint8), np.zeros((3, 8, 9), np.uint8)):
+        with pytest.raises(taskdistill.UserError, match=r"uint8 \[height, width, 3\], RGB; found (float32|uint8) \["):
+            model.outputs(other)
+    for table, said in (
+        ("said.txt", "let its name end in .csv or .parquet"),
+        ("nowhere/said.csv", "there is no folder"),
+    ):
+        with pytest.raises(taskdistill.UserError, match=said):
+            model.predict_to("new_photos", table)
+
+
+@pytest.mark.usefixtures("here")
 def test_a_name_that_means_something_else_is_told() -> None:
     with pytest.raises(taskdistill.UserError, match="neither a label nor a reference"):
         taskdistill.load("birds-productoin")

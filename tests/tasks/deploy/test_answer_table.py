@@ -1,6 +1,7 @@
 """A table of predictions holds whatever classes and files are called, is one process's at a time, and is continued."""
 
 import csv
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from taskdistill.tasks.deploy.answering import Answered, Unusable
 from taskdistill.tasks.problems.answers import Answer, AnswerForm
 
 FORM = AnswerForm({"prediction": str, "probability": float})
-HOSTILE = ['a "quoted", name', "line\nbreak", "猫 🐈", "שלום", "<b>=1+1</b>", "tab\there"]
+HOSTILE = ['a "quoted", name', "line\nbreak", "carriage\rreturn", "猫 🐈", "שלום", "<b>=1+1</b>", "tab\there"]
 MADE_BY = {"model": "model@1", "threshold": 0.0}
 
 
@@ -70,6 +71,19 @@ def test_what_was_done_is_in_the_table_whatever_ends_the_work(path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         stopped_after("a")
+    assert [row["path"] for row in read(path)] == ["a"]
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_row_is_what_is_told_and_whole_rows_are_kept(path: Path) -> None:
+    def filled_after(name: str) -> None:
+        with AnswerTable(path, FORM, MADE_BY).open() as table:
+            table.add([answered(name)])
+            with path.with_name(f"{path.name}.unfinished").open("a") as journal:
+                journal.write('{"path": "b", "predi')
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        filled_after("a")
     assert [row["path"] for row in read(path)] == ["a"]
 
 

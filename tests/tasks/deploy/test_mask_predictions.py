@@ -80,6 +80,17 @@ def test_masks_hold_the_pixels_that_the_evaluation_counted(
     assert "top3" not in rows[0]
 
 
+@pytest.mark.usefixtures("images")
+def test_masks_that_were_written_among_the_images_are_not_predicted_themselves(
+    store: ArtifactStore, model: ArtifactRef, pictures: list[Path]
+) -> None:
+    folder = pictures[0].parent
+    predictor = Predictor(Ready.of(store, model, Wish()), RUNTIME)
+    first, again = (predictor.write(listed([str(folder)]).images, folder / "said.csv") for _ in range(2))
+    assert (first.predicted, first.already) == (3, 0)
+    assert (again.predicted, again.already) == (0, 3)
+
+
 def test_pixels_below_the_threshold_are_255_and_white(
     store: ArtifactStore, model: ArtifactRef, pictures: list[Path], tmp_path: Path
 ) -> None:

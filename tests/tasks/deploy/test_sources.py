@@ -37,6 +37,16 @@ def test_an_image_that_is_named_twice_is_there_once() -> None:
     assert names("in/deep", "in", "in/b.png") == ["in/deep/a.png", "in/b.png"]
 
 
+def test_two_images_that_tables_call_the_same_are_refused(here: Path) -> None:
+    for folder in ("one", "two"):
+        (here / folder).mkdir()
+        Image.new("RGB", (4, 4)).save(here / folder / "1.png")
+        (here / folder / "list.csv").write_text("path\n1.png\n")
+    with pytest.raises(DatasetError, match=r"one/1\.png and two/1\.png are both called '1\.png'.*by itself"):
+        listed(["one/list.csv", "two/list.csv"])
+    assert names("one/list.csv", "one/list.csv") == ["1.png"]
+
+
 @pytest.mark.parametrize("text", ["path\nb.png\ndeep/a.png\n", "Path;label\nb.png;x\ndeep\\a.png;y\n"])
 def test_a_table_names_images_relative_to_its_own_folder(here: Path, text: str) -> None:
     (here / "in" / "list.csv").write_text(text)

@@ -1,6 +1,8 @@
 """The frame of all targets: a new folder, whole or not there, and whoever loads it notices what is not as it was."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,22 @@ def test_an_altered_file_is_named(folder: Path) -> None:
     (folder / "weights.bin").write_bytes(b"1235")
     with pytest.raises(ExportError, match=r"weights\.bin is not what was exported"):
         opened(folder)
+
+
+@pytest.mark.parametrize("changes", [{"classes": ["wedge", "disc", "frame"]}, {"temperature": 1.0}])
+def test_a_record_in_which_anything_else_is_said_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+    record = folder / "taskdistill.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | changes))
+    with pytest.raises(ExportError, match=r"its taskdistill\.json is damaged or altered: export the model again"):
+        opened(folder)
+
+
+def test_a_folder_of_before_the_record_had_a_digest_of_itself_is_still_opened(folder: Path) -> None:
+    record = folder / "taskdistill.json"
+    fields = json.loads(record.read_text())
+    del fields["digest"]
+    record.write_text(json.dumps(fields))
+    assert opened(folder).classes == ["disc", "frame", "wedge"]
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"schema": 2}', '{"schema": 1}'])
