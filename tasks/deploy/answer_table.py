@@ -11,6 +11,7 @@ Held in memory are the names that are done, and no row.
 
 import csv
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from taskdistill.tasks.problems.mask_answers import OVERLAY
 
 PATH = "path"
 ROWS_AT_ONCE = 10_000
+LONGEST_NAME = 255
+"""Bytes of a file's name, on the file systems of today."""
 _ENDINGS = {OVERLAY: ".jpg"}
 """Of pictures that are no PNG: an overlay is to be looked at."""
 
@@ -114,7 +117,7 @@ class AnswerTable:
         # What an image is called may lead anywhere; its picture must not.
         parts = [{"..": "up"}.get(part, part) for part in Path(as_text(name)).parts if part not in ("/", ".")]
         path = self.picture_folder(kind).joinpath(*parts)
-        path = path.with_name(path.name + _ENDINGS.get(kind, ".png"))
+        path = path.with_name(_fitting(path.name, _ENDINGS.get(kind, ".png")))
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not `atomic`, whose waiting for the disk takes longer than a network does: the row comes after the picture.
         picture.save(path, quality=90) if kind in _ENDINGS else picture.save(path)
@@ -208,3 +211,12 @@ def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
             yield part
             part = []
     yield part
+
+
+def _fitting(name: str, ending: str) -> str:
+    """Return a name with an ending behind it, of a length that file systems take."""
+    whole = name.encode()
+    if len(whole) + len(ending) <= LONGEST_NAME:
+        return name + ending
+    mark = f"-{hashlib.sha256(whole).hexdigest()[:8]}{ending}"  # two of the same beginning stay two
+    return whole[: LONGEST_NAME - len(mark)].decode(errors="ignore") + mark

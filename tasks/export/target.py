@@ -82,13 +82,14 @@ def export(target: Target, name: str, given: Given, folder: Path) -> Exported:
     with atomic(folder) as partial:
         partial.mkdir()
         written = target(given, partial)
-        (partial / CARD).write_text(_card(given, written), encoding="utf-8")
         description = ModelDescription.read(given.artifact)
         recorded(partial, FolderRecord(
             target=name, precision=given.precision, problem=description.problem, classes=description.classes,
             temperature=given.temperature, model=given.model,
             **_of_images(given.images, description.classes),
         ))  # fmt: skip
+        # After the record: a card is for people, who may write in it what they like.
+        (partial / CARD).write_text(_card(given, written), encoding="utf-8")
         sync_tree(partial)
     files = [path.relative_to(folder).as_posix() for path in all_files(folder)]
     return Exported(sorted({file.partition("/")[0] for file in files}), written.said, written.measured)
@@ -103,7 +104,7 @@ def _of_images(images: ImageSet | None, classes: Sequence[str]) -> dict[str, Any
 
 
 def opened(folder: Path) -> FolderRecord:
-    """Return the record of an exported folder after comparing every file with its digest.
+    """Return the record of an exported folder after comparing every file but the card with its digest.
 
     Raises ExportError where the folder is none that was exported, or a file is missing or altered.
     """

@@ -114,6 +114,19 @@ def test_a_picture_stays_beside_its_table_whatever_its_image_is_called(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "store"]
 
 
+def test_pictures_of_images_with_the_longest_names_are_written_and_differ(
+    store: ArtifactStore, model: ArtifactRef, pictures: list[Path], tmp_path: Path
+) -> None:
+    """With an ending more, either name is longer than a file's name may be; they differ in their last letter."""
+    named = [path.rename(path.with_name("é" * 125 + f"{number}.png")) for number, path in enumerate(pictures)]
+    outcome = Predictor(Ready.of(store, model, Wish()), RUNTIME).write(
+        listed([str(path) for path in named]).images, tmp_path / "said.parquet"
+    )
+    rows = read_rows(tmp_path / "said.parquet")
+    assert outcome.predicted == len({row["mask"] for row in rows}) == 3
+    assert [opened(tmp_path / row["mask"]).size for row in rows] == [(width, height) for height, width in SIZES]
+
+
 def opened(path: Path) -> Image.Image:
     with Image.open(path) as picture:
         picture.load()

@@ -30,7 +30,7 @@ def test_the_record_says_what_the_folder_holds(folder: Path) -> None:
     record = opened(folder)
     assert (record.target, record.precision, record.problem) == ("some", "fp32", "classification")
     assert (record.classes, record.temperature) == (["disc", "frame", "wedge"], 1.25)
-    assert set(record.files) == {"README.md", "deep/code.py", "weights.bin"}
+    assert set(record.files) == {"deep/code.py", "weights.bin"}
 
 
 def test_the_card_begins_with_what_hubs_read(folder: Path) -> None:
@@ -48,6 +48,11 @@ def test_an_altered_file_is_named(folder: Path) -> None:
     (folder / "weights.bin").write_bytes(b"1235")
     with pytest.raises(ExportError, match=r"weights\.bin is not what was exported"):
         opened(folder)
+
+
+def test_a_card_may_be_written_in(folder: Path) -> None:
+    (folder / "README.md").write_text("# Our model\n\nAsk us before you use it.\n")
+    assert opened(folder).target
 
 
 @pytest.mark.parametrize("changes", [{"classes": ["wedge", "disc", "frame"]}, {"temperature": 1.0}])
