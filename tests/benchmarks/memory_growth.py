@@ -56,7 +56,7 @@ def main() -> None:
     if arguments.child:
         {"write-maps": write_maps, "distill-maps": distill_maps}.get(arguments.child, child)(arguments)
         return
-    num_images, repeats = (100, 1) if arguments.quick else (arguments.images, 3)
+    num_images, repeats = (60, 1) if arguments.quick else (arguments.images, 3)
     with tempfile.TemporaryDirectory() as folder:
         small, large = (peaks(Path(folder) / str(n), n, repeats) for n in (num_images, 10 * num_images))
     rows = []
@@ -64,7 +64,7 @@ def main() -> None:
         rows += [Row(f"{name}, n = {num_images}", small[name], "MiB"), Row(f"{name}, 10 n", large[name], "MiB")]
         limit = None if name == "extract, default cache" else BUDGET
         rows.append(Row(f"{name}, 10 n to n", large[name] / small[name], at_most=limit))
-    rows += map_rows(16, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
+    rows += map_rows(8, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
     finish("Peak memory", rows, as_json=arguments.json)
 
 
