@@ -62,6 +62,10 @@ def test_reading_cached_logits_is_under_one_percent_of_a_training_step():
     assert costs("cache_read", below={"take and loading / step": 0.01, "ViewCache.take / np.take": 10})
 
 
+def test_reading_an_image_of_a_set_costs_no_more_than_three_plain_files():
+    assert costs("image_read", below={"image / file": 3})
+
+
 def test_reading_cached_maps_is_under_two_percent_of_a_training_step():
     assert costs("cache_read", below={"reading maps, fp16 / step": 0.02, "reading maps, int8 / step": 0.02})
 
