@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from taskdistill.configs.errors import UserError
-from taskdistill.storage.files import all_files, atomic, make_folder, sync_tree
+from taskdistill.storage.files import PARTIAL, all_files, atomic, make_folder, sync_tree
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.weights import ModelDescription
 from taskdistill.tasks.export.record import RECORD, FolderRecord, recorded
@@ -92,7 +92,18 @@ def export(target: Target, name: str, given: Given, folder: Path) -> Exported:
         (partial / CARD).write_text(_card(given, written), encoding="utf-8")
         sync_tree(partial)
     files = [path.relative_to(folder).as_posix() for path in all_files(folder)]
-    return Exported(sorted({file.partition("/")[0] for file in files}), written.said, written.measured)
+    said = [*written.said, *_left_behind(folder)]
+    return Exported(sorted({file.partition("/")[0] for file in files}), said, written.measured)
+
+
+def _left_behind(folder: Path) -> list[str]:
+    """Say what lies beside a folder of exports that were killed. It stays: that of one that runs is called alike."""
+    beside = sorted(path for path in folder.parent.iterdir() if path.name.startswith(f"{folder.name}."))
+    return [
+        f"{path} is left from an export that was killed: remove it, unless one is running"
+        for path in beside
+        if path.suffix == PARTIAL
+    ]
 
 
 def _of_images(images: ImageSet | None, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The frame of all targets: a new folder, whole or not there, and whoever loads it notices what is not as it was."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,28 @@ def test_an_altered_file_is_named(folder: Path) -> None:
     (folder / "weights.bin").write_bytes(b"1235")
     with pytest.raises(ExportError, match=r"weights\.bin is not what was exported"):
         opened(folder)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from taskdistill.tasks.export.target import Given, export
+
+def target(given, folder):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+export(target, "some", Given(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_what_a_killed_export_leaves_is_named_by_the_next(workshop: Bench, tmp_path: Path) -> None:
+    artifact = workshop.path(classifier(workshop))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(artifact), str(tmp_path / "new")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    said = export(target, "some", Given(artifact), tmp_path / "new").said
+    assert said == ["It is near.", f"{left} is left from an export that was killed: remove it, unless one is running"]
+    assert left.is_dir()
 
 
 def test_a_card_may_be_written_in(folder: Path) -> None:
