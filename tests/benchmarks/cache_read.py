@@ -22,8 +22,6 @@ with 16 images and scaled to 256, as its time is proportional; on a GPU the whol
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +37,7 @@ from taskdistill.tasks.functional.order import visits
 from taskdistill.tasks.models.device import device_of, on_device
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
+from tests.benchmarks.timing import clock_seconds_of
 from tests.storage.artifacts import writer_of_every_view
 
 AT_MOST_SHARE, AT_MOST_TAKE, AT_MOST_MAPS = 0.01, 5.0, 0.02
@@ -106,7 +105,7 @@ def map_seconds(folder: Path, num_rows: int) -> float:
     outputs = ViewOutputs(folder)
     cache, num_batches = ViewCache(outputs, outputs.ids, budget_mb=2048), 2 * num_rows // MAP_BATCH
     drawn = [visits(batch * MAP_BATCH, MAP_BATCH, size=num_rows, seed=0) for batch in range(num_batches)]
-    return seconds_of(lambda: [cache.take(items, epochs) for items, epochs in drawn]) / num_batches
+    return clock_seconds_of(lambda: [cache.take(items, epochs) for items, epochs in drawn]) / num_batches
 
 
 def map_step_seconds(arguments: argparse.Namespace) -> float:
@@ -120,7 +119,9 @@ def map_step_seconds(arguments: argparse.Namespace) -> float:
         taught = taught_images.write(folder, output_shape=taught_images.MAPS, **made)
         training = TrainingSettings(epochs=1, batch_size=MAP_BATCH)
         lesson = taught_images.cached(taught, model, training, problem)
-        epochs = [seconds_of(lambda: taught_images.train(model, lesson, training, folder, runtime)) for _ in range(3)]
+        epochs = [
+            clock_seconds_of(lambda: taught_images.train(model, lesson, training, folder, runtime)) for _ in range(3)
+        ]
     return statistics.median(epochs[1:]) / num_steps
 
 
@@ -142,13 +143,13 @@ def reading(folder: Path, num_rows: int, num_views: int) -> tuple[float, float, 
     cache = ViewCache(outputs, outputs.ids, budget_mb=2048)
     takes, np_takes, loads = [], [], []
     for view in range(num_views):
-        loads.append(seconds_of(lambda view=view: cache.take(np.zeros(1, np.int64), np.full(1, view))))
+        loads.append(clock_seconds_of(lambda view=view: cache.take(np.zeros(1, np.int64), np.full(1, view))))
         in_memory_NK = outputs.view(view)
         for batch in range(num_rows // BATCH):
             items, epochs = visits(view * num_rows + batch * BATCH, BATCH, size=num_rows, seed=0)
             views = np.full_like(epochs, view)
-            takes.append(seconds_of(lambda items=items, views=views: cache.take(items, views)))
-            np_takes.append(seconds_of(lambda items=items, rows_NK=in_memory_NK: np.take(rows_NK, items, axis=0)))
+            takes.append(clock_seconds_of(lambda items=items, views=views: cache.take(items, views)))
+            np_takes.append(clock_seconds_of(lambda items=items, rows=in_memory_NK: np.take(rows, items, axis=0)))
     return statistics.median(takes), statistics.median(np_takes), statistics.median(loads)
 
 
@@ -165,15 +166,11 @@ def step_seconds(arguments: argparse.Namespace) -> float:
         taught = taught_images.write(folder, **made)
         training = TrainingSettings(epochs=1, batch_size=batch)
         lesson = taught_images.cached(taught, model, training)
-        epochs = [seconds_of(lambda: taught_images.train(model, lesson, training, folder, runtime)) for _ in range(4)]
+        epochs = [
+            clock_seconds_of(lambda: taught_images.train(model, lesson, training, folder, runtime)) for _ in range(4)
+        ]
     # The first epoch decodes the pictures and warms the device.
     return statistics.median(epochs[1:]) / num_steps * BATCH / batch
-
-
-def seconds_of(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

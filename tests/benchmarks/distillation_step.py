@@ -28,7 +28,6 @@ import argparse
 import itertools
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -41,6 +40,7 @@ from taskdistill.tasks.models.device import keep_freed_memory
 from taskdistill.tasks.problems.problem import problem_named
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
+from tests.benchmarks.timing import processor_seconds_of
 
 AT_MOST_CACHED, AT_LEAST_ONLINE = 1.05, 2.0
 TEACHER = "vit_small_patch16_224"
@@ -93,15 +93,9 @@ def in_turns(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, l
     orders = itertools.cycle(itertools.permutations(runs))
     for order in itertools.islice(orders, rounds + 1):
         for name in order:
-            found[name].append(seconds_of(runs[name]))
+            found[name].append(processor_seconds_of(runs[name]))
     # The first round decodes the pictures, loads the view and warms the allocator.
     return {name: seconds[1:] for name, seconds in found.items()}
-
-
-def seconds_of(run: Callable[[], object]) -> float:
-    began = time.process_time()
-    run()
-    return time.process_time() - began
 
 
 def ratios(student: str, found: dict[str, list[float]], num_images: int) -> list[Row]:
@@ -154,7 +148,7 @@ def map_seconds(
     epochs = {
         name: partial(taught_images.train, model, lesson, training, folder, runtime) for name, lesson in lessons.items()
     }
-    reading = seconds_of(lambda: cached.draw(0))
+    reading = processor_seconds_of(lambda: cached.draw(0))
     return in_turns(epochs, rounds), reading
 
 

@@ -8,7 +8,6 @@ the page cache. So is what looking at an unchanged folder of 20,000 files costs,
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from taskdistill.storage.sources import SourceDigests
 from tests.benchmarks.report import Row, finish, parser
+from tests.benchmarks.timing import processor_seconds_of
 
 NUM_SHARDS, SIZE, TURNS = 20, 28 * 1024, 5
 READS_BUDGET = 3.0
@@ -51,11 +51,12 @@ def reading(folder: Path, per_shard: int) -> tuple[float, float]:
     write_index(folder / "set", classes=["one"], num_shards=NUM_SHARDS)
     images = ImageSet.open(folder / "set")
     order = rng.permutation(len(images)).tolist()
-    ways: tuple[Callable[[int], bytes], ...] = (
-        images.image,
-        lambda row: (folder / "files" / images.ids[row]).read_bytes(),
-    )
-    turns = [[seconds_of(lambda way=way: [way(row) for row in order]) for way in ways] for _ in range(TURNS)]
+
+    def plain(row: int) -> bytes:
+        return (folder / "files" / images.ids[row]).read_bytes()
+
+    ways: tuple[Callable[[int], bytes], ...] = (images.image, plain)
+    turns = [[processor_seconds_of(lambda way=way: [way(row) for row in order]) for way in ways] for _ in range(TURNS)]
     image, file = (statistics.median(of_way) / len(order) * 1e6 for of_way in zip(*turns, strict=True))
     return image, file
 
@@ -68,14 +69,8 @@ def looking(folder: Path, num_files: int) -> float:
         (place / f"{number:06d}.jpg").write_bytes(b"%d" % number)
     digests = SourceDigests(folder / "digests")
     digests.digest(str(folder / "folder"))
-    turns = [seconds_of(lambda: digests.digest(str(folder / "folder"))) for _ in range(TURNS)]
+    turns = [processor_seconds_of(lambda: digests.digest(str(folder / "folder"))) for _ in range(TURNS)]
     return statistics.median(turns) / num_files * 1e6
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 if __name__ == "__main__":
