@@ -63,7 +63,7 @@ class InWindows:
         size = pixels_HW3.shape[0], pixels_HW3.shape[1]
         views_M9 = self._deployable.windows(*size, self._settings)
         see = self._deployable.preprocessing
-        return Cut(size, views_M9, np.stack([see.cut(pixels_HW3, view_9) for view_9 in views_M9]))
+        return Cut(size, views_M9, np.array([see.cut(pixels_HW3, view_9) for view_9 in views_M9]))
 
     def said(self, cut: Sequence[Cut]) -> Iterator[Joined]:
         for one, outputs in zip(cut, self._outputs(cut), strict=True):

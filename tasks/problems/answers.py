@@ -6,6 +6,8 @@ Shape letters: K classes.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from taskdistill.tasks.problems.palette import Colours
@@ -53,12 +55,15 @@ def ranked_columns(asked: Asked, number: str) -> dict[str, type]:
     return columns
 
 
-def ranked(asked: Asked, number: str, values_K: Sequence[float]) -> dict[str, str | float | None]:
+def ranked(asked: Asked, number: str, values_K: npt.ArrayLike) -> dict[str, str | float | None]:
     """Return the cells of those columns, of the classes with the highest values."""
-    order = sorted(range(len(values_K)), key=lambda place: (-values_K[place], place))[: asked.num_named]
+    values = np.asarray(values_K)
+    # Stable: of equal values the class that comes first.
+    order = np.argsort(-values, kind="stable")[: asked.num_named]
     cells: dict[str, str | float | None] = {}
-    for place, best in enumerate(order, start=1):
-        cells |= {f"top{place}": asked.classes[best], f"{number}{place}": rounded(values_K[best])}
+    for place, (best, value) in enumerate(zip(order.tolist(), values[order].tolist(), strict=True), start=1):
+        cells[f"top{place}"] = asked.classes[best]
+        cells[f"{number}{place}"] = rounded(value)
     return cells
 
 

@@ -126,9 +126,9 @@ class Classification:
         """The class of the highest probability; none where that is below the threshold."""
         logits_K = outputs[0].double().numpy() / asked.temperature
         powers_K = np.exp(logits_K - logits_K.max())
-        shares_K = (powers_K / powers_K.sum()).tolist()
+        shares_K = powers_K / powers_K.sum()
         cells = ranked(asked, "probability", shares_K)
-        prediction = cells["top1"] if max(shares_K) >= asked.threshold else None
+        prediction = cells["top1"] if shares_K.max() >= asked.threshold else None
         return Answer({"prediction": prediction, "probability": cells["probability1"], **cells})
 
     def meter(self, classes: Sequence[str]) -> "ClassificationMeter":

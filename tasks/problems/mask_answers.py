@@ -41,7 +41,7 @@ def answer_of(said: JoinedMap, asked: Asked, small_HW3: Pixels | None) -> Answer
     columns = {
         "probability": rounded(sum_of_sure / labels_HW.size),
         "unknown": rounded(pixels[UNKNOWN] / labels_HW.size),
-        **ranked(asked, "share", (pixels[: len(asked.classes)] / labels_HW.size).tolist()),
+        **ranked(asked, "share", pixels[: len(asked.classes)] / labels_HW.size),
     }
     pictures = {MASK: mask_picture(labels_HW, asked.colours_K3)}
     if small_HW3 is not None:
