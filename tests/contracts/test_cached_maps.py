@@ -67,10 +67,10 @@ class NotingTrainer(Trainer):
 
     noted: list[dict[str, float]]
 
-    def backward(self, batch: Batch) -> dict[str, float]:
-        losses = super().backward(batch)
-        self.noted.append(losses)
-        return losses
+    def backward(self, batch: Batch) -> list[dict[str, Tensor]]:
+        parts = super().backward(batch)
+        self.noted.append({name: sum(float(part[name]) for part in parts) for name in parts[0]})
+        return parts
 
 
 def probed_teacher(made: Made) -> TaskModel:

@@ -111,10 +111,10 @@ def write_format_1(
         array[:] = values
 
 
-def commit_every_format(store: ArtifactStore) -> ArtifactRef:
-    """Commit one artifact with every kind of file that artifacts hold."""
-    recipe = recipe_of("model", {})
-    ref = ArtifactRef("model", fingerprint(recipe))
+def commit_every_format(store: ArtifactStore, kind: str = "model") -> ArtifactRef:
+    """Commit one artifact with every kind of file that artifacts hold; its kind decides how they are read."""
+    recipe = recipe_of(kind, {})
+    ref = ArtifactRef(kind, fingerprint(recipe))
     write_every_format(store.draft(ref, recipe))
     store.commit(ref, recipe=recipe, inputs={}, summary={})
     return ref

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from taskdistill.storage.errors import CorruptArtifactError
@@ -16,8 +17,8 @@ from tests.storage.artifacts import commit_every_format, flip_a_bit
 
 @pytest.fixture
 def folder(store: ArtifactStore) -> Path:
-    """A finished artifact with every kind of file."""
-    return store.path(commit_every_format(store))
+    """A finished artifact with every kind of file, whose images are read as a set of today reads them."""
+    return store.path(commit_every_format(store, "image-set"))
 
 
 def use(folder: Path) -> None:
@@ -34,14 +35,25 @@ def use(folder: Path) -> None:
     read_table(folder / "history.parquet")
 
 
+def place_of_values(path: Path) -> int | None:
+    """Return a place within the values of a file, None for its middle."""
+    if path.suffix != ".parquet":
+        return None
+    # The middle of a small table is in its footer, much of which says nothing that anybody reads.
+    if path.parent.name == "shards":
+        return path.read_bytes().find(bytes([2]) * 50) + 25
+    chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    return int(start + chunk.total_compressed_size - 1)
+
+
 def test_an_undamaged_artifact_is_read(folder: Path):
     use(folder)
 
 
 def test_a_flipped_bit_of_any_file_is_found_on_use(folder: Path, store: ArtifactStore):
-    for name in store.manifest(ArtifactRef("model", folder.name)).files:
-        # In a shard the middle may be a part of the footer that says nothing: an image's bytes are what must be safe.
-        position = (folder / name).read_bytes().find(bytes([2]) * 50) + 25 if "shards" in name else None
+    for name in store.manifest(ArtifactRef("image-set", folder.name)).files:
+        position = place_of_values(folder / name)
         flip_a_bit(folder / name, position)
         with pytest.raises(CorruptArtifactError):
             use(folder)
