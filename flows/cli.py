@@ -23,9 +23,11 @@ from taskdistill.flows.commands.store import commands
 from taskdistill.flows.ending.ending import EndsInWords
 from taskdistill.flows.ending.interruption import stopped_by_signals
 from taskdistill.flows.pipeline.dataset_words import dataset_words
+from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.licensing import licence_warnings
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.slots import probable_slots
 from taskdistill.flows.pipeline.work import Work, works
 from taskdistill.flows.printing import (
     AsJson,
@@ -119,7 +121,7 @@ def plan(
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
-    work = works(steps, store)
+    work = works(steps, store, experiment.runtime.device)
     if as_json:
         stages = [_step_row(step, work[step.name]) for step in steps]
         print_json(
@@ -140,6 +142,8 @@ def plan(
         said = step.name, step.action, step.because, work[step.name].words
         table.add_row(*said, _size(step), step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
+    if not planned.is_complete:
+        output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
     if planned.has_untried_teacher:
         output.print(
             "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"
@@ -286,7 +290,7 @@ def _step_row(step: PlannedStep, work: Work) -> dict[str, Any]:
         "reference": str(step.ref),
         "bytes": step.num_bytes,
         "shown": [part._asdict() for part in work.shown],
-        "minutes": work.minutes,
+        "seconds": work.seconds,
         "optimiser_steps": work.num_steps,
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.manifest import ArtifactRef, Manifest, advice
@@ -158,15 +158,23 @@ class ForeignLogitsSummary(LogitsSummary, NetworkSummary):
     """
 
 
-class EncoderSummary(Summary):
-    """How much a frozen encoder was shown, and how long that took: what features, embeddings and logits all say, read
-    alone.
-    """
+class Pace(BaseModel):
+    """How many units of work were done in how many seconds."""
 
-    encoder_forwards: int = 0
-    """Images, each counted in each view, that the last attempt showed it; 0 where none ran."""
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    units: int = Field(gt=0)
+    seconds: float
+
+
+class PaceSummary(Summary):
+    """How long an artifact took, which no stage says: `tasks.stage.execute` notes it of each."""
+
     seconds: float = 0.0
-    """How long that attempt took: no stage says it, `tasks.stage.execute` notes it."""
+    """Of the last attempt."""
+    pace: dict[str, Pace] | None = None
+    """Unit, such as "views" -> its pace; None where an earlier attempt had begun, and in older versions."""
+    device: str = ""
+    """What `runtime.device` was."""
 
 
 class ScoredSummary(Summary):

@@ -101,6 +101,11 @@ class ViewOutputsWriter:
         """How many images, in how many views each, all chunks together hold."""
         return sum(part.num_shown for part in self.parts.values())
 
+    @property
+    def num_written(self) -> int:
+        """How many of these are in chunks that are there."""
+        return self.num_shown - sum(chunk.stop - chunk.start for chunk in self.missing())
+
     def chunks(self) -> list[Chunk]:
         """Every chunk, views of the same rows together."""
         return [

@@ -29,6 +29,31 @@ class Pace:
         return seconds / units * (total - done)
 
 
+class PaceNotes:
+    """What an attempt got done of each unit between its first and its last report of it, and how long that took.
+
+    What comes before the first report, such as the loading of weights, takes as long however much there is to do.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, float]] = {}
+        self._last: dict[str, tuple[int, float]] = {}
+
+    def add(self, unit: str, done: int) -> None:
+        now = time.monotonic()
+        self._first.setdefault(unit, (done, now))
+        self._last[unit] = done, now
+
+    def as_json(self) -> dict[str, dict[str, float]]:
+        """Return, by unit, {"units": how many, "seconds": in how many}; nothing of what was reported once."""
+        notes = {}
+        for unit, (first, began) in self._first.items():
+            last, ended = self._last[unit]
+            if last > first:
+                notes[unit] = {"units": last - first, "seconds": round(ended - began, 2)}
+        return notes
+
+
 def words(seconds: float | None) -> str:
     """Say how long it will take, in the unit that people would use; nothing where it is not known."""
     return "" if seconds is None else f"about {taken(seconds)} left"

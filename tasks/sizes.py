@@ -25,6 +25,7 @@ from taskdistill.configs.models import Backbone
 from taskdistill.configs.stages import (
     CombineConfig,
     DistillConfig,
+    EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     PrecomputeConfig,
@@ -106,6 +107,15 @@ class Estimate(NamedTuple):
     """What a frozen encoder is shown for it; empty where none runs."""
     num_steps: int = 0
     """Optimiser steps of the training that makes it; 0 where nothing is trained."""
+    num_images: int = 0
+    """What is gone through image by image; 0 where the stage does not, or nobody can say."""
+
+    @property
+    def units(self) -> dict[str, int]:
+        """How many there are of each unit that a stage may report its progress in; of what is not known, none."""
+        views, images = self.num_shown or num_shown(self.shown), self.num_images
+        all_units = {"views": views, "steps": self.num_steps, "images": images, "masks": images, "blends": images}
+        return {unit: number for unit, number in all_units.items() if number}
 
 
 def ingested(config: IngestConfig, known: Known) -> Estimate:
@@ -118,7 +128,8 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
         dataset = settle(dataset, config.contradictions)
     num_bytes = sum(size_of(candidate.path) for candidate in dataset.candidates)
     splits = Counter(candidate.split for candidate in dataset.candidates)
-    return Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))
+    found = Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))
+    return found._replace(num_images=len(dataset.candidates))
 
 
 def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
@@ -145,14 +156,14 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
         said=list(listing.said),
     )
     num_bytes = sum(size_of(candidate.path) for candidate in listing.candidates) + num_own * _IMAGE_BYTES
-    return Estimate(num_bytes, {"train": num_images}, dataset=dataset)
+    return Estimate(num_bytes, {"train": num_images}, dataset=dataset, num_images=num_images)
 
 
 def blends(config: GenerateConfig, known: Known) -> Estimate:
     settings = config.blends
     num_images = max(1, round(settings.per_image * known.num_train))
     num_bytes = round(num_images * settings.side_px**2 * _BYTES_PER_PIXEL[settings.encoding])
-    return Estimate(num_bytes, {"train": num_images})
+    return Estimate(num_bytes, {"train": num_images}, num_images=num_images)
 
 
 def embeddings(config: StageConfig, known: Known) -> Estimate:
@@ -243,8 +254,9 @@ def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:
     return estimate._replace(num_steps=length)
 
 
-def evaluation(config: StageConfig, known: Known) -> Estimate:
-    return _of_images(known, known.num_images * (4 * known.num_classes + 50) + 2 * _PICTURE_BYTES)
+def evaluation(config: EvaluateConfig, known: Known) -> Estimate:
+    found = _of_images(known, known.num_images * (4 * known.num_classes + 50) + 2 * _PICTURE_BYTES)
+    return found._replace(num_images=sum(known.splits.get(split, 0) for split in config.splits))
 
 
 def _of_images(known: Known, num_bytes: int | None, num_shown: int = 0) -> Estimate:

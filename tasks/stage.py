@@ -21,6 +21,7 @@ from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import PROGRESS, ArtifactStore
 from taskdistill.storage.summaries import Summary
+from taskdistill.tasks.pace import PaceNotes
 from taskdistill.tasks.prechecks.model_files import check_places
 
 if TYPE_CHECKING:
@@ -210,27 +211,31 @@ def execute(
     with store.lock(ref), forgetting_changed(config, store):
         if ref in store or store.finish_commit(ref, stage.contents):  # while we waited, or by an earlier attempt
             return ref
-        began = time.monotonic()
+        began, is_first = time.monotonic(), not store.draft_path(ref).is_dir()
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
-        context = StageContext(
-            folders, draft, runtime, content_digests, _noting(draft, on_progress), dispatch(ref) if dispatch else None
-        )
-        summary = stage.load()(config, context).as_json() | {"seconds": round(time.monotonic() - began, 1)}
+        pace, dispatched = PaceNotes(), dispatch(ref) if dispatch else None
+        context = StageContext(folders, draft, runtime, content_digests, _noting(draft, pace, on_progress), dispatched)
+        summary = stage.load()(config, context).as_json()
+        # How fast it was and on which device, for `plan` to say how long another one takes. What an earlier attempt
+        # has made goes by faster than it was made.
+        summary |= {"seconds": round(time.monotonic() - began, 1), "device": runtime.device}
+        summary |= {"pace": pace.as_json()} if is_first else {}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
         store.commit(ref, **made, **{"settings": {}, **(noted or {})})
     log.info("%s: made %s in %.0f s", stage.name, ref.short, summary["seconds"])
     return ref
 
 
-def _noting(draft: Path, on_progress: OnProgress) -> OnProgress:
-    """Also write progress into the draft, at most once a second, for `plan` to show."""
+def _noting(draft: Path, pace: PaceNotes, on_progress: OnProgress) -> OnProgress:
+    """Also note the pace, and write progress into the draft, at most once a second, for `plan` to show."""
     # A write at each step would be slower than the step; `plan` is read by people, for whom a second is soon enough.
     last = 0.0
 
     def note(unit: str, done: int, total: int) -> None:
         nonlocal last
         on_progress(unit, done, total)
+        pace.add(unit, done)
         if time.monotonic() - last >= 1:
             last = time.monotonic()
             write_passing_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})

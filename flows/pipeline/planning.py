@@ -5,7 +5,7 @@ and no torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,8 @@ class PlannedStep:
     """What a frozen encoder is still to be shown for it; empty where none runs."""
     num_steps: int = 0
     """Optimiser steps of the training that is to make it; 0 where nothing is trained."""
+    units: Mapping[str, int] = field(default_factory=dict)
+    """How much there is to do in each unit that the stage may report its progress in, as far as that is known."""
     place: str = ""
     """Which of the run's steps it is, such as "3 of 14"."""
 
@@ -140,7 +142,7 @@ def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store:
     check_content(config)  # not of what is there: its weights were read when it was made
     action, because = _why(ref, older, store)
     found = sizes.estimate(step.stage, config, inputs, ref)
-    return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps)
+    return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:

@@ -46,6 +46,15 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: El
     return Slots(max(1, min(gpus or on_cores, in_memory, at_once)), gpus)
 
 
+def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
+    """Return how many that will be, as `plan` says it: without torch, which takes seconds to import, and says nothing
+    else of GPUs.
+    """
+    gpus = 0 if runtime.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    at_once = runtime.slots or gpus or num_cores() // runtime.threads
+    return max(1, min(at_once, widest([step for step in steps if step.action != "have"])))
+
+
 def gpu_of_each(slots: Slots, turns: Sequence[str]) -> list[str]:
     """Return the number of the GPU that each slot is to see, "" for all there are; `turns` are the kinds of device for
     whose turn steps wait (`tasks.turns`).

@@ -74,7 +74,7 @@ def run_frozen(
     batch = context.runtime.inference_batch_size
     batches = _batches(chunks, batch, device)
     # Progress counts what earlier attempts made too, and only as far as this process has been asked to go.
-    done = writer.num_shown - sum(chunk.stop - chunk.start for chunk in writer.missing())
+    done = writer.num_written
     total = done + sum(chunk.stop - chunk.start for chunk in chunks)
     shown, block = 0, ("", -1)
     with in_background(writer.write) as write:

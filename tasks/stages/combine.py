@@ -48,14 +48,15 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
         self.ids, self.places = ids, [rows_by_id(teacher.ids, ids) for teacher in self.teachers]
 
     def make(self, numbers: Sequence[int]) -> Throughput:
-        total = len(self.writer.chunks())
-        for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
+        done = self.writer.num_written
+        for chunk in self.chunks(numbers):
             first, *others = [self._said(teacher, chunk) for teacher in range(len(self.teachers))]
             for said in others:
                 self._check_views(chunk, first, said)
             outputs_M = [said.outputs for said in (first, *others)]
             self.writer.write(chunk, self._mean(outputs_M), first.views_N9, first.thumbnails_N64)
-            self.context.on_progress("chunks", done, total)
+            done += chunk.stop - chunk.start
+            self.context.on_progress("views", done, self.writer.num_shown)
         return Throughput(0, 0.0)
 
     def finish(self, throughput: Throughput) -> LogitsSummary:

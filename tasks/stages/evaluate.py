@@ -8,7 +8,7 @@ SPLIT-*.txt for each split asked for.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -88,11 +88,10 @@ def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) ->
     def predicted(images: WholeImages) -> Iterator[Predicted]:
         return predict(deployable, images, source, context.runtime, windows=config.windows)
 
-    scores: dict[str, Scores] = {}
+    scores, reported = dict[str, Scores](), _reporting(config, judging)
     for split in config.splits:
         images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
-        scores[split] = _write(judging, split, predicted(images), images)
-        context.on_progress("splits", len(scores), len(config.splits))
+        scores[split] = _write(judging, split, reported(predicted(images)), images)
     # Any images would do; the last split's are at hand, and every model is timed on the same.
     rows = judging.images.rows_of(config.splits[-1]).tolist()
     network = NetworkSummary(
@@ -113,12 +112,12 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSu
         raise CacheMismatchError("cached logits are of the clean view of each image: leave 'windows' out")
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=judging.images.fingerprint, classes=judging.classes, problem=config.problem)
-    scores: dict[str, Scores] = {}
+    scores, reported = dict[str, Scores](), _reporting(config, judging)
     for split in config.splits:
         images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
         batch_size = context.runtime.inference_batch_size
         said = cached(images, judging.cached(logits, images), batch_size=batch_size, device=judging.device)
-        scores[split] = _write(judging, split, said, images)
+        scores[split] = _write(judging, split, reported(said), images)
     return _summary(judging, scores)
 
 
@@ -131,6 +130,18 @@ def _judging(config: EvaluateConfig, context: StageContext) -> Judging:
         teacher.require(images=images.fingerprint, classes=list(classes))
     decoded = DecodedImages(images, cache_mb=0, decode_mb=context.runtime.decode_memory_mb)
     return Judging(problem, images, classes, decoded, teacher, device_of(context.runtime), context)
+
+
+def _reporting(config: EvaluateConfig, judging: Judging) -> Callable[[Iterable[Predicted]], Iterator[Predicted]]:
+    """Return what hands predictions on and reports each as an image that is done, those of all splits together."""
+    done, total = itertools.count(1), len(judging.images.rows_of(*config.splits))
+
+    def reported(said: Iterable[Predicted]) -> Iterator[Predicted]:
+        for one in said:
+            yield one
+            judging.context.on_progress("images", next(done), total)
+
+    return reported
 
 
 def _write(judging: Judging, split: str, said: Iterable[Predicted], images: WholeImages) -> Scores:

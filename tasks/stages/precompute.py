@@ -85,8 +85,8 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     @torch.inference_mode()
     def make(self, numbers: Sequence[int]) -> Throughput:
         features, heads = self.features, self._heads()
-        total = len(self.writer.chunks())
-        for done, chunk in enumerate(self.chunks(numbers), start=total - len(self.missing()) + 1):
+        done = self.writer.num_written
+        for chunk in self.chunks(numbers):
             # Rows that follow each other here do so in the features, as both keep the order of the images.
             images = self.writer.rows_of(chunk)
             rows = features.rows_at(images, chunk.view)
@@ -97,7 +97,8 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
                 outputs = outputs / self.temperature
             logits = outputs.to(torch.float16).cpu().numpy()
             self.writer.write(chunk, logits, features.view_fields(*span), features.thumbnails(*span))
-            self.context.on_progress("chunks", done, total)
+            done += chunk.stop - chunk.start
+            self.context.on_progress("views", done, self.writer.num_shown)
         return Throughput(0, 0.0)
 
     def finish(self, throughput: Throughput) -> LogitsSummary:

@@ -96,7 +96,7 @@ def table(title: str, found: Mapping[str, Results], store: ArtifactStore) -> Tab
         scores = {column: mean_score(results[model], store) for column, results in found.items()}
         mean = statistics.mean(scores[column] for column in sequences) if sequences else math.nan
         differences = [to_finetuned(found[column], model, store) for column in sequences]
-        written = [f"{100 * score:.1f}" for score in (*scores.values(), mean)]
+        written = ["" if math.isnan(score) else f"{100 * score:.1f}" for score in (*scores.values(), mean)]
         shown.add_row(model, *written, mean_written(differences))
     return shown
 

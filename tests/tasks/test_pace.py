@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from taskdistill.tasks import pace as module
-from taskdistill.tasks.pace import Pace, words
+from taskdistill.tasks.pace import Pace, PaceNotes, words
 
 
 @pytest.fixture
@@ -66,3 +66,17 @@ def test_work_that_begins_again_is_counted_from_there(clock: Callable[[float], N
 )
 def test_the_time_left_is_said_as_people_would(seconds: float | None, said: str) -> None:
     assert words(seconds) == said
+
+
+def test_what_was_done_between_the_first_report_of_a_unit_and_the_last_is_noted(clock: Callable[[float], None]) -> None:
+    notes = PaceNotes()
+    for seconds, unit, done in ((5, "masks", 10), (9, "masks", 30), (20, "images", 1), (26, "images", 4)):
+        clock(seconds)
+        notes.add(unit, done)
+    assert notes.as_json() == {"masks": {"units": 20, "seconds": 4.0}, "images": {"units": 3, "seconds": 6.0}}
+
+
+def test_of_what_was_reported_once_there_is_no_pace() -> None:
+    notes = PaceNotes()
+    notes.add("splits", 2)
+    assert notes.as_json() == {}

@@ -15,7 +15,7 @@ from tests.flows.conftest import quietly
 
 
 def work(experiment: Experiment, store: ArtifactStore) -> dict[str, Work]:
-    return works(make_plan(experiment, store).steps, store)
+    return works(make_plan(experiment, store).steps, store, experiment.runtime.device)
 
 
 def with_views(experiment: Experiment, **views: Any) -> Experiment:
@@ -28,6 +28,10 @@ def noted(store: ArtifactStore, ref: ArtifactRef, **facts: Any) -> None:
     host = {"host": facts.pop("host", manifest.provenance["host"])}
     said = {"summary": {**manifest.summary, **facts}, "provenance": {**manifest.provenance, **host}}
     manifest.model_copy(update=said).write(store.path(ref))
+
+
+def pace(units: int, seconds: float) -> dict[str, Any]:
+    return {"steps": {"units": units, "seconds": seconds}}
 
 
 def test_the_views_that_encoders_are_shown_and_the_steps_of_trainings_are_counted(
@@ -84,26 +88,44 @@ def test_without_cached_features_the_probes_show_views_at_every_step(
 
 def test_what_is_there_has_nothing_left_to_compute(experiment: Experiment, bench: Bench) -> None:
     found = work(experiment, bench.store)
-    assert {name for name, one in found.items() if one.words} == {"finetune-seed0", "distill-seed0"}
+    assert [found[name] for name in ("ingest", "extract-teacher", "probe-student")] == [Work()] * 3
 
 
-# 24 images in 4 views and 24 in one are 120 views: 5/3 of what took so long.
+def test_the_first_run_of_a_store_knows_of_no_step_how_long_it_takes(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    assert {one.seconds for one in work(experiment, store).values()} == {None}
+
+
+# 24 images in 4 views and 24 in one are 120 views: 48 of the 72 views before them took 30 seconds.
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(35.0, "<1 min"), (72.0, "~2 min"), (3600.0, "~100 min"), (36_000.0, "~17 h")]
+    ("seconds", "words"), [(31.0, "~76 s"), (95.0, "~2 min"), (3600.0, "~61 min"), (36_000.0, "~10.0 h")]
 )
 def test_earlier_features_of_the_same_network_say_about_how_long_it_takes(
     experiment: Experiment, bench: Bench, seconds: float, words: str
 ) -> None:
-    noted(bench.store, bench.features, encoder_forwards=72, seconds=seconds)
-    noted(bench.store, bench.student_features, encoder_forwards=0)
+    noted(bench.store, bench.features, seconds=seconds, pace={"views": {"units": 48, "seconds": 30.0}})
+    noted(bench.store, bench.student_features, pace={"spans": {"units": 2, "seconds": 3.0}})
     found = work(with_views(experiment, num_views=4, seed=9), bench.store)
     assert found["extract-teacher"].words == f"24 x 4 + 24 views, {words}"
     assert found["extract-student"].words == "24 x 4 + 24 views"
 
 
-def test_the_speed_of_another_computer_says_nothing(experiment: Experiment, bench: Bench) -> None:
-    noted(bench.store, bench.features, host="elsewhere")
-    assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].minutes is None
+def test_of_several_the_largest_tells(experiment: Experiment, bench: Bench) -> None:
+    more = experiment.model_copy(update={"seeds": (0, 1, 2)})
+    steps = {step.name: step for step in make_plan(more, bench.store).steps}
+    for name, units, seconds in (("finetune-seed0", 10, 100.0), ("finetune-seed1", 40, 40.0)):
+        noted(bench.store, quietly(more, bench.store)(steps[name]), seconds=seconds + 3, pace=pace(units, seconds))
+    found = work(more, bench.store)["finetune-seed2"]
+    assert found.seconds == pytest.approx(3 + found.num_steps)
+
+
+@pytest.mark.parametrize("facts", [{"host": "elsewhere"}, {"device": "cuda"}, {"pace": None}])
+def test_another_computer_or_device_or_a_continued_attempt_says_nothing(
+    experiment: Experiment, bench: Bench, facts: dict[str, Any]
+) -> None:
+    noted(bench.store, bench.features, **facts)
+    assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].seconds is None
 
 
 def test_a_damaged_artifact_tells_nothing_and_keeps_nobody_from_planning(experiment: Experiment, bench: Bench) -> None:
@@ -112,12 +134,24 @@ def test_a_damaged_artifact_tells_nothing_and_keeps_nobody_from_planning(experim
     assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].words == "24 x 2 + 24 views"
 
 
+def test_a_run_tells_of_each_of_its_steps_how_long_another_like_it_takes(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    for step in make_plan(experiment, store).steps:
+        quietly(experiment, store)(step)
+    training = experiment.training.model_copy(update={"epochs": 9})
+    other = with_views(experiment, seed=9).model_copy(update={"seeds": (7,), "training": training})
+    steps = make_plan(other, store).steps
+    assert [step.name for step in steps if step.action == "have"] == ["ingest"]
+    assert {one.seconds is None for one in works(steps, store, experiment.runtime.device).values()} == {False}
+
+
 def test_logits_of_a_finetuned_teacher_go_by_earlier_ones_of_its_backbone(
     with_finetuned_teacher: Experiment, bench: Bench
 ) -> None:
     first = with_finetuned_teacher
     for step in make_plan(first, bench.store).steps[:5]:  # ingest, extract, probe, finetune, precompute
         quietly(first, bench.store)(step)
-    assert work(with_views(first, seed=9), bench.store)["precompute"].words == "24 x 2 + 24 views, <1 min"
+    assert work(with_views(first, seed=9), bench.store)["precompute"].seconds is not None
     other = first.model_copy(update={"teacher": first.teacher.model_copy(update={"input_px": 64})})
     assert work(other, bench.store)["precompute"].words == "24 x 2 + 24 views"

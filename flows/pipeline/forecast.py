@@ -1,0 +1,46 @@
+"""How long a whole run takes, by how long its steps take and how many are done at the same time."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.scheduling import needs_of, ways_to_go
+from taskdistill.flows.pipeline.work import Work
+from taskdistill.tasks.pace import taken
+
+_NAMED = 3
+"""Steps that are named; of more, how many there are."""
+
+
+def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> str:
+    """Say how long the steps that are missing take, `slots` at a time, and of which of them nobody knows."""
+    missing = [step for step in steps if step.action != "have"]
+    unknown = [step.name for step in missing if work[step.name].seconds is None]
+    if len(unknown) == len(missing):
+        return "How long it takes will be said here once something like it was made on this computer."
+    at_once = f", {slots} steps at a time" if slots > 1 else ""
+    said = f"About {taken(seconds_in_all(missing, work, slots))} in all{at_once}"
+    if not unknown:
+        return f"{said}."
+    others = f" and {len(unknown) - _NAMED} others" if len(unknown) > _NAMED else ""
+    return f"{said}, without {', '.join(unknown[:_NAMED])}{others}, like which nothing was made on this computer yet."
+
+
+def seconds_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> float:
+    """Return when the last step ends if each begins as `scheduling.run_ready` has it begin; what nobody knows takes no
+    time.
+    """
+    needs = needs_of(steps)
+    ways = ways_to_go(steps, needs)
+    # In the order of a plan a step comes after those it needs; of those that are ready the longest way goes first.
+    waiting = sorted(needs, key=lambda name: -ways[name]) if slots > 1 else list(needs)
+    running: list[tuple[float, str]] = []
+    done: set[str] = set()
+    now = 0.0
+    while waiting or running:
+        for name in [name for name in waiting if needs[name] <= done][: slots - len(running)]:
+            waiting.remove(name)
+            heapq.heappush(running, (now + (work[name].seconds or 0.0), name))
+        now, name = heapq.heappop(running)
+        done.add(name)
+    return now

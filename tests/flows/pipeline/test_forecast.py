@@ -1,0 +1,57 @@
+"""How long a run is said to take: as its steps follow each other, and with what nobody knows named."""
+
+import pytest
+
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.work import Work
+from taskdistill.storage.store import ArtifactStore
+
+
+@pytest.fixture
+def steps(experiment: Experiment, store: ArtifactStore) -> list[PlannedStep]:
+    return make_plan(experiment, store).steps
+
+
+def each_a_minute(steps: list[PlannedStep]) -> dict[str, Work]:
+    return {step.name: Work(seconds=60.0) for step in steps}
+
+
+def test_one_at_a_time_steps_take_what_they_take_together(steps: list[PlannedStep]) -> None:
+    assert seconds_in_all(steps, each_a_minute(steps), slots=1) == 60 * len(steps)
+
+
+def test_with_slots_enough_a_run_takes_as_long_as_its_longest_way(steps: list[PlannedStep]) -> None:
+    # ingest, extract-teacher, probe-teacher, precompute, distill, evaluate
+    assert seconds_in_all(steps, each_a_minute(steps), slots=len(steps)) == 6 * 60
+
+
+def test_with_two_slots_no_more_than_two_steps_overlap(steps: list[PlannedStep]) -> None:
+    found = seconds_in_all(steps, each_a_minute(steps), slots=2)
+    assert 60 * len(steps) / 2 <= found < 60 * len(steps)
+
+
+def test_a_long_step_that_nothing_waits_for_goes_on_beside_the_others(steps: list[PlannedStep]) -> None:
+    work = each_a_minute(steps) | {"evaluate-teacher": Work(seconds=3600.0)}
+    # Behind ingest, extract-teacher, probe-teacher and precompute.
+    assert seconds_in_all(steps, work, slots=len(steps)) == 4 * 60 + 3600
+
+
+def test_it_is_said_in_one_sentence(steps: list[PlannedStep]) -> None:
+    assert time_in_all(steps, each_a_minute(steps), slots=1) == f"About {len(steps)} min in all."
+    said = time_in_all(steps, each_a_minute(steps), slots=len(steps))
+    assert said == f"About 6 min in all, {len(steps)} steps at a time."
+
+
+def test_steps_that_nobody_knows_are_named_and_not_counted(steps: list[PlannedStep]) -> None:
+    work = each_a_minute(steps) | {"distill-seed0": Work(seconds=None)}
+    said = time_in_all(steps, work, slots=1)
+    assert said == (
+        f"About {len(steps) - 1} min in all, without distill-seed0, like which nothing was made on this computer yet."
+    )
+
+
+def test_where_nobody_knows_anything_no_number_is_said(steps: list[PlannedStep]) -> None:
+    said = time_in_all(steps, {step.name: Work(seconds=None) for step in steps}, slots=2)
+    assert not any(letter.isdigit() for letter in said)
