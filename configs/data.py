@@ -67,6 +67,10 @@ class IngestConfig(StageConfig):
     """Images wider or higher than this are set aside: most are mistakes or attacks."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
+    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_535)
+    """Photographs whose longer side is above this are stored as copies of that size, so that they cost less to decode
+    and to keep: 2 to 4 times what the largest network sees is enough. 0: every file as it is.
+    """
     white_level: Annotated[float, AddedLater] = Field(default=0.0)
     """Images of more than 8 bits: the value that becomes white, such as 4095 for a camera of 12 bits. 0: the least of
     8, 10, 12, 14, 16, 24 and 32 bits that holds every value in the set (floats: 1.0 where none is above it).
@@ -89,6 +93,11 @@ class IngestConfig(StageConfig):
         foreign = {"folder": get_args(MaskLayout), "masks": get_args(FolderLayout)}
         if self.layout in foreign.get(self.form, ()):
             raise ValueError(f"data.layout {self.layout!r} is none of form {self.form!r}")
+        if self.form == "masks" and self.reduce_to_px:
+            raise ValueError(
+                "data.reduce_to_px is for images alone: masks are learnt and scored on the grid of their own images. "
+                "Leave it out"
+            )
         if self.form == "folder" and (self.labels or self.ignored_values):
             raise ValueError(
                 "data.labels and data.ignored_values say what masks mean, and form 'folder' has none: set data.form to "
@@ -117,6 +126,8 @@ class UnlabelledConfig(StageConfig):
     """Images wider or higher than this are set aside."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
+    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_535)
+    """Photographs whose longer side is above this are stored as copies of that size. 0: every file as it is."""
 
 
 class ViewSettings(Settings):

@@ -1,4 +1,4 @@
-"""What the manifest of each kind of artifact says came out: counts, scores and speeds, as records with fields.
+"""What the manifest of each kind of artifact says came out: counts and scores, as records with fields.
 
 A stage returns its record, `as_json` of it is the `summary` in the manifest, and whoever reads one asks for it by type:
 `EvaluationSummary.of(store.manifest(ref)).scores`. Fields that an older version did not write have neutral values, and
@@ -42,16 +42,6 @@ class Summary(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """Return the fields that were given, as plain JSON values."""
         return self.model_dump(mode="json", exclude_unset=True)
-
-
-class Speed(BaseModel):
-    """How many images a second a network was measured at, and under which conditions: others do not compare."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    images_per_second: float
-    batch_size: int
-    threads: int
-    device: str
 
 
 class ImageSetSummary(Summary):
@@ -117,7 +107,6 @@ class NetworkSummary(Summary):
     """What artifacts that come from a network say of it; None where this artifact does not say."""
 
     parameters: int | None = None
-    speed: Speed | None = None
 
 
 class FeaturesSummary(NetworkSummary):

@@ -59,6 +59,8 @@ _PICTURE_BYTES = 60_000
 _IMAGE_BYTES = 100_000
 _SETTINGS_BYTES = 10_000
 _EMBEDDING_WIDTH = 768
+_COPY_BYTES_PER_PIXEL = 0.5
+"""Of the square that a reduced photograph fits into, as JPEG of quality 95."""
 _BYTES_PER_PIXEL = {"jpeg": 0.4, "png": 1.6}
 _MAX_COMPARED = 20_000
 """Images among which contradicting labels are looked for at once; of more, ingest does it, as files must be read."""
@@ -126,7 +128,7 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
     dataset = open_dataset(config)
     if len(dataset.candidates) <= _MAX_COMPARED:
         dataset = settle(dataset, config.contradictions)
-    num_bytes = sum(size_of(candidate.path) for candidate in dataset.candidates)
+    num_bytes = sum(_stored_bytes(candidate.path, config) for candidate in dataset.candidates)
     splits = Counter(candidate.split for candidate in dataset.candidates)
     found = Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))
     return found._replace(num_images=len(dataset.candidates))
@@ -155,8 +157,15 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
         left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(listing.left_out)[:10]],
         said=list(listing.said),
     )
-    num_bytes = sum(size_of(candidate.path) for candidate in listing.candidates) + num_own * _IMAGE_BYTES
+    of_files = sum(_stored_bytes(candidate.path, config) for candidate in listing.candidates)
+    num_bytes = of_files + num_own * _IMAGE_BYTES
     return Estimate(num_bytes, {"train": num_images}, dataset=dataset, num_images=num_images)
+
+
+def _stored_bytes(path: Path, config: IngestConfig | UnlabelledConfig) -> int:
+    """Return about how many bytes of a file are stored."""
+    copied = round(config.reduce_to_px**2 * _COPY_BYTES_PER_PIXEL)
+    return min(size_of(path), copied) if copied else size_of(path)
 
 
 def blends(config: GenerateConfig, known: Known) -> Estimate:

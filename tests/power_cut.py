@@ -31,7 +31,6 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 import taskdistill.storage.files
-import taskdistill.tasks.inference.speed
 import taskdistill.tasks.stages.ingest
 from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig
@@ -302,7 +301,6 @@ def main() -> int:
     torch.set_num_threads(1)
     code_commit()  # remembered, so that children do not run git
     taskdistill.tasks.stages.ingest.SHARD_ROWS = 20
-    taskdistill.tasks.inference.speed.ENOUGH_SECONDS = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = write_shapes(folder / "images", {"train": 24, "val": 4, "test": 4})

@@ -14,7 +14,7 @@ from taskdistill.flows.reports.calibrated import HEADING, calibrated_column
 from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary, Speed
+from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary
 from taskdistill.tasks.problems.metrics import Metric, undeclared
 
 T = TypeVar("T")
@@ -70,8 +70,7 @@ def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str
         if calibrated and metric.name == calibrated.metric:
             table.add_column(HEADING, justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("images/s", justify="right", no_wrap=True)
-    sizes, speeds = _sizes(results, store), _speeds(results, store)
+    sizes = _sizes(results, store)
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
             cells = []
@@ -79,13 +78,13 @@ def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str
                 cells.append(_cell(metric, found[model, split, metric.name]))
                 if calibrated and metric.name == calibrated.metric:
                     cells.append(calibrated.cells.get((model, split), ""))
-            table.add_row(model, split, *cells, sizes.get(model, ""), speeds.get(model, ""))
+            table.add_row(model, split, *cells, sizes.get(model, ""))
         table.add_section()
     return table
 
 
 def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
-    """Say what the numbers of the table mean: how many images and seeds they come from, how speed was measured."""
+    """Say what the numbers of the table mean: how many images and seeds they come from."""
     images = {row["split"]: row["images"] for row in score_rows(results, store)}
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
     noun = score_metric(results[0], store).noun if results else "score"
@@ -95,12 +94,6 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
         notes.append(f"±: standard deviation over {len(seeds)} seeds.")
     if calibrated := calibrated_column(results, store):
         notes.append(calibrated.note)
-    if conditions := _conditions(results, store):
-        batch, threads, device = conditions
-        threaded = f", {threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else ""
-        # One thread of a CPU is measured by its own time (tasks.inference.speed), which other steps hardly change.
-        beside = "" if (device, threads) == ("cpu", 1) else "; less where other steps were at work beside it"
-        notes.append(f"images/s: the network alone, in batches of {batch} ({device}{threaded}{beside}).")
     return notes
 
 
@@ -124,34 +117,8 @@ def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, st
     return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
 
 
-def _speeds(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
-    """Return the images a second of each model, the mean over its seeds; nothing of those that were measured otherwise
-    than the last of them, for they do not compare.
-    """
-    conditions = _conditions(results, store)
-    found = defaultdict(list)
-    for result in results:
-        speed = _noted(store, result, _speed)
-        if speed and _conditions_of(speed) == conditions:
-            found[result.model].append(speed.images_per_second)
-    return {model: f"{statistics.mean(speeds):.0f}" for model, speeds in found.items()}
-
-
-def _conditions(results: Sequence[ModelResult], store: ArtifactStore) -> tuple[int, int, str] | None:
-    noted = [speed for result in results if (speed := _noted(store, result, _speed))]
-    return _conditions_of(noted[-1]) if noted else None
-
-
-def _conditions_of(speed: Speed) -> tuple[int, int, str]:
-    return speed.batch_size, speed.threads, speed.device
-
-
 def _parameters(network: NetworkSummary) -> int | None:
     return network.parameters
-
-
-def _speed(network: NetworkSummary) -> Speed | None:
-    return network.speed
 
 
 def _noted(store: ArtifactStore, result: ModelResult, field: Callable[[NetworkSummary], T | None]) -> T | None:

@@ -91,7 +91,7 @@ class DecodedImages:
         """Return the image as uint8 [H, W, 3], RGB, upright; CorruptArtifactError and DecodeMemoryError as
         `decoded_row` raises them.
         """
-        # One look-up, as `forget` may replace the dictionary between two; without the lock, which is for the budget.
+        # One look-up, as `forget` may drop it between two; without the lock, which is for the budget.
         if (kept := self._kept.get(row)) is not None:
             return kept
         # Not under the lock, or threads would decode one after the other. Two that want the same row decode it twice,
@@ -105,11 +105,14 @@ class DecodedImages:
                 self._free_bytes -= pixels.nbytes
         return pixels
 
-    def forget(self) -> None:
-        """Drop what is kept, where the images to come are others."""
+    def keeps(self, row: int) -> bool:
+        """Say whether the image is there decoded."""
+        return row in self._kept
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Drop these images, which do not come again."""
         with self._lock:
-            self._free_bytes += sum(pixels.nbytes for pixels in self._kept.values())
-            self._kept = {}
+            self._free_bytes += sum(self._kept.pop(row).nbytes for row in rows if row in self._kept)
 
 
 class ViewSource:
@@ -128,12 +131,31 @@ class ViewSource:
         self._kept: dict[tuple[int, bytes], Pixels] = {}
         self._free_views = (views_mb << 20) // (3 * math.prod(preprocessing.size))
         self._lock = threading.Lock()
+        self._rows: dict[int, threading.Lock] = {}
+        self._is_ahead: set[int] = set()
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
         """Return how one view of each row is cut, [N, 9]: CLEAN_VIEW is the clean one, the augmented ones count
         from 1.
         """
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
+
+    def cut_ahead(self, row: int, numbers: Sequence[int]) -> None:
+        """Decode an image and, where there is no room to keep it so, cut these views of it at once for `cut` to find:
+        a large photograph costs more to decode than all of its views. Without room for them nothing is done.
+        """
+        with self._lock:
+            mine = self._rows.setdefault(row, threading.Lock())
+        # Whoever comes for another view of it meanwhile waits: else both would decode it.
+        with mine:
+            if self._decoded.keeps(row) or self._free_views < len(numbers) or row in self._is_ahead:
+                return
+            pixels = self._decoded.pixels(row)
+            if self._decoded.keeps(row):
+                return
+            self._is_ahead.add(row)
+            for view_9 in self.views([row] * len(numbers), numbers):
+                self._cut(row, view_9, lambda: pixels)
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
         """Return the views of the rows as uint8 [N, H, W, 3]; an image is decoded once for views that follow each
@@ -170,12 +192,17 @@ class ViewSource:
                 self._free_views -= 1
         return pixels_HW3
 
-    def forget_pixels(self) -> None:
-        """Drop the decoded images and cut views, where those to come are others."""
-        self._decoded.forget()
+    def forget_pixels(self, rows: Sequence[int]) -> None:
+        """Drop these images and the views cut of them, which do not come again."""
+        self._decoded.forget(rows)
+        over = set(rows)
         with self._lock:
-            self._free_views += len(self._kept)
-            self._kept = {}
+            gone = [key for key in self._kept if key[0] in over]
+            for key in gone:
+                del self._kept[key]
+            self._free_views += len(gone)
+            self._is_ahead -= over
+            self._rows = {row: lock for row, lock in self._rows.items() if row not in over}
 
     def _view(self, row: int, number: int) -> View:
         height, width = self._size_of(row)

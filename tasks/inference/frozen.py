@@ -9,7 +9,8 @@ Shape letters: N views of a batch or of a chunk, C channels, H W pixels; 9 numbe
 pixels are its thumbnail.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -29,6 +30,8 @@ from taskdistill.tasks.stage import StageContext
 
 C = TypeVar("C", bound=StageConfig)
 
+Rows = tuple[str, int]
+"""The part and the block of a chunk: its rows, which other chunks have in other views."""
 BLOCK = 16
 """Images that the convolutions of a CPU compute at once."""
 
@@ -76,16 +79,20 @@ def run_frozen(
     # Progress counts what earlier attempts made too, and only as far as this process has been asked to go.
     done = writer.num_written
     total = done + sum(chunk.stop - chunk.start for chunk in chunks)
-    shown, block = 0, ("", -1)
+    views_of: dict[Rows, list[int]] = {}
+    for chunk in chunks:
+        views_of.setdefault((chunk.part, chunk.block), []).append(chunk.view)
+    shown, begun = 0, dict[Rows, Chunk]()
     with in_background(writer.write) as write:
         # Threads cut the next workers + 1 batches: the loop below waits for the network, seldom for pixels.
-        cut = prefetch(lambda spans: _view_batch(source, writer, spans), batches, workers=context.runtime.workers)
+        load = functools.partial(_view_batch, source, writer, views_of)
+        cut = prefetch(load, batches, workers=context.runtime.workers)
         for spans, views in zip(batches, cut, strict=True):
             # All views of some rows come together, then none of those rows again: each image is decoded once, and what
-            # is kept decoded is a block of rows. Threads that are ahead may decode some of the next block twice.
-            if _block_of(spans[0]) != block:
-                source.forget_pixels()
-            block = _block_of(spans[-1])
+            # is kept is a block of rows, and those of the next that threads are ahead with.
+            begun |= {_block_of(span): span.chunk for span in spans}
+            for over in begun.keys() - {_block_of(span) for span in spans}:
+                source.forget_pixels(writer.rows_of(begun.pop(over)).tolist())
             outputs = _forward(network, views, source.preprocessing, device, batch)
             new = Outputs(outputs, views.views_N9, views.thumbnails_N64)
             first = 0
@@ -100,7 +107,6 @@ def run_frozen(
                     write(span.chunk, *whole)
             shown += len(outputs)
             context.on_progress("views", done + shown, total)
-    # How fast a network is gets measured apart (inference.speed): here decoding and writing would be in the number.
     return Throughput(shown, 0.0)
 
 
@@ -127,7 +133,7 @@ def _batches(chunks: Sequence[Chunk], batch_size: int, device: torch.device) -> 
     return batches
 
 
-def _block_of(span: Span) -> tuple[str, int]:
+def _block_of(span: Span) -> Rows:
     return span.chunk.part, span.chunk.block
 
 
@@ -151,10 +157,16 @@ class ChunkPartitions(Partitions[C]):
         return [every[number] for number in numbers]
 
 
-def _view_batch(source: ViewSource, writer: ViewOutputsWriter, spans: Sequence[Span]) -> ViewBatch:
+def _view_batch(
+    source: ViewSource, writer: ViewOutputsWriter, views_of: Mapping[Rows, list[int]], spans: Sequence[Span]
+) -> ViewBatch:
+    """Cut a batch; `views_of` are the views in which the rows of a block are still to be shown."""
     rows, numbers = list[int](), list[int]()
     for span in spans:
-        rows += writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
+        own = writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
+        for row in own if len(views_of[_block_of(span)]) > 1 else ():
+            source.cut_ahead(row, views_of[_block_of(span)])
+        rows += own
         numbers += [span.chunk.view] * (span.stop - span.start)
     views_N9 = source.views(rows, numbers)
     pixels_NHW3 = source.cut(rows, views_N9)

@@ -25,7 +25,6 @@ from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.view_cache import ViewCache
 from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outputs, predict
-from taskdistill.tasks.inference.speed import measured_speed
 from taskdistill.tasks.models.device import device_of
 from taskdistill.tasks.problems.labelled import WholeImages
 from taskdistill.tasks.problems.palette import known_colours
@@ -57,7 +56,7 @@ class Judging(NamedTuple):
 
 
 def run(config: EvaluateConfig, context: StageContext) -> EvaluationSummary:
-    """Score a finished model on whole images, and measure its speed.
+    """Score a finished model on whole images.
 
     Raises CacheMismatchError where model, images and teacher are of different classes, ModelError where the model
     cannot be built or there is no device of the kind asked for.
@@ -81,7 +80,7 @@ def run_probed(config: EvaluateProbedConfig, context: StageContext) -> Evaluatio
 
 
 def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) -> EvaluationSummary:
-    """Score a network as it is used, and measure its speed."""
+    """Score a network as it is used."""
     context = judging.context
     source = ViewSource(judging.decoded, ViewSettings(), deployable.preprocessing)
 
@@ -92,12 +91,7 @@ def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) ->
     for split in config.splits:
         images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
         scores[split] = _write(judging, split, reported(predicted(images)), images)
-    # Any images would do; the last split's are at hand, and every model is timed on the same.
-    rows = judging.images.rows_of(config.splits[-1]).tolist()
-    network = NetworkSummary(
-        parameters=sum(parameter.numel() for parameter in deployable.model.parameters()),
-        speed=measured_speed(deployable.model, source, rows, context.runtime, judging.device),
-    )
+    network = NetworkSummary(parameters=sum(parameter.numel() for parameter in deployable.model.parameters()))
     return EvaluationSummary.joined(network, _summary(judging, scores))
 
 

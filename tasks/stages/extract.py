@@ -6,20 +6,16 @@ its thumbnail.
 Shape letters: N images, C channels, H W pixels.
 """
 
-import functools
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from taskdistill.configs.stages import ExtractConfig
-from taskdistill.storage.summaries import FeaturesSummary, Speed
+from taskdistill.storage.summaries import FeaturesSummary
 from taskdistill.storage.view_attributes import FeaturesAttributes
 from taskdistill.storage.view_writer import Layout
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.inference.frozen_images import ImagePartitions
-from taskdistill.tasks.inference.speed import BATCH_SIZE, measured_speed
-from taskdistill.tasks.models.device import device_of, on_device
 from taskdistill.tasks.models.encoder import (
     Encoder,
     build_encoder_as_named,
@@ -51,16 +47,12 @@ class Extraction(ImagePartitions[ExtractConfig]):
         return summarise(network, images_NCHW)
 
     def finish(self, throughput: Throughput) -> FeaturesSummary:
-        # Where others made the partitions, this process may have no device of the kind that they have, and needs no
-        # weights: no speed is measured here.
-        encoder = self.outline if self.context.dispatch else self.encoder
-        summary = FeaturesSummary(
+        return FeaturesSummary(
             images=self.writer.num_rows,
             views=1 + self.config.views.num_augmented(len(self.images.rows_of("train"))),
             encoder_forwards=throughput.images,
-            parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+            parameters=sum(parameter.numel() for parameter in self.outline.parameters()),
         )
-        return summary if self.context.dispatch else summary.model_copy(update={"speed": self._speed()})
 
     def layout(self) -> Layout:
         config, outline = self.config, self.outline
@@ -76,13 +68,6 @@ class Extraction(ImagePartitions[ExtractConfig]):
                 blocks=[block.name for block in blocks],
             ).as_json(),
         )
-
-    def _speed(self) -> Speed:
-        device = device_of(self.context.runtime)
-        encoder = on_device(self.encoder, device)
-        source = ViewSource(DecodedImages(self.images, cache_mb=0), self.config.views, encoder.preprocessing)
-        rows = list(range(min(BATCH_SIZE, len(self.images))))
-        return measured_speed(functools.partial(summarise, encoder), source, rows, self.context.runtime, device)
 
 
 run = ByPartitions(Extraction)

@@ -35,6 +35,7 @@ from taskdistill.tasks.data.mask_counts import remarks
 from taskdistill.tasks.data.mask_reading import Reading, canonical
 from taskdistill.tasks.data.opening import UnreadableImageError
 from taskdistill.tasks.data.reading import bytes_of, digest_with, look_within
+from taskdistill.tasks.data.reduced import within, words_of_reduced
 from taskdistill.tasks.data.splits import check_splits
 from taskdistill.tasks.data.survey import survey
 from taskdistill.tasks.data.threads import prefetch
@@ -54,6 +55,8 @@ class Read(NamedTuple):
     row: ImageRow | None
     reason: str = ""
     statistics: PixelStatistics | None = None
+    is_reduced: bool = False
+    """Whether a smaller copy is stored in its place."""
 
 
 def run(config: IngestConfig, context: StageContext) -> IngestSummary:
@@ -89,6 +92,8 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
 
     _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
+    if num_reduced := sum(file.get("reduced", False) for file in files):  # notes of older versions do not say
+        kept = kept._replace(said=[*kept.said, words_of_reduced(num_reduced, config)])
     of_masks = IngestSummary()
     if masks:
         counted = masks.counts(kept.candidates)
@@ -154,9 +159,10 @@ def _write_shard(
             lambda c: _read(config, c, labels[c.label], memory, reading), shard, workers=context.runtime.workers
         ):
             statistics = found.statistics._asdict() if found.statistics else None
-            files.append(
-                {"id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": statistics}
-            )
+            files.append({
+                "id": found.id, "sha256": found.sha256, "quarantined": found.reason or None, "seen": statistics,
+                "reduced": found.is_reduced,
+            })  # fmt: skip
             if found.row:
                 yield found.row
 
@@ -180,8 +186,10 @@ def _read(
         return Read(candidate.id, sha256, None, str(error))
     except DecodeMemoryError as error:
         raise DecodeMemoryError(f"{candidate.id}: {error}") from None
-    row = ImageRow(candidate.id, data, height, width, candidate.split, label, mask)
-    return Read(candidate.id, sha256, row, statistics=statistics)
+    # An image with a mask stays as it is: the mask is on its grid.
+    stored, size = (data, (height, width)) if mask else within(data, (height, width), config, memory)
+    row = ImageRow(candidate.id, stored, *size, candidate.split, label, mask)
+    return Read(candidate.id, sha256, row, statistics=statistics, is_reduced=size != (height, width))
 
 
 def _read_mask(

@@ -34,6 +34,7 @@ from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
 from taskdistill.tasks.data.left_out import by_reason, most_telling
 from taskdistill.tasks.data.opening import UnreadableImageError
 from taskdistill.tasks.data.reading import bytes_of, digest_with, look_within
+from taskdistill.tasks.data.reduced import within, words_of_reduced
 from taskdistill.tasks.data.survey import survey
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.data.unlabelled import (
@@ -92,6 +93,8 @@ def run(config: UnlabelledConfig, context: StageContext) -> IngestSummary:
     if not kept:
         raise nothing_new(len(files), left_out)
     said = [*found.said, *_said_of(left_out)]
+    if num_reduced := sum(file.get("reduced", False) for file in files):
+        said.append(words_of_reduced(num_reduced, config))
     for sentence in said:
         log.warning("%s", sentence)
     levels, brightness = _levels(images, kept)
@@ -134,7 +137,9 @@ def _read(job: Job, one: Unlabelled) -> tuple[File, ImageRow | None]:
         return file | {"quarantined": str(error)}, None
     except DecodeMemoryError as error:
         raise DecodeMemoryError(f"{one.id}: {error}") from None
-    return file | {"seen": statistics._asdict()}, ImageRow(one.id, data, height, width, "train")
+    stored, size = within(data, (height, width), job.config, job.memory)
+    noted = {"seen": statistics._asdict(), "reduced": size != (height, width)}
+    return file | noted, ImageRow(one.id, stored, *size, "train")
 
 
 def _name(config: UnlabelledConfig, one: Unlabelled) -> str:

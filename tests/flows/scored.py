@@ -72,7 +72,3 @@ def _mean(scores: Sequence[float]) -> float:
 def _error(scores: Sequence[float]) -> float:
     mean = _mean(scores)
     return (sum((score - mean) ** 2 for score in scores) / len(scores) / len(scores)) ** 0.5
-
-
-def speed(images_per_second: float, **conditions: Any) -> dict[str, Any]:
-    return {"images_per_second": images_per_second, "batch_size": 16, "threads": 1, "device": "cpu"} | conditions

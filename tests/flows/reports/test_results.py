@@ -13,7 +13,7 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tables import write_columns
 from taskdistill.tasks.problems.metrics import Metric
-from tests.flows.scored import commit, evaluated, speed
+from tests.flows.scored import commit, evaluated
 
 EIGHT, NINE = [1.0] * 8 + [0.0] * 2, [1.0] * 9 + [0.0]
 """Ten images, of which eight and nine are right: standard errors sqrt(0.16 / 10) = 0.126 and sqrt(0.09 / 10) = 0.095.
@@ -31,10 +31,8 @@ NARROW_METRICS = (Metric("loss", "minus loss", shows_error=False),)
 def two_seeds(store: ArtifactStore) -> list[ModelResult]:
     """One model trained with two seeds: top-1 0.80 and 0.90, calibration error 0.02 and 0.03."""
     return [
-        evaluated(
-            store, "student distilled", seed, right, more={"ece": ece}, parameters=1_250_000, speed=speed(rate)
-        )
-        for seed, right, ece, rate in ((0, EIGHT, 0.02, 310.0), (1, NINE, 0.03, 332.0))
+        evaluated(store, "student distilled", seed, right, more={"ece": ece}, parameters=1_250_000)
+        for seed, right, ece in ((0, EIGHT, 0.02), (1, NINE, 0.03))
     ]  # fmt: skip
 
 
@@ -57,13 +55,13 @@ def test_the_report_is_a_markdown_table_of_means_deviations_over_seeds_and_stand
     two_seeds: list[ModelResult], store: ArtifactStore
 ) -> None:
     # In per cent. 80 and 90: mean 85, standard deviation 5 * sqrt(2) = 7.07; 2 and 3: 2.5 and 0.5 * sqrt(2) = 0.71.
-    # The standard errors are 12.65 and 9.49, on average 11.07; the speeds 310 and 332.
+    # The standard errors are 12.65 and 9.49, on average 11.07.
     text = score_markdown(two_seeds, store, "shapes")
     found = cells(text)
     assert text.startswith("# shapes\n")
-    assert found[0] == ["model", "split", "top-1", "ECE", "size", "images/s"]
-    assert found[1] == [":---", ":---", "---:", "---:", "---:", "---:"]
-    assert found[2] == ["student distilled", "test", "85.0 ±7.1 (SE 11.1)", "2.5 ±0.7", "1.25 M", "321"]
+    assert found[0] == ["model", "split", "top-1", "ECE", "size"]
+    assert found[1] == [":---", ":---", "---:", "---:", "---:"]
+    assert found[2] == ["student distilled", "test", "85.0 ±7.1 (SE 11.1)", "2.5 ±0.7", "1.25 M"]
     assert len(found) == 3
 
 
@@ -72,13 +70,10 @@ def test_one_seed_has_no_deviation_and_a_standard_error_all_the_same(store: Arti
     assert row[2] == "80.0 (SE 12.6)"
 
 
-def test_the_notes_say_how_many_images_and_seeds_there_are_and_how_speed_was_measured(
-    two_seeds: list[ModelResult], store: ArtifactStore
-) -> None:
+def test_the_notes_say_how_many_images_and_seeds_there_are(two_seeds: list[ModelResult], store: ArtifactStore) -> None:
     assert score_notes(two_seeds, store) == [
         "SE: standard error of one accuracy on so many images (10 test).",
         "±: standard deviation over 2 seeds.",
-        "images/s: the network alone, in batches of 16 (cpu, 1 thread).",
     ]
     assert " ".join(score_notes(two_seeds, store)) in score_markdown(two_seeds, store, "shapes")
 
@@ -89,21 +84,10 @@ def test_the_report_names_the_artifact_of_each_seed(two_seeds: list[ModelResult]
         assert f"- student distilled, seed {result.seed}: `{result.artifact}`" in text
 
 
-def test_speeds_measured_under_other_conditions_are_not_shown_beside_each_other(store: ArtifactStore) -> None:
-    results = [
-        evaluated(store, "on a GPU", None, EIGHT, speed=speed(9000, device="NVIDIA H100")),
-        evaluated(store, "in large batches", 0, EIGHT, speed=speed(900, batch_size=32)),
-        evaluated(store, "measured beside decoding", 0, EIGHT, images_per_second=146.0),
-        evaluated(store, "student", 0, EIGHT, speed=speed(500)),
-    ]
-    columns = {str(column.header): list(column.cells) for column in score_table(results, store, "").columns}
-    assert columns["images/s"] == ["", "", "", "500"]
-
-
-def test_size_and_speed_of_a_probed_teacher_are_those_of_its_own_features_and_of_no_teacher_of_it(
+def test_the_size_of_a_probed_teacher_is_that_of_its_own_features_and_of_no_teacher_of_it(
     store: ArtifactStore,
 ) -> None:
-    large = commit(store, "features", {"parameters": 9_000_000, "speed": speed(100)})
+    large = commit(store, "features", {"parameters": 9_000_000})
     small = commit(store, "features", {"parameters": 1_000_000})
     results = [
         evaluated(store, name, None, EIGHT, artifact=commit(store, "probe", {}, features=features))
@@ -111,13 +95,12 @@ def test_size_and_speed_of_a_probed_teacher_are_those_of_its_own_features_and_of
     ]
     columns = {str(column.header): list(column.cells) for column in score_table(results, store, "").columns}
     assert columns["size"] == ["9.00 M", "1.00 M"]
-    assert columns["images/s"] == ["100", ""]
 
 
 def test_a_metric_with_any_name_stays_within_its_cell(store: ArtifactStore) -> None:
     result = evaluated(store, "student distilled", 0, EIGHT, score_name="a|b\nc")
     text = score_markdown([result], store, "shapes")
-    assert "| model | split | a\\|b c | size | images/s |" in text
+    assert "| model | split | a\\|b c | size |" in text
 
 
 def test_what_stands_in_the_table_and_how_is_the_problems_to_say(
@@ -128,7 +111,7 @@ def test_what_stands_in_the_table_and_how_is_the_problems_to_say(
     result = evaluated(store, "student", 0, [-1.0, -2.0], score_name="loss", more=more, problem="toy")
     (found, _, row) = cells(score_markdown([result], store, "toys"))
     # Mean of -1 and -2, deviation 0.5, error 0.5 / sqrt(2) = 0.354.
-    assert found == ["model", "split", "minus loss", "a share", "size", "images/s"]
+    assert found == ["model", "split", "minus loss", "a share", "size"]
     assert row[2:4] == ["-1.500 (SE 0.354)", "25.0"]
     assert score_notes([result], store) == ["SE: standard error of one mean loss on so many images (2 test)."]
     assert {row["metric"] for row in score_rows([result], store)} == {"loss", "share", "unsaid"}

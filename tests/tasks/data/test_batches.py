@@ -93,7 +93,7 @@ def test_a_view_is_cut_once_where_there_is_room_for_it_and_comes_back_the_same(i
     for _ in range(2):
         assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
     assert keeping._cut(7, views_N9[0], _pixels) is keeping._cut(7, views_N9[0], _pixels)
-    keeping.forget_pixels()
+    keeping.forget_pixels([7])
     assert np.array_equal(keeping.cut([7, 7], views_N9), expected)
 
 
