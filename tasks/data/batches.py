@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -119,20 +119,30 @@ class ViewSource:
     """Views of an image-set as one network takes them, at that network's size and resampling.
 
     `views_mb` is memory for cut views, for whoever wants the same ones again: on few images each of their views comes
-    back after some epochs, and cutting it takes as long as a small network takes to learn from it.
+    back after some epochs, and cutting it takes as long as a small network takes to learn from it. `ahead_mb` is memory
+    for views that were cut before they were asked for, once each (`cut_ahead`).
     """
 
     def __init__(
-        self, decoded: DecodedImages, settings: ViewSettings, preprocessing: Preprocessing, *, views_mb: int = 0
+        self,
+        decoded: DecodedImages,
+        settings: ViewSettings,
+        preprocessing: Preprocessing,
+        *,
+        views_mb: int = 0,
+        ahead_mb: int = 0,
     ) -> None:
         self.images = decoded.images
         self.preprocessing = preprocessing
         self._decoded, self._settings = decoded, settings
         self._kept: dict[tuple[int, bytes], Pixels] = {}
-        self._free_views = (views_mb << 20) // (3 * math.prod(preprocessing.size))
+        self._ahead: dict[tuple[int, bytes], Pixels] = {}
+        self._free_views, self._free_ahead = (
+            (megabytes << 20) // (3 * math.prod(preprocessing.size)) for megabytes in (views_mb, ahead_mb)
+        )
         self._lock = threading.Lock()
         self._rows: dict[int, threading.Lock] = {}
-        self._is_ahead: set[int] = set()
+        self._rows_ahead: set[int] = set()
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
         """Return how one view of each row is cut, [N, 9]: CLEAN_VIEW is the clean one, the augmented ones count
@@ -148,14 +158,17 @@ class ViewSource:
             mine = self._rows.setdefault(row, threading.Lock())
         # Whoever comes for another view of it meanwhile waits: else both would decode it.
         with mine:
-            if self._decoded.keeps(row) or self._free_views < len(numbers) or row in self._is_ahead:
+            if self._decoded.keeps(row) or row in self._rows_ahead or self._free_ahead < len(numbers):
                 return
             pixels = self._decoded.pixels(row)
             if self._decoded.keeps(row):
                 return
-            self._is_ahead.add(row)
-            for view_9 in self.views([row] * len(numbers), numbers):
-                self._cut(row, view_9, lambda: pixels)
+            views_N9 = self.views([row] * len(numbers), numbers)
+            cut = {(row, view_9.tobytes()): self.preprocessing.cut(pixels, view_9) for view_9 in views_N9}
+            with self._lock:
+                self._rows_ahead.add(row)
+                self._ahead |= cut
+                self._free_ahead -= len(cut)
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
         """Return the views of the rows as uint8 [N, H, W, 3]; an image is decoded once for views that follow each
@@ -183,6 +196,10 @@ class ViewSource:
     def _cut(self, row: int, view_9: View, pixels: Callable[[], Pixels]) -> Pixels:
         # By how it is cut, not by its number: the views of a teacher's cache come without one.
         key = row, view_9.tobytes()
+        with self._lock:
+            if (ahead := self._ahead.pop(key, None)) is not None:
+                self._free_ahead += 1
+                return ahead
         if (kept := self._kept.get(key)) is not None:
             return kept
         pixels_HW3 = self.preprocessing.cut(pixels(), view_9)
@@ -197,11 +214,9 @@ class ViewSource:
         self._decoded.forget(rows)
         over = set(rows)
         with self._lock:
-            gone = [key for key in self._kept if key[0] in over]
-            for key in gone:
-                del self._kept[key]
-            self._free_views += len(gone)
-            self._is_ahead -= over
+            self._free_views += _drop(self._kept, over)
+            self._free_ahead += _drop(self._ahead, over)
+            self._rows_ahead -= over
             self._rows = {row: lock for row, lock in self._rows.items() if row not in over}
 
     def _view(self, row: int, number: int) -> View:
@@ -213,3 +228,11 @@ class ViewSource:
     def _size_of(self, row: int) -> Size:
         # From the index, not from the pixels: how a view is cut is known without decoding its image.
         return int(self.images.heights[row]), int(self.images.widths[row])
+
+
+def _drop(views: dict[tuple[int, bytes], Pixels], rows: Collection[int]) -> int:
+    """Drop the views of these rows; returns how many there were."""
+    gone = [key for key in views if key[0] in rows]
+    for key in gone:
+        del views[key]
+    return len(gone)

@@ -67,9 +67,9 @@ class ImagePartitions(ChunkPartitions[V]):
         device = device_of(runtime)
         network = self.network()
         on_device(cast(nn.Module, network).eval(), device)
-        images_mb, views_mb = halves(runtime.image_cache_mb)
+        images_mb, ahead_mb = halves(runtime.image_cache_mb)
         decoded = DecodedImages(self.images, cache_mb=images_mb, decode_mb=runtime.decode_memory_mb)
-        source = ViewSource(decoded, config.views, network.preprocessing, views_mb=views_mb)
+        source = ViewSource(decoded, config.views, network.preprocessing, ahead_mb=ahead_mb)
         outputs = functools.partial(self.outputs, network)
         with autocast(device, config.precision):
             return run_frozen(outputs, source, self.writer, self.chunks(numbers), device, self.context)
