@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def main() -> None:
         {"write-maps": write_maps, "distill-maps": distill_maps}.get(arguments.child, child)(arguments)
         return
     num_images, repeats = (60, 1) if arguments.quick else (arguments.images, 3)
+    caches = {} if arguments.quick else {"extract, default cache": ("extract", DEFAULT_CACHE_MB)}
     with tempfile.TemporaryDirectory() as folder:
-        small, large = (peaks(Path(folder) / str(n), n, repeats) for n in (num_images, 10 * num_images))
+        small, large = (peaks(Path(folder) / str(n), n, repeats, caches) for n in (num_images, 10 * num_images))
     rows = []
     for name in small:
         rows += [Row(f"{name}, n = {num_images}", small[name], "MiB"), Row(f"{name}, 10 n", large[name], "MiB")]
@@ -83,14 +85,10 @@ def map_rows(n: int, repeats: int) -> list[Row]:
     ]
 
 
-def peaks(folder: Path, num_images: int, repeats: int) -> dict[str, float]:
-    """Return the median peak in MiB of each stage on a new set of images."""
+def peaks(folder: Path, num_images: int, repeats: int, more: Mapping[str, tuple[str, int]]) -> dict[str, float]:
+    """Return the median peak in MiB of each stage on a new set of images; `more` are those with caches."""
     write_class_folders(folder / "pictures", count=num_images, side_px=SIDE_PX)
-    caches = {
-        "ingest": ("ingest", 0),
-        "extract": ("extract", 0),
-        "extract, default cache": ("extract", DEFAULT_CACHE_MB),
-    }
+    caches = {"ingest": ("ingest", 0), "extract": ("extract", 0), **more}
     runs = {name: (stage, "--cache-mb", str(cache_mb)) for name, (stage, cache_mb) in caches.items()}
     return {name: statistics.median(peak_mib(folder, *run) for _ in range(repeats)) for name, run in runs.items()}
 
