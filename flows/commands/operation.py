@@ -1,5 +1,6 @@
 """The commands that run a machine: everything up, everything down, one more worker, and what is wrong."""
 
+import shlex
 import signal
 import sys
 import time
@@ -86,14 +87,15 @@ def up(
     chosen = chosen_gpus(gpus_of_machine(), gpus)
     with state.held() as is_ours:
         if not is_ours:
-            _say_where(state.running())
+            errors.print("'taskdistill up' runs already: what is asked for here, such as --port, changes nothing in it")
+            _say_where(state, state.running())
             return
         wanted = Wanted(
             port=port, gpus=chosen, runs=runs, on_stop=on_stop, has_password=not no_password,
             database=given_database(database_url),
             presets=presets.expanduser().absolute() if presets else None, is_new_store=new_store,
         )  # fmt: skip
-        code = bring_up(state, wanted, _say_where)
+        code = bring_up(state, wanted, partial(_say_where, state))
     raise typer.Exit(code)
 
 
@@ -106,6 +108,9 @@ def down(
 ) -> None:
     """Stop what `up` has started, as Ctrl-C does; also what an `up` that was killed has left behind."""
     state = StateFolder(folder)
+    if not state.path.exists():
+        output.print("nothing is up")
+        return
     state.make()
     keep_prefect_quiet(state.prefect_home)
     from taskdistill.flows.operation.up import end_leftovers
@@ -226,23 +231,27 @@ def notify(
         output.print("nobody is told any more")
         return
     which = "runs, also those that a person has started," if all_runs else "runs of schedules"
+    number = "1 address is" if len(addresses) == 1 else f"{len(addresses)} addresses are"
     output.print(
-        f"{len(addresses)} addresses are told of taskdistill's {which} that failed and are still so "
+        f"{number} told of taskdistill's {which} that failed and are still so "
         f"{STILL_SECONDS:.0f} s later: one that is handed back goes on by itself"
     )
 
 
-def _say_where(running: Running | None) -> None:
+def _say_where(state: StateFolder, running: Running | None) -> None:
     from taskdistill.flows.operation.server_password import password_file
 
     if running is None or not running.is_ready:
         errors.print("'taskdistill up' is being started by another process: wait for it")
         return
     password = password_file()
+    folders = dict.fromkeys([str(state.path), str(password.parent)])  # PREFECT_HOME may be another
+    named = "" if state.path == StateFolder(Path(DEFAULT_HOME)).path else f" --folder {shlex.quote(str(state.path))}"
     errors.print(
         f"The page:      {running.page}\n"
         + (f"its password:  cat {password}\n" if password.exists() else "")
         + f"The store:     {running.store}\n"
-        "Stop it:       Ctrl-C there, or taskdistill down\n"
-        "Is it well?    taskdistill doctor"
+        f"Its state:     {' and '.join(folder for folder in folders if not folder.startswith(f'{state.path}/'))}\n"
+        f"Stop it:       Ctrl-C there, or taskdistill down{named}\n"
+        f"Is it well?    taskdistill doctor{named}"
     )

@@ -20,6 +20,7 @@ from taskdistill.flows.reports.models import model_rows, models_table
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from taskdistill.storage.files import bytes_in_words
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.root import ROOT_VARIABLE
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
 
@@ -149,18 +150,20 @@ def verify(
     from taskdistill.storage.upkeep import verify_all, verify_one
 
     store = ArtifactStore.from_env()
+    if not store.root.is_dir():  # a mistyped backup must not pass for one in which nothing is damaged
+        raise NotInStoreError(f"there is no store to verify: {store.root} is no folder. Let {ROOT_VARIABLE} name it")
     found = verify_one(store, store.resolve(reference)) if reference else verify_all(store)
     if as_json:
         damage = [damage._asdict() | {"ref": str(damage.ref)} for damage in found.damages]
         counts = {"verified": found.num_verified, "without_digest": found.num_without_digest}
         print_json(counts | {"damage": damage, "newer": found.newer, "unreadable": found.unreadable})
     else:
-        _print_verified(found)
+        _print_verified(found, store)
     if found.damages or found.unreadable or found.newer:
         raise typer.Exit(1)
 
 
-def _print_verified(found: "Verified") -> None:
+def _print_verified(found: "Verified", store: ArtifactStore) -> None:
     for damage in found.damages:
         where = f"{damage.file}: " if damage.file else ""
         output.print(f"{damage.ref.short} {where}{damage.problem}")
@@ -168,7 +171,7 @@ def _print_verified(found: "Verified") -> None:
         output.print(problem, style="red")
     not_verified = f", {len(found.newer)} of a newer version not looked at" if found.newer else ""
     num_damaged = len({damage.ref for damage in found.damages})
-    output.print(f"{found.num_verified} artifacts verified, {num_damaged} damaged{not_verified}")
+    output.print(f"{found.num_verified} artifacts verified, {num_damaged} damaged{not_verified}, in {store.root}")
     if found.num_without_digest:
         output.print(
             f"{found.num_without_digest} were made before manifests had a digest: a changed score or date is not found "

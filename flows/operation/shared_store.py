@@ -116,8 +116,8 @@ def difference(told: Mapping[str, Any] | None, store: ArtifactStore) -> str:
     if not found:
         return (
             f"the folder {store.root} is not the store of this server, {theirs}: see that its share is mounted there, "
-            f"and that {ROOT_VARIABLE} names it. Made here, everything would be made again, and be out of sight when "
-            f"the share is back. {_MEANT}"
+            f"and that {ROOT_VARIABLE} names it (else it is the folder 'artifacts' of wherever one stands). "
+            f"Made here, everything would be made again, and be out of sight when the share is back. {_MEANT}"
         )
     return (
         f"the store here, {store.root}, is another than the one of this server, {theirs}: what one makes, the other "

@@ -10,7 +10,7 @@ from taskdistill.storage.drafts import DRAFT
 from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef
 from taskdistill.storage.store import PROGRESS, ArtifactStore
-from tests.flows.conftest import Command
+from tests.flows.conftest import Command, call
 from tests.storage.artifacts import flip_a_bit
 
 
@@ -76,6 +76,15 @@ def test_verify_finds_nothing_wrong_with_a_store_nobody_touched(taskdistill: Com
     done = taskdistill("verify", "--json")
     assert done.code == 0
     assert done.json == {"verified": 13, "without_digest": 0, "damage": [], "newer": [], "unreadable": []}
+
+
+def test_verify_of_a_folder_that_is_not_there_is_refused_and_of_an_empty_store_names_it(tmp_path: Path) -> None:
+    done = call(ArtifactStore(tmp_path / "mistyped"), "verify")
+    assert done.code == 1
+    assert f"there is no store to verify: {tmp_path}/mistyped is no folder" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = call(ArtifactStore(tmp_path / "empty"), "verify")
+    assert done.stdout == f"0 artifacts verified, 0 damaged, in {tmp_path}/empty\n"
 
 
 def test_verify_names_the_file_whose_bit_flipped_and_ends_with_code_1(

@@ -24,8 +24,18 @@ def test_a_second_up_says_where_the_first_is_and_starts_nothing(server: dict[str
     before = children_of(server)
     done = command(["up"], server)
     assert done.code == 0, done.stderr
+    assert "runs already: what is asked for here, such as --port, changes nothing in it" in done.stderr
     assert f"The page:      {server['PREFECT_API_URL'].removesuffix('/api')}" in done.stderr
     assert children_of(server) == before
+
+
+def test_it_names_the_folders_of_its_state_and_commands_that_find_them(server: dict[str, str], client: Any) -> None:
+    home = server["TASKDISTILL_HOME"]
+    said = command(["up"], server).stderr.splitlines()
+    assert f"Its state:     {home}" in said
+    assert f"Is it well?    taskdistill doctor --folder {home}" in said
+    elsewhere = command(["up"], {**server, "PREFECT_HOME": "/tmp/of-prefect"}).stderr.splitlines()
+    assert f"Its state:     {home} and /tmp/of-prefect" in elsewhere
 
 
 def test_nothing_is_wrong_with_what_was_brought_up(server: dict[str, str], client: Any) -> None:
