@@ -96,7 +96,7 @@ NUM_IN_SHARDS = 96
 @pytest.fixture
 def many_blends(with_blends: Experiment, tmp_path: Path) -> str:
     """The shapes, with four blends for each of the 24 training images, slow enough to be killed in between."""
-    blends = with_blends.blends.model_copy(update={"per_image": 4, "num_steps": 20})
+    blends = with_blends.blends.model_copy(update={"per_image": 4, "num_steps": 10})
     return write_preset(tmp_path / "blended.yaml", with_blends.model_copy(update={"blends": blends}))
 
 
@@ -124,14 +124,14 @@ def test_kill_9_in_the_middle_of_a_shard_costs_at_most_that_shard(
 
     run = generating(many_blends, killed)
     wait_for(lambda: len(list(killed.glob("drafts/*/shards/*.parquet"))) == 1)
-    time.sleep(0.3)  # well inside the second shard, of 32 blends in 20 evaluations each
+    time.sleep(0.3)  # well inside the second shard, of 32 blends in 10 evaluations each
     run.send_signal(signal.SIGKILL)
     run.wait()
     finished = len(list(killed.glob("drafts/*/shards/*.parquet")))
     assert finished < 3
     assert generating(many_blends, killed).wait() == 0
 
-    ref = next(ref for ref in ArtifactStore(whole).references("image-set") if _num_steps(whole, ref) == 20)
+    ref = next(ref for ref in ArtifactStore(whole).references("image-set") if _num_steps(whole, ref) == 10)
     assert ArtifactStore(killed).manifest(ref).files == ArtifactStore(whole).manifest(ref).files
     assert ArtifactStore(killed).manifest(ref).summary["painted"] == NUM_IN_SHARDS - 32 * finished
     assert len(ImageSet.open(ArtifactStore(killed).path(ref))) == NUM_IN_SHARDS
