@@ -193,8 +193,8 @@ class RuntimeConfig(Settings):
     fit alone.
     """
     image_cache_mb: int = Field(default=1024, ge=0)
-    """Memory for images kept decoded between epochs, in MiB, half of it for views cut from them where a network is
-    trained; each step at work has its own.
+    """Memory for images kept decoded between epochs, in MiB, half of it for views cut from them; each step at work has
+    its own.
     """
     logits_cache_mb: int = Field(default=2048, ge=0)
     """Memory for cached features or logits of several views, in MiB; the view in use is always held, and each step at

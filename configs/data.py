@@ -67,7 +67,7 @@ class IngestConfig(StageConfig):
     """Images wider or higher than this are set aside: most are mistakes or attacks."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
-    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_535)
+    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_500)
     """Photographs whose longer side is above this are stored as copies of that size, so that they cost less to decode
     and to keep: 2 to 4 times what the largest network sees is enough. 0: every file as it is.
     """
@@ -126,7 +126,7 @@ class UnlabelledConfig(StageConfig):
     """Images wider or higher than this are set aside."""
     max_megapixels: float = Field(default=80.0, gt=0)
     """Images of more pixels than this are set aside."""
-    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_535)
+    reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_500)
     """Photographs whose longer side is above this are stored as copies of that size. 0: every file as it is."""
 
 

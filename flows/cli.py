@@ -122,6 +122,7 @@ def plan(
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
     work = works(steps, store, experiment.runtime.device)
+    slots = probable_slots(experiment.runtime, steps)
     if as_json:
         stages = [_step_row(step, work[step.name]) for step in steps]
         print_json(
@@ -143,7 +144,7 @@ def plan(
         table.add_row(*said, _size(step), step.ref.fingerprint[:12])
     print_table(f"{experiment.name} in {store.root}", table)
     if not planned.is_complete:
-        output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+        output.print(time_in_all(steps, work, slots))
     if planned.has_untried_teacher:
         output.print(
             "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"

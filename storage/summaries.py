@@ -147,7 +147,7 @@ class ForeignLogitsSummary(LogitsSummary, NetworkSummary):
     """
 
 
-class Pace(BaseModel):
+class NotedPace(BaseModel):
     """How many units of work were done in how many seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -160,10 +160,10 @@ class PaceSummary(Summary):
 
     seconds: float = 0.0
     """Of the last attempt."""
-    pace: dict[str, Pace] | None = None
+    pace: dict[str, NotedPace] | None = None
     """Unit, such as "views" -> its pace; None where an earlier attempt had begun, and in older versions."""
     device: str = ""
-    """What `runtime.device` was."""
+    """What `runtime.device` was: as it was asked for."""
 
 
 class ScoredSummary(Summary):

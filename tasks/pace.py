@@ -32,25 +32,29 @@ class Pace:
 class PaceNotes:
     """What an attempt got done of each unit between its first and its last report of it, and how long that took.
 
-    What comes before the first report, such as the loading of weights, takes as long however much there is to do.
+    What comes before the first report, such as the loading of weights, takes as long however much there is to do. Of a
+    unit that is reported once, all at the end, the time since the report before it counts, or since the beginning.
     """
 
     def __init__(self) -> None:
-        self._first: dict[str, tuple[int, float]] = {}
+        self._before = time.monotonic()
+        self._first: dict[str, tuple[int, float, float]] = {}
         self._last: dict[str, tuple[int, float]] = {}
 
     def add(self, unit: str, done: int) -> None:
         now = time.monotonic()
-        self._first.setdefault(unit, (done, now))
+        self._first.setdefault(unit, (done, now, self._before))
         self._last[unit] = done, now
+        self._before = now
 
     def as_json(self) -> dict[str, dict[str, float]]:
-        """Return, by unit, {"units": how many, "seconds": in how many}; nothing of what was reported once."""
+        """Return, by unit, {"units": how many, "seconds": in how many}; of an attempt that began with nothing done."""
         notes = {}
-        for unit, (first, began) in self._first.items():
+        for unit, (first, began, before) in self._first.items():
             last, ended = self._last[unit]
-            if last > first:
-                notes[unit] = {"units": last - first, "seconds": round(ended - began, 2)}
+            units, seconds = (last - first, ended - began) if last > first else (last, ended - before)
+            if units > 0:
+                notes[unit] = {"units": units, "seconds": round(seconds, 2)}
         return notes
 
 

@@ -87,8 +87,9 @@ def up(
     chosen = chosen_gpus(gpus_of_machine(), gpus)
     with state.held() as is_ours:
         if not is_ours:
-            errors.print("'taskdistill up' runs already: what is asked for here, such as --port, changes nothing in it")
-            _say_where(state, state.running())
+            if (running := state.running()) and running.is_ready:
+                errors.print("'taskdistill up' runs already: what is asked for here, such as --port, changes nothing")
+            _say_where(state, running)
             return
         wanted = Wanted(
             port=port, gpus=chosen, runs=runs, on_stop=on_stop, has_password=not no_password,
@@ -109,7 +110,7 @@ def down(
     """Stop what `up` has started, as Ctrl-C does; also what an `up` that was killed has left behind."""
     state = StateFolder(folder)
     if not state.path.exists():
-        output.print("nothing is up")
+        output.print(f"nothing is up: there is no folder {state.path}")
         return
     state.make()
     keep_prefect_quiet(state.prefect_home)

@@ -51,7 +51,7 @@ def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
     else of GPUs.
     """
     gpus = 0 if runtime.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    at_once = runtime.slots or gpus or num_cores() // runtime.threads
+    at_once = runtime.slots or min(gpus or num_cores() // runtime.threads, _num_in_memory())
     return max(1, min(at_once, widest([step for step in steps if step.action != "have"])))
 
 

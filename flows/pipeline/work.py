@@ -14,12 +14,15 @@ from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import Pace, PaceSummary
+from taskdistill.storage.summaries import NotedPace, PaceSummary
 from taskdistill.tasks.pace import taken
 from taskdistill.tasks.sizes import Shown
 
 _OF_A_STEP = ("batch_size", "accumulate", "precision", "inputs", "learning_rates")
 """Settings of a training or a probe that decide what one of its steps costs."""
+_OF_A_STAGE = ("problem", "precision", "windows")
+_OF_NETWORKS = ("model", "features", "logits", "probe")
+"""Kinds of artifacts whose recipes may name a network."""
 
 
 class Work(NamedTuple):
@@ -45,17 +48,32 @@ class Work(NamedTuple):
 def works(steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> dict[str, Work]:
     """Return what each step of a plan has to compute, by its name; `device` is where it will run (`runtime.device`)."""
     paces = _Paces(steps, store, device)
-    return {
-        step.name: Work() if step.action == "have" else Work(step.shown, step.num_steps, paces.seconds(step))
-        for step in steps
-    }
+    found: dict[str, Work] = {}
+    refs = set[ArtifactRef]()
+    for step in steps:
+        # Of two steps that make the same artifact the second finds it.
+        seconds = 0.0 if step.ref in refs else paces.seconds(step) if step.action != "have" else None
+        found[step.name] = Work() if step.action == "have" else Work(step.shown, step.num_steps, seconds)
+        refs.add(step.ref)
+    return found
 
 
 class _Told(NamedTuple):
-    """How long an artifact took, and for how much of each unit."""
+    """How long an artifact took, for how much of each unit, and how many of its inputs the step has too."""
 
     seconds: float
-    paces: Mapping[str, Pace]
+    paces: Mapping[str, NotedPace]
+    num_same: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Rather of the same images than of more: what a small artifact took is mostly the beginning."""
+        return self.num_same, sum(pace.units for pace in self.paces.values())
+
+    def extrapolated(self, units: Mapping[str, int]) -> float:
+        """Return the seconds of so many units: the beginning and the end take as long whatever their number."""
+        rest = max(0.0, self.seconds - sum(pace.seconds for pace in self.paces.values()))
+        return rest + sum(pace.seconds / pace.units * units[unit] for unit, pace in self.paces.items())
 
 
 class _Paces:
@@ -63,19 +81,30 @@ class _Paces:
 
     def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> None:
         self._steps, self._store, self._device = steps, store, device
+        self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
 
     def seconds(self, step: PlannedStep) -> float | None:
-        """Return how long a step takes by what the largest artifact that compares says: what a small one took is
-        mostly the beginning.
-        """
+        """Return how long what is left of a step takes, by the artifact that compares best."""
         config, inputs = step.config.identity(), {role: ref.fingerprint for role, ref in step.inputs.items()}
         wanted = self._alike({"stage": step.stage.name, "config": config, "inputs": inputs})
-        alike = (ref for ref, recipe in self._store.recipes(step.ref.kind) if self._alike(recipe) == wanted)
-        found = [told for ref in alike if (told := self._told(ref)) and told.paces.keys() <= step.units.keys()]
-        largest = max(found, key=lambda told: sum(pace.units for pace in told.paces.values()), default=None)
-        return _extrapolated(largest, step.units) if largest else None
+        found = [
+            told
+            for ref, recipe in self._recipes_of(step.ref.kind)
+            if self._alike(recipe) == wanted and (told := self._told(ref, {*inputs.values()}))
+        ]
+        fitting = [told for told in found if told.paces.keys() <= step.units.keys()]
+        best = max(fitting, key=lambda told: told.rank, default=None)
+        return best.extrapolated(self._left(step)) if best else None
 
-    def _told(self, ref: ArtifactRef) -> _Told | None:
+    def _left(self, step: PlannedStep) -> Mapping[str, int]:
+        """Return how much of each unit is still to be done."""
+        progress = self._store.progress(step.ref) if step.action == "resume" else None
+        unit = progress["unit"] if progress else ""
+        if not progress or unit not in step.units:
+            return step.units
+        return {**step.units, unit: max(0, step.units[unit] - progress["done"])}
+
+    def _told(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
         try:
             manifest = self._store.manifest(ref)
             summary = PaceSummary.of(manifest)
@@ -83,32 +112,37 @@ class _Paces:
             return None
         # A store may be shared by computers with and without a GPU.
         is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._device
-        return _Told(summary.seconds, summary.pace) if is_here and summary.pace is not None else None
+        if not is_here or not summary.pace:
+            return None
+        return _Told(summary.seconds, summary.pace, len(inputs & {*manifest.recipe["inputs"].values()}))
 
     def _alike(self, recipe: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, and
-        what it reads.
+        """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, how
+        images are shown, and what it reads.
         """
         config, inputs = recipe["config"], recipe["inputs"]
         training = config.get("training") or config.get("probe") or {}
         per_step = [training.get(name) for name in _OF_A_STEP]
-        own = config.get("backbone") or config.get("model")
+        own = config.get("backbone") or config.get("model")  # of a network, or of a generator
         network = own or next((found for ref in inputs.values() if (found := self._backbones.get(ref))), None)
-        return recipe["stage"], network, config.get("precision"), per_step, sorted(inputs)
+        return recipe["stage"], network, per_step, [config.get(name) for name in _OF_A_STAGE], sorted(inputs)
+
+    def _recipes_of(self, kind: str) -> list[tuple[ArtifactRef, dict[str, Any]]]:
+        if kind not in self._recipes:  # read once for all steps that make one
+            self._recipes[kind] = list(self._store.recipes(kind))
+        return self._recipes[kind]
 
     @cached_property
     def _backbones(self) -> dict[str, Any]:
         """Backbones of what comes from a network, there or planned, by fingerprints: not every recipe says its own."""
         there = {
             ref.fingerprint: recipe["config"].get("backbone")
-            for kind in ("model", "features")
-            for ref, recipe in self._store.recipes(kind)
+            for kind in _OF_NETWORKS
+            for ref, recipe in self._recipes_of(kind)
         }
-        planned = {step.ref.fingerprint: step.config.identity().get("backbone") for step in self._steps}
+        planned = {
+            step.ref.fingerprint: step.config.identity().get("backbone")
+            for step in self._steps
+            if step.ref.kind in _OF_NETWORKS
+        }
         return there | planned
-
-
-def _extrapolated(told: _Told, units: Mapping[str, int]) -> float:
-    """Return the seconds of so many units: the beginning and the end take as long whatever their number."""
-    rest = told.seconds - sum(pace.seconds for pace in told.paces.values())
-    return rest + sum(pace.seconds / pace.units * units[unit] for unit, pace in told.paces.items())

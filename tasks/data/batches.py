@@ -70,7 +70,7 @@ def decoded_row(images: ImageSet, row: int, *, memory: DecodeMemory | None = Non
 
 
 def halves(budget_mb: int) -> tuple[int, int]:
-    """Return what a training keeps of its memory for images decoded, and what for views cut from them."""
+    """Return what of a memory is for images decoded, and what for views cut from them."""
     return budget_mb - budget_mb // 2, budget_mb // 2
 
 
@@ -142,7 +142,7 @@ class ViewSource:
         )
         self._lock = threading.Lock()
         self._rows: dict[int, threading.Lock] = {}
-        self._rows_ahead: set[int] = set()
+        self._rows_tried: set[int] = set()
 
     def views(self, rows: Sequence[int], numbers: Sequence[int]) -> View:
         """Return how one view of each row is cut, [N, 9]: CLEAN_VIEW is the clean one, the augmented ones count
@@ -150,25 +150,46 @@ class ViewSource:
         """
         return np.stack([self._view(row, number) for row, number in zip(rows, numbers, strict=True)])
 
-    def cut_ahead(self, row: int, numbers: Sequence[int]) -> None:
-        """Decode an image and, where there is no room to keep it so, cut these views of it at once for `cut` to find:
-        a large photograph costs more to decode than all of its views. Without room for them nothing is done.
+    def cut_ahead(self, rows: Sequence[int], numbers: Sequence[int]) -> None:
+        """Decode each of these images and, where there is no room to keep it so, cut these views of it at once for
+        `cut` to find: a large photograph costs more to decode than all of its views. Where there is no room for them
+        either, nothing is done: it is decoded for each view that it is cut for.
         """
-        with self._lock:
-            mine = self._rows.setdefault(row, threading.Lock())
-        # Whoever comes for another view of it meanwhile waits: else both would decode it.
-        with mine:
-            if self._decoded.keeps(row) or row in self._rows_ahead or self._free_ahead < len(numbers):
-                return
-            pixels = self._decoded.pixels(row)
-            if self._decoded.keeps(row):
-                return
-            views_N9 = self.views([row] * len(numbers), numbers)
-            cut = {(row, view_9.tobytes()): self.preprocessing.cut(pixels, view_9) for view_9 in views_N9}
+        waiting: list[threading.Lock] = []
+        # Whoever comes for another view of a row meanwhile waits, else both would decode it; but first it does those
+        # that nobody is at, else all threads would go from row to row together, one decoding, the others waiting.
+        for row in rows:
             with self._lock:
-                self._rows_ahead.add(row)
+                mine = self._rows.setdefault(row, threading.Lock())
+            if not mine.acquire(blocking=False):
+                waiting.append(mine)
+                continue
+            try:
+                self._fill_ahead(row, numbers)
+            finally:
+                mine.release()
+        for lock in waiting:
+            with lock:
+                pass
+
+    def _fill_ahead(self, row: int, numbers: Sequence[int]) -> None:
+        """Cut views of an image, where nobody has tried to yet and there is room for them."""
+        with self._lock:
+            has_room = row not in self._rows_tried and self._free_ahead >= len(numbers)
+            self._rows_tried.add(row)
+            self._free_ahead -= len(numbers) if has_room else 0
+        if not has_room:
+            return
+        cut: dict[tuple[int, bytes], Pixels] = {}
+        try:
+            pixels = self._decoded.pixels(row)
+            if not self._decoded.keeps(row):
+                views_N9 = self.views([row] * len(numbers), numbers)
+                cut = {(row, view_9.tobytes()): self.preprocessing.cut(pixels, view_9) for view_9 in views_N9}
+        finally:
+            with self._lock:
+                self._free_ahead += len(numbers) - len(cut)
                 self._ahead |= cut
-                self._free_ahead -= len(cut)
 
     def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
         """Return the views of the rows as uint8 [N, H, W, 3]; an image is decoded once for views that follow each
@@ -216,7 +237,7 @@ class ViewSource:
         with self._lock:
             self._free_views += _drop(self._kept, over)
             self._free_ahead += _drop(self._ahead, over)
-            self._rows_ahead -= over
+            self._rows_tried -= over
             self._rows = {row: lock for row, lock in self._rows.items() if row not in over}
 
     def _view(self, row: int, number: int) -> View:

@@ -5,8 +5,9 @@ import io
 from PIL import Image
 
 from taskdistill.configs.data import IngestConfig, UnlabelledConfig
-from taskdistill.tasks.data.decode import decode_rgb, needs_levels
+from taskdistill.tasks.data.decode import decoding, needs_levels, rgb_of
 from taskdistill.tasks.data.decode_memory import DecodeMemory
+from taskdistill.tasks.data.opening import open_picture
 from taskdistill.tasks.functional.views import Size
 
 _QUALITY = 95
@@ -25,9 +26,10 @@ def within(
     if not side or max(size) <= side or needs_levels(data):
         return data, size
     height, width = (max(1, round(length * side / max(size))) for length in size)
-    picture = Image.fromarray(decode_rgb(data, memory=memory)).resize((width, height), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=_QUALITY, subsampling=0)
+    with open_picture(data) as picture, decoding(picture, memory):  # its pixels are there until they are reduced
+        copy = Image.fromarray(rgb_of(picture)).resize((width, height), Image.Resampling.LANCZOS)
+        copy.save(encoded, "JPEG", quality=_QUALITY, subsampling=0)
     return encoded.getvalue(), (height, width)
 
 

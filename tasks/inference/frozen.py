@@ -88,8 +88,8 @@ def run_frozen(
         load = functools.partial(_view_batch, source, writer, views_of)
         cut = prefetch(load, batches, workers=context.runtime.workers)
         for spans, views in zip(batches, cut, strict=True):
-            # All views of some rows come together, then none of those rows again: each image is decoded once, and what
-            # is kept is a block of rows, and those of the next that threads are ahead with.
+            # All views of some rows come together, then none of those rows again: what is kept, as far as there is
+            # room, is of a block of rows, and of those of the next that threads are ahead with.
             begun |= {_block_of(span): span.chunk for span in spans}
             for over in begun.keys() - {_block_of(span) for span in spans}:
                 source.forget_pixels(writer.rows_of(begun.pop(over)).tolist())
@@ -164,8 +164,8 @@ def _view_batch(
     rows, numbers = list[int](), list[int]()
     for span in spans:
         own = writer.rows_of(span.chunk._replace(start=span.start, stop=span.stop)).tolist()
-        for row in own if len(views_of[_block_of(span)]) > 1 else ():
-            source.cut_ahead(row, views_of[_block_of(span)])
+        if len(views_of[_block_of(span)]) > 1:
+            source.cut_ahead(own, views_of[_block_of(span)])
         rows += own
         numbers += [span.chunk.view] * (span.stop - span.start)
     views_N9 = source.views(rows, numbers)

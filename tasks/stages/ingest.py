@@ -186,7 +186,7 @@ def _read(
         return Read(candidate.id, sha256, None, str(error))
     except DecodeMemoryError as error:
         raise DecodeMemoryError(f"{candidate.id}: {error}") from None
-    # An image with a mask stays as it is: the mask is on its grid.
+    # An image with a mask that is not learnt from, as a table may name one, stays as it is: the mask is on its grid.
     stored, size = (data, (height, width)) if mask else within(data, (height, width), config, memory)
     row = ImageRow(candidate.id, stored, *size, candidate.split, label, mask)
     return Read(candidate.id, sha256, row, statistics=statistics, is_reduced=size != (height, width))

@@ -76,7 +76,10 @@ def test_what_was_done_between_the_first_report_of_a_unit_and_the_last_is_noted(
     assert notes.as_json() == {"masks": {"units": 20, "seconds": 4.0}, "images": {"units": 3, "seconds": 6.0}}
 
 
-def test_of_what_was_reported_once_there_is_no_pace() -> None:
+def test_of_what_was_reported_once_the_time_since_the_report_before_it_counts(clock: Callable[[float], None]) -> None:
+    clock(2)
     notes = PaceNotes()
-    notes.add("splits", 2)
-    assert notes.as_json() == {}
+    for seconds, unit, done in ((5, "images", 40), (9, "blends", 8)):
+        clock(seconds)
+        notes.add(unit, done)
+    assert notes.as_json() == {"images": {"units": 40, "seconds": 3.0}, "blends": {"units": 8, "seconds": 4.0}}

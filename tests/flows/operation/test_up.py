@@ -24,7 +24,7 @@ def test_a_second_up_says_where_the_first_is_and_starts_nothing(server: dict[str
     before = children_of(server)
     done = command(["up"], server)
     assert done.code == 0, done.stderr
-    assert "runs already: what is asked for here, such as --port, changes nothing in it" in done.stderr
+    assert "runs already: what is asked for here, such as --port, changes nothing" in done.stderr
     assert f"The page:      {server['PREFECT_API_URL'].removesuffix('/api')}" in done.stderr
     assert children_of(server) == before
 

@@ -1,5 +1,7 @@
 """What a plan says there is to compute, and about how long a frozen encoder takes for it."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.work import Work, works
+from taskdistill.storage.files import write_json
 from taskdistill.storage.manifest import ArtifactRef
-from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.store import PROGRESS, ArtifactStore
 from taskdistill.tasks.sizes import Shown
 from tests.conftest import Bench
 from tests.flows.conftest import quietly
@@ -126,6 +129,41 @@ def test_another_computer_or_device_or_a_continued_attempt_says_nothing(
 ) -> None:
     noted(bench.store, bench.features, **facts)
     assert work(with_views(experiment, seed=9), bench.store)["extract-teacher"].seconds is None
+
+
+def test_what_is_left_of_a_step_is_what_counts(experiment: Experiment, bench: Bench) -> None:
+    noted(bench.store, bench.features, seconds=34.0, pace={"views": {"units": 48, "seconds": 24.0}})
+    asked = with_views(experiment, num_views=4, seed=9)
+    step = next(step for step in make_plan(asked, bench.store).steps if step.name == "extract-teacher")
+    recipe = step.stage.recipe(step.config, step.inputs, {})
+    draft = bench.store.draft(step.ref, recipe)
+    write_json(draft / PROGRESS, {"unit": "views", "done": 100, "total": 120})
+    assert work(asked, bench.store)["extract-teacher"].seconds == pytest.approx(10 + 20 / 2)
+
+
+def test_an_artifact_of_the_same_images_tells_rather_than_a_larger_one_of_others(
+    experiment: Experiment, bench: Bench, shapes_folder: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    shutil.copytree(shapes_folder, others)
+    next(others.rglob("train/*/*.png")).unlink()
+    elsewhere = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(others)})})
+    for step in make_plan(elsewhere, bench.store).steps[:2]:
+        ref = quietly(elsewhere, bench.store)(step)
+    noted(bench.store, ref, seconds=900.0, pace={"views": {"units": 900, "seconds": 900.0}})
+    noted(bench.store, bench.features, seconds=7.2, pace={"views": {"units": 48, "seconds": 7.2}})
+    assert work(with_views(experiment, num_views=4, seed=9), bench.store)["extract-teacher"].seconds == pytest.approx(
+        18
+    )
+
+
+def test_of_two_steps_that_make_the_same_artifact_the_second_takes_no_time(
+    experiment: Experiment, bench: Bench
+) -> None:
+    same = with_views(experiment.model_copy(update={"student": experiment.teacher}), num_views=4, seed=9)
+    noted(bench.store, bench.features, seconds=7.2, pace={"views": {"units": 48, "seconds": 7.2}})
+    found = work(same, bench.store)
+    assert [found[name].seconds for name in ("extract-teacher", "extract-student")] == [pytest.approx(18), 0]
 
 
 def test_a_damaged_artifact_tells_nothing_and_keeps_nobody_from_planning(experiment: Experiment, bench: Bench) -> None:

@@ -105,6 +105,33 @@ def test_views_beyond_the_room_are_cut_again(images: ImageSet) -> None:
     assert source._cut(7, second, _pixels) is not source._cut(7, second, _pixels)
 
 
+def test_views_cut_ahead_are_those_that_would_be_cut_and_each_is_given_once(images: ImageSet) -> None:
+    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(num_views=3), PREPROCESSING, ahead_mb=1)
+    plain = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(num_views=3), PREPROCESSING)
+    room = source._free_ahead
+    source.cut_ahead([5, 7], [1, 2, 3])
+    assert source._free_ahead == room - 6
+    views_N9 = source.views([7, 7, 7, 5], [1, 2, 3, 2])
+    assert np.array_equal(source.cut([7, 7, 7, 5], views_N9), plain.cut([7, 7, 7, 5], views_N9))
+    assert source._free_ahead == room - 2
+    source.forget_pixels([5, 7])
+    assert source._free_ahead == room
+
+
+def test_where_there_is_no_room_for_all_views_of_an_image_none_is_cut_ahead_and_it_is_not_tried_again(
+    images: ImageSet,
+) -> None:
+    source = ViewSource(DecodedImages(images, cache_mb=0), ViewSettings(num_views=3), PREPROCESSING, ahead_mb=1)
+    source._free_ahead = 4  # the setting counts in MiB
+    source.cut_ahead([5, 7], [1, 2, 3])
+    assert source._free_ahead == 1
+    source.cut([5], source.views([5], [1]))
+    source.cut([5], source.views([5], [2]))
+    source.cut_ahead([7], [1, 2, 3])
+    assert source._free_ahead == 3
+    assert {row for row, _ in source._ahead} == {5}
+
+
 def _pixels() -> Pixels:
     return gradient_image(40, 40)
 
