@@ -69,7 +69,7 @@ class IngestConfig(StageConfig):
     """Images of more pixels than this are set aside."""
     reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_500)
     """Photographs whose longer side is above this are stored as copies of that size, so that they cost less to decode
-    and to keep: 2 to 4 times what the largest network sees is enough. 0: every file as it is.
+    and to keep. Not below what the largest network sees, as its crops would be enlarged. 0: every file as it is.
     """
     white_level: Annotated[float, AddedLater] = Field(default=0.0)
     """Images of more than 8 bits: the value that becomes white, such as 4095 for a camera of 12 bits. 0: the least of

@@ -3,11 +3,9 @@
 import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
@@ -25,10 +23,10 @@ from taskdistill.flows.ending.interruption import stopped_by_signals
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.licensing import licence_warnings
-from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.slots import probable_slots
-from taskdistill.flows.pipeline.work import Work, works
+from taskdistill.flows.pipeline.work import works
 from taskdistill.flows.printing import (
     AsJson,
     LogOnStderr,
@@ -38,7 +36,7 @@ from taskdistill.flows.printing import (
     print_json,
     print_table,
 )
-from taskdistill.storage.files import bytes_in_words
+from taskdistill.flows.reports.plans import plan_rows, plan_table
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.provenance import code_commit, version_of
@@ -122,29 +120,21 @@ def plan(
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
     work = works(steps, store, experiment.runtime.device)
-    slots = probable_slots(experiment.runtime, steps)
     if as_json:
-        stages = [_step_row(step, work[step.name]) for step in steps]
         print_json(
             {
                 "store": str(store.root),
                 "datasets": [dataset.as_json() for dataset in planned.datasets],
-                "stages": stages,
+                "stages": plan_rows(planned, work),
             }
         )
         check_room(steps, experiment, store)
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("step", "action", "because", "work", "size", "artifact"):
-        table.add_column(column, no_wrap=column != "because")
-    for step in steps:
-        said = step.name, step.action, step.because, work[step.name].words
-        table.add_row(*said, _size(step), step.ref.fingerprint[:12])
-    print_table(f"{experiment.name} in {store.root}", table)
+    print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
     if not planned.is_complete:
-        output.print(time_in_all(steps, work, slots))
+        output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
     if planned.has_untried_teacher:
         output.print(
             "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"
@@ -274,26 +264,6 @@ def _input(store: ArtifactStore, text: str) -> tuple[str, ArtifactRef]:
     if not equals:
         raise SettingsError(f"--input {text!r}: expected role=artifact, such as logits=logits@3f9c12ab")
     return role, store.resolve(name)
-
-
-def _size(step: PlannedStep) -> str:
-    if step.num_bytes is None:
-        return "?"
-    return f"{'' if step.action == 'have' else '~'}{bytes_in_words(step.num_bytes)}"
-
-
-def _step_row(step: PlannedStep, work: Work) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "stage": step.stage.name,
-        "action": step.action,
-        "because": step.because,
-        "reference": str(step.ref),
-        "bytes": step.num_bytes,
-        "shown": [part._asdict() for part in work.shown],
-        "seconds": work.seconds,
-        "optimiser_steps": work.num_steps,
-    }
 
 
 if __name__ == "__main__":

@@ -32,27 +32,38 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: El
 
     One where no two of them could: then torch need not be imported by another process.
     """
-    # What is there already takes no time, and so no slot.
-    missing = [step for step in steps if step.action != "have"]
+    missing = _missing(steps)
     at_once = widest(missing, elsewhere)
     if at_once <= 1 or runtime.slots == 1:
         return Slots(1, 0)
-    gpus, in_memory = _num_gpus(runtime), _num_in_memory()
+    gpus = _num_gpus(runtime)
     # A number that was asked for is obeyed, with a warning: the memory of a step is only guessed here.
     if runtime.slots:
-        _warn(runtime.slots, gpus, in_memory)
+        _warn(runtime.slots, gpus, _num_in_memory())
         return Slots(min(runtime.slots, len(missing)), gpus)
-    on_cores = num_cores() // runtime.threads
-    return Slots(max(1, min(gpus or on_cores, in_memory, at_once)), gpus)
+    return Slots(_fitting(runtime, gpus, at_once), gpus)
 
 
 def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
     """Return how many that will be, as `plan` says it: without torch, which takes seconds to import, and says nothing
     else of GPUs.
     """
+    missing = _missing(steps)
+    at_once = widest(missing)
+    if at_once <= 1 or runtime.slots:
+        return min(runtime.slots, len(missing)) if at_once > 1 else 1
     gpus = 0 if runtime.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    at_once = runtime.slots or min(gpus or num_cores() // runtime.threads, _num_in_memory())
-    return max(1, min(at_once, widest([step for step in steps if step.action != "have"])))
+    return _fitting(runtime, gpus, at_once)
+
+
+def _missing(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
+    """Return the steps that take time, and so a slot: what is there already takes none."""
+    return [step for step in steps if step.action != "have"]
+
+
+def _fitting(runtime: RuntimeConfig, gpus: int, at_once: int) -> int:
+    on_cores = num_cores() // runtime.threads
+    return max(1, min(gpus or on_cores, _num_in_memory(), at_once))
 
 
 def gpu_of_each(slots: Slots, turns: Sequence[str]) -> list[str]:

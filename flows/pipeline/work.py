@@ -48,13 +48,13 @@ class Work(NamedTuple):
 def works(steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> dict[str, Work]:
     """Return what each step of a plan has to compute, by its name; `device` is where it will run (`runtime.device`)."""
     paces = _Paces(steps, store, device)
-    found: dict[str, Work] = {}
-    refs = set[ArtifactRef]()
+    found = {step.name: Work() for step in steps}
+    makers: dict[ArtifactRef, str] = {}
     for step in steps:
-        # Of two steps that make the same artifact the second finds it.
-        seconds = 0.0 if step.ref in refs else paces.seconds(step) if step.action != "have" else None
-        found[step.name] = Work() if step.action == "have" else Work(step.shown, step.num_steps, seconds)
-        refs.add(step.ref)
+        if step.action != "have":
+            # Of two steps that make the same artifact the second finds it.
+            is_first = makers.setdefault(step.ref, step.name) == step.name
+            found[step.name] = Work(step.shown, step.num_steps, paces.seconds(step) if is_first else 0.0)
     return found
 
 

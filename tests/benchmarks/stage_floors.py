@@ -63,7 +63,7 @@ class Bare:
     """CPU seconds of an image through a network, and of an optimiser step of the student."""
 
     def __init__(self, experiment: Experiment) -> None:
-        batch_size = experiment.runtime.inference_batch_size
+        batch_size, self.student = experiment.runtime.inference_batch_size, experiment.student.name
         self.forward = {
             backbone.name: forward_seconds(backbone, batch_size) / batch_size
             for backbone in (experiment.teacher, experiment.student)
@@ -140,8 +140,7 @@ def floor_of(step: PlannedStep, bare: Bare, store: ArtifactStore) -> float:
     if step.stage.name in ("finetune", "distill"):
         return step.num_steps * bare.step
     if step.stage.name == "evaluate":
-        student = next(name for name in bare.forward if name.startswith("mobilenetv2_035"))
-        return sum(EvaluationSummary.of(store.manifest(step.ref)).num_images.values()) * bare.forward[student]
+        return sum(EvaluationSummary.of(store.manifest(step.ref)).num_images.values()) * bare.forward[bare.student]
     return 0.0
 
 

@@ -9,7 +9,7 @@ from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline import slots
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
-from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpu_of_each, slots_of
+from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpu_of_each, probable_slots, slots_of
 from taskdistill.storage.store import ArtifactStore
 
 
@@ -84,3 +84,23 @@ def test_a_line_of_steps_and_a_run_that_is_done_need_one(steps: list[PlannedStep
 def test_the_memory_of_this_machine_is_known_on_linux() -> None:
     if Path("/proc/meminfo").exists():
         assert 2**20 < (available_bytes() or 0) < 2**50
+
+
+# By hand for a CPU of 8 cores and 64 GiB: the plan is four steps wide, and has more than 8 that are missing.
+@pytest.mark.parametrize(
+    ("runtime", "expected"), [({}, 4), ({"threads": 4}, 2), ({"threads": 16}, 1), ({"slots": 3}, 3), ({"slots": 8}, 8)]
+)
+def test_a_plan_says_without_torch_as_many_as_a_run_will_take(
+    steps: list[PlannedStep], runtime: dict[str, int], expected: int
+) -> None:
+    asked = RuntimeConfig.model_validate({"device": "cpu", **runtime})
+    assert (probable_slots(asked, steps), slots_of(asked, steps).number) == (expected, expected)
+
+
+def test_steps_in_a_line_are_said_to_run_one_by_one(steps: list[PlannedStep]) -> None:
+    assert probable_slots(RuntimeConfig(device="cpu", slots=4), steps[:2]) == 1
+
+
+def test_in_a_plan_the_memory_bounds_them_too(steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "available_bytes", lambda: 2 * GIB)
+    assert probable_slots(RuntimeConfig(device="cpu"), steps) == 2
