@@ -20,7 +20,7 @@ from taskdistill.configs.generation import (
 )
 from taskdistill.configs.joining import check_joined
 from taskdistill.configs.models import Backbone, Student, Teacher
-from taskdistill.configs.problem_options import check_options
+from taskdistill.configs.problem_options import VECTORS, as_blocks, check_options
 from taskdistill.configs.shapes import Network, check_shapes
 from taskdistill.configs.short_names import ShortName
 from taskdistill.configs.stages import (
@@ -183,8 +183,10 @@ class Experiment(Settings):
     def select_config(self) -> SelectConfig:
         return SelectConfig(problem=self.problem, select=self.select)
 
-    def extract_config(self, backbone: Backbone, train_views: TrainViews = "augmented") -> ExtractConfig:
-        return ExtractConfig(backbone=backbone, views=self.views, precision=self.precision, train_views=train_views)
+    def extract_config(self, backbone: Backbone, probe: ProbeSettings, train_views: TrainViews) -> ExtractConfig:
+        blocks = as_blocks(vector for name in probe.inputs for vector in VECTORS[name])
+        shown = {"views": self.views, "train_views": train_views}
+        return ExtractConfig(backbone=backbone, precision=self.precision, blocks=blocks, **shown)
 
     def train_views(self, role: Literal["teacher", "student"]) -> TrainViews:
         """Return which views of training images somebody reads: that network's probe, and students of a probed teacher,

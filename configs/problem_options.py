@@ -2,6 +2,7 @@
 are judged. Plain text, so that it is checked before torch is imported.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
@@ -26,6 +27,26 @@ def check_head(kind: str) -> str:
 
 HeadKind = Annotated[str, AfterValidator(check_head)]
 ProbeInput = Literal["last", "last4", "last+mean", "last4+mean"]
+Vector = Literal["layer-4", "layer-3", "layer-2", "last", "mean"]
+"""A block of an encoder that is one vector for an image (tasks.models.encoder)."""
+_LAST4: tuple[Vector, ...] = ("layer-4", "layer-3", "layer-2", "last")
+VECTORS: dict[str, tuple[Vector, ...]] = {
+    "last": ("last",),
+    "last4": _LAST4,
+    "last+mean": ("last", "mean"),
+    "last4+mean": (*_LAST4, "mean"),
+}
+"""What a head sees of an image, by its input, where that is not a map."""
+ALL_VECTORS: tuple[Vector, ...] = (*_LAST4, "mean")
+"""In the order in which features hold them."""
+
+
+def as_blocks(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
+    """Return these vectors as a recipe of features names them: each once, in their order; all of them as none."""
+    seen = set(vectors)
+    return () if seen == set(ALL_VECTORS) else tuple(vector for vector in ALL_VECTORS if vector in seen)
+
+
 TaskLoss = Literal["cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"]
 ClassWeights = Literal["none", "inverse-frequency"]
 

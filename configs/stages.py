@@ -10,7 +10,7 @@ from taskdistill.configs.data import TrainViews, ViewSettings, check_crop
 from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.configs.folds import Calibration, NumFolds, TrainLogits, check_features_for_folds
 from taskdistill.configs.models import Backbone
-from taskdistill.configs.problem_options import HeadKind, ProbeInput, check_options
+from taskdistill.configs.problem_options import HeadKind, ProbeInput, Vector, check_options
 from taskdistill.configs.shapes import check_shapes
 from taskdistill.configs.training import DistillSettings, TrainingSettings, check_distillable
 
@@ -48,6 +48,8 @@ class ExtractConfig(OnViews):
     """Which views of training images are shown; of others, always the clean one alone. A set of training images alone,
     as blends are, is shown in both whatever this says: their choice goes by the clean view.
     """
+    blocks: Annotated[tuple[Vector, ...], AddedLater] = ()
+    """Which vectors of an image are kept, those that heads are to see; empty: all that the encoder has."""
 
 
 class ProbeSettings(Settings):

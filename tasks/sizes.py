@@ -22,6 +22,7 @@ from taskdistill.configs.data import (
 from taskdistill.configs.foreign import PrecomputeForeignConfig
 from taskdistill.configs.generation import GenerateConfig
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.problem_options import VECTORS
 from taskdistill.configs.stages import (
     CombineConfig,
     DistillConfig,
@@ -182,7 +183,8 @@ def embeddings(config: StageConfig, known: Known) -> Estimate:
 
 def features(config: ExtractConfig, known: Known) -> Estimate:
     found, parts = _about(known.backbone), shown(config.views, config.train_views, known.splits)
-    num_bytes = found and num_shown(parts) * (2 * found.num_blocks * found.width + _VIEW_BYTES)
+    num_blocks = found and (len(config.blocks) or found.num_blocks)
+    num_bytes = found and num_blocks and num_shown(parts) * (2 * num_blocks * found.width + _VIEW_BYTES)
     return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
 
 
@@ -192,7 +194,8 @@ def probe(config: ProbeConfig, known: Known) -> Estimate:
     if known.splits and num_train < config.probe.folds:
         raise too_few_for_folds(num_train, config.probe.folds)
     found, num_heads = _about(known.backbone), 1 + config.probe.folds
-    num_bytes = found and num_heads * 4 * found.num_blocks * found.width * known.num_classes
+    num_blocks = max(len(VECTORS[name]) for name in config.probe.inputs)
+    num_bytes = found and num_heads * 4 * num_blocks * found.width * known.num_classes
     return _of_images(known, num_bytes)._replace(num_steps=num_heads * config.probe.steps)
 
 

@@ -14,10 +14,12 @@ from taskdistill.configs.data import IngestConfig, UnlabelledConfig
 from taskdistill.configs.errors import SettingsError, naming
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.stages import ExtractConfig
 from taskdistill.flows.pipeline.chain import ModelResult, chain
 from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
 from taskdistill.flows.pipeline.graph import Step
+from taskdistill.flows.pipeline.held_features import held
 from taskdistill.flows.pipeline.staleness import OlderForms, Wanted
 from taskdistill.storage.drafts import check_draft
 from taskdistill.storage.fingerprint import fingerprint
@@ -116,14 +118,15 @@ def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) 
         }
         # The content of files, not their place: the same images in another folder are the same artifact.
         with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
-            recipe = step.stage.recipe(step.config, inputs, content_digests_of(step.config, store))
+            config = held(step.config, inputs, store) if isinstance(step.config, ExtractConfig) else step.config
+            recipe = step.stage.recipe(config, inputs, content_digests_of(config, store))
         if step.stage is COMBINE and len(set(inputs.values())) < len(inputs):
             raise SettingsError(
                 "more_teachers names the same network twice, from files with the same weights: leave one out, it would "
                 "count twice"
             )
         ref = ArtifactRef(step.stage.output, fingerprint(recipe))
-        named[step.name] = Wanted(ref, recipe, step.config, inputs)
+        named[step.name] = Wanted(ref, recipe, config, inputs)
     return named
 
 

@@ -101,7 +101,7 @@ def probed_logits(
 
 
 def _features(steps: Steps, network: Network, end: str, shown: ShownSet) -> str:
-    config = steps.experiment.extract_config(network.backbone, shown.train_views)
+    config = steps.experiment.extract_config(network.backbone, network.probe, shown.train_views)
     return steps.add(f"extract-{network.name}{end}", EXTRACT, config, {"images": shown.images})
 
 

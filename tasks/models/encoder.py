@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from taskdistill.configs.choices import MODEL_SOURCES, load
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.models import MIN_INPUT_PX, Backbone
+from taskdistill.configs.problem_options import ALL_VECTORS
 from taskdistill.storage.errors import SourceChangedError
 from taskdistill.storage.files import sha256_of
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.tasks.models.preprocessing import Preprocessing
 
 LAST, MEAN, MAP = "last", "mean", "map"
-SUMMARY = ("layer-4", "layer-3", "layer-2", LAST, MEAN)
-"""The vectors that the cache of features holds, in this order, as far as an encoder has them."""
 
 
 class Block(NamedTuple):
@@ -114,15 +113,17 @@ def multiples_near(pixels: int, step: int) -> str:
     return f"{below} or {above}" if below >= MIN_INPUT_PX else f"{above}"
 
 
-def summary_blocks(encoder: Encoder) -> list[Block]:
-    """Return the blocks that features are made of; ModelError where their widths differ, as they share one array."""
+def summary_blocks(encoder: Encoder, names: Sequence[str] = ()) -> list[Block]:
+    """Return the blocks that features are made of, those of these names or all vectors that there are; ModelError where
+    one is missing, or where their widths differ, as they share one array.
+    """
     known = {block.name for block in encoder.blocks}
-    blocks = blocks_named(encoder.blocks, [name for name in SUMMARY if name in known])
+    blocks = blocks_named(encoder.blocks, names or [name for name in ALL_VECTORS if name in known])
     if len({block.width for block in blocks}) > 1:
         raise ModelError(f"the vectors of this encoder have different widths and cannot be cached together: {blocks}")
     return blocks
 
 
-def summarise(encoder: Encoder, images_NCHW: Tensor) -> Tensor:
-    """Return the vectors that features are made of, [N, R, D]; ModelError where their widths differ."""
-    return torch.stack(encoder(images_NCHW, [block.name for block in summary_blocks(encoder)]), dim=1)
+def summarise(encoder: Encoder, images_NCHW: Tensor, names: Sequence[str] = ()) -> Tensor:
+    """Return the vectors that features are made of, [N, R, D]; raises what `summary_blocks` raises."""
+    return torch.stack(encoder(images_NCHW, [block.name for block in summary_blocks(encoder, names)]), dim=1)

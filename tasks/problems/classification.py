@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.problem_options import VECTORS
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.data.candidates import DatasetError
@@ -22,7 +23,7 @@ from taskdistill.tasks.functional.means import mean_of_outputs
 from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets, mixed_logits
 from taskdistill.tasks.functional.sums import Sum
 from taskdistill.tasks.functional.views import Pixels, Size, View
-from taskdistill.tasks.models.encoder import LAST, MEAN, Block
+from taskdistill.tasks.models.encoder import Block
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
 from taskdistill.tasks.problems.classification_metrics import METRICS
@@ -56,8 +57,7 @@ class Classification:
         return images.classes
 
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
-        last4 = ("layer-4", "layer-3", "layer-2", LAST)
-        return {"last": (LAST,), "last4": last4, "last+mean": (LAST, MEAN), "last4+mean": (*last4, MEAN)}
+        return VECTORS
 
     def head(self, blocks: Sequence[Block], num_classes: int, kind: str = "linear") -> nn.Module:
         """Of the one kind that there is: one linear layer, weights N(0, 0.01), bias 0 (the linear evaluation of DINOv2,

@@ -44,7 +44,7 @@ class Extraction(ImagePartitions[ExtractConfig]):
         return self.encoder
 
     def outputs(self, network: Any, images_NCHW: Tensor) -> Tensor:
-        return summarise(network, images_NCHW)
+        return summarise(network, images_NCHW, self.config.blocks)
 
     def finish(self, throughput: Throughput) -> FeaturesSummary:
         return FeaturesSummary(
@@ -56,7 +56,7 @@ class Extraction(ImagePartitions[ExtractConfig]):
 
     def layout(self) -> Layout:
         config, outline = self.config, self.outline
-        blocks = summary_blocks(outline)
+        blocks = summary_blocks(outline, config.blocks)
         return Layout(
             row_shape=(len(blocks), blocks[0].width),
             attributes=FeaturesAttributes(

@@ -128,9 +128,10 @@ def recipes(count: int, images: ArtifactRef) -> Iterator[tuple[dict[str, Any], s
             3,
         ),
     ]
+    extract = experiment.extract_config(experiment.teacher, experiment.probe, "augmented")
     large = [
         (
-            EXTRACT.recipe(experiment.extract_config(experiment.teacher), {"images": images}, {}),
+            EXTRACT.recipe(extract, {"images": images}, {}),
             "features",
             CHUNK_FILES,
         ),

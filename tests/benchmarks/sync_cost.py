@@ -72,7 +72,8 @@ def main() -> None:
 
 def clothing10() -> Settings:
     experiment = load_experiment("clothing10")
-    extracts = [experiment.extract_config(model) for model in (experiment.teacher, experiment.student)]
+    networks = [(experiment.teacher, experiment.probe), (experiment.student, experiment.student_probe)]
+    extracts = [experiment.extract_config(model, probe, "augmented") for model, probe in networks]
     return Settings(experiment.data, extracts, experiment.runtime)
 
 

@@ -80,7 +80,7 @@ def test_no_setting_of_the_runtime_enters_the_identity_of_any_stage():
     experiment = Experiment()
     stages = [
         experiment.data,
-        experiment.extract_config(experiment.teacher),
+        experiment.extract_config(experiment.teacher, experiment.probe, "both"),
         experiment.probe_config(experiment.probe),
         experiment.precompute_config(),
         experiment.precompute_images_config(),

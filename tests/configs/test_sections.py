@@ -231,10 +231,11 @@ def test_a_stage_takes_a_section_of_a_type_of_its_own_as_the_plain_one():
 
 
 def test_the_identity_of_a_section_does_not_depend_on_where_it_stood():
-    config = Experiment(teacher=Backbone(name="vit", weights="random")).extract_config
+    experiment = Experiment(teacher=Backbone(name="vit", weights="random"))
     for section in (Backbone, Teacher, Student):
         backbone = section(name="vit", weights="random", input_px=98)
-        assert config(backbone).identity()["backbone"] == Backbone(name="vit", weights="random", input_px=98).identity()
+        config = experiment.extract_config(backbone, experiment.probe, "augmented")
+        assert config.identity()["backbone"] == Backbone(name="vit", weights="random", input_px=98).identity()
 
 
 def test_settings_are_equal_when_their_values_are_wherever_they_stand():

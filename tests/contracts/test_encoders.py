@@ -12,7 +12,6 @@ from timm.layers import resample_abs_pos_embed
 from taskdistill.configs.models import Backbone
 from taskdistill.tasks.models.encoder import (
     LAST,
-    SUMMARY,
     Encoder,
     ModelError,
     build_encoder,
@@ -155,7 +154,15 @@ class TestTimmVisionTransformer(EncoderContract):
     backbone = Backbone(name="test_vit", weights="random", input_px=32)
 
     def test_its_features_are_four_layers_and_the_mean_of_the_patches(self, encoder: Encoder) -> None:
-        assert [block.name for block in summary_blocks(encoder)] == list(SUMMARY)
+        names = ["layer-4", "layer-3", "layer-2", "last", "mean"]
+        assert [block.name for block in summary_blocks(encoder)] == names
+
+    @torch.inference_mode()
+    def test_features_that_are_asked_for_are_those_of_all_bit_for_bit(
+        self, encoder: Encoder, images: torch.Tensor
+    ) -> None:
+        every_NRD = summarise(encoder, images)
+        assert torch.equal(summarise(encoder, images, ["last", "mean"]), every_NRD[:, 3:])
 
     @torch.inference_mode()
     def test_the_mean_is_that_of_its_last_map(self, encoder: Encoder, images: torch.Tensor) -> None:

@@ -10,10 +10,11 @@ from taskdistill.configs.data import IngestConfig
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.generation import GeneratorModel, SelectSettings
+from taskdistill.configs.problem_options import ProbeInput
 from taskdistill.configs.stages import ProbeSettings
 from taskdistill.configs.training import DistillSettings
 from taskdistill.configs.tuning import TuningSettings
-from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.running import run_plan
 from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.manifest import ArtifactRef, records_of
@@ -152,10 +153,46 @@ def test_a_student_of_the_teachers_architecture_is_no_newer_form_of_the_teacher(
     assert plan["extract-student"] == ("build", "")
 
 
+def test_features_that_hold_more_than_a_head_is_to_see_are_taken_and_others_not(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    def wanting(*inputs: ProbeInput) -> Experiment:
+        return experiment.model_copy(update={"probe": PROBE_SETTINGS.model_copy(update={"inputs": inputs})})
+
+    def extract(wanted: Experiment) -> PlannedStep:
+        return next(step for step in make_plan(wanted, store).steps if step.name == "extract-teacher")
+
+    def has(held: Experiment, wanted: Experiment) -> bool:
+        """Whether features as one run makes them, with nothing else in the store, are all that another wants."""
+        ingest = make_plan(held, store).steps[0]
+        images = execute(ingest.stage, ingest.config, {}, store=store, runtime=RUNTIME)
+        made = execute(EXTRACT, extract(held).config, {"images": images}, store=store, runtime=RUNTIME)
+        found = extract(wanted)
+        discard(store, made)
+        return (found.ref, found.action) == (made, "have")
+
+    assert has(wanting("last", "last+mean"), wanted=wanting("last"))
+    assert has(wanting("last+mean", "last4"), wanted=wanting("last4"))
+    assert not has(wanting("last"), wanted=wanting("last+mean"))
+    assert not has(wanting("last+mean"), wanted=wanting("last+mean", "last4"))
+
+
+def test_another_block_costs_an_encoder_pass_and_the_plan_says_why(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    ingest = make_plan(experiment, store).steps[0]
+    images = execute(ingest.stage, ingest.config, {}, store=store, runtime=RUNTIME)
+    extract = next(step for step in make_plan(experiment, store).steps if step.name == "extract-teacher")
+    execute(EXTRACT, extract.config, {"images": images}, store=store, runtime=RUNTIME)
+    more = experiment.model_copy(update={"probe": PROBE_SETTINGS.model_copy(update={"inputs": ("last", "last+mean")})})
+    assert said(more, store)["extract-teacher"] == ("stale", "blocks changed from [last] to [last, mean]")
+
+
 def test_a_step_that_was_interrupted_is_resumed_where_it_says_it_stopped(experiment: Experiment, bench: Bench) -> None:
     more_views = experiment.model_copy(update={"views": experiment.views.model_copy(update={"num_views": 3})})
     extract = next(step for step in make_plan(more_views, bench.store).steps if step.name == "extract-teacher")
-    assert extract.because == "views.num_views changed from 2 to 3"
+    # The bench keeps every block that there is, as earlier versions did.
+    assert extract.because == "blocks changed from nothing to [last]; views.num_views changed from 2 to 3"
 
     def power_cut(unit: str, done: int, total: int) -> None:
         if done > 16:
