@@ -26,6 +26,7 @@ AS_IT_IS: dict[str, Any] = {"font": FONT, "parse_math": False, "usetex": False}
 EDGE: dict[str, Any] = {"edgecolor": "0.4", "linewidth": 0.5}
 """Around what is filled with the colour of a class, which may be white."""
 INCHES_PER_CHARACTER = 0.09
+_IN_CELL: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
 
 
 def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[str]) -> None:
@@ -47,9 +48,10 @@ def draw_confusion(path: Path, counts_KK: npt.NDArray[Any], classes: Sequence[st
     if are_named:
         axes.set_xticks(range(len(classes)), names.shown, rotation=90, **AS_IT_IS)
         axes.set_yticks(range(len(classes)), names.shown, **AS_IT_IS)
-        for (row, column), count in np.ndenumerate(counts_KK):
+        for row, column in np.argwhere(counts_KK):
             colour = "white" if shares_KK[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count) if count else "", ha="center", va="center", color=colour, fontsize=8)
+            count = axes.text(column, row, str(counts_KK[row, column]), color=colour, **_IN_CELL)
+            count.set_in_layout(False)  # each lies within the matrix, and measuring them takes longer than drawing
     save(figure, path)
     if names.legend:
         lines = (f"{number} = {' '.join(name.split())}\n" for number, name in names.legend.items())

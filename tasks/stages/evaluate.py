@@ -3,8 +3,8 @@ for a pretrained network with its probe, or for cached logits: a teacher's, or t
 from.
 
 Reads `images` (image-set), `model`, or `probe` or `logits` in its place, and where given the clean view of `teacher`
-(logits); writes SPLIT-predictions.parquet, where the problem has such a table SPLIT-classes.parquet, SPLIT-*.png and
-SPLIT-*.txt for each split asked for.
+(logits); writes SPLIT-predictions.parquet for each split asked for, where the problem has such a table
+SPLIT-classes.parquet; and pictures, SPLIT-*.png and SPLIT-*.txt, of test, or of val where that is not asked for.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outpu
 from taskdistill.tasks.models.device import device_of
 from taskdistill.tasks.problems.labelled import WholeImages
 from taskdistill.tasks.problems.palette import known_colours
-from taskdistill.tasks.problems.problem import Joined, Problem, problem_named
+from taskdistill.tasks.problems.problem import Joined, Meter, Problem, problem_named
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.probed import probed_model
 
@@ -87,10 +87,7 @@ def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) ->
     def predicted(images: WholeImages) -> Iterator[Predicted]:
         return predict(deployable, images, source, context.runtime, windows=config.windows)
 
-    scores, reported = dict[str, Scores](), _reporting(config, judging)
-    for split in config.splits:
-        images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
-        scores[split] = _write(judging, split, reported(predicted(images)), images)
+    scores = _scores(config, judging, predicted)
     network = NetworkSummary(parameters=sum(parameter.numel() for parameter in deployable.model.parameters()))
     return EvaluationSummary.joined(network, _summary(judging, scores))
 
@@ -106,13 +103,12 @@ def run_on_logits(config: EvaluateConfig, context: StageContext) -> EvaluationSu
         raise CacheMismatchError("cached logits are of the clean view of each image: leave 'windows' out")
     logits = ViewOutputs(context.inputs["logits"])
     logits.require(images=judging.images.fingerprint, classes=judging.classes, problem=config.problem)
-    scores, reported = dict[str, Scores](), _reporting(config, judging)
-    for split in config.splits:
-        images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
+
+    def said(images: WholeImages) -> Iterator[Predicted]:
         batch_size = context.runtime.inference_batch_size
-        said = cached(images, judging.cached(logits, images), batch_size=batch_size, device=judging.device)
-        scores[split] = _write(judging, split, reported(said), images)
-    return _summary(judging, scores)
+        return cached(images, judging.cached(logits, images), batch_size=batch_size, device=judging.device)
+
+    return _summary(judging, _scores(config, judging, said))
 
 
 def _judging(config: EvaluateConfig, context: StageContext) -> Judging:
@@ -138,20 +134,38 @@ def _reporting(config: EvaluateConfig, judging: Judging) -> Callable[[Iterable[P
     return reported
 
 
-def _write(judging: Judging, split: str, said: Iterable[Predicted], images: WholeImages) -> Scores:
-    """Write one split's predictions and, after them, its pictures; returns its scores."""
+def _scores(
+    config: EvaluateConfig, judging: Judging, said: Callable[[WholeImages], Iterator[Predicted]]
+) -> dict[str, Scores]:
+    """Score what is said of each split, write it, and draw one of them."""
+    scores, reported = dict[str, Scores](), _reporting(config, judging)
+    # Drawing takes as long as showing a small network hundreds of images: only what reports show is drawn.
+    drawn = "test" if "test" in config.splits else "val"
+    for split in config.splits:
+        images = WholeImages(judging.problem, judging.images, judging.images.rows_of(split))
+        meter = _judged(judging, split, reported(said(images)), images)
+        scores[split] = Scores(meter.compute(), meter.standard_errors())
+        if split == drawn:
+            _draw(judging, split, meter, images)
+    return scores
+
+
+def _draw(judging: Judging, split: str, meter: Meter, images: WholeImages) -> None:
+    colours = known_colours(judging.images, judging.classes)
+    meter.draw(judging.context.draft, split, lambda item: judging.decoded.pixels(int(images.rows[item])), colours)
+
+
+def _judged(judging: Judging, split: str, said: Iterable[Predicted], images: WholeImages) -> Meter:
+    """Judge what is said of one split and write it: before any picture, as one that fails must not cost the table."""
     meter, folder = judging.problem.meter(judging.classes), judging.context.draft
     for image, by_teacher in zip(said, _teacher_says(judging, images), strict=False):
         meter.update(image.outputs, image.truth, teacher=by_teacher)
-    # Predictions first: pictures are worth no run, and one that cannot be drawn must not cost the table.
     ids = [judging.images.ids[row] for row in images.rows]
     columns = {"id": ids, "label": judging.images.labels[images.rows], **meter.columns()}
     write_columns(folder / f"{split}-predictions.parquet", columns)
     if of_classes := meter.class_columns():
         write_columns(folder / f"{split}-classes.parquet", {"class": judging.classes, **of_classes})
-    colours = known_colours(judging.images, judging.classes)
-    meter.draw(folder, split, lambda item: judging.decoded.pixels(int(images.rows[item])), colours)
-    return Scores(meter.compute(), meter.standard_errors())
+    return meter
 
 
 def _teacher_says(judging: Judging, images: WholeImages) -> Iterator[Joined | None]:
