@@ -184,6 +184,8 @@ class RuntimeConfig(Settings):
     """How the generator uses the device; sliced: images are decoded one by one, slower and in less memory."""
     generation_compile: Literal["none", "default", "max-autotune"] = "none"
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
+    training_compile: Literal["none", "default", "max-autotune"] = "none"
+    """torch.compile of a network while it is trained: minutes at the start, faster afterwards on recent GPUs."""
     fan_out: int = Field(default=1, ge=1, le=1024)
     """Workers that generate, embed, extract and precompute are spread over, and that train probes and students, so
     many at the same time, through Prefect; 1: all is done where the run is.

@@ -89,3 +89,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         state.setdefault(int(index), {})[name] = tensor
     # The groups are the new optimiser's own: they come from the settings, and their learning rate from the step.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    # A fused optimiser goes through memory, so moments must lie there as their parameters do: channels last, perhaps.
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(value)

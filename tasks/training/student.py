@@ -73,6 +73,8 @@ def train_and_write(
         device=next(model.parameters()).device,
         num_steps=num_steps(training, lesson.num_images),
     )
+    if (mode := context.runtime.training_compile) != "none":
+        model.compile(mode=mode)  # in place, so that weights keep their names
     trainer.fit(
         context.draft,
         workers=context.runtime.workers,

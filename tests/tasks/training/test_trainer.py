@@ -16,6 +16,7 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.tables import read_table
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.catalog import FINETUNE, PROBE
+from taskdistill.tasks.models.device import on_device
 from taskdistill.tasks.training.checkpoint import CHECKPOINT, load
 from taskdistill.tasks.training.loss_notes import TrainingDivergedError
 from tests.conftest import STUDENT, VIEWS, Bench, said_of
@@ -276,3 +277,21 @@ def test_a_start_that_was_scored_is_not_scored_again_when_training_continues(ben
     finetune_interrupted(bench, 2)
     history = read_table(bench.path(finetune(bench)) / "history.parquet")
     assert [row["step"] for row in history] == [0, 3, 6]
+
+
+def test_the_fused_optimiser_takes_the_steps_of_the_plain_one_where_weights_are_channels_last() -> None:
+    """It goes through memory, in whatever order that is."""
+    generator = torch.Generator().manual_seed(0)
+    images_NCHW = torch.randn(4, 3, 9, 9, generator=generator)
+    networks = [on_device(torch.nn.Conv2d(3, 8, 3), torch.device("cpu")) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    fused, plain = (
+        torch.optim.AdamW(network.parameters(), lr=0.1, **how)
+        for network, how in zip(networks, ({"fused": True}, {"foreach": False}), strict=True)
+    )
+    for network, optimizer in zip(networks, (fused, plain), strict=True):
+        for _ in range(3):
+            optimizer.zero_grad()
+            network(images_NCHW).square().mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(networks[0].state_dict(), networks[1].state_dict())
