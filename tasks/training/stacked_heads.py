@@ -39,7 +39,7 @@ def trained_together(heads: Sequence[nn.Module]) -> Heads:
     """Return heads that see the same inputs in the form whose steps are cheapest.
 
     Where they are stacked their parameters are replaced, so that an optimiser is to be given them afterwards. Both
-    forms compute the same up to the rounding of a product, as another number of threads does, so that MAX_STACKED_CLASSES may
+    forms compute the same up to the rounding of a product, as another number of threads does: MAX_STACKED_CLASSES may
     change without another Stage.version.
     """
     linear_heads = [head for head in heads if isinstance(head, LinearHead)]
