@@ -20,6 +20,7 @@ Shape letters: N images, V views, n v those of one part, R blocks, D width, K cl
 chunk.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,6 +113,14 @@ class ViewOutputs:
         if (rows < 0).any():
             raise self._not_shown(images[rows < 0], view)
         return rows
+
+    def chunks_of(self, view: int) -> list[range]:
+        """Return the rows of a view that lie in each of its chunks, in order: read so, each is read once."""
+        sizes: list[int] = []
+        for stored in self._stored:
+            if view in stored.part.views:
+                sizes += stored.chunk_sizes
+        return [range(stop - size, stop) for size, stop in zip(sizes, itertools.accumulate(sizes), strict=True)]
 
     def view(self, view: int) -> Half:
         """Return the outputs [n, ...] of one view, reading each of its chunks once."""
@@ -206,6 +215,12 @@ class _StoredPart:
         self.row_shape: tuple[int, ...] = shape[2:]
         self._rows_per_chunk = int(self._arrays["outputs"].chunks[0])
         self._rows = {name: ChunkRows(folder, self._place / name, array) for name, array in self._arrays.items()}
+
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many rows lie in each chunk of a view."""
+        num_rows = len(self.part.rows)
+        return [min(self._rows_per_chunk, num_rows - start) for start in range(0, num_rows, self._rows_per_chunk)]
 
     def take(self, rows_N: npt.NDArray[np.int64], view: int) -> Half:
         column = view - self.part.views.start

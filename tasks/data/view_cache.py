@@ -4,12 +4,14 @@ on the disk, and a batch of them is read when it is asked for.
 Shape letters: N images, K classes, h w cells of a map; 9 numbers cut a view, 64 pixels are its thumbnail.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from taskdistill.storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from taskdistill.storage.view_outputs import Half, ViewOutputs, rows_by_id
 from taskdistill.tasks.functional.views import Pixels, View
 
@@ -48,9 +50,10 @@ class _HeldView(NamedTuple):
 class ViewCache:
     """Outputs of chosen images, joined by image id.
 
-    The first use of a view reads each of its chunks once; after that a batch is one `np.take`. Earlier views are kept
-    while the budget lasts, the oldest going first, and one view is always held, so training in the order of epochs
-    reads ceil(rows / rows per chunk) chunks an epoch at most, and none at all once everything fits.
+    The first use of a view reads each of its chunks once, as far as chosen images lie in it, into the place where it is
+    held; after that a batch is one `np.take`. Earlier views are kept while the budget lasts, the oldest going first,
+    and one view is always held, so training in the order of epochs reads ceil(rows / rows per chunk) chunks an epoch at
+    most, and none at all once everything fits.
 
     Of maps [K, h, w] only the small fields are held: a view of 20,000 images with 150 classes on 37 x 37 cells is 8 GB.
     Their rows are read batch by batch, and each chunk once more as a whole, to compare its checksum.
@@ -92,12 +95,31 @@ class ViewCache:
             # All views are of one size, as each holds the same images; it is known once the first is there.
             while self._held and self._view_bytes * (len(self._held) + 1) > self._budget_bytes:
                 del self._held[next(iter(self._held))]  # a dictionary keeps the order of insertion: the oldest
-            # Read as one span and then picked from: the rows lie scattered over chunks, and zarr reads whole chunks.
-            every = (0, len(self.outputs.ids_of(view)), view)
-            self._held[view] = _HeldView(
-                _OnDisk(self.outputs, rows, view) if self._stays_on_disk else self.outputs.rows(*every)[rows],
-                self.outputs.view_fields(*every)[rows],
-                self.outputs.thumbnails(*every)[rows],
-            )
+            self._held[view] = self._read(rows, view)
             self._view_bytes = sum(field.nbytes for field in self._held[view])
         return self._held[view]
+
+    def _read(self, rows_N: npt.NDArray[np.int64], view: int) -> _HeldView:
+        # Made first and filled chunk by chunk: to read the whole view and pick from it would be to hold it twice.
+        outputs, num = self.outputs, len(rows_N)
+        held: Half | _OnDisk = _OnDisk(outputs, rows_N, view)
+        if not self._stays_on_disk:
+            held = np.empty((num, *outputs.row_shape), np.float16)
+        views_N9 = np.empty((num, NUM_VIEW_FIELDS), np.float32)
+        thumbnails_N64 = np.empty((num, THUMBNAIL_PIXELS), np.uint8)
+        for chunk, places in _by_chunk(rows_N, outputs.chunks_of(view)):
+            rows, span = rows_N[places] - chunk.start, (chunk.start, chunk.stop, view)
+            if isinstance(held, np.ndarray):
+                held[places] = outputs.rows(*span)[rows]
+            views_N9[places] = outputs.view_fields(*span)[rows]
+            thumbnails_N64[places] = outputs.thumbnails(*span)[rows]
+        return _HeldView(held, views_N9, thumbnails_N64)
+
+
+def _by_chunk(rows_N: npt.NDArray[np.int64], chunks: Sequence[range]) -> Iterator[tuple[range, npt.NDArray[np.int64]]]:
+    """Yield each chunk that some of the rows lie in, with their places among `rows_N`."""
+    order_N = np.argsort(rows_N, kind="stable")
+    ends = np.searchsorted(rows_N[order_N], [chunk.stop for chunk in chunks])
+    for chunk, (first, last) in zip(chunks, itertools.pairwise([0, *ends]), strict=True):
+        if first < last:  # others are not read
+            yield chunk, order_N[first:last]

@@ -34,10 +34,10 @@ from taskdistill.tasks.functional.views import Pixels
 from taskdistill.tasks.models.device import device_of, on_device
 from taskdistill.tasks.models.encoder import LAST
 from taskdistill.tasks.models.fitting import CONSTRUCTOR_ERRORS
+from taskdistill.tasks.models.linear_head import LinearHead
 from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
 from taskdistill.tasks.models.task_model import TaskModel, as_arrays, as_built, load_model
 from taskdistill.tasks.models.timm_encoder import TimmEncoder, model_arguments
-from taskdistill.tasks.problems.classification import LinearHead
 from taskdistill.tasks.problems.problem import problem_named
 
 CONFIG, WEIGHTS, VIEW = "config.json", "model.safetensors", "taskdistill_view"

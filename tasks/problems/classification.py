@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from taskdistill.configs.evaluation import WindowSettings
@@ -24,6 +23,7 @@ from taskdistill.tasks.functional.mixup import Mixing, WeightedTargets, mixed_lo
 from taskdistill.tasks.functional.sums import Sum
 from taskdistill.tasks.functional.views import Pixels, Size, View
 from taskdistill.tasks.models.encoder import Block
+from taskdistill.tasks.models.linear_head import LinearHead
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
 from taskdistill.tasks.problems.classification_metrics import METRICS
@@ -32,13 +32,6 @@ from taskdistill.tasks.problems.whole_images import clean_window
 
 if TYPE_CHECKING:
     from taskdistill.tasks.problems.classification_meter import ClassificationMeter
-
-
-class LinearHead(nn.Linear):
-    """A linear layer on vectors [N, D], concatenated."""
-
-    def forward(self, *vectors_ND: Tensor) -> Tensor:
-        return super().forward(torch.cat(vectors_ND, dim=1))
 
 
 class Classification:

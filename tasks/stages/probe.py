@@ -7,6 +7,8 @@ Reads `images` (image-set), for their labels, and `features` of them; writes mod
 grid.parquet, and with folds what tasks.training.fold_heads says.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -30,7 +32,10 @@ from taskdistill.tasks.problems.labelled import LabelledCache
 from taskdistill.tasks.problems.problem import problem_named
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.fold_heads import write_fold_head, write_folds
-from taskdistill.tasks.training.probe_grid import Blocks, Encoded, ProbeGrid
+from taskdistill.tasks.training.probe_grid import Blocks, Encoded, ProbeGrid, Verdict
+
+VALIDATION_BATCH = 4096
+"""Images judged at once: as float32, and their outputs, they are some hundred MB at most."""
 
 
 class _Training:
@@ -60,9 +65,17 @@ class _Training:
             self._done += 1
             self._context.on_progress("steps", self._done, self._total)
 
-    def validation(self) -> list[tuple[Blocks, Tensor]]:
-        items = np.arange(len(self._images.rows_of("val")))
-        return [self._batch(self._labelled("val"), items, np.full(len(items), CLEAN_VIEW))]
+    def judged(self, grid: ProbeGrid) -> list[Verdict]:
+        """Judge each head by itself, as features are read again for less than the answers of all heads take up."""
+        cache, items = self._labelled("val"), np.arange(len(self._images.rows_of("val")))
+        starts = range(0, max(len(items), 1), VALIDATION_BATCH)  # of no images there is an empty batch
+        parts = [items[start : start + VALIDATION_BATCH] for start in starts]
+
+        def batches() -> Iterator[tuple[Blocks, Tensor]]:
+            for part in parts:
+                yield self._batch(cache, part, np.full(len(part), CLEAN_VIEW))
+
+        return [verdict for cell in grid.cells for verdict in grid.judged([cell], batches())]
 
     def _labelled(self, split: str) -> LabelledCache:
         rows, budget_mb = self._images.rows_of(split), self._context.runtime.logits_cache_mb
@@ -89,7 +102,7 @@ def run(config: ProbeConfig, context: StageContext) -> ProbeSummary:
     training.train(grid, np.arange(num_images))
     extracted = training.extracted
     encoded = Encoded(extracted.backbone, extracted.preprocessing, extracted.encoder)
-    summary = grid.write(context.draft, config.problem, encoded, training.validation(), num_images)
+    summary = grid.write(context.draft, config.problem, encoded, training.judged(grid), num_images)
     if not fold_of:
         return summary
     best = config.probe.model_copy(update={"inputs": (summary.input,), "learning_rates": (summary.learning_rate,)})

@@ -60,8 +60,8 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
         preprocessing=encoder.preprocessing.as_json(),
         encoder=encoder_fingerprint(config.backbone, context.content_digests),
     )
-    validation = _validation(labelled, encode, context, device)
-    return grid.write(context.draft, config.problem, encoded, validation, len(images.rows_of("train")))
+    verdicts = grid.judged(grid.cells, _validation(labelled, encode, context, device))
+    return grid.write(context.draft, config.problem, encoded, verdicts, len(images.rows_of("train")))
 
 
 def _train(

@@ -3,12 +3,14 @@
 The protocol is DINOv2's linear evaluation (arXiv 2304.07193, appendix B.3): SGD with momentum 0.9, no weight decay,
 cosine to 0, 13 learning rates times a choice of inputs. Its dense probes are trained with AdamW instead, as
 mmsegmentation trains: weight decay, warm-up, and a straight line to 0. The heads see the same batches and do not touch
-each other, so one pass over the images, or over what is cached of them, trains all of them.
+each other, so one pass over the images, or over what is cached of them, trains all of them; those of few classes in one
+product (tasks.training.stacked_heads).
 
 BatchNorm in a head normalises with the statistics of the batch while it is trained, and is judged with their running
 mean, which goes along with its weights.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +27,9 @@ from taskdistill.tasks.functional.schedules import warmup_cosine, warmup_linear
 from taskdistill.tasks.functional.sums import Sum
 from taskdistill.tasks.models.encoder import Block, blocks_named
 from taskdistill.tasks.models.task_model import as_arrays
-from taskdistill.tasks.problems.problem import Meter, Problem, score_of
+from taskdistill.tasks.problems.problem import Problem, Score
 from taskdistill.tasks.training import checkpoint
+from taskdistill.tasks.training.stacked_heads import Heads, trained_together
 
 LEARNING_RATE_BATCH = 256
 ADAMW_WEIGHT_DECAY, ADAMW_WARMUP = 1e-4, 0.0375
@@ -48,6 +51,20 @@ class Cell(NamedTuple):
     def outputs(self, blocks: Blocks) -> Tensor:
         outputs: Tensor = self.head(*(blocks[name] for name in self.names))
         return outputs
+
+
+class Verdict(NamedTuple):
+    """What validation says of one head."""
+
+    score: Score
+    loss: float
+    """NaN where no image was seen."""
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """Best score first, then smallest loss; a head that diverged comes last."""
+        finite = math.isfinite(self.loss)
+        return finite, self.score.value if finite else 0.0, -self.loss if finite else 0.0
 
 
 class Encoded(NamedTuple):
@@ -72,6 +89,8 @@ class ProbeGrid:
     ) -> None:
         self._problem, self._settings, self._classes = problem, settings, list(classes)
         self.cells = _cells(problem, settings, blocks, len(classes), device)
+        # Stacking replaces the parameters, which the optimiser holds on to.
+        self._together = _by_input(self.cells)
         self._optimizer = _optimizer(settings, self.cells)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
 
@@ -85,9 +104,8 @@ class ProbeGrid:
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * _rate_factor(self._settings, step)
         self._optimizer.zero_grad()
-        # Their gradients do not meet, so that the sum of the losses trains each head as if it were alone.
-        losses = [self._problem.task_loss(cell.outputs(blocks), targets).mean() for cell in self.cells]
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        for names, heads in self._together:
+            heads.backward(self._problem, [blocks[name] for name in names], targets)
         self._optimizer.step()
 
     def save(self, draft: Path, step: int) -> None:
@@ -105,17 +123,37 @@ class ProbeGrid:
         checkpoint.restore_optimizer(self._optimizer, groups["optimizer"])
         return int(facts["step"])
 
-    def write(
-        self, draft: Path, problem: str, encoded: Encoded, validation: Iterable[tuple[Blocks, Tensor]], num_images: int
-    ) -> ProbeSummary:
-        """Judge every head on the batches of validation, and write the best one and the table of all.
+    @torch.inference_mode()
+    def judged(self, cells: Sequence[Cell], validation: Iterable[tuple[Blocks, Tensor]]) -> list[Verdict]:
+        """Judge some of the heads on the batches of validation.
 
-        `num_images` are those it was trained on, for the summary.
+        The meter of a head may hold its outputs for all of them: whoever can read the batches again judges one head
+        after the other, and holds those of one.
         """
-        meters, rows = self._judged(validation)
-        best = max(range(len(rows)), key=lambda cell: _rank(rows[cell]))
-        kept, score = self.cells[best], score_of(self._problem, meters[best])
-        write_table(draft / "grid.parquet", PROBE_GRID, rows)
+        meters = [self._problem.meter(self._classes) for _ in cells]
+        losses: list[list[Sum]] = [[] for _ in cells]
+        for blocks, targets in validation:
+            for cell, meter, of_batches in zip(cells, meters, losses, strict=True):
+                cell.head.eval()
+                outputs = cell.outputs(blocks)
+                meter.update(outputs, targets)
+                of_batches.append(self._problem.task_loss(outputs, targets))
+        name = self._problem.metrics[0].name
+        scores = [Score(meter.compute()[name], meter.standard_errors()[name]) for meter in meters]
+        return [Verdict(score, _mean(of_batches)) for score, of_batches in zip(scores, losses, strict=True)]
+
+    def write(
+        self, draft: Path, problem: str, encoded: Encoded, verdicts: Sequence[Verdict], num_images: int
+    ) -> ProbeSummary:
+        """Write the best head and the table of all, given what was judged of each cell.
+
+        `num_images` are those they were trained on, for the summary.
+        """
+        best = max(range(len(verdicts)), key=lambda cell: verdicts[cell].rank)
+        kept, score = self.cells[best], verdicts[best].score
+        write_table(
+            draft / "grid.parquet", PROBE_GRID, [_row(*pair) for pair in zip(self.cells, verdicts, strict=True)]
+        )
         write_tensors(draft / "head.safetensors", as_arrays(kept.head.state_dict()))
         description = {"problem": problem, "blocks": list(kept.names), "classes": self._classes}
         kind = self._settings.head
@@ -130,28 +168,22 @@ class ProbeGrid:
             images=num_images,
         )
 
-    @torch.inference_mode()
-    def _judged(self, validation: Iterable[tuple[Blocks, Tensor]]) -> tuple[list[Meter], list[dict[str, Any]]]:
-        meters = [self._problem.meter(self._classes) for _ in self.cells]
-        losses: list[Sum | None] = [None] * len(self.cells)
-        for blocks, targets in validation:
-            for number, cell in enumerate(self.cells):
-                cell.head.eval()
-                outputs = cell.outputs(blocks)
-                meters[number].update(outputs, targets)
-                loss, before = self._problem.task_loss(outputs, targets), losses[number]
-                losses[number] = loss if before is None else before + loss
-        name = self._problem.metrics[0].name
-        rows = [
-            {
-                "input": cell.input,
-                "learning_rate": cell.learning_rate,
-                "val_score": meter.compute()[name],
-                "val_loss": math.nan if loss is None else float(loss.mean()),
-            }
-            for cell, meter, loss in zip(self.cells, meters, losses, strict=True)
-        ]
-        return meters, rows
+
+def _row(cell: Cell, verdict: Verdict) -> dict[str, Any]:
+    tried = {"input": cell.input, "learning_rate": cell.learning_rate}
+    return {**tried, "val_score": verdict.score.value, "val_loss": verdict.loss}
+
+
+def _mean(losses: Sequence[Sum]) -> float:
+    return float(functools.reduce(Sum.__add__, losses).mean()) if losses else math.nan
+
+
+def _by_input(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], Heads]]:
+    """Return the heads of each input, beside the blocks they see."""
+    heads: dict[tuple[str, ...], list[nn.Module]] = {}
+    for cell in cells:
+        heads.setdefault(cell.names, []).append(cell.head)
+    return [(names, trained_together(some)) for names, some in heads.items()]
 
 
 def _cells(
@@ -185,9 +217,3 @@ def _rate_factor(settings: ProbeSettings, step: int) -> float:
         num_warmup = round(ADAMW_WARMUP * settings.steps)
         return warmup_linear(step, num_steps=settings.steps, num_warmup=num_warmup)
     return warmup_cosine(step, num_steps=settings.steps, num_warmup=0)
-
-
-def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
-    """Best score first, then smallest loss; a head that diverged comes last."""
-    finite = math.isfinite(row["val_loss"])
-    return finite, row["val_score"] if finite else 0.0, -row["val_loss"] if finite else 0.0

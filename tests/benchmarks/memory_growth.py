@@ -12,6 +12,9 @@ Distilling from cached maps is measured with 200 and 2,000 images (150 classes o
 0.8 GB): an epoch, without the cache of decoded images, may take at most 10 % more memory. The student is small and sees
 128 px, so that little hides what grows.
 
+A probe of 100,000 images, 1,280 numbers each (a view is 0.24 GiB), may take 1.5 GB; the views it has room for besides
+the one in use (runtime.logits_cache_mb) come on top and are not measured.
+
 `extract` is measured without its cache of decoded images (runtime.image_cache_mb = 0). With the default of 1 GiB it
 grows until the cache is full, as it should; that number is told, and has no budget.
 """
@@ -44,18 +47,19 @@ MAP_IMAGES, MAP_BATCH, MAP_SIDE_PX = 200, 16, 128
 MAP_STUDENT = "mobilenetv2_035"
 SIDE_PX = 256
 ENCODER = Backbone(name="test_vit", weights="random", input_px=224)
+PROBE_IMAGES, PROBE_MIB = 100_000, 1.5e9 / 2**20
 DEFAULT_CACHE_MB = RuntimeConfig().image_cache_mb
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=500, help="n; the larger set has ten times as many")
-    options.add_argument("--child", choices=("ingest", "extract", "write-maps", "distill-maps"), help=argparse.SUPPRESS)
+    options.add_argument("--child", choices=("ingest", "extract", *CHILDREN), help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--cache-mb", type=int, default=0, help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if arguments.child:
-        {"write-maps": write_maps, "distill-maps": distill_maps}.get(arguments.child, child)(arguments)
+        CHILDREN.get(arguments.child, child)(arguments)
         return
     num_images, repeats = (60, 1) if arguments.quick else (arguments.images, 3)
     caches = {} if arguments.quick else {"extract, default cache": ("extract", DEFAULT_CACHE_MB)}
@@ -67,6 +71,7 @@ def main() -> None:
         limit = None if name == "extract, default cache" else BUDGET
         rows.append(Row(f"{name}, 10 n to n", large[name] / small[name], at_most=limit))
     rows += map_rows(8, 1) if arguments.quick else map_rows(MAP_IMAGES, 3)
+    rows += probe_rows(20_000 if arguments.quick else PROBE_IMAGES, 1 if arguments.quick else 3)
     finish("Peak memory", rows, as_json=arguments.json)
 
 
@@ -83,6 +88,15 @@ def map_rows(n: int, repeats: int) -> list[Row]:
         Row("distilling from maps, 10 n", found[1], "MiB"),
         Row("distilling from maps, 10 n to n", found[1] / found[0], at_most=MAPS_BUDGET),
     ]
+
+
+def probe_rows(num_images: int, repeats: int) -> list[Row]:
+    """Return the median peak of a probe of so many images."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        peak_mib(place, "write-features", "--images", str(num_images))
+        peak = statistics.median(peak_mib(place, "probe") for _ in range(repeats))
+    return [Row(f"probe, {num_images} images", peak, "MiB", at_most=PROBE_MIB)]
 
 
 def peaks(folder: Path, num_images: int, repeats: int, more: Mapping[str, tuple[str, int]]) -> dict[str, float]:
@@ -128,6 +142,21 @@ def distill_maps(arguments: argparse.Namespace) -> None:
     print_peak()
 
 
+def write_features(arguments: argparse.Namespace) -> None:
+    from tests.benchmarks import cached_features
+
+    cached_features.write(arguments.folder, arguments.images)
+    print_peak()
+
+
+def probe(arguments: argparse.Namespace) -> None:
+    """Probe what `write_features` left, an epoch on each of two views, of which one is held at a time."""
+    from tests.benchmarks import cached_features
+
+    cached_features.train(arguments.folder, epochs=2, cache_mb=0)
+    print_peak()
+
+
 def child(arguments: argparse.Namespace) -> None:
     """Run one stage anew and print the peak of this process; extract finds the images that ingest left in the store."""
     name, folder, cache_mb = arguments.child, arguments.folder, arguments.cache_mb
@@ -145,6 +174,11 @@ def child(arguments: argparse.Namespace) -> None:
     runtime = RuntimeConfig(device="cpu", image_cache_mb=cache_mb, inference_batch_size=32)
     execute(stage, config, inputs, store=store, runtime=runtime)
     print_peak()
+
+
+CHILDREN = {
+    "write-maps": write_maps, "distill-maps": distill_maps, "write-features": write_features, "probe": probe,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -88,6 +88,15 @@ def test_ingest_and_extract_take_little_more_memory_for_ten_times_as_many_images
     assert costs("memory_growth", below={"ingest, 10 n to n": 1.3, "extract, 10 n to n": 1.3})
 
 
+def test_a_probe_holds_the_view_it_is_trained_on_and_little_else():
+    assert costs("memory_growth", below={"probe, 20000 images": 900})
+
+
+def test_heads_of_few_classes_are_cheaper_together_and_those_of_many_cost_no_more():
+    bounds = {"grid / one by one, 10 classes": 0.85, "grid / one by one, 1000 classes": 1.2}
+    assert costs("probing", below=bounds)
+
+
 def test_distilling_from_maps_takes_little_more_memory_for_ten_times_as_many_images():
     assert measured("memory_growth")["distilling from maps, 10 n to n"] < 1.15
 

@@ -115,6 +115,29 @@ def test_what_is_held_stays_within_the_budget(outputs: ViewOutputs, chunk_reads:
         assert len(read(chunk_reads)) == reads
 
 
+def test_a_view_is_held_once_while_it_is_read_too(tmp_path: Path) -> None:
+    """20,000 rows of 1 kB in chunks of 4 MiB at most, and 100 bytes a row of how they were cut."""
+    ids = [f"{row}" for row in range(20_000)]
+    writer = writer_of_every_view(tmp_path, ids, num_views=1, row_shape=(512,), attributes={})
+    for chunk in writer.chunks():
+        rows = chunk.stop - chunk.start
+        fields, thumbnails = np.zeros((rows, 9), np.float32), np.zeros((rows, 64), np.uint8)
+        writer.write(chunk, np.ones((rows, 512), np.float16), fields, thumbnails)
+    cache = ViewCache(ViewOutputs(tmp_path), ids[::-1], budget_mb=0)
+    tracemalloc.start()
+    cache.take(np.asarray([0]), np.asarray([0]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.7 * 20_000 * (1024 + 100)
+
+
+def test_chunks_without_chosen_images_are_not_read(outputs: ViewOutputs, chunk_reads: list[str]) -> None:
+    cache = ViewCache(outputs, ["image 149", "image 003"], budget_mb=1)
+    opened.clear()
+    assert cache.take(np.asarray([0, 1]), np.asarray([2, 2])).outputs[:, 0].tolist() == [149, 3]
+    assert [file.split("/c/")[1] for file in read(chunk_reads)] == ["0/2/0", "2/2/0"]
+
+
 def test_images_without_cached_outputs_are_counted_and_the_first_is_named(outputs: ViewOutputs) -> None:
     with pytest.raises(CacheMismatchError, match="2 images have no cached outputs, the first is 'image 150'"):
         ViewCache(outputs, ["image 000", "image 150", "image 151"], budget_mb=1)
