@@ -75,7 +75,7 @@ def train_alone(head: nn.Linear, names: Sequence[str], rate: float, kind: str) -
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_stacked_heads_end_as_heads_that_were_trained_alone_and_the_same_one_is_chosen(optimizer: str) -> None:
+def test_stacked_heads_end_as_heads_that_were_trained_alone_and_are_judged_alike(optimizer: str) -> None:
     grid = trained(grid_of(optimizer=optimizer, inputs=("last", "last+mean")))
     alone = heads_alone(RATES, optimizer, [("last",), ("last", "mean")])
     for cell, expected in zip(grid.cells, alone, strict=True):
