@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from taskdistill.configs.data import ViewSettings
 from taskdistill.storage.image_set import ImageSet
@@ -69,6 +70,7 @@ def start(opening: Opening, memory: Any, num_views: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+    torch.set_num_threads(1)  # as there are as many processes as cores
     source = opening.of_images(ImageSet.open(opening.folder))
     _here[:] = [_Process(source, as_buffers(memory, num_views, opening.preprocessing))]
 

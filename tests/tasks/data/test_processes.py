@@ -80,6 +80,13 @@ def test_they_cut_what_threads_cut(source: ViewSource, threads: ViewSource, imag
         np.testing.assert_array_equal(cut(source, rows, view), cut(threads, rows, view))
 
 
+def test_they_resize_by_torch_where_threads_do(images: ImageSet, threads: ViewSource) -> None:
+    settings, rows = VIEWS.model_copy(update={"resize": "torch"}), list(range(48))
+    by_processes, by_threads = (cut(view_source(images, settings, CUT, one), rows) for one in (PROCESSES, RUNTIME))
+    np.testing.assert_array_equal(by_processes, by_threads)
+    assert not np.array_equal(by_threads, cut(threads, rows))
+
+
 def test_more_views_than_a_buffer_holds_come_in_their_order(
     monkeypatch: pytest.MonkeyPatch, images: ImageSet, threads: ViewSource
 ) -> None:
