@@ -171,7 +171,8 @@ class RuntimeConfig(Settings):
     loading: Literal["threads", "processes"] = "threads"
     """What decodes and crops images: so many threads, or processes beside the one that computes: faster where a GPU
     takes more than about 1,000 images a second. Processes share out image_cache_mb and decode_memory_mb; an image that
-    needs more than its share is decoded by the run itself, in as much again.
+    needs more than its share is decoded by the run itself, in as much again. A script of your own that uses processes
+    begins its work under `if __name__ == "__main__":`, as they read it too.
     """
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change
