@@ -16,7 +16,8 @@ WORKDIR /src
 # What changes seldom first: these layers are kept from build to build.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN python -c "import tomllib; wanted = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*wanted['dependencies'], *wanted['optional-dependencies']['segmentation'], sep='\n')" > wanted.txt \
+        extras = wanted['optional-dependencies']; \
+        print(*wanted['dependencies'], *extras['segmentation'], *extras['jpeg'], sep='\n')" > wanted.txt \
     && pip install --no-cache-dir ${INDEX:+--extra-index-url "$INDEX"} --constraint constraints.txt --requirement wanted.txt
 COPY taskdistill taskdistill
 COPY configs configs

@@ -167,7 +167,13 @@ class RuntimeConfig(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where networks run; auto takes a GPU when there is one."""
     workers: int = Field(default=2, ge=1, le=256)
-    """Threads that decode and crop images while the network computes."""
+    """Threads, or processes, that decode and crop images while the network computes."""
+    loading: Literal["threads", "processes"] = "threads"
+    """What decodes and crops images: so many threads, or processes beside the one that computes: faster where a GPU
+    takes more than about 1,000 images a second. Processes share out image_cache_mb and decode_memory_mb; an image that
+    needs more than its share is decoded by the run itself, in as much again. A script of your own that uses processes
+    begins its work under `if __name__ == "__main__":`, as they read it too.
+    """
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of one network operation; more than one helps only where cores are idle. Another number may change
     the last bits of a sum, as another device does.

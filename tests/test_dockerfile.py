@@ -64,7 +64,8 @@ def test_what_is_installed_first_is_what_the_project_needs_as_it_is_pinned(sourc
     assert "Would install" not in done.stdout
     wanted = (source / "wanted.txt").read_text().splitlines()
     project = PROJECT["project"]
-    assert wanted == project["dependencies"] + project["optional-dependencies"]["segmentation"]
+    extras = project["optional-dependencies"]
+    assert wanted == project["dependencies"] + extras["segmentation"] + extras["jpeg"]
 
 
 def test_what_is_installed_is_the_whole_program_and_runs_with_the_variables_of_the_image(source: Path, tmp_path: Path):

@@ -185,7 +185,7 @@ class ViewSource:
             pixels = self._decoded.pixels(row)
             if not self._decoded.keeps(row):
                 views_N9 = self.views([row] * len(numbers), numbers)
-                cut = {(row, view_9.tobytes()): self.preprocessing.cut(pixels, view_9) for view_9 in views_N9}
+                cut = {(row, view_9.tobytes()): self._resized(pixels, view_9) for view_9 in views_N9}
         finally:
             with self._lock:
                 self._free_ahead += len(numbers) - len(cut)
@@ -223,12 +223,15 @@ class ViewSource:
                 return ahead
         if (kept := self._kept.get(key)) is not None:
             return kept
-        pixels_HW3 = self.preprocessing.cut(pixels(), view_9)
+        pixels_HW3 = self._resized(pixels(), view_9)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
                 self._kept[key] = pixels_HW3
                 self._free_views -= 1
         return pixels_HW3
+
+    def _resized(self, pixels_HW3: Pixels, view_9: View) -> Pixels:
+        return self.preprocessing.cut(pixels_HW3, view_9, self._settings.resize)
 
     def forget_pixels(self, rows: Sequence[int]) -> None:
         """Drop these images and the views cut of them, which do not come again."""

@@ -67,7 +67,7 @@ def look_at(data: bytes, memory: DecodeMemory) -> tuple[tuple[int, int], PixelSt
     """
     with open_picture(data) as picture, decoding(picture, memory):
         if not is_deep(picture):
-            pixels_HW3 = rgb_of(picture)
+            pixels_HW3 = rgb_of(picture, data)
             return pixels_HW3.shape[:2], _seen_bytes(pixels_HW3)
         stated = stated_white(picture, data)
         deep = load_deep(picture, data)

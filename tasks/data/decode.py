@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 
 from taskdistill.configs.errors import UserError
 from taskdistill.storage.image_set import Levels
+from taskdistill.tasks.data import turbo_jpeg
 from taskdistill.tasks.data.decode_memory import DecodeMemory, bytes_to_decode
 from taskdistill.tasks.data.deep import is_deep, load_deep, strip, strips_of
 from taskdistill.tasks.data.levels import to_8_bits
@@ -49,7 +50,7 @@ def decode_rgb(data: bytes, levels: Levels | None = None, *, memory: DecodeMemor
     with open_picture(data) as picture:
         if not is_deep(picture):
             with decoding(picture, memory):
-                return rgb_of(picture)
+                return rgb_of(picture, data)
         if levels is None:
             raise NoLevelsError(
                 "the image has more than 8 bits a channel, and which values are black and white is known for a whole "
@@ -84,8 +85,10 @@ def decoding(picture: ImageFile, memory: DecodeMemory | None) -> Iterator[None]:
             ) from error
 
 
-def rgb_of(picture: ImageFile) -> Pixels:
-    """Decode an opened picture of 8 bits or less a channel; errors are Pillow's."""
+def rgb_of(picture: ImageFile, data: bytes) -> Pixels:
+    """Decode a picture of 8 bits or less a channel, opened from these bytes; errors are Pillow's."""
+    if (pixels_HW3 := turbo_jpeg.decoded(picture, data)) is not None:
+        return pixels_HW3
     ImageOps.exif_transpose(picture, in_place=True)
     return _in_strips(picture.size, lambda rows: _to_rgb(strip(picture, rows)))
 

@@ -28,7 +28,7 @@ def within(
     height, width = (max(1, round(length * side / max(size))) for length in size)
     encoded = io.BytesIO()
     with open_picture(data) as picture, decoding(picture, memory):  # its pixels are there until they are reduced
-        copy = Image.fromarray(rgb_of(picture)).resize((width, height), Image.Resampling.LANCZOS)
+        copy = Image.fromarray(rgb_of(picture, data)).resize((width, height), Image.Resampling.LANCZOS)
         copy.save(encoded, "JPEG", quality=_QUALITY, subsampling=0)
     return encoded.getvalue(), (height, width)
 

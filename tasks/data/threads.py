@@ -1,7 +1,8 @@
 """Threads that work ahead of the network (`prefetch`) and behind it (`in_background`).
 
-Threads rather than worker processes: decoding and resizing release the interpreter's lock, nothing is pickled or
-copied through shared memory, an error keeps its traceback, and a killed run leaves no orphans.
+Threads unless worker processes are asked for: decoding and resizing release the interpreter's lock, an error keeps its
+traceback, and a killed run leaves no orphans. Where a network takes more images than they give, these same threads
+wait for processes that cut (`tasks.data.processes`).
 """
 
 from collections import deque

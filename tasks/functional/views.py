@@ -8,8 +8,8 @@ crop.
 A box may leave the image, where an image is scaled down or shown whole in another shape. A pixel of the view belongs to
 the image where its centre lies in it, and is padding elsewhere: at whatever size the view is cut, and in masks alike.
 
-All pixel work is on uint8 with Pillow's resampling (the one timm's weights were evaluated with): integer boxes and
-uint8 colours give the same bytes whatever the number of threads.
+All pixel work is on uint8, with Pillow's resampling (the one timm's weights were evaluated with) unless another is
+asked for: integer boxes and uint8 colours give the same bytes whatever the number of threads.
 
 Shape letters: H height, W width.
 """
@@ -17,7 +17,7 @@ Shape letters: H height, W width.
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,10 @@ NOT_PADDED = [0.0, 1.0, 0.0, 1.0]
 """The area in which a view that lies within its image shows it: top, bottom, left, right as shares of the view."""
 Window = tuple[slice, slice]
 """Rows and columns of a view."""
+PixelBox = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of an image, in its pixels."""
+Resized = Callable[[Pixels, tuple[int, int], str, PixelBox], Image.Image]
+"""What resizes a box of an image [H, W, 3] to a width and a height, by an interpolation."""
 
 
 def clean_view(height: int, width: int, crop_share: float, mode: str, width_to_height: float = 1.0) -> View:
@@ -106,7 +110,22 @@ def _scaled_box(height: int, width: int, settings: ViewSettings, rng: np.random.
     return [top, left, rows, columns]
 
 
-def replay(image_HW3: Pixels, view: View, size: Size, interpolation: str) -> Pixels:
+def pillow_resized(image_HW3: Pixels, shape: tuple[int, int], interpolation: str, box: PixelBox) -> Image.Image:
+    """Resize a box of the image to this width and height.
+
+    Pixels at the edge of what is shown reach half of themselves beyond the image, which Pillow refuses: its border is
+    repeated for them.
+    """
+    in_height, in_width = image_HW3.shape[:2]
+    before, above = max(0, math.ceil(-box[0])), max(0, math.ceil(-box[1]))
+    after, below = max(0, math.ceil(box[2] - in_width)), max(0, math.ceil(box[3] - in_height))
+    if before or above or after or below:
+        image_HW3 = np.pad(image_HW3, ((above, below), (before, after), (0, 0)), mode="edge")
+        box = (box[0] + before, box[1] + above, box[2] + before, box[3] + above)
+    return Image.fromarray(image_HW3).resize(shape, RESAMPLING[interpolation], box)
+
+
+def replay(image_HW3: Pixels, view: View, size: Size, interpolation: str, resized: Resized = pillow_resized) -> Pixels:
     """Cut the view out of an RGB uint8 image: crop and resize to [H, W, 3] of this size, flip, then colours in the
     stored order; GREY where it shows nothing of the image.
     """
@@ -119,7 +138,7 @@ def replay(image_HW3: Pixels, view: View, size: Size, interpolation: str) -> Pix
         top + rows.stop * height / size[0],
     )
     shape = columns.stop - columns.start, rows.stop - rows.start
-    picture = _resized(image_HW3, shape, interpolation, box)
+    picture = resized(image_HW3, shape, interpolation, box)
     if flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     # Of the image alone: padding takes no colours, and has no part in the mean that contrast goes by.
@@ -183,23 +202,6 @@ def _shown(start: int, length: int, in_image: int, pixels: int) -> slice:
     middle = max(start, 0) + min(start + length, in_image)
     first = min(pixels - 1, max(0, (middle - 2 * start) * pixels // (2 * length)))
     return slice(first, first + 1)
-
-
-def _resized(
-    image_HW3: Pixels, shape: tuple[int, int], interpolation: str, box: tuple[float, float, float, float]
-) -> Image.Image:
-    """Resize a box (left, top, right, bottom) of the image to this width and height.
-
-    Pixels at the edge of what is shown reach half of themselves beyond the image, which Pillow refuses: its border is
-    repeated for them.
-    """
-    in_height, in_width = image_HW3.shape[:2]
-    before, above = max(0, math.ceil(-box[0])), max(0, math.ceil(-box[1]))
-    after, below = max(0, math.ceil(box[2] - in_width)), max(0, math.ceil(box[3] - in_height))
-    if before or above or after or below:
-        image_HW3 = np.pad(image_HW3, ((above, below), (before, after), (0, 0)), mode="edge")
-        box = (box[0] + before, box[1] + above, box[2] + before, box[3] + above)
-    return Image.fromarray(image_HW3).resize(shape, RESAMPLING[interpolation], box)
 
 
 def _padded(shown: Pixels, window: Window, size: Size, value: int | tuple[int, ...]) -> Pixels:

@@ -15,7 +15,8 @@ from taskdistill.configs.foreign import PrecomputeForeignConfig
 from taskdistill.configs.stages import ExtractConfig, PrecomputeImagesConfig, PrecomputeProbedConfig
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource, halves
+from taskdistill.tasks.data.batches import halves
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.shown import shown_parts
 from taskdistill.tasks.inference.frozen import ChunkPartitions, run_frozen
 from taskdistill.tasks.models.device import autocast, device_of, on_device
@@ -68,8 +69,9 @@ class ImagePartitions(ChunkPartitions[V]):
         network = self.network()
         on_device(cast(nn.Module, network).eval(), device)
         images_mb, ahead_mb = halves(runtime.image_cache_mb)
-        decoded = DecodedImages(self.images, cache_mb=images_mb, decode_mb=runtime.decode_memory_mb)
-        source = ViewSource(decoded, config.views, network.preprocessing, ahead_mb=ahead_mb)
+        source = view_source(
+            self.images, config.views, network.preprocessing, runtime, images_mb=images_mb, ahead_mb=ahead_mb
+        )
         outputs = functools.partial(self.outputs, network)
         with autocast(device, config.precision):
             return run_frozen(outputs, source, self.writer, self.chunks(numbers), device, self.context)

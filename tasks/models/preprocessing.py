@@ -5,9 +5,12 @@ Shape letters: N images, C channels, H W pixels, S T height and width of a view;
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from taskdistill.configs.data import Resize
+from taskdistill.tasks.functional.torch_resize import torch_resized
 from taskdistill.tasks.functional.views import Pixels, Size, View, clean_view, replay
 
 
@@ -41,8 +44,13 @@ class Preprocessing(NamedTuple):
         """Return the view [9] that the network is judged by, of an image of this size."""
         return clean_view(height, width, self.crop_share, self.crop_mode, self.width_to_height)
 
-    def cut(self, pixels_HW3: Pixels, view_9: View) -> Pixels:
-        """Cut a view [S, T, 3] out of a uint8 RGB image, as the network is shown it."""
+    def cut(self, pixels_HW3: Pixels, view_9: View, resize: Resize = "pillow") -> Pixels:
+        """Cut a view [S, T, 3] out of a uint8 RGB image, as the network is shown it.
+
+        The clean view is always resized by Pillow: a network is judged by it, predicts and is exported with it.
+        """
+        if resize == "torch" and not np.array_equal(view_9, self.clean(*pixels_HW3.shape[:2])):
+            return replay(pixels_HW3, view_9, self.size, self.interpolation, torch_resized)
         return replay(pixels_HW3, view_9, self.size, self.interpolation)
 
     def as_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import EmbeddingsSummary
 from taskdistill.storage.view_attributes import EmbeddingsAttributes
 from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.shown import CLEAN_ONLY, shown_parts
 from taskdistill.tasks.generators.generator import (
     GeneratorDescription,
@@ -49,8 +49,7 @@ class Embedding(ChunkPartitions[EmbedConfig]):
         generator = build_generator_as_named(self.config.model, self.context.content_digests, runtime)
         embed = generator.ready_to_embed(device).embed
         # Nothing is kept decoded: each image is read once.
-        decoded = DecodedImages(self.images, cache_mb=0, decode_mb=runtime.decode_memory_mb)
-        source = ViewSource(decoded, CLEAN_ONLY, generator.preprocessing)
+        source = view_source(self.images, CLEAN_ONLY, generator.preprocessing, runtime)
         return run_frozen(embed, source, self.writer, self.chunks(numbers), device, self.context)
 
     def finish(self, throughput: Throughput) -> EmbeddingsSummary:

@@ -21,7 +21,8 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary
 from taskdistill.storage.tables import write_columns
 from taskdistill.storage.view_outputs import ViewOutputs
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.batches import DecodedImages
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.view_cache import ViewCache
 from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outputs, predict
@@ -82,7 +83,7 @@ def run_probed(config: EvaluateProbedConfig, context: StageContext) -> Evaluatio
 def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) -> EvaluationSummary:
     """Score a network as it is used."""
     context = judging.context
-    source = ViewSource(judging.decoded, ViewSettings(), deployable.preprocessing)
+    source = view_source(judging.images, ViewSettings(), deployable.preprocessing, context.runtime)
 
     def predicted(images: WholeImages) -> Iterator[Predicted]:
         return predict(deployable, images, source, context.runtime, windows=config.windows)

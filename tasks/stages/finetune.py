@@ -19,7 +19,8 @@ from taskdistill.configs.stages import FinetuneConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource, halves
+from taskdistill.tasks.data.batches import ViewSource, halves
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.functional.mixup import draw_mixing, mixed_images
 from taskdistill.tasks.functional.order import visits
 from taskdistill.tasks.models.task_model import TaskModel
@@ -46,11 +47,12 @@ def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
 
 def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "FinetuneLesson":
     """Return the lesson of all training images."""
-    images_mb, views_mb = halves(context.runtime.image_cache_mb)
-    decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=context.runtime.decode_memory_mb)
     problem = problem_named(config.problem).for_training(config.training, images)
     rows = images.rows_of("train")
-    source = ViewSource(decoded, config.views, model.preprocessing, views_mb=views_mb)
+    images_mb, views_mb = halves(context.runtime.image_cache_mb)
+    source = view_source(
+        images, config.views, model.preprocessing, context.runtime, images_mb=images_mb, views_mb=views_mb
+    )
     return FinetuneLesson(
         problem=problem,
         source=source,

@@ -19,7 +19,7 @@ from taskdistill.configs.data import views_of_train
 from taskdistill.configs.stages import ProbeImagesConfig
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ProbeSummary
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.functional.order import visits
 from taskdistill.tasks.functional.views import CLEAN_VIEW, Pixels
@@ -40,8 +40,8 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
     problem, device = problem_named(config.problem), device_of(runtime)
     encoder = on_device(build_encoder_as_named(config.backbone, context.content_digests).eval(), device)
     grid = ProbeGrid(problem, config.probe, encoder.blocks, problem.classes(images), device)
-    decoded = DecodedImages(images, cache_mb=runtime.image_cache_mb, decode_mb=runtime.decode_memory_mb)
-    labelled = LabelledViews(problem, ViewSource(decoded, config.views, encoder.preprocessing))
+    source = view_source(images, config.views, encoder.preprocessing, runtime, images_mb=runtime.image_cache_mb)
+    labelled = LabelledViews(problem, source)
     names = grid.names
 
     @torch.no_grad()  # not inference mode: the heads keep what they are given for their backward pass

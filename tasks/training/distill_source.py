@@ -18,7 +18,8 @@ from taskdistill.configs.data import ViewSettings
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.view_outputs import ViewOutputs
-from taskdistill.tasks.data.batches import DecodedImages, ViewSource, halves
+from taskdistill.tasks.data.batches import ViewSource, halves
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.shown import check_num_views
 from taskdistill.tasks.data.view_cache import CachedViews, ViewCache
 from taskdistill.tasks.functional.order import visits
@@ -77,9 +78,8 @@ class DistillSource:
             # In the order of the image-set, not of `kept`, which is a set: draws depend on positions among the rows.
             rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
         images_mb, views_mb = halves(runtime.image_cache_mb)
-        decoded = DecodedImages(images, cache_mb=images_mb, decode_mb=runtime.decode_memory_mb)
         return cls(
-            source=ViewSource(decoded, views, preprocessing, views_mb=views_mb),
+            source=view_source(images, views, preprocessing, runtime, images_mb=images_mb, views_mb=views_mb),
             cache=ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=runtime.logits_cache_mb),
             rows=rows,
             num_views=num_views,

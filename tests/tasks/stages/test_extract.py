@@ -282,6 +282,18 @@ def test_the_clean_view_comes_first_and_is_the_models_own_central_crop(finished_
     assert features.view_fields(0, 1, 0)[0, :5].tolist() == [(40 - side) // 2, (40 - side) // 2, side, side, 0]
 
 
+def test_views_resized_by_torch_are_features_of_their_own_and_the_clean_view_is_the_same(bench: Bench) -> None:
+    by = {}
+    for resize in ("pillow", "torch"):
+        config = ExtractConfig(backbone=TEACHER, views=VIEWS.model_copy(update={"resize": resize}))
+        by[resize] = ViewOutputs(bench.path(bench.run(EXTRACT, config, images=bench.images)))
+    assert by["torch"].attributes["views"]["resize"] == "torch"
+    clean, augmented = ([outputs.view(view) for outputs in by.values()] for view in (0, 1))
+    np.testing.assert_array_equal(*clean)
+    assert not np.array_equal(*augmented)
+    assert np.abs(augmented[0] - augmented[1]).mean() < 0.1  # of values whose spread is 1: images of 40 px are border
+
+
 def test_after_weights_changed_unseen_running_again_gives_the_features_of_the_new_ones(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -1,0 +1,258 @@
+"""Views cut by worker processes, for networks that take more images a second than threads of one interpreter give.
+
+Decoding and resizing release the interpreter's lock, but what lies between them does not: threads end at about 1,250
+images a second, however many cores there are. Here the threads of `tasks.data.threads` stay what they are, and so do
+order and errors; only the cutting is done elsewhere. What travels is row numbers and how views are cut; pixels lie in
+memory that all processes share. Bytes are those that threads make: the same functions make them.
+
+Each row has its process, so that what is kept of an image is kept once and found again, and the memory for it is
+divided by the number of processes. Pools are those of the standard library, a pool for each process.
+
+Shape letters: N views, H W pixels; 9 numbers cut a view.
+"""
+
+import logging
+import multiprocessing
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.errors import UserError
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.data import cutting_process
+from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.data.cutting_process import Opening
+from taskdistill.tasks.functional.views import Pixels, View
+from taskdistill.tasks.models.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Linux keeps it. Where that is too small, as in containers, the standard library takes a file, deleted at once.
+"""
+MAX_BUFFER_BYTES = 16 * 2**20
+MAX_BUFFER_VIEWS = 64
+TRIES = 3
+"""Times that the same images are given to a process which ends with them."""
+
+
+class WorkerEndedError(UserError, RuntimeError):
+    """A worker process ends each time that it has the same images to cut; the message names them."""
+
+
+def view_source(
+    images: ImageSet,
+    settings: ViewSettings,
+    preprocessing: Preprocessing,
+    runtime: RuntimeConfig,
+    *,
+    images_mb: int = 0,
+    views_mb: int = 0,
+    ahead_mb: int = 0,
+) -> ViewSource:
+    """Return views that are cut as `runtime.loading` says: by whoever asks for them, or by worker processes.
+
+    Memory in MiB is for images kept decoded, for views kept, and for views cut ahead.
+    """
+    memory = {"images_mb": images_mb, "views_mb": views_mb, "ahead_mb": ahead_mb}
+    opening = Opening(images.folder, settings, preprocessing, decode_mb=runtime.decode_memory_mb, **memory)
+    match runtime.loading:
+        case "threads":
+            return opening.of_images(images)
+        case "processes":
+            return ViewsOfProcesses(images, opening, runtime.workers)
+
+
+class ViewsOfProcesses(ViewSource):
+    """Views of an image-set, cut by processes that end when this is dropped.
+
+    One image at a time is decoded in each, within its share of the memory for it; an image that needs more is decoded
+    here, in as much as is stated. Masks, and the views' numbers, are made here.
+    """
+
+    def __init__(self, images: ImageSet, opening: Opening, num_processes: int) -> None:
+        here = DecodedImages(images, cache_mb=0, decode_mb=opening.decode_mb)
+        super().__init__(here, opening.settings, opening.preprocessing)
+        _say_if_too_many(num_processes)
+        self._buffers = _Buffers(opening, num_processes)
+        share, context = opening.shared_by(num_processes), _context()
+        start = self._buffers.starting(share, context)
+        self._processes = [_Process(start) for _ in range(num_processes)]
+        self._too_large: set[int] = set()
+        """Rows whose image needs more memory than a process has."""
+        weakref.finalize(self, _end, self._processes)
+
+    def cut(self, rows: Sequence[int], views_N9: View) -> Pixels:
+        pixels_NHW3 = np.empty((len(rows), *self.preprocessing.size, 3), np.uint8)
+        for start in range(0, len(rows), self._buffers.num_views):
+            part = slice(start, start + self._buffers.num_views)
+            self._cut_part(rows[part], views_N9[part], pixels_NHW3[part])
+        return pixels_NHW3
+
+    def cut_ahead(self, rows: Sequence[int], numbers: Sequence[int]) -> None:
+        """As that of a source of one process, but without waiting: what is asked for afterwards is done afterwards."""
+        for process, places in self._by_process(rows):
+            process.submit(cutting_process.cut_ahead, [rows[place] for place in places], list(numbers))
+
+    def forget_pixels(self, rows: Sequence[int]) -> None:
+        for process, places in self._by_process(rows):
+            process.submit(cutting_process.forget_pixels, [rows[place] for place in places])
+
+    def _cut_part(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> None:
+        """Cut as many views as a buffer holds into `pixels_NHW3`."""
+        with self._buffers.lent() as (buffer, shared_NHW3):
+            tasks = list[_Task]()
+            try:
+                for process, places in self._by_process(rows):
+                    own_rows = [rows[place] for place in places]
+                    tasks.append(_Task(process, (buffer, places, own_rows, views_N9[places])))
+                refused = [place for task in tasks for place in task.result(self._names)]
+            finally:
+                wait([task.future for task in tasks])  # until then the buffer is still written to
+            pixels_NHW3[:] = shared_NHW3[: len(rows)]
+        here = [place for place, row in enumerate(rows) if row in self._too_large] + refused
+        self._too_large |= {rows[place] for place in refused}
+        if here:
+            pixels_NHW3[here] = super().cut([rows[place] for place in here], views_N9[here])
+
+    def _by_process(self, rows: Sequence[int]) -> Iterator[tuple["_Process", list[int]]]:
+        """Yield each process that has some of these rows, with their places among them."""
+        places: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            if row not in self._too_large:
+                places.setdefault(row % len(self._processes), []).append(place)
+        for number, its_places in places.items():
+            yield self._processes[number], its_places
+
+    def _names(self, rows: Sequence[int]) -> str:
+        names = [repr(self.images.ids[row]) for row in dict.fromkeys(rows)]
+        return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+class _Buffers:
+    """Memory that the worker processes write pixels to, a buffer for each thread that may ask at the same time."""
+
+    def __init__(self, opening: Opening, count: int) -> None:
+        self._opening = opening
+        per_view = cutting_process.view_bytes(opening.preprocessing)
+        self.num_views = max(1, min(MAX_BUFFER_VIEWS, MAX_BUFFER_BYTES // per_view))
+        num_bytes = count * self.num_views * per_view
+        _say_if_in_a_file(num_bytes)
+        self._memory = _context().RawArray("B", num_bytes)
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(count):
+            self._free.put(number)
+
+    def starting(self, share: Opening, context: Any) -> Callable[[], ProcessPoolExecutor]:
+        """Return a function that makes a pool of one process, which writes here."""
+        arguments = (share, self._memory, self.num_views)
+        return lambda: ProcessPoolExecutor(1, context, cutting_process.start, arguments)
+
+    @contextmanager
+    def lent(self) -> Iterator[tuple[int, Pixels]]:
+        """Yield the number of a buffer that nobody else has meanwhile, and what lies in it [N, H, W, 3]."""
+        buffer = self._free.get()
+        try:
+            yield buffer, cutting_process.as_buffers(self._memory, self.num_views, self._opening.preprocessing)[buffer]
+        finally:
+            self._free.put(buffer)
+
+
+class _Process:
+    """A worker process, started when there is something to do, and anew where it ended."""
+
+    def __init__(self, start: Callable[[], ProcessPoolExecutor]) -> None:
+        self._start = start
+        self._pool = start()
+        self._changing = threading.Lock()
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        with self._changing:
+            try:
+                return self._pool.submit(call, *arguments)
+            except BrokenProcessPool:
+                self._pool = self._start()
+                return self._pool.submit(call, *arguments)
+
+    def end(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Task:
+    """Views that a process was asked to cut."""
+
+    def __init__(self, process: _Process, arguments: tuple[int, list[int], list[int], View]) -> None:
+        self._process, self._arguments = process, arguments
+        self._rows = arguments[2]
+        self.future = self._submitted()
+
+    def result(self, names: Callable[[Sequence[int]], str]) -> list[int]:
+        """Wait for the places that were refused; where the process ends meanwhile, the next one is asked again."""
+        for _ in range(TRIES):
+            try:
+                found: list[int] = self.future.result()
+            except BrokenProcessPool:
+                log.warning(
+                    "a worker process was killed, or ended by itself, with these images to cut: %s. Another one is "
+                    "started, and cuts them",
+                    names(self._rows),
+                )
+                self.future = self._submitted()
+            else:
+                return found
+        raise WorkerEndedError(
+            f"{TRIES} worker processes, one after the other, ended with these images to cut: {names(self._rows)}. "
+            "Where the system killed them there was too little memory: set fewer runtime.workers, or a smaller "
+            "runtime.image_cache_mb. Else one of the images makes the decoder crash: set runtime.loading=threads to see"
+        )
+
+    def _submitted(self) -> Future[list[int]]:
+        return self._process.submit(cutting_process.cut, *self._arguments)
+
+
+def _context() -> Any:
+    """Return how processes are started: never as copies of this one, whose threads hold locks and whose GPU is its own.
+
+    On Linux they are copies of a process that has imported what they need and done nothing else, which is started once.
+    """
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload([cutting_process.__name__])
+    return context
+
+
+def _say_if_too_many(num_processes: int) -> None:
+    if num_processes > (cores := num_cores()):
+        log.warning(
+            "runtime.workers asks for %d worker processes, and there are %d cores for this run: more processes than "
+            "cores are no faster, and each takes memory",
+            num_processes, cores,
+        )  # fmt: skip
+
+
+def _say_if_in_a_file(num_bytes: int) -> None:
+    if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < num_bytes:
+        log.warning(
+            "%s has room for %d MiB, and worker processes share %d MiB: these lie in a file in %s instead. Give a "
+            "container more shared memory (docker run --shm-size), or the run fewer runtime.workers",
+            SHARED_MEMORY, free >> 20, -(-num_bytes >> 20), tempfile.gettempdir(),
+        )  # fmt: skip
+
+
+def _end(processes: Sequence[_Process]) -> None:
+    for process in processes:
+        process.end()
