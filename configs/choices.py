@@ -30,6 +30,14 @@ CONFIDENCES: dict[str, str] = {
 has no line here nothing is known, and its models answer as they are.
 """
 
+WEIGHED: dict[str, str] = {
+    "classification": "taskdistill.tasks.problems.classification_weighing:of_predictions",
+    "segmentation": "taskdistill.tasks.problems.segmentation_weighing:of_predictions",
+}
+"""What computes a problem's metrics where each image counts so many times, from the predictions of an evaluation and
+without torch; of a problem that has no line here models are compared by the score they are chosen by alone.
+"""
+
 OUTPUT_SIZES: dict[str, str] = {
     "segmentation": "taskdistill.tasks.problems.output_sizes:of_maps",
 }

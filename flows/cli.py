@@ -11,6 +11,7 @@ from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.loading import load_experiment
 from taskdistill.flows import completing
+from taskdistill.flows.commands.compare import commands as compare_commands
 from taskdistill.flows.commands.hand_over import commands as hand_over_commands
 from taskdistill.flows.commands.looking_up import commands as looking_up_commands
 from taskdistill.flows.commands.miniature import commands as miniature_commands
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(looking_up_commands)
 app.add_typer(showing_commands)
+app.add_typer(compare_commands)
 app.add_typer(commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)

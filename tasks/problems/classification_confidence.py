@@ -4,6 +4,7 @@ scores show it.
 Shape letters: N images, K classes, B bins.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -60,11 +61,19 @@ class ClassificationConfidence:
 
     def error(self, temperature: float) -> float:
         """Return the expected calibration error, 0..1, as the evaluation does (15 bins of equal width)."""
+        return self.weighed_error(temperature)(np.ones(len(self.labels_N)))
+
+    def weighed_error(self, temperature: float) -> Callable[[npt.NDArray[np.float64]], float]:
+        """Return the same as a function of how many times each image counts."""
         sure_N, right_N = self._sure_and_right(temperature)
         edges_B = np.linspace(0, 1, CALIBRATION_BINS + 1)
         place_N = np.clip(np.searchsorted(edges_B, sure_N, side="right") - 1, 0, CALIBRATION_BINS - 1)
-        sums = [np.bincount(place_N, weight_N, CALIBRATION_BINS) for weight_N in (sure_N, right_N)]
-        return float(np.abs(sums[0] - sums[1]).sum() / len(sure_N))
+
+        def error(weights_N: npt.NDArray[np.float64]) -> float:
+            beyond_B = np.bincount(place_N, weights_N * (sure_N - right_N), CALIBRATION_BINS)
+            return float(np.abs(beyond_B).sum() / weights_N.sum())
+
+        return error
 
     def answered(self, threshold: float, temperature: float) -> Coverage:
         """Return of how many images the answer is at least so sure, and how many of those answers are right."""
