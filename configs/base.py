@@ -180,7 +180,7 @@ class RuntimeConfig(Settings):
     """Processes that finetune or distil one network together (torch.distributed), each on a GPU of its own, or on a CPU
     with its part of `threads`; so many GPUs are then one slot. They share each batch, `workers` and the caches below.
     Another number changes the last bits of sums, which layers `drop_path` drops, and which images BatchNorm in training
-    compares: those of one rank; a draft may be continued with it all the same. Probes and `tuning` train by one process.
+    compares: those of one rank; a draft may be continued with it too. Probes and `tuning` train in one process.
     """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
