@@ -14,7 +14,7 @@ is given one takes its values as those of the plain type, so that they mean the 
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError, to_jsonable_python
@@ -182,6 +182,12 @@ class RuntimeConfig(Settings):
     """Steps that run at the same time, each in a process of its own; 0: one for each GPU, or on a CPU as many as have
     `threads` cores each. Never more than do not need each other.
     """
+    ranks: int = Field(default=1, ge=1, le=64)
+    """Processes that finetune or distil one network together (torch.distributed), each on a GPU of its own, or on a CPU
+    with its part of `threads`; so many GPUs are then one slot. They share each batch, `workers` and the caches below.
+    Another number changes the last bits of sums, which layers `drop_path` drops, and which images BatchNorm in training
+    compares: those of one rank; a draft may be continued with it too. Probes and `tuning` train in one process.
+    """
     inference_batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per forward pass when nothing is trained."""
     generation_batch_size: int = Field(default=8, ge=1, le=1024)
@@ -210,3 +216,28 @@ class RuntimeConfig(Settings):
     """
     checkpoint_seconds: float = Field(default=30.0, gt=0)
     """Longest time of training that a crash may cost."""
+
+    @model_validator(mode="after")
+    def _workers_have_one_gpu(self) -> Self:
+        if self.ranks > 1 and self.fan_out > 1:
+            raise ValueError(
+                f"ranks {self.ranks} and fan_out {self.fan_out}: each of the workers that fan_out spreads a run over "
+                "has one GPU, and ranks train on several. Set one of the two to 1"
+            )
+        return self
+
+    @property
+    def cores(self) -> int:
+        """CPU cores that a step takes at most."""
+        return max(self.threads, self.ranks)
+
+    def of_one_rank(self) -> Self:
+        """Return what each of the ranks has of the threads and of the memory."""
+        share = {
+            "threads": max(1, self.threads // self.ranks),
+            "workers": max(1, self.workers // self.ranks),
+            "decode_memory_mb": max(64, self.decode_memory_mb // self.ranks),
+            "image_cache_mb": self.image_cache_mb // self.ranks,
+            "logits_cache_mb": self.logits_cache_mb // self.ranks,
+        }
+        return self.model_copy(update=share)

@@ -42,6 +42,7 @@ from taskdistill.configs.training import (
     DistillSettings,
     TeacherFinetuning,
     TrainingSettings,
+    check_batch_is_shared,
     check_distillable,
     check_synthetic_images_teach,
 )
@@ -121,6 +122,8 @@ class Experiment(Settings):
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
         probes = {"probe": self.probe, "student_probe": self.student_probe}
         check_options(self.problem, windows=self.windows, **probes, **trainings)
+        for section, training in trainings.items():
+            check_batch_is_shared(section, training, self.runtime.ranks)
         check_crop(self.views)
         check_shapes(self.views, self._networks)
         check_whole_images(self.problem, self.data, self.teacher_cache, self._networks, **probes)

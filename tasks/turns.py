@@ -4,7 +4,8 @@
 
 Prefect's limits count runs, and know nothing of GPUs: a run that died without a word counts on, and one that computes
 by itself does not count as one of those that workers do. So whoever runs something unwatched has it take turns. Where
-there are several GPUs, it is the turn of the first that is free: two runs do not wait for one of four.
+there are several GPUs, it is the turn of the first that is free: two runs do not wait for one of four. What
+takes several GPUs at once takes its turn on the first group of so many that is free.
 
 A stage takes its turn where it asks for its device (`tasks.models.device`). It holds the lock of its artifact by then,
 and from there on waits for nobody, so that no two can wait for each other; and one that needs no device never waits.
@@ -17,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskdistill.storage.locks import one_locked
+from taskdistill.storage.locks import locked, one_locked
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.cores import num_cores
 
@@ -31,8 +32,8 @@ class _Turns:
     folder: Path
     kinds: Sequence[str]
     held: ExitStack
-    name: str = ""
-    """Of the device whose turn it is; empty before it was asked for."""
+    names: Sequence[str] = ()
+    """Of the devices whose turn it is; none before it was asked for."""
 
 
 _TURNS: ContextVar[_Turns | None] = ContextVar("turns", default=None)
@@ -56,16 +57,36 @@ def take_turn(kind: str, names: Sequence[str], let_go: Callable[[], None]) -> in
     `let_go` is called before others come. Returns its place among the names, the same each time within the block; None
     without such a block, or where it is for devices of other kinds: any will do.
     """
+    places = take_turns(kind, names, let_go, count=1)
+    return places[0] if places else None
+
+
+def take_turns(kind: str, names: Sequence[str], let_go: Callable[[], None], *, count: int) -> Sequence[int]:
+    """Wait until `count` of these devices are free at once, and hold them as `take_turn` does; returns their places
+    among the names, none where it returns None.
+    """
     turns = _TURNS.get()
     if turns is None or kind not in turns.kinds:
-        return None
-    if not turns.name:
-        paths = [turns.folder / f"turn-{name}" for name in names]
-        busy = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} at work for other processes"
-        held = turns.held.enter_context(one_locked(paths, busy))
+        return ()
+    if not turns.names:
+        turns.names = _held(turns, names, count)
         turns.held.callback(let_go)
-        turns.name = names[paths.index(held)]
-    return names.index(turns.name) if turns.name in names else None
+    return [names.index(name) for name in turns.names[:count] if name in names]
+
+
+def _held(turns: _Turns, names: Sequence[str], count: int) -> Sequence[str]:
+    """Hold `count` devices: the first whose turn it is, and those that follow it in the order of their names."""
+    # Whoever holds the first of a group alone waits for the others of it, and all go by the same order: no two can wait
+    # for each other, also where others take groups of another size.
+    ordered = sorted(names) if count > 1 else list(names)
+    groups = [ordered[start : start + count] for start in range(0, len(ordered) - count + 1, count)]
+    paths = {turns.folder / f"turn-{group[0]}": group for group in groups}
+    firsts = " and ".join(group[0] for group in groups)
+    busy = f"{firsts} {'is' if len(groups) == 1 else 'are'} at work for other processes"
+    first, *others = paths[turns.held.enter_context(one_locked(list(paths), busy))]
+    for name in others:
+        turns.held.enter_context(locked(turns.folder / f"turn-{name}", f"{name} is at work for another process"))
+    return [first, *others]
 
 
 def cpu_turns(threads: int) -> list[str]:

@@ -5,8 +5,6 @@ step. Nothing is pickled: a stage is asked for by its name, with settings and re
 """
 
 import json
-import logging
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +21,7 @@ from taskdistill.configs.places import portable
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.child_process import how_it_ended, log_again
 from taskdistill.tasks.stage import OnProgress, content_digests_of
 
 ENTRY = "taskdistill.flows.pipeline.step_process"
@@ -34,6 +33,7 @@ _START = (
 
 Process = subprocess.Popen[str]
 _OVER = "the run is over"
+_ANSWERS = {"made", "failed", "fault"}
 
 
 class StepError(UserError):
@@ -152,7 +152,7 @@ class StepProcesses:
                 case {"progress": [unit, done, total]}:
                     on_progress(unit, done, total)
                 case {"log": [name, level, text]}:
-                    _log(step, name, level, text)
+                    log_again(name, level, f"{step.name}: {text}")
                 case {"made": reference}:
                     return ArtifactRef.parse(reference)
                 case {"failed": text}:
@@ -166,7 +166,8 @@ class StepProcesses:
         _close(process)
         if self._is_closed:  # by ourselves, as when a run is stopped: want of memory had no part in it
             return StepKilledError(_OVER)
-        return StepKilledError(f"{step.name} {how_it_ended(process.wait(), len(self._slots))}")
+        slots = f"runtime.slots ({len(self._slots)} now)"
+        return StepKilledError(f"{step.name} {how_it_ended(process.wait(), slots)}")
 
 
 def _close(process: Process) -> None:
@@ -174,27 +175,3 @@ def _close(process: Process) -> None:
         assert pipe
         with suppress(BrokenPipeError):  # of a request that nobody will read
             pipe.close()
-
-
-def how_it_ended(code: int, slots: int) -> str:
-    """Say why a process is gone before its step was done; `code` as subprocess has it, a negative signal."""
-    if code >= 0:
-        return f"ended with exit code {code} before it was done: see what its process printed; {_AGAIN}"
-    name = signal.Signals(-code).name
-    if -code == signal.SIGKILL:
-        return (
-            f"was killed ({name}): most often by the kernel, for want of memory. Lower runtime.slots ({slots} now), "
-            f"runtime.image_cache_mb or runtime.logits_cache_mb, and {_AGAIN}"
-        )
-    cause = "it was asked to end" if -code == signal.SIGTERM else "a fault in a library"
-    return f"was killed ({name}): {cause}; {_AGAIN}"
-
-
-_ANSWERS = {"made", "failed", "fault"}
-_AGAIN = "run the same command again; it continues where it was"
-
-
-def _log(step: PlannedStep, name: str, level: int, text: str) -> None:
-    logger = logging.getLogger(name)
-    if logger.isEnabledFor(level):
-        logger.log(level, "%s: %s", step.name, text)

@@ -22,7 +22,7 @@ from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan
 from taskdistill.flows.pipeline.process_pool import StepProcesses
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
-from taskdistill.flows.pipeline.slots import Slots, gpu_of_each, slots_of
+from taskdistill.flows.pipeline.slots import Slots, gpus_of_each, slots_of
 from taskdistill.flows.pipeline.teacher_gap import says_teacher_gap
 from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
@@ -109,7 +109,8 @@ def _in_processes(
 ) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts in a process for each slot."""
     turns, noted = _turns(slots, asked_by), noted_of(experiment, asked_by)
-    with StepProcesses(gpu_of_each(slots, turns), store, experiment.runtime, noted, turns) as processes:
+    gpus = gpus_of_each(slots, turns, experiment.runtime.ranks)
+    with StepProcesses(gpus, store, experiment.runtime, noted, turns) as processes:
         yield processes.execute
 
 
@@ -133,7 +134,7 @@ def _turns(slots: Slots, asked_by: AskedBy) -> Sequence[str]:
     Who starts a run at the command line on a GPU, and who asks for more slots than there are GPUs, means it. What
     Prefect starts finds a GPU by itself, and there may be workers and other runs on some.
     """
-    return GPUS if asked_by and slots.number <= max(1, slots.gpus) else ()
+    return GPUS if asked_by and slots.number <= max(1, slots.groups) else ()
 
 
 def _row(done: Done) -> dict[str, Any]:
@@ -223,10 +224,11 @@ def check_models(experiment: Experiment, plan: Plan) -> None:
     if not configs:
         return
     from taskdistill.tasks.foreign.network import tried  # torch, only where there is work
-    from taskdistill.tasks.models.device import device_of
+    from taskdistill.tasks.models.device import check_ranks_have_devices, device_of
     from taskdistill.tasks.models.trial import try_encoder, try_generator, wanted_of
     from taskdistill.tasks.problems.problem import problem_named
 
+    check_ranks_have_devices(experiment.runtime)
     device = device_of(experiment.runtime)
     backbones = [getattr(config, "backbone", None) for config in configs]
     sizes: dict[str, float] = {}

@@ -21,10 +21,10 @@ Caches (runtime.image_cache_mb, runtime.logits_cache_mb) and large networks come
 
 
 class Slots(NamedTuple):
-    """Steps at the same time, and the GPUs they share; without a GPU 0."""
+    """Steps at the same time, and the GPUs they share, as groups of `runtime.ranks`; without a GPU 0."""
 
     number: int
-    gpus: int
+    groups: int
 
 
 def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: Elsewhere = NOWHERE) -> Slots:
@@ -36,12 +36,12 @@ def slots_of(runtime: RuntimeConfig, steps: Sequence[PlannedStep], elsewhere: El
     at_once = widest(missing, elsewhere)
     if at_once <= 1 or runtime.slots == 1:
         return Slots(1, 0)
-    gpus = _num_gpus(runtime)
+    groups = _num_gpus(runtime) // runtime.ranks
     # A number that was asked for is obeyed, with a warning: the memory of a step is only guessed here.
     if runtime.slots:
-        _warn(runtime.slots, gpus, _num_in_memory())
-        return Slots(min(runtime.slots, len(missing)), gpus)
-    return Slots(_fitting(runtime, gpus, at_once), gpus)
+        _warn(runtime, groups)
+        return Slots(min(runtime.slots, len(missing)), groups)
+    return Slots(_fitting(runtime, groups, at_once), groups)
 
 
 def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
@@ -53,7 +53,7 @@ def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
     if at_once <= 1 or runtime.slots:
         return min(runtime.slots, len(missing)) if at_once > 1 else 1
     gpus = 0 if runtime.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return _fitting(runtime, gpus, at_once)
+    return _fitting(runtime, gpus // runtime.ranks, at_once)
 
 
 def _missing(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
@@ -61,19 +61,20 @@ def _missing(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
     return [step for step in steps if step.action != "have"]
 
 
-def _fitting(runtime: RuntimeConfig, gpus: int, at_once: int) -> int:
-    on_cores = num_cores() // runtime.threads
-    return max(1, min(gpus or on_cores, _num_in_memory(), at_once))
+def _fitting(runtime: RuntimeConfig, groups: int, at_once: int) -> int:
+    on_cores = num_cores() // runtime.cores
+    return max(1, min(groups or on_cores, _num_in_memory(runtime), at_once))
 
 
-def gpu_of_each(slots: Slots, turns: Sequence[str]) -> list[str]:
-    """Return the number of the GPU that each slot is to see, "" for all there are; `turns` are the kinds of device for
-    whose turn steps wait (`tasks.turns`).
+def gpus_of_each(slots: Slots, turns: Sequence[str], ranks: int) -> list[str]:
+    """Return the numbers of the GPUs that each slot is to see, one for each rank, as in "0,1"; "" for all there are.
+    `turns` are the kinds of device for whose turn steps wait (`tasks.turns`).
     """
-    # Who waits for a turn takes a GPU that is free: it may be another than the one of its number.
-    if not slots.gpus or "cuda" in turns:
+    # Who waits for a turn takes GPUs that are free: they may be others than those of its number.
+    if not slots.groups or "cuda" in turns:
         return [""] * slots.number
-    return [str(number % slots.gpus) for number in range(slots.number)]
+    groups = [range(start, start + ranks) for start in range(0, slots.groups * ranks, ranks)]
+    return [",".join(map(str, groups[number % slots.groups])) for number in range(slots.number)]
 
 
 def _num_gpus(runtime: RuntimeConfig) -> int:
@@ -86,9 +87,9 @@ def _num_gpus(runtime: RuntimeConfig) -> int:
     return 1 if runtime.device != "cuda" and torch.backends.mps.is_available() else 0
 
 
-def _num_in_memory() -> int:
+def _num_in_memory(runtime: RuntimeConfig) -> int:
     free = available_bytes()
-    return sys.maxsize if free is None else max(1, free // STEP_BYTES)
+    return sys.maxsize if free is None else max(1, free // (STEP_BYTES * runtime.ranks))
 
 
 def available_bytes() -> int | None:
@@ -110,15 +111,19 @@ def available_bytes() -> int | None:
     return free if limit == "max" else min(free, max(0, int(limit) - int(used) + given_up))
 
 
-def _warn(slots: int, gpus: int, in_memory: int) -> None:
-    if gpus and slots > gpus:
+def _warn(runtime: RuntimeConfig, groups: int) -> None:
+    slots, gpus, in_memory = runtime.slots, groups * runtime.ranks, _num_in_memory(runtime)
+    if groups and slots > groups:
         log.warning(
-            "runtime.slots is %d, but there %s: steps share a GPU, and its memory may not suffice. %d or less fit",
-            slots, "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs", gpus,
-        )  # fmt: skip
+            "runtime.slots is %d, but there %s%s: steps share a GPU, and its memory may not suffice. %d or less fit",
+            slots,
+            "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs",
+            f" and a slot takes {runtime.ranks} (runtime.ranks)" if runtime.ranks > 1 else "",
+            groups,
+        )
     if slots > in_memory:
         log.warning(
             "runtime.slots is %d, but the free memory is enough for about %d: a step is guessed to take %d GiB, more "
             "with a large network or caches. The kernel may kill steps that find none; the others then go on",
-            slots, in_memory, STEP_BYTES // GIB,
+            slots, in_memory, STEP_BYTES * runtime.ranks // GIB,
         )  # fmt: skip

@@ -14,9 +14,8 @@ import os
 import queue
 import signal
 import threading
-import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,23 +25,21 @@ from taskdistill.flows.ending.os_errors import explained
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.child_process import LogMessages, Progress, Send
 from taskdistill.tasks.stage import Stage, execute
 from taskdistill.tasks.turns import taking_turns
 
-PROGRESS_SECONDS = 0.1
 
-Send = Callable[[dict[str, Any]], None]
-"""Sends a message to the process that asked."""
-
-
-def main(gpu: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
-    """Do what is asked on stdin until it is closed; `gpu` is the number of the one to use, "" where there is none."""
-    _choose_gpu(gpu)
+def main(gpus: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
+    """Do what is asked on stdin until it is closed; `gpus` are the numbers of those to use, as in "0,1"; "" for all
+    there are.
+    """
+    _choose_gpus(gpus)
     # A signal from the terminal is meant for who started this, and ends what that one wants ended.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     requests, send = _pipes()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_IntoThePipe(send)])
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogMessages(send)])
     known = {stage.name: stage for stage in stages}
     while True:
         send(_answer(requests.get(), known, send))
@@ -67,33 +64,9 @@ def _execute(request: dict[str, Any], stage: Stage[Any], send: Send) -> Artifact
             {role: ArtifactRef.parse(source) for role, source in request["inputs"].items()},
             store=store,
             runtime=RuntimeConfig.model_validate(request["runtime"]),
-            on_progress=_Progress(send),
+            on_progress=Progress(send),
             noted=request["noted"],
         )
-
-
-class _Progress:
-    """Sends how far it is, some times a second at most, and the first of each kind of unit."""
-
-    def __init__(self, send: Send) -> None:
-        self._send, self._unit, self._last = send, "", 0.0
-
-    def __call__(self, unit: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if unit != self._unit or done == total or now - self._last >= PROGRESS_SECONDS:
-            self._unit, self._last = unit, now
-            self._send({"progress": [unit, done, total]})
-
-
-class _IntoThePipe(logging.Handler):
-    """Has what is logged here logged by the process that asked."""
-
-    def __init__(self, send: Send) -> None:
-        super().__init__()
-        self._send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._send({"log": [record.name, record.levelno, self.format(record)]})
 
 
 def _pipes() -> tuple["queue.SimpleQueue[dict[str, Any]]", Send]:
@@ -120,8 +93,10 @@ def _take_requests(source: IO[str], requests: "queue.SimpleQueue[dict[str, Any]]
     os._exit(1)  # who asked is gone, or wants nothing more
 
 
-def _choose_gpu(number: str) -> None:
-    """Let torch, which is not imported yet, see one GPU of those that this process may use."""
-    if number:
+def _choose_gpus(numbers: str) -> None:
+    """Let torch, which is not imported yet, see these GPUs of those that this process may use."""
+    if numbers:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(number)] if visible else number
+        of_them = visible.split(",") if visible else None
+        chosen = [of_them[int(number)] if of_them else number for number in numbers.split(",")]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)

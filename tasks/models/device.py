@@ -15,7 +15,7 @@ from torch import nn
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.tasks.models.encoder import ModelError
-from taskdistill.tasks.turns import cpu_turns, take_turn
+from taskdistill.tasks.turns import cpu_turns, take_turn, take_turns
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,23 +35,50 @@ def device_of(runtime: RuntimeConfig) -> torch.device:
     device = _chosen(runtime)
     match device.type:
         case "cuda":
-            return _gpu_of_its_turn(device)
+            return _gpu_of_its_turn()
         case "mps":
             take_turn("mps", [f"mps-{platform.node()}"], torch.mps.empty_cache)
         case "cpu":
-            take_turn("cpu", cpu_turns(runtime.threads), lambda: None)
+            take_turn("cpu", cpu_turns(runtime.cores), lambda: None)
     return device
 
 
-def _gpu_of_its_turn(device: torch.device) -> torch.device:
+def devices_of_ranks(runtime: RuntimeConfig) -> list[torch.device]:
+    """Return the device of each rank of a training; waits for all of them where turns are taken.
+
+    Raises ModelError as `check_ranks_have_devices` does.
+    """
+    check_ranks_have_devices(runtime)
+    if _chosen(runtime).type == "cpu":
+        return [device_of(runtime)] * runtime.ranks
+    places = take_turns("cuda", _names_of_gpus(), torch.cuda.empty_cache, count=runtime.ranks)
+    return [torch.device("cuda", place) for place in places or range(runtime.ranks)]
+
+
+def check_ranks_have_devices(runtime: RuntimeConfig) -> None:
+    """Raise ModelError where there are fewer GPUs than ranks of a training, or none of the kind asked for."""
+    device = _chosen(runtime)
+    if device.type == "cpu" or runtime.ranks == 1:
+        return
+    found = torch.cuda.device_count() if device.type == "cuda" else 1
+    if found < runtime.ranks:
+        raise ModelError(
+            f"runtime.ranks is {runtime.ranks}, each with a GPU of its own, and this process may use {found}: set "
+            f"runtime.ranks to {found} or less, or correct CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _gpu_of_its_turn() -> torch.device:
     """Return the GPU whose turn it is, which is from here on the one that "cuda" means in this thread."""
+    place = take_turn("cuda", _names_of_gpus(), torch.cuda.empty_cache)
+    if place is not None:
+        torch.cuda.set_device(place)
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _names_of_gpus() -> list[str]:
     # Named by themselves, as processes and containers number what they see.
-    names = [f"gpu-{torch.cuda.get_device_properties(index).uuid}" for index in range(torch.cuda.device_count())]
-    place = take_turn("cuda", names, torch.cuda.empty_cache)
-    if place is None:
-        return device
-    torch.cuda.set_device(place)
-    return torch.device("cuda", place)
+    return [f"gpu-{torch.cuda.get_device_properties(index).uuid}" for index in range(torch.cuda.device_count())]
 
 
 def _chosen(runtime: RuntimeConfig) -> torch.device:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import DistillConfig
-from taskdistill.configs.training import DistillSettings
+from taskdistill.configs.training import DistillSettings, check_batch_is_shared
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import Manifest
@@ -33,6 +33,7 @@ from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.functional.areas import common_areas
 from taskdistill.tasks.functional.losses import num_answers
 from taskdistill.tasks.functional.mixup import draw_mixing, mixed_images
+from taskdistill.tasks.functional.shares import WHOLE, Share
 from taskdistill.tasks.functional.views import NOT_PADDED
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.models.task_model import TaskModel
@@ -40,26 +41,37 @@ from taskdistill.tasks.problems.problem import Problem, Score, num_targets_of, p
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.chosen_settings import with_chosen_settings
 from taskdistill.tasks.training.distill_source import DistillSource, Draw
+from taskdistill.tasks.training.launching import on_ranks
 from taskdistill.tasks.training.lesson import Batch, Losses, MicroBatch
 from taskdistill.tasks.training.probed import probed_model
-from taskdistill.tasks.training.student import train_and_write, validation_score
+from taskdistill.tasks.training.student import fitted, validation_score, written
+from taskdistill.tasks.training.trainer import Trainer
 
 
 def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     """Train and write the student.
 
     Raises CacheMismatchError where probe, logits, images and selection are not of each other or settings were chosen
-    for something else, and TrainingDivergedError where the loss is no longer finite.
+    for something else, TrainingDivergedError where the loss is no longer finite, SettingsError where a batch is too
+    small for `runtime.ranks`, and what `on_ranks` raises.
     """
     config = with_chosen_settings(config, "tune-distill", context)
+    check_batch_is_shared("training", config.training, context.runtime.ranks)
+    on_ranks(train, config, context)  # several leave the training behind its last step, where this one continues
+    trainer, lesson = train(config, context)
+    taught = {"alpha": config.distill.alpha, "temperature": config.distill.temperature}
+    num_synthetic = len(lesson.synthetic.rows) if lesson.synthetic else 0
+    summary = written(trainer, config.problem, context)
+    return summary.model_copy(update={"synthetic_images": num_synthetic, **taught})
+
+
+def train(config: DistillConfig, context: StageContext) -> tuple[Trainer, "DistillLesson"]:
+    """Run the training to the end, alone or as one of several ranks; raises as `run` does."""
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
     lesson = lesson_of(config, images, model, context)
-    summary = train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
-    taught = {"alpha": config.distill.alpha, "temperature": config.distill.temperature}
-    num_synthetic = len(lesson.synthetic.rows) if lesson.synthetic else 0
-    return summary.model_copy(update={"synthetic_images": num_synthetic, **taught})
+    return fitted(model, config.training, lesson, config.seed, context), lesson
 
 
 def lesson_of(config: DistillConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "DistillLesson":
@@ -116,14 +128,16 @@ class DistillLesson:
             drawn.append((self.synthetic, self.synthetic.draw(step, num_synthetic, self.seed)))
         return drawn
 
-    def load(self, drawn: Sequence[tuple[DistillSource, Draw]]) -> Batch:
-        source, real = self.real.source, drawn[0][1]
+    def load(self, drawn: Sequence[tuple[DistillSource, Draw]], share: Share = WHOLE) -> Batch:
+        taken = [(some, chosen.of(share)) for some, chosen in drawn]
+        taken = [(some, chosen) for some, chosen in taken if len(chosen.rows)]  # of few synthetic ones maybe none
+        source, real = self.real.source, taken[0][1]
         return Batch(
             ids=[name for some, chosen in drawn for name in some.ids_of(chosen)],
-            pixels_NHW3=np.concatenate([some.cut(chosen) for some, chosen in drawn]),
+            pixels_NHW3=np.concatenate([some.cut(chosen) for some, chosen in taken]),
             targets=targets_of(self.problem, source.images, real.rows, real.cached.views_N9, source.preprocessing.size),
-            teacher=np.concatenate([chosen.cached.outputs for _, chosen in drawn]),
-            shown_N4=_shown(drawn),
+            teacher=np.concatenate([chosen.cached.outputs for _, chosen in taken]),
+            shown_N4=_shown(taken),
         )
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:

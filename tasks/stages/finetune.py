@@ -16,33 +16,43 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import FinetuneConfig
-from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.training import TrainingSettings, check_batch_is_shared
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.data.batches import ViewSource, halves
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.functional.mixup import draw_mixing, mixed_images
 from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.functional.shares import WHOLE, Share
 from taskdistill.tasks.models.task_model import TaskModel
 from taskdistill.tasks.problems.labelled import LabelledViews
 from taskdistill.tasks.problems.problem import Problem, Score, num_targets_of, problem_named, task_loss_of
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.chosen_settings import with_chosen_settings
+from taskdistill.tasks.training.launching import on_ranks
 from taskdistill.tasks.training.lesson import Batch, Losses, MicroBatch
 from taskdistill.tasks.training.probed import probed_model
-from taskdistill.tasks.training.student import train_and_write, validation_score
+from taskdistill.tasks.training.student import fitted, validation_score, written
+from taskdistill.tasks.training.trainer import Trainer
 
 
 def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     """Train and write the network; CacheMismatchError where the probe is of another backbone or other classes, or
-    settings were chosen for something else; TrainingDivergedError where the loss is no longer finite.
+    settings were chosen for something else; TrainingDivergedError where the loss is no longer finite; SettingsError
+    where a batch is too small for `runtime.ranks`, and what `on_ranks` raises.
     """
     config = with_chosen_settings(config, "tune-finetune", context)
+    check_batch_is_shared("training", config.training, context.runtime.ranks)
+    on_ranks(train, config, context)  # several leave the training behind its last step, where this one continues
+    return written(train(config, context), config.problem, context)
+
+
+def train(config: FinetuneConfig, context: StageContext) -> Trainer:
+    """Run the training to the end, alone or as one of several ranks; raises as `run` does."""
     images = ImageSet.open(context.inputs["images"])
     problem = problem_named(config.problem)
     model = probed_model(config.backbone, context, classes=problem.classes(images), drop_path=config.training.drop_path)
-    lesson = lesson_of(config, images, model, context)
-    return train_and_write(model, config.training, lesson, config.problem, config.seed, images, context)
+    return fitted(model, config.training, lesson_of(config, images, model, context), config.seed, context)
 
 
 def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, context: StageContext) -> "FinetuneLesson":
@@ -103,10 +113,11 @@ class FinetuneLesson:
         items, epochs = visits(step * size, size, size=len(self.rows), seed=self.seed)
         return Draw(self.rows[items], 1 + epochs % self.num_views if self.num_views else np.zeros_like(epochs))
 
-    def load(self, drawn: Draw) -> Batch:
-        source, rows = self.source, drawn.rows.tolist()
-        pixels_NHW3, targets = LabelledViews(self.problem, source).batch(rows, drawn.views.tolist())
-        return Batch(ids=[source.images.ids[row] for row in rows], pixels_NHW3=pixels_NHW3, targets=targets)
+    def load(self, drawn: Draw, share: Share = WHOLE) -> Batch:
+        source, taken = self.source, share.of(len(drawn.rows))
+        rows, views = drawn.rows[taken].tolist(), drawn.views[taken].tolist()
+        pixels_NHW3, targets = LabelledViews(self.problem, source).batch(rows, views)
+        return Batch([source.images.ids[row] for row in drawn.rows], pixels_NHW3, targets)
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
         """Chosen by a generator of (seed, step), so that a continued run mixes alike; one share for the batch."""

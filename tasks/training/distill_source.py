@@ -23,6 +23,7 @@ from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.shown import check_num_views
 from taskdistill.tasks.data.view_cache import CachedViews, ViewCache
 from taskdistill.tasks.functional.order import visits
+from taskdistill.tasks.functional.shares import Share
 from taskdistill.tasks.functional.views import Pixels, thumbnail_distance
 from taskdistill.tasks.models.preprocessing import Preprocessing
 
@@ -41,6 +42,13 @@ class Draw(NamedTuple):
     rows: npt.NDArray[np.int64]
     cached: CachedViews
     """The teacher's outputs for these views, and how each was cut."""
+
+    def of(self, share: Share) -> "Draw":
+        """Return those that one of several ranks takes."""
+        taken = share.of(len(self.rows))
+        outputs, views_N9, thumbnails_N64 = self.cached
+        cached = CachedViews(outputs[taken], views_N9[taken], thumbnails_N64[taken])
+        return Draw(self.items[taken], self.rows[taken], cached)
 
 
 @dataclass(frozen=True)

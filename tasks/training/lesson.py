@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from taskdistill.tasks.functional.mixup import WeightedTargets
+from taskdistill.tasks.functional.shares import WHOLE, Share
 from taskdistill.tasks.functional.sums import Sum
 from taskdistill.tasks.functional.views import Pixels
 from taskdistill.tasks.problems.problem import Score
@@ -25,9 +26,12 @@ Losses = Mapping[str, Sum]
 
 
 class Batch(NamedTuple):
-    """What one step trains on: labelled images first, then those that only have teacher outputs."""
+    """What one step trains on: labelled images first, then those that only have teacher outputs; or the share of it
+    that one of several ranks takes.
+    """
 
     ids: list[str]
+    """Of all images of the step, whoever takes them."""
     pixels_NHW3: Pixels
     targets: npt.NDArray[Any]
     """One for each labelled image."""
@@ -77,14 +81,16 @@ class Lesson(Protocol[D]):
         a cache, and depends on nothing but the step all the same, so that a killed run continues alike.
         """
 
-    def load(self, drawn: D) -> Batch:
-        """Decode and cut what was drawn: the slow part, called by several threads at once."""
+    def load(self, drawn: D, share: Share = WHOLE) -> Batch:
+        """Decode and cut this share of what was drawn: the slow part, called by several threads at once."""
 
     def mixed(self, batch: MicroBatch, step: int) -> MicroBatch:
-        """Return a whole batch with its images mixed, before it is cut into micro-batches."""
+        """Return a batch with its images mixed, before it is cut into micro-batches. The share of a rank is mixed as
+        it is in the whole batch.
+        """
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
-        """Return what the losses of a whole batch will count, known before any image goes through the network."""
+        """Return what the losses of a batch will count, known before any image goes through the network."""
 
     def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
         """Return the losses of a micro-batch; those of all of them add up to those of the batch."""

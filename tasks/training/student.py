@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from taskdistill.configs.training import TrainingSettings
-from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.storage.weights import ModelDescription
 from taskdistill.tasks.data.batches import ViewSource
@@ -55,24 +54,12 @@ def validation_score(
     return lambda model: score_of(problem, judged(model))
 
 
-def train_and_write(
-    model: TaskModel,
-    training: TrainingSettings,
-    lesson: Lesson[Any],
-    problem: str,
-    seed: int,
-    images: ImageSet,
-    context: StageContext,
-) -> ModelSummary:
-    """Run the training, write weights, description and learning curve; returns the summary."""
-    trainer = Trainer(
-        model,
-        training,
-        lesson,
-        seed=seed,
-        device=next(model.parameters()).device,
-        num_steps=num_steps(training, lesson.num_images),
-    )
+def fitted(
+    model: TaskModel, training: TrainingSettings, lesson: Lesson[Any], seed: int, context: StageContext
+) -> Trainer:
+    """Run the training to the end, alone or as one of several ranks; raises TrainingDivergedError."""
+    device, length = next(model.parameters()).device, num_steps(training, lesson.num_images)
+    trainer = Trainer(model, training, lesson, seed=seed, device=device, num_steps=length)
     if (mode := context.runtime.training_compile) != "none":
         model.compile(mode=mode)  # in place, so that weights keep their names
     trainer.fit(
@@ -81,18 +68,23 @@ def train_and_write(
         checkpoint_seconds=context.runtime.checkpoint_seconds,
         on_progress=context.on_progress,
     )
+    return trainer
+
+
+def written(trainer: Trainer, problem: str, context: StageContext) -> ModelSummary:
+    """Write weights, description and learning curve of a finished training; returns the summary."""
     weights = trainer.write(context.draft)
     probe = ModelDescription.read(context.inputs["probe"])
     probe.model_copy(update={"weights": weights, "problem": problem}).write(context.draft)
-    draw_history(context.draft / "history.png", trainer.state.history, lesson.score_name)
+    draw_history(context.draft / "history.png", trainer.state.history, trainer.lesson.score_name)
     return ModelSummary(
         steps=trainer.num_steps,
         best_step=trainer.state.best_step,
         kept_step=trainer.kept_step,
-        score_name=lesson.score_name,
+        score_name=trainer.lesson.score_name,
         best_val_score=trainer.state.best_score,
         best_val_score_standard_error=trainer.state.best_error,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        images=len(images.rows_of("train")),
-        learning_rate=training.learning_rate,
+        parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
+        images=trainer.lesson.num_images,
+        learning_rate=trainer.settings.learning_rate,
     )

@@ -4,12 +4,16 @@ Everything a step depends on is a function of (seed, step) or in the checkpoint,
 weights, bit for bit on a CPU: data order from `functional.order`, learning rate from `functional.schedules`, and the
 random numbers of stochastic depth from a generator seeded anew at each step.
 
+Several ranks (`tasks.training.ranks`) train one network together: each computes the gradient of its share of the batch,
+and all take the same step by their sum. The first one also validates and writes.
+
 Shape letters: N images of a batch, H W pixels; 4 numbers are the area in which a view shows its image.
 """
 
 import logging
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +37,14 @@ from taskdistill.tasks.training import checkpoint
 from taskdistill.tasks.training.averaging import running_mean
 from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
 from taskdistill.tasks.training.loss_notes import LossNotes, add
+from taskdistill.tasks.training.parameters import Trained, freeze_batchnorm, parameter_groups
+from taskdistill.tasks.training.ranks import Ranks
 from taskdistill.tasks.training.state import State
 
 log = logging.getLogger(__name__)
 
 RARER = 20
 """Checkpoints that take long are written less often, at most so many times, to take a twentieth of the time."""
-BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Trainer:
@@ -59,13 +64,15 @@ class Trainer:
         device: torch.device,
         num_steps: int,
     ) -> None:
-        self.model, self._settings, self._lesson, self._seed, self._device = model, settings, lesson, seed, device
+        self.model, self.settings, self.lesson, self._seed, self._device = model, settings, lesson, seed, device
+        self._ranks = Ranks.joined()
         # At least one step is left in which all learns.
         self._num_head_steps = min(round(settings.head_first * num_steps), num_steps - 1)
         # Fused: of a small student's 158 tensors a step takes a third of the time that the default takes on a CPU.
-        self._optimizer = torch.optim.AdamW(_parameter_groups(model, settings, self._num_head_steps), fused=True)
+        self._optimizer = torch.optim.AdamW(parameter_groups(model, settings, self._num_head_steps), fused=True)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
         self._of_encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
+        self._trained = Trained(model, settings, self._num_head_steps)
         self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self._losses = LossNotes()
@@ -77,23 +84,26 @@ class Trainer:
         TrainingDivergedError.
         """
         self._restore(draft)
+        self._ranks.check_start(self.state.step, self._device)
+        is_first = self._ranks.is_first
         saved, pause = time.monotonic(), checkpoint_seconds
         # `prefetch` takes from `draws` here, in the training thread and in the order of steps, as a lesson may keep
         # state; its threads only load. None is drawn beyond the last step.
-        draws = map(self._lesson.draw, range(self.state.step, self.num_steps))
+        draws = map(self.lesson.draw, range(self.state.step, self.num_steps))
+        load = partial(self.lesson.load, share=self._ranks.share)
         # Steps seed the global generator: whoever called gets it back as it was.
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            if self.state.step == 0:  # a checkpoint is of a later step, and holds this score
+            if is_first and self.state.step == 0:  # a checkpoint is of a later step, and holds this score
                 self._validate()
-            for batch in prefetch(self._lesson.load, draws, workers=workers):
+            for batch in prefetch(load, draws, workers=workers):
                 self._step(batch)
                 is_validated, is_last = self._is_validated(self.state.step), self.state.step == self.num_steps
-                is_saved = time.monotonic() - saved >= pause or is_last
+                is_saved = is_first and (time.monotonic() - saved >= pause or is_last)
                 # Before validation and before any checkpoint, so that neither ever meets weights that are not finite.
                 if is_validated or is_saved or self._losses.is_full:
                     self._read_losses()
                 # Validated before it is saved: a checkpoint of this step holds its score, and is not scored again.
-                if is_validated:
+                if is_first and is_validated:
                     self._validate()
                 on_progress("steps", self.state.step, self.num_steps)
                 if is_saved:  # after the last step too: pictures and digests, still to come, may be killed
@@ -106,14 +116,14 @@ class Trainer:
     @property
     def kept_step(self) -> int:
         """The step after which the weights were as they are kept; 0: as they were at the start."""
-        return self.state.best_step if self.state.kept(self._settings.keep) == "best" else self.num_steps
+        return self.state.best_step if self.state.kept(self.settings.keep) == "best" else self.num_steps
 
     def write(self, draft: Path) -> str:
         """Write best and last weights and the learning curve; returns the name of the weights to keep."""
         write_tensors(draft / "last.safetensors", as_arrays(self._evaluated().state_dict()))
         write_tensors(draft / "best.safetensors", as_arrays(self._best))
         write_table(draft / "history.parquet", HISTORY, self.state.history)
-        return f"{self.state.kept(self._settings.keep)}.safetensors"
+        return f"{self.state.kept(self.settings.keep)}.safetensors"
 
     def backward(self, batch: Batch) -> list[dict[str, Tensor]]:
         """Add the gradient of a batch to the parameters', computed in `accumulate` parts; returns the loss and its
@@ -121,14 +131,14 @@ class Trainer:
 
         Parts may count differently: ignored targets, synthetic images that do not divide. So each is divided by what
         the whole batch counts, never by its own count, and their gradients add up to that of the whole batch. Only
-        what looks at several images at once, BatchNorm in training, and random depth see the parts.
+        what looks at several images at once, BatchNorm in training, and random depth see the parts. The share of a
+        rank is one more cut: of several ranks gradients and losses are the sums over all.
         """
-        settings, lesson, step = self._settings, self._lesson, self.state.step
+        settings, lesson, step = self.settings, self.lesson, self.state.step
         # Mixed before it is cut: whom an image is mixed with does not depend on the number of parts.
         whole = lesson.mixed(self._on_device(batch), step)
-        # Several ranks would add their counts up here, and their gradients after the last part.
-        counts = lesson.counts(whole)
-        noted = []
+        counts = self._ranks.total(lesson.counts(whole), self._device)
+        noted: list[dict[str, Tensor]] = []
         for part in micro_batches(whole, settings.accumulate):
             with autocast(self._device, settings.precision):
                 losses = lesson.losses(self.model, part, step)
@@ -138,12 +148,15 @@ class Trainer:
             # At once, not after the last part: the activations of one part at a time are all that is held.
             loss.backward()  # type: ignore[no-untyped-call]
             noted.append({"loss": loss.detach()} | {f"{name}_loss": term.detach() for name, term in terms.items()})
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        self._ranks.add_up([*gradients, *(term for part in noted for term in part.values())])
         return noted
 
     def _step(self, batch: Batch) -> None:
-        settings, step = self._settings, self.state.step
+        settings, step = self.settings, self.state.step
         # Stochastic depth draws from the global generator: seeded by the step, a continued run draws the same.
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)[0]))
+        seeds = np.random.SeedSequence(self._ranks.seeds(self._seed, step))
+        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         self.model.train()
         if self._num_head_steps:
             self._freeze_encoder_at_first()
@@ -182,7 +195,7 @@ class Trainer:
         step, num_steps = self.state.step - first_step, self.num_steps - first_step
         if step < 0:
             return 0.0
-        return warmup_cosine(step, num_steps=num_steps, num_warmup=round(self._settings.warmup * num_steps))
+        return warmup_cosine(step, num_steps=num_steps, num_warmup=round(self.settings.warmup * num_steps))
 
     def _on_device(self, batch: Batch) -> MicroBatch:
         """Return a batch as the model wants it: bytes travel to the device, a quarter of what floats would be.
@@ -197,7 +210,7 @@ class Trainer:
         )
 
     def _is_validated(self, step: int) -> bool:
-        return step == self.num_steps or is_validated(step, self._settings, self._lesson.num_images)
+        return step == self.num_steps or is_validated(step, self.settings, self.lesson.num_images)
 
     def _evaluated(self) -> nn.Module:
         """The weights that are validated and kept: the averaged ones, where there are any."""
@@ -205,11 +218,11 @@ class Trainer:
 
     def _validate(self) -> None:
         state, sums = self.state, self.state.sums
-        score, error = self._lesson.score(self._evaluated().eval())
+        score, error = self.lesson.score(self._evaluated().eval())
         state.history.append(
             {
                 "step": state.step,
-                "epoch": state.step * self._settings.batch_size / self._lesson.num_images,
+                "epoch": state.step * self.settings.batch_size / self.lesson.num_images,
                 "learning_rate": max(group["lr"] for group in self._optimizer.param_groups) if state.step else None,
                 "val_score": score,
                 **{name: total / sums["count"] for name, total in sums.items() if name != "count"},
@@ -218,7 +231,7 @@ class Trainer:
         state.sums = {}
         log.info(
             "step %d of %d: %s %.4f (SE %.4f) on validation",
-            state.step, self.num_steps, self._lesson.score_name, score, error,
+            state.step, self.num_steps, self.lesson.score_name, score, error,
         )  # fmt: skip
         # Greater, not equal: of two steps with the same score the earlier is kept, in a continued run as in another.
         if score > state.best_score:
@@ -227,46 +240,30 @@ class Trainer:
             self._best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
 
     def _save(self, draft: Path) -> None:
+        # What is trained, and not what is frozen: that is in the model as it starts.
+        trained, step = self._trained, self.state.step
         groups = {
-            "model": self.model.state_dict(),
+            "model": trained.of(self.model.state_dict(), step),
             "optimizer": checkpoint.optimizer_tensors(self._optimizer),
-            "best": self._best,
-            "ema": self._ema.state_dict() if self._ema else {},
+            "best": trained.of(self._best, self.state.best_step),
+            "ema": trained.of(self._ema.state_dict(), step, within="module.") if self._ema else {},
         }
         # JSON has no -inf: before any score is kept there is none, and `_restore` puts it back.
         facts = vars(self.state) | {"best_score": self.state.best_score if self._best else None}
         checkpoint.save(draft, groups, facts)
 
     def _restore(self, draft: Path) -> None:
-        # Nothing else is in the checkpoint because nothing else has a state: draws, mixing and the schedule are
-        # functions of the step.
+        # Nothing else is in the checkpoint because nothing else has a state, or is trained: draws, mixing and the
+        # schedule are functions of the step. Earlier versions wrote what is frozen too.
         if (found := checkpoint.load(draft)) is None:
             return
         groups, facts = found
-        self.model.load_state_dict(groups["model"])
+        if facts["best_score"] is not None:
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self._best |= {name: tensor.to(self._device) for name, tensor in groups.get("best", {}).items()}
+        self.model.load_state_dict({**self.model.state_dict(), **groups["model"]})
         checkpoint.restore_optimizer(self._optimizer, groups["optimizer"])
         if self._ema:
-            self._ema.load_state_dict(groups["ema"])
-        self._best = {name: tensor.to(self._device) for name, tensor in groups.get("best", {}).items()}
+            self._ema.load_state_dict({**self._ema.state_dict(), **groups["ema"]})
         self.state = State(**(facts | ({} if self._best else {"best_score": -math.inf})))
         log.info("continuing at step %d of %d", self.state.step, self.num_steps)
-
-
-def freeze_batchnorm(model: nn.Module) -> None:
-    """Let BatchNorm layers normalise with their pretrained statistics; their scale and shift still learn."""
-    for module in model.modules():
-        if isinstance(module, BATCHNORMS):
-            module.eval()
-
-
-def _parameter_groups(model: TaskModel, settings: TrainingSettings, joins: int) -> list[dict[str, Any]]:
-    """Return what AdamW is given; `joins` is the step at which the encoder begins to learn."""
-    # Weight decay is for matrices and kernels: biases and scales of norms, which have one axis, are not pulled to 0.
-    rate, decay = settings.learning_rate, settings.weight_decay
-    head = [parameter for parameter in model.head.parameters() if parameter.requires_grad]
-    of_head = {"lr": rate, "first_step": 0}
-    return [
-        *(group | {"first_step": joins} for group in model.encoder.parameter_groups(rate, decay, settings.layer_decay)),
-        {"params": [parameter for parameter in head if parameter.ndim > 1], "weight_decay": decay, **of_head},
-        {"params": [parameter for parameter in head if parameter.ndim <= 1], "weight_decay": 0.0, **of_head},
-    ]

@@ -31,7 +31,7 @@ from taskdistill.tasks.models.task_model import TaskModel
 from taskdistill.tasks.problems.problem import problem_named
 from taskdistill.tasks.sizes import num_shown
 from taskdistill.tasks.stage import no_progress
-from taskdistill.tasks.training.trainer import freeze_batchnorm
+from taskdistill.tasks.training.parameters import freeze_batchnorm
 from tests.benchmarks.report import Row, finish, parser
 from tests.benchmarks.timing import processor_seconds_of
 

@@ -21,6 +21,7 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.weights import ModelDescription
 from taskdistill.tasks.catalog import DISTILL, FINETUNE, PRECOMPUTE_PROBED
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
+from taskdistill.tasks.functional.shares import WHOLE, Share
 from taskdistill.tasks.models.encoder import build_encoder
 from taskdistill.tasks.models.preprocessing import Preprocessing, normalise
 from taskdistill.tasks.models.task_model import TaskModel, load_head
@@ -53,13 +54,13 @@ class OnlineLesson(DistillLesson):
     teacher: TaskModel
     shown: ViewSource
 
-    def load(self, drawn: Any) -> Batch:
+    def load(self, drawn: Any, share: Share = WHOLE) -> Batch:
         [(_, chosen)] = drawn
         pixels_NHW3 = self.shown.cut(chosen.rows.tolist(), chosen.cached.views_N9)
         with torch.inference_mode():
             answers = self.teacher(normalise(pixels_NHW3, self.shown.preprocessing, torch.device("cpu")))
         answers_NKhw: Any = answers.numpy()  # as they are, not in the half precision that a cache has
-        return super().load(drawn)._replace(teacher=answers_NKhw)
+        return super().load(drawn, share)._replace(teacher=answers_NKhw)
 
 
 class NotingTrainer(Trainer):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from taskdistill.storage.upkeep import discard
 from taskdistill.tasks.catalog import EXTRACT, INGEST
 from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.stage import execute
-from taskdistill.tasks.turns import DEVICES, GPUS, cpu_turns, take_turn, taking_turns
+from taskdistill.tasks.turns import DEVICES, GPUS, cpu_turns, take_turn, take_turns, taking_turns
 from tests.conftest import RUNTIME, Bench
 from tests.tasks.test_partitions import CONFIG
 
@@ -131,3 +132,26 @@ def test_a_stage_that_computes_holds_a_turn_meanwhile_and_one_that_does_not_wait
         with taking_turns(bench.store, DEVICES):
             other = IngestConfig(path=str(shapes_folder), max_megapixels=70)
             assert execute(INGEST, other, {}, **named) in bench.store
+
+
+def test_who_computes_on_two_gpus_takes_the_first_two_that_are_free_together(store: ArtifactStore) -> None:
+    gpus = [f"gpu-{letter}" for letter in "DCBA"]  # numbered as this process sees them
+    with another(store, "gpu-A") as other:
+        assert says(other).startswith("has it")
+        with taking_turns(store, GPUS):
+            assert take_turns("cuda", gpus, lambda: None, count=2) == [1, 0]
+            assert take_turn("cuda", gpus, lambda: None) == 1  # what it does by one process, it does on the first
+            assert [is_free(store, gpu) for gpu in sorted(gpus)] == [False, True, False, False]
+    assert is_free(store, "gpu-C")
+    assert is_free(store, "gpu-D")
+
+
+def test_who_has_the_first_of_its_gpus_waits_for_the_other(store: ArtifactStore) -> None:
+    with another(store, "gpu-B") as other:
+        assert says(other).startswith("has it")
+        waiting = threading.Timer(0.5, other.kill)
+        waiting.start()
+        with taking_turns(store, GPUS):
+            assert take_turns("cuda", ["gpu-A", "gpu-B", "gpu-C"], lambda: None, count=2) == [0, 1]
+            assert waiting.finished.is_set()
+            assert is_free(store, "gpu-C")

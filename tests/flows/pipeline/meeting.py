@@ -85,5 +85,5 @@ def step(stage: Stage[MeetingConfig], place: Path, name: str, other: str = "", a
     return PlannedStep(name, stage, config, inputs, stage.reference(config, inputs, {}), "build", "", None)
 
 
-def main(gpu: str) -> None:
-    step_process.main(gpu, (*STAGES, MEET, KILL_ITSELF, FAIL))
+def main(gpus: str) -> None:
+    step_process.main(gpus, (*STAGES, MEET, KILL_ITSELF, FAIL))

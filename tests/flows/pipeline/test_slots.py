@@ -9,7 +9,7 @@ from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline import slots
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
-from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpu_of_each, probable_slots, slots_of
+from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpus_of_each, probable_slots, slots_of
 from taskdistill.storage.store import ArtifactStore
 
 
@@ -71,9 +71,19 @@ def test_left_to_itself_there_is_one_for_each_gpu(steps: list[PlannedStep], monk
 
 
 def test_each_slot_sees_one_gpu_in_turn_and_all_of_them_where_it_takes_one_that_is_free() -> None:
-    assert gpu_of_each(Slots(3, 2), ()) == ["0", "1", "0"]
-    assert gpu_of_each(Slots(2, 4), ("cuda", "mps")) == ["", ""]
-    assert gpu_of_each(Slots(2, 0), ()) == ["", ""]
+    assert gpus_of_each(Slots(3, 2), (), 1) == ["0", "1", "0"]
+    assert gpus_of_each(Slots(2, 4), ("cuda", "mps"), 1) == ["", ""]
+    assert gpus_of_each(Slots(2, 0), (), 1) == ["", ""]
+
+
+def test_a_slot_has_a_gpu_for_each_rank(steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "_num_gpus", lambda runtime: 5)
+    assert slots_of(RuntimeConfig(ranks=2), steps) == (2, 2)
+    assert gpus_of_each(Slots(3, 2), (), 2) == ["0,1", "2,3", "0,1"]
+
+
+def test_without_a_gpu_a_slot_has_a_core_for_each_rank(steps: list[PlannedStep]) -> None:
+    assert number(steps, ranks=4) == number(steps, ranks=2, threads=4) == 2
 
 
 def test_a_line_of_steps_and_a_run_that_is_done_need_one(steps: list[PlannedStep]) -> None:

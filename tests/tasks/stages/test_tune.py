@@ -29,6 +29,7 @@ from taskdistill.storage.weights import ModelDescription, read_tensors, write_te
 from taskdistill.tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE, PROBE, TUNE_DISTILL, TUNE_FINETUNE
 from taskdistill.tasks.data import batches
 from taskdistill.tasks.functional.folds import folds_of
+from taskdistill.tasks.functional.shares import Share
 from taskdistill.tasks.models.task_model import load_head
 from taskdistill.tasks.training.fold_heads import write_folds
 from taskdistill.tasks.training.loss_notes import TrainingDivergedError
@@ -262,8 +263,8 @@ def test_a_fold_is_held_out_from_the_training_that_it_judges(
     judged: list[set[str]] = []
     load = finetune.FinetuneLesson.load
 
-    def noting_load(lesson: finetune.FinetuneLesson, drawn: finetune.Draw) -> Any:
-        batch = load(lesson, drawn)
+    def noting_load(lesson: finetune.FinetuneLesson, drawn: finetune.Draw, share: Share) -> Any:
+        batch = load(lesson, drawn, share)
         taught[-1].update(batch.ids)
         return batch
 

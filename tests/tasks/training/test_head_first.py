@@ -1,5 +1,7 @@
 """Head first: for a share of the steps the head alone learns, then the whole network."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,10 @@ from taskdistill.configs.stages import FinetuneConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.tasks.catalog import FINETUNE
 from taskdistill.tasks.models.task_model import load_model
+from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.checkpoint import Groups, load
-from tests.conftest import STUDENT, VIEWS, Bench
+from taskdistill.tasks.training.probed import probed_model
+from tests.conftest import RUNTIME, STUDENT, VIEWS, Bench
 
 pytestmark = pytest.mark.usefixtures("bare_pictures")
 
@@ -20,7 +24,9 @@ CONFIG = FinetuneConfig(backbone=STUDENT, views=VIEWS, training=SETTINGS)
 
 
 def state_after(bench: Bench, step: int) -> Groups:
-    """Return the tensors of a training of 6 steps after some of them; later steps may be asked for next."""
+    """Return the tensors of a training of 6 steps after some of them, in the checkpoint or as at the start; later steps
+    may be asked for next.
+    """
 
     def die(unit: str, done: int, total: int) -> None:
         if done == step + 1:
@@ -29,10 +35,20 @@ def state_after(bench: Bench, step: int) -> Groups:
     inputs = {"images": bench.images, "probe": bench.student_probe}
     with pytest.raises(KeyboardInterrupt):
         bench.run(FINETUNE, CONFIG, on_progress=die, runtime={"checkpoint_seconds": 1e-9}, **inputs)
+    groups = saved(bench)
+    return {**groups, "model": {**start(bench), **groups["model"]}}
+
+
+def saved(bench: Bench) -> Groups:
     [draft] = bench.store.drafts().values()
     found = load(draft)
     assert found
     return found[0]
+
+
+def start(bench: Bench) -> dict[str, torch.Tensor]:
+    context = StageContext({"probe": bench.path(bench.student_probe)}, Path(), RUNTIME)
+    return dict(probed_model(STUDENT, context).state_dict())
 
 
 def moved(before: Groups, after: Groups) -> set[str]:
@@ -47,6 +63,15 @@ def test_the_head_alone_learns_and_then_the_whole_network(bench: Bench) -> None:
     assert moved(states[1], states[2]) >= {name for name in parameters if states[0]["model"][name].ndim > 1}
     with_moments = [{name.partition(".")[0] for name in state["optimizer"]} for state in states]
     assert [len(places) for places in with_moments] == [2, 2, len(parameters)]
+
+
+def test_while_the_head_learns_alone_a_checkpoint_holds_the_head_alone(bench: Bench) -> None:
+    state_after(bench, 3)
+    of_head = {"head.weight", "head.bias"}
+    assert saved(bench)["model"].keys() == of_head
+    assert saved(bench)["ema"].keys() == {"n_averaged"} | {f"module.{name}" for name in of_head}
+    state_after(bench, 4)
+    assert saved(bench)["model"].keys() == start(bench).keys()
 
 
 def test_the_encoder_joins_with_a_low_rate_and_moments_of_its_own(bench: Bench) -> None:

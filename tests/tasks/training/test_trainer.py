@@ -17,9 +17,11 @@ from taskdistill.storage.tables import read_table
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.catalog import FINETUNE, PROBE
 from taskdistill.tasks.models.device import on_device
-from taskdistill.tasks.training.checkpoint import CHECKPOINT, load
+from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.checkpoint import CHECKPOINT, load, save
 from taskdistill.tasks.training.loss_notes import TrainingDivergedError
-from tests.conftest import STUDENT, VIEWS, Bench, said_of
+from taskdistill.tasks.training.probed import probed_model
+from tests.conftest import RUNTIME, STUDENT, VIEWS, Bench, said_of
 from tests.storage.artifacts import TEARS, tear
 
 pytestmark = pytest.mark.usefixtures("bare_pictures")
@@ -146,9 +148,10 @@ def test_averaged_weights_are_the_decayed_mean_of_the_steps(bench: Bench, worksh
     twice = {"epochs": 1, "batch_size": 12}
     finetune_interrupted(bench, 2, ema=0.9, **twice)
     groups, _ = load(bench.store.draft_path(bench.store.drafts().popitem()[0])) or ({}, {})
-    first = groups["model"]
+    trained = groups["model"]
     second = weights(workshop, finetune(workshop, **twice))  # averaging does not touch the weights that are trained
     averaged = weights(workshop, finetune(workshop, ema=0.9, **twice))
+    first = {**averaged, **trained}  # statistics that are frozen are in no checkpoint
     moved = 0
     for name, value in averaged.items():
         if value.is_floating_point():
@@ -295,3 +298,34 @@ def test_the_fused_optimiser_takes_the_steps_of_the_plain_one_where_weights_are_
             network(images_NCHW).square().mean().backward()
             optimizer.step()
     torch.testing.assert_close(networks[0].state_dict(), networks[1].state_dict())
+
+
+def test_a_checkpoint_holds_no_tensor_that_is_frozen(bench: Bench, workshop: Bench) -> None:
+    """BatchNorm normalises with its pretrained statistics, and the best weights may be those it started from."""
+    finetune_interrupted(bench, 3, ema=0.7)
+    [draft] = bench.store.drafts().values()
+    groups, facts = load(draft) or ({}, {})
+    names = weights(workshop, finetune(workshop, ema=0.7)).keys()
+    trained = {name for name in names if "running_" not in name and "num_batches" not in name}
+    assert len(trained) < len(names)
+    assert groups["model"].keys() == trained
+    assert groups["ema"].keys() == {"n_averaged", *(f"module.{name}" for name in trained)}
+    assert (facts["best_step"], groups.get("best", {}).keys()) == (0, set())
+
+
+def test_a_checkpoint_of_an_earlier_version_which_held_all_tensors_is_continued_to_the_same_bytes(
+    bench: Bench, workshop: Bench
+) -> None:
+    training = {"ema": 0.7, "head_first": 0.5}
+    ref = finetune(workshop, **training)
+    finetune_interrupted(bench, 3, **training)
+    draft = bench.store.draft_path(ref)
+    groups, facts = load(draft) or ({}, {})
+    context = StageContext({"probe": bench.path(bench.student_probe)}, draft, RUNTIME)
+    start = dict(probed_model(STUDENT, context).state_dict())
+    averaged = {f"module.{name}": tensor for name, tensor in start.items()}
+    best = {**start, **groups.get("best", {})}
+    earlier = {"model": {**start, **groups["model"]}, "ema": {**averaged, **groups["ema"]}, "best": best}
+    save(draft, {**groups, **earlier}, facts)
+    assert finetune(bench, **training) == ref
+    assert bench.store.manifest(ref).files == workshop.store.manifest(ref).files
