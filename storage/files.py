@@ -155,6 +155,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def state_of(status: os.stat_result) -> str:
+    """Return what changes whenever a file does: size, time of modification, inode and time of change; as text, for any
+    number that a file system may give.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {status.st_ctime_ns}"
+
+
 def remove_partials(folder: Path) -> None:
     """Delete what a killed writer left half-written, zarr's own temporaries included."""
     for leftover in list(folder.rglob(f"*{PARTIAL}")):
