@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial"
-SYNC_SECONDS = 5.0
-"""How much work a power cut may take from a stage that writes its files one by one."""
 _SYNCS_AT_ONCE = 16
 """A file system puts what is asked for at the same time on the disk together."""
 _CANNOT_SYNC_FOLDERS = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
@@ -104,27 +101,6 @@ def sync_tree(folder: Path) -> None:
     """Wait until everything below a folder is on the disk: bytes first, then names, its own excepted."""
     sync_all(all_files(folder))
     sync_all([folder, *(path for path in folder.rglob("*") if path.is_dir())])
-
-
-class BatchedSync:
-    """Puts files of a folder on the disk some seconds after they were written, many at a time.
-
-    Until then a power cut may leave them empty or torn: whoever continues must look into them, not at their names.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: list[Path] = []
-        self._last = time.monotonic()
-
-    def add(self, *files: Path) -> None:
-        self._files += files
-        # Waiting for the disk costs about as much for many files as for one, and far more than writing a small one.
-        if time.monotonic() - self._last >= SYNC_SECONDS:
-            sync_all(self._files)
-            sync_all({above for file in self._files for above in file.parents if above.is_relative_to(self._folder)})
-            self._files.clear()
-            self._last = time.monotonic()
 
 
 def open_as_others_are(path: Path) -> None:

@@ -23,9 +23,11 @@ import zarr
 from taskdistill.configs.data import CLEAN_VIEW
 from taskdistill.configs.stages import StoredLogits
 from taskdistill.storage.chunk_rows import chunk_file, chunk_size
+from taskdistill.storage.digesting_store import DigestingStore
 from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
-from taskdistill.storage.files import BatchedSync, atomic, read_json_if_whole
+from taskdistill.storage.files import read_json_if_whole
 from taskdistill.storage.int8_rows import quantised
+from taskdistill.storage.notes import BatchedSync, digested
 from taskdistill.storage.proof import is_chunk_whole
 from taskdistill.storage.view_arrays import make_arrays, writable
 from taskdistill.storage.view_outputs import (
@@ -83,13 +85,14 @@ class ViewOutputsWriter:
         self._write_rows(ids)
         self.attributes: dict[str, Any] = {}
         """Of the layout: what the draft says already, or is said now."""
+        self._store = DigestingStore(folder / GROUP)
         self._arrays = self._opened(layout)
         outputs = {name: arrays["outputs"] for name, arrays in self._arrays.items()}
         self.row_shape: tuple[int, ...] = next(iter(outputs.values())).shape[2:]
         self._rows_per_chunk = {name: int(array.chunks[0]) for name, array in outputs.items()}
         self._synced = BatchedSync(folder)
         # With the first chunks: without their descriptions, chunks that a power cut spared could not be read.
-        self._synced.add(*self._descriptions())
+        self._synced.add(*map(self._store.take, self._descriptions()))
 
     @property
     def num_rows(self) -> int:
@@ -155,7 +158,11 @@ class ViewOutputsWriter:
             kept, arrays[SCALES][rows, column] = quantised(outputs)
         # Last, as `missing` looks for this file alone: when it is there, the others are.
         arrays["outputs"][rows, column] = kept
-        self._synced.add(*self._files(chunk))
+        self._synced.add(*map(self._store.take, self._files(chunk)))
+
+    def flush(self) -> None:
+        """Wait until all chunks that were written are on the disk."""
+        self._synced.flush()
 
     def _is_whole(self, chunk: Chunk) -> bool:
         sizes = [chunk_size(array) for array in self._arrays[chunk.part].values()]
@@ -185,8 +192,8 @@ class ViewOutputsWriter:
         columns = {"id": pa.array(kept, pa.string())}
         if not is_of_format_1(self._folder):
             columns["part"] = pa.array(places, pa.string())
-        with atomic(self._folder / ROWS) as partial:
-            pq.write_table(pa.table(columns), partial, write_page_checksum=True)
+        with digested(self._folder, self._folder / ROWS) as file:
+            pq.write_table(pa.table(columns), file, write_page_checksum=True)
 
     def _descriptions(self) -> list[Path]:
         """Return the files that say how to read the draft, as far as it says itself which there are."""
@@ -203,11 +210,11 @@ class ViewOutputsWriter:
             if path.is_file() and read_json_if_whole(path) is None:
                 path.unlink()
         if all(path.is_file() for path in self._descriptions()):
-            group = zarr.open_group(self._folder / GROUP, mode="r+")
+            group = zarr.open_group(self._store, mode="r+")
         else:
             # Where one description is missing all are asked for again: those that are there are kept as they are.
             wanted = layout()
-            group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(wanted.attributes))
+            group = zarr.open_group(self._store, mode="a", attributes=dict(wanted.attributes))
             for name, place in self._places.items():
                 make_arrays(_group_of(group, place), self.parts[name], wanted.row_shape, wanted.stored)
         self.attributes = dict(group.attrs)

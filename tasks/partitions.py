@@ -72,6 +72,9 @@ class Partitions(ABC, Generic[C]):
         the others. ModelError and SourceChangedError where its network or its device cannot be had.
         """
 
+    def flush(self) -> None:
+        """Wait until what was made is on the disk, where `make` does not wait for it."""
+
     @abstractmethod
     def finish(self, throughput: Throughput) -> Summary:
         """Write what is made from all partitions together, and return the summary."""
@@ -95,6 +98,7 @@ class ByPartitions(Generic[C]):
         elif missing:
             with memory_advice():
                 made.append(partitions.make(missing))
+                partitions.flush()
         # Workers' notes also where this process made the rest itself: an earlier attempt may have had workers.
         return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
 
@@ -160,6 +164,7 @@ def make_partitions(
         if missing:
             with memory_advice():
                 throughput = partitions.make(missing)
+                partitions.flush()
             (draft / THROUGHPUTS).mkdir(exist_ok=True)
             write_json(draft / THROUGHPUTS / f"{name}.json", throughput._asdict())
     return len(missing)
