@@ -25,7 +25,7 @@ class Contents(NamedTuple):
     optional: tuple[str, ...] = ()
     """May be in it."""
     working: tuple[str, ...] = ()
-    """Lets a killed run continue; removed when the artifact is whole."""
+    """Lets a killed run continue; removed when the artifact is whole, also where it fits another pattern."""
 
     def files_of(self, draft: Path) -> list[Path]:
         """Return the files that are the artifact; DraftError where one that it must have is not there.
@@ -39,7 +39,8 @@ class Contents(NamedTuple):
                     f"{draft} has no file {pattern!r}, which every artifact of its stage holds: run the same again; if "
                     "that does not help, the stage does not write what it declares (tasks/catalog.py)"
                 )
-        return [draft / name for name in names if _fits(name, (*self.made, *self.optional))]
+        patterns = (*self.made, *self.optional)
+        return [draft / name for name in names if _fits(name, patterns) and not _fits(name, self.working)]
 
 
 ANYTHING = Contents(made=(), optional=("*",))

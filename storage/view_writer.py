@@ -4,7 +4,9 @@ A chunk, S rows of one view, is the unit of writing, resuming and checking. Zarr
 renames it, and `outputs` is written after all others, so its chunks say what is done: whatever kills a process, a
 chunk that exists is whole. Zarr does not wait for the disk, so after a power cut chunks exist that are empty or torn.
 They are put on the disk every few seconds, a commit waits for all of them, and whoever continues a draft reads each of
-its chunks back once and removes those that do not fit their checksum.
+its chunks back once and removes those that do not fit their checksum. When all are there, `gather` puts the small
+arrays together: until then nobody shares a file with another, and afterwards a few files hold what tens of thousands
+did.
 
 Shape letters: N images, n those of one chunk, S rows of a chunk.
 """
@@ -29,16 +31,17 @@ from taskdistill.storage.files import read_json_if_whole
 from taskdistill.storage.int8_rows import quantised
 from taskdistill.storage.notes import BatchedSync, digested
 from taskdistill.storage.proof import is_chunk_whole
-from taskdistill.storage.view_arrays import make_arrays, writable
+from taskdistill.storage.shown_views import SHOWN
+from taskdistill.storage.view_arrays import gather, make_arrays, writable
 from taskdistill.storage.view_outputs import (
     GROUP,
     ROWS,
     SCALES,
     Half,
     Part,
-    arrays_of,
     descriptions,
     is_of_format_1,
+    made_arrays_of,
     read_rows,
 )
 
@@ -164,6 +167,18 @@ class ViewOutputsWriter:
         """Wait until all chunks that were written are on the disk."""
         self._synced.flush()
 
+    def gather(self) -> None:
+        """Put what is small together in few files, when all chunks are there; in format 1 all stays as it is."""
+        if is_of_format_1(self._folder):
+            return
+        group = zarr.open_group(self._store, mode="r+")
+        for name, part in self.parts.items():
+            shown = gather(_group_of(group, name), part)
+            folder = self._folder / GROUP / name / SHOWN
+            blocks = [chunk_file(folder, shown, block, 0) for block in range(shown.cdata_shape[0])]
+            self._synced.add(*map(self._store.take, (folder / "zarr.json", *blocks)))
+        self.flush()
+
     def _is_whole(self, chunk: Chunk) -> bool:
         sizes = [chunk_size(array) for array in self._arrays[chunk.part].values()]
         # The size too: where a description was lost, an earlier version may have begun it in chunks of other rows.
@@ -197,7 +212,8 @@ class ViewOutputsWriter:
 
     def _descriptions(self) -> list[Path]:
         """Return the files that say how to read the draft, as far as it says itself which there are."""
-        names = [name for place in self._places.values() for name in descriptions(self._folder, place)]
+        made = {place: made_arrays_of(self._folder, place) for place in self._places.values()}
+        names = [name for place, arrays in made.items() for name in descriptions(place, arrays)]
         return [self._folder / name for name in (f"{GROUP}/zarr.json", *names)]
 
     def _opened(self, layout: Callable[[], Layout]) -> dict[str, dict[str, Any]]:
@@ -219,7 +235,7 @@ class ViewOutputsWriter:
                 make_arrays(_group_of(group, place), self.parts[name], wanted.row_shape, wanted.stored)
         self.attributes = dict(group.attrs)
         found = {
-            name: writable(_group_of(group, place), arrays_of(self._folder, place))
+            name: writable(_group_of(group, place), made_arrays_of(self._folder, place))
             for name, place in self._places.items()
         }
         for name, part in self.parts.items():

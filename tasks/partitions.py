@@ -75,6 +75,9 @@ class Partitions(ABC, Generic[C]):
     def flush(self) -> None:
         """Wait until what was made is on the disk, where `make` does not wait for it."""
 
+    def gather(self) -> None:
+        """Put together what partitions are only apart in while they are made; called when all are there."""
+
     @abstractmethod
     def finish(self, throughput: Throughput) -> Summary:
         """Write what is made from all partitions together, and return the summary."""
@@ -99,6 +102,7 @@ class ByPartitions(Generic[C]):
             with memory_advice():
                 made.append(partitions.make(missing))
                 partitions.flush()
+        partitions.gather()
         # Workers' notes also where this process made the rest itself: an earlier attempt may have had workers.
         return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
 

@@ -155,6 +155,9 @@ class ChunkPartitions(Partitions[C]):
     def flush(self) -> None:
         self.writer.flush()
 
+    def gather(self) -> None:
+        self.writer.gather()
+
     def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
         every = self.writer.chunks()
         return [every[number] for number in numbers]
