@@ -33,14 +33,14 @@ class Contents(NamedTuple):
         Names that begin with a dot are the program's own notes, and the manifest is no part of what it describes.
         """
         names = [name for name in _names(draft) if not name.startswith(".") and name != MANIFEST]
+        names = [name for name in names if not _fits(name, self.working)]
         for pattern in self.made:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise DraftError(
                     f"{draft} has no file {pattern!r}, which every artifact of its stage holds: run the same again; if "
                     "that does not help, the stage does not write what it declares (tasks/catalog.py)"
                 )
-        patterns = (*self.made, *self.optional)
-        return [draft / name for name in names if _fits(name, patterns) and not _fits(name, self.working)]
+        return [draft / name for name in names if _fits(name, (*self.made, *self.optional))]
 
 
 ANYTHING = Contents(made=(), optional=("*",))

@@ -9,10 +9,11 @@ OUTPUTS = Contents(
         "outputs.zarr/zarr.json",
         # The star is a part with its slash, such as clean/; in a draft of format 1, which has no parts, it is nothing.
         *(f"outputs.zarr/*outputs/{name}" for name in ("zarr.json", "c/*")),
+        # "shown", or in a draft of format 1 "views": without one of them nothing would say how views were cut.
+        *(f"outputs.zarr/*[sv][hi][oe]w[ns]/{name}" for name in ("zarr.json", "c/*")),
     ),
     optional=(
-        *(f"outputs.zarr/{array}/*" for array in ("views", "thumbnails")),  # of format 1; since then they are gathered
-        *(f"outputs.zarr/*/shown/{name}" for name in ("zarr.json", "c/*")),
+        "outputs.zarr/thumbnails/*",  # of format 1; since then they are gathered
         *(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
         *(f"outputs.zarr/*scales/{name}" for name in ("zarr.json", "c/*")),  # of outputs of one byte a number
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
-from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.errors import CorruptArtifactError, DraftError
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -117,3 +117,9 @@ def test_damage_and_loss_of_what_was_gathered_are_told(store: ArtifactStore, dra
     with pytest.raises(CorruptArtifactError, match=r"shown/c/0/0/0 is missing"):
         outputs.thumbnails(0, 10, 1)
     assert "outputs.zarr/augmented/shown/c/0/0/0" in {damage.file for damage in verify(store, REF)}
+
+
+def test_without_what_was_to_be_gathered_nothing_is_committed(store: ArtifactStore, draft: Path):
+    with pytest.raises(DraftError, match="which every artifact of its stage holds"):
+        commit(store)
+    assert len(small_files(draft)) == 2 * (1 + 3 * 5)
