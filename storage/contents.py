@@ -25,7 +25,7 @@ class Contents(NamedTuple):
     optional: tuple[str, ...] = ()
     """May be in it."""
     working: tuple[str, ...] = ()
-    """Lets a killed run continue; removed when the artifact is whole."""
+    """Lets a killed run continue; removed when the artifact is whole, also where it fits another pattern."""
 
     def files_of(self, draft: Path) -> list[Path]:
         """Return the files that are the artifact; DraftError where one that it must have is not there.
@@ -33,6 +33,7 @@ class Contents(NamedTuple):
         Names that begin with a dot are the program's own notes, and the manifest is no part of what it describes.
         """
         names = [name for name in _names(draft) if not name.startswith(".") and name != MANIFEST]
+        names = [name for name in names if not _fits(name, self.working)]
         for pattern in self.made:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise DraftError(

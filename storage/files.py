@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial"
-SYNC_SECONDS = 5.0
-"""How much work a power cut may take from a stage that writes its files one by one."""
 _SYNCS_AT_ONCE = 16
 """A file system puts what is asked for at the same time on the disk together."""
 _CANNOT_SYNC_FOLDERS = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
@@ -106,27 +103,6 @@ def sync_tree(folder: Path) -> None:
     sync_all([folder, *(path for path in folder.rglob("*") if path.is_dir())])
 
 
-class BatchedSync:
-    """Puts files of a folder on the disk some seconds after they were written, many at a time.
-
-    Until then a power cut may leave them empty or torn: whoever continues must look into them, not at their names.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: list[Path] = []
-        self._last = time.monotonic()
-
-    def add(self, *files: Path) -> None:
-        self._files += files
-        # Waiting for the disk costs about as much for many files as for one, and far more than writing a small one.
-        if time.monotonic() - self._last >= SYNC_SECONDS:
-            sync_all(self._files)
-            sync_all({above for file in self._files for above in file.parents if above.is_relative_to(self._folder)})
-            self._files.clear()
-            self._last = time.monotonic()
-
-
 def open_as_others_are(path: Path) -> None:
     """Give a safetensors file, or all of them below a folder, the permissions that any new file has there, whatever
     umask and folder make of them: the library writes files that nobody but their owner can read.
@@ -153,6 +129,13 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(status: os.stat_result) -> str:
+    """Return what changes whenever a file does: size, time of modification, inode and time of change; as text, for any
+    number that a file system may give.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {status.st_ctime_ns}"
 
 
 def remove_partials(folder: Path) -> None:

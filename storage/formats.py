@@ -19,10 +19,10 @@ FIRST = 1
 """The format of everything that says nothing of its format."""
 FORMATS: dict[str, int] = {
     "image-set": 2,
-    "features": 2,
-    "embeddings": 2,
+    "features": 3,
+    "embeddings": 3,
     "probe": 1,
-    "logits": 3,
+    "logits": 4,
     "selection": 1,
     "settings": 1,
     "model": 1,

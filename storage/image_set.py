@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 from taskdistill.storage.columns import NOTHING_ADDED, Columns
 from taskdistill.storage.descriptions import Description
 from taskdistill.storage.errors import CorruptArtifactError
-from taskdistill.storage.files import atomic, write_json
+from taskdistill.storage.files import write_json
 from taskdistill.storage.image_cells import COLUMNS, Cells, write_cells
 from taskdistill.storage.image_groups import READ_ERRORS, RowGroups
 from taskdistill.storage.manifest import advice, check_layout
+from taskdistill.storage.notes import digested
 
 ROW_GROUP_BYTES = 512 * 1024
 ROW_GROUP_ROWS = 128
@@ -99,9 +100,9 @@ def write_shard(folder: Path, shard: int, rows: Iterable[ImageRow]) -> int:
     num_rows = 0
     # Images do not repeat, so a dictionary saves nothing, and nobody asks for the smallest and largest of them.
     with (
-        atomic(path) as partial,
+        digested(folder, path) as file,
         pq.ParquetWriter(
-            partial, SCHEMA, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
+            file, SCHEMA, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
         ) as writer,
     ):
         for group in _row_groups(rows):

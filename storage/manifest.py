@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -201,11 +202,16 @@ def _made_by(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return made_by if isinstance(made_by, dict) else {}
 
 
-def records_of(folder: Path, paths: list[Path]) -> dict[str, FileRecord]:
-    return {
-        path.relative_to(folder).as_posix(): FileRecord(sha256=sha256_of(path), num_bytes=path.stat().st_size)
-        for path in paths
-    }
+def records_of(
+    folder: Path, paths: Iterable[Path], known: Mapping[str, FileRecord] = MappingProxyType({})
+) -> dict[str, FileRecord]:
+    """Return the record of each file by its path in the folder; those that are not known are read."""
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: known.get(name) or _record_of(path) for name, path in names.items()}
+
+
+def _record_of(path: Path) -> FileRecord:
+    return FileRecord(sha256=sha256_of(path), num_bytes=path.stat().st_size)
 
 
 def check_file(folder: Path, name: str) -> Path:

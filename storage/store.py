@@ -34,6 +34,7 @@ from taskdistill.storage.formats import PROGRAM, format_of
 from taskdistill.storage.labels import Labels
 from taskdistill.storage.locks import is_any_locked, locked
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef, Manifest, records_of
+from taskdistill.storage.notes import NOTES, noted
 from taskdistill.storage.provenance import code_commit, provenance, version_of
 from taskdistill.storage.root import ID_VARIABLE, ROOT_VARIABLE, check_same, check_writable, root_from
 from taskdistill.storage.roots import Roots
@@ -226,10 +227,10 @@ class ArtifactStore:
         draft = self.draft_path(ref)
         record = DraftRecord.read(draft)
         remove_partials(draft)
-        files = contents.files_of(draft)
+        files, known = contents.files_of(draft), noted(draft)
         # A power cut during the making may have torn files that were written hours ago. Their digests would prove no
-        # more than that they were torn, so their formats are asked before any digest is taken.
-        remove_damaged(ref, files)
+        # more than that, so their formats are asked first; what is known was noted when the bytes were on the disk.
+        remove_damaged(ref, [path for path in files if path.relative_to(draft).as_posix() not in known])
         # All bytes before the manifest: it says that they are there, and the disk keeps no order by itself.
         sync_tree(draft)
         manifest = Manifest(
@@ -238,7 +239,7 @@ class ArtifactStore:
             recipe=dict(recipe),
             inputs={role: str(source) for role, source in inputs.items()},
             summary=dict(summary),
-            files=records_of(draft, files),
+            files=records_of(draft, files, known),
             provenance=provenance(begun_by_commit=record.commit if record else "unknown", **more_provenance),
         )
         manifest.write(draft)  # on the disk when this returns; from here on `finish_commit` can do the rest
@@ -271,7 +272,7 @@ class ArtifactStore:
         draft, final = self.draft_path(ref), self._finished.place(ref)
         # Before the rename, as nothing in an artifact ever changes; a death in between leaves a draft with a manifest
         # and fewer working files, which `finish_commit` takes as it is.
-        remove_all_but(draft, {MANIFEST, *manifest.files}, (DRAFT, PROGRESS, *contents.working))
+        remove_all_but(draft, {MANIFEST, *manifest.files}, (DRAFT, PROGRESS, f"{NOTES}/*", *contents.working))
         make_folder(final.parent)
         make_way(final)  # what an interrupted copy left there: a rename onto a folder that is not empty fails
         move(draft, final)

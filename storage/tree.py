@@ -8,6 +8,7 @@ would be missing without a word.
 import errno
 import os
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -39,10 +40,23 @@ class _Folder(NamedTuple):
     num_links: int
 
 
+class Found(NamedTuple):
+    """An entry with what the system says of it."""
+
+    path: str
+    kind: Kind
+    at: os.DirEntry[str]
+
+
 def walk(folder: Path) -> Iterator[Entry]:
     """Yield all that lies below `folder`, files of a folder before those deeper, in a fixed order; what lies in hidden
     folders is not told. SourceError where something cannot be looked into.
     """
+    return (Entry(path, kind) for path, kind, _ in find(folder))
+
+
+def find(folder: Path) -> Iterator[Found]:
+    """Do the same, with the entry of the system, which knows size and times of a file at the price of one call."""
     place = folder.resolve()
     waiting = [_Folder(str(folder), "", frozenset(map(_identity, (place, *place.parents))), 0)]
     while waiting:
@@ -54,7 +68,7 @@ def walk(folder: Path) -> Iterator[Entry]:
                 deeper.append(_below(here, entry))
             path = f"{here.prefix}{entry.name}"
             readable = as_text(path)
-            yield Entry(readable, "odd name" if kind == "file" and readable != path else kind)
+            yield Found(readable, "odd name" if kind == "file" and readable != path else kind, entry)
         waiting.extend(reversed(deeper))  # the last is taken next, so that folders come in the order of their names
 
 
@@ -74,7 +88,7 @@ def unreadable(path: str | Path, error: OSError) -> SourceError:
 def _entries(here: _Folder) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(here.location) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            return sorted(found, key=attrgetter("name"))
     except OSError as error:
         if isinstance(error, PermissionError) and os.path.basename(here.location) in SYSTEM_FOLDERS:
             return []

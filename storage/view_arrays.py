@@ -13,17 +13,20 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from taskdistill.configs.stages import StoredLogits
+from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, SHOWN, SHOWN_BYTES, THUMBNAIL_PIXELS
 from taskdistill.storage.view_outputs import SCALES, Part
 
 CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES_OF_MANY_ROWS = 8 * 1024 * 1024
+MANY_CHUNKS = 128
+"""Of a view: from here on files are too many rather than too large."""
 MAX_CHUNK_BYTES = 24 * 1024 * 1024
-NUM_VIEW_FIELDS = 9
-THUMBNAIL_PIXELS = 64
 
 
 def rows_per_chunk(num_rows: int, row_shape: Sequence[int], bytes_of_number: int = 2) -> int:
-    """S: about 4 MiB, between 256 and 4096 rows and a power of two; small parts get at least 4 chunks a view. Where 256
-    rows are more than 24 MiB, as of maps, as many as fit in that: 12 to 24 MiB, or one row that is larger.
+    """S: about 4 MiB, between 256 and 4096 rows and a power of two; small parts get at least 4 chunks a view. Where
+    that is more than 128 chunks a view, twice as many rows, as often as they fit in 8 MiB. Where 256 rows are more than
+    24 MiB, as of maps, as many as fit in that: 12 to 24 MiB, or one row that is larger.
 
     It depends on the shape of the part and the type of its numbers alone, so that no setting of speed can change the
     files.
@@ -34,7 +37,16 @@ def rows_per_chunk(num_rows: int, row_shape: Sequence[int], bytes_of_number: int
     wanted = min(max(CHUNK_BYTES // row_bytes, 256), 4096, max(num_rows // 4, 64))
     # A chunk is what a kill costs and what is in memory while it is made: of maps 256 rows may be gigabytes.
     wanted = max(min(wanted, MAX_CHUNK_BYTES // row_bytes), 1)
-    return min(1 << (wanted.bit_length() - 1), max(num_rows, 1))
+    found = 1 << (wanted.bit_length() - 1)
+    while num_rows > MANY_CHUNKS * found and 2 * found * row_bytes <= CHUNK_BYTES_OF_MANY_ROWS:
+        found *= 2
+    return min(found, max(num_rows, 1))
+
+
+def gathered_rows_per_chunk(num_rows: int, num_views: int) -> int:
+    """How many rows of "shown" a chunk has, in all views: 2 to 4 MiB, and a power of two."""
+    wanted = max(CHUNK_BYTES // (num_views * SHOWN_BYTES), 1)
+    return min(1 << (wanted.bit_length() - 1), num_rows)
 
 
 def make_arrays(group: zarr.Group, part: Part, row_shape: Sequence[int], stored: StoredLogits) -> None:
@@ -63,6 +75,28 @@ def make_arrays(group: zarr.Group, part: Part, row_shape: Sequence[int], stored:
                 compressors=[Crc32cCodec()],
                 fill_value=fill,
             )
+
+
+def gather(group: zarr.Group, part: Part) -> Any:
+    """Put views and thumbnails of a part, of which each chunk of outputs has files of its own as long as outputs are
+    made, together in "shown", for all views and many rows a file; returns that array.
+
+    What an earlier attempt left of it is written anew.
+    """
+    views, thumbnails = (cast(Any, group[name]) for name in ("views", "thumbnails"))
+    num_rows, num_views = len(part.rows), len(part.views)
+    chunk_rows = gathered_rows_per_chunk(num_rows, num_views)
+    shown = cast(Any, group.create_array(
+        SHOWN, shape=(num_rows, num_views, SHOWN_BYTES), chunks=(chunk_rows, num_views, SHOWN_BYTES), dtype="uint8",
+        compressors=[Crc32cCodec()], fill_value=0, overwrite=True, config={"write_empty_chunks": True},
+    ))  # fmt: skip
+    # Whole chunks of either side: both have a power of two of rows, or all.
+    step = max(chunk_rows, int(views.chunks[0]))
+    for start in range(0, num_rows, step):
+        rows = slice(start, min(start + step, num_rows))
+        fields_nvf = np.ascontiguousarray(views[rows], "<f4").view(np.uint8)
+        shown[rows] = np.concatenate([fields_nvf, thumbnails[rows]], axis=-1)
+    return shown
 
 
 def writable(group: zarr.Group, names: Sequence[str]) -> dict[str, Any]:

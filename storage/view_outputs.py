@@ -4,24 +4,26 @@
     outputs.zarr/PART/outputs      [n, v, ...] float16   features [n, v, R, D], embeddings [n, 1, D] or logits [n, v, K]
                                                          or [n, v, K, h, w]; logits also int8, where there are scales
     outputs.zarr/PART/scales       [n, v, 2]   float32   scale and offset of each row of int8 (storage.int8_rows)
-    outputs.zarr/PART/views        [n, v, 9]   float32   how each view was cut (tasks.functional.views.VIEW_FIELDS)
-    outputs.zarr/PART/thumbnails   [n, v, 64]  uint8     8x8 grey picture of the view that was shown: the proof
+    outputs.zarr/PART/shown        [n, v, 100] uint8     of each view that was shown:
+                                       9 float32         how it was cut (tasks.functional.views.VIEW_FIELDS)
+                                      64 uint8           8x8 grey picture of it: the proof
 
 An image is shown those of its views that something reads. Images that are shown the same ones are a part: "clean" has
 the clean view alone, "augmented" the views from 1 on, "all" both. So no place is kept for what is not there. In format
 1, which is read and finished (storage.view_writer) but no longer begun, all views of all images were shown, and the
-three arrays lie in the group itself; it is recognised by that.
+arrays lie in the group itself; it is recognised by that. In place of "shown" older artifacts, and all while they are
+made, have "views" and "thumbnails", with as many small files each as outputs have large ones.
 
-A chunk is S rows of one view, not compressed (fp16 logits shrink by 9 % for reads 2-3 times slower), with a CRC-32C.
-Zarr reads whole chunks, never single rows, and a call costs 0.2-0.4 ms for each chunk it touches: of outputs that are
-too many to hold a view of them, `take` reads single rows past it (storage.chunk_rows).
+A chunk is S rows of one view, of "shown" other rows of all views, not compressed (fp16 logits shrink by 9 % for reads
+2-3 times slower), with a CRC-32C. Zarr reads whole chunks, never single rows, and a call costs 0.2-0.4 ms for each
+chunk it touches: of outputs that are too many to hold a view of them, `take` reads single rows past it
+(storage.chunk_rows).
 
 Shape letters: N images, V views, n v those of one part, R blocks, D width, K classes, h w cells of a map, S rows of a
 chunk.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -33,12 +35,13 @@ import pyarrow.parquet as pq
 import zarr
 
 from taskdistill.configs.data import CLEAN_VIEW
-from taskdistill.storage.chunk_rows import ChunkRows, chunk_file
+from taskdistill.storage.chunk_rows import ChunkRows
 from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError
 from taskdistill.storage.files import read_json_if_whole
 from taskdistill.storage.formats import Added, completed
 from taskdistill.storage.int8_rows import restored
 from taskdistill.storage.manifest import advice, check_layout
+from taskdistill.storage.shown_views import SHOWN, ShownViews, stored_rows
 
 GROUP = "outputs.zarr"
 ARRAYS = ("outputs", "views", "thumbnails")
@@ -78,8 +81,8 @@ class ViewOutputs:
 
     def __init__(self, folder: Path) -> None:
         places = [""] if is_of_format_1(folder) else [name for name in PARTS if (folder / GROUP / name).is_dir()]
-        layout = [ROWS, f"{GROUP}/zarr.json", *(name for place in places for name in descriptions(folder, place))]
-        found = check_layout(folder, layout)
+        described = [name for place in places for name in descriptions(place, arrays_of(folder, place))]
+        found = check_layout(folder, [ROWS, f"{GROUP}/zarr.json", *described])
         group = zarr.open_group(folder / GROUP, mode="r")
         self.folder = folder
         self.attributes: dict[str, Any] = completed(dict(group.attrs), ADDED.get(folder.parent.name, {}), found)
@@ -116,10 +119,7 @@ class ViewOutputs:
 
     def chunks_of(self, view: int) -> list[range]:
         """Return the rows of a view that lie in each of its chunks, in order: read so, each is read once."""
-        sizes: list[int] = []
-        for stored in self._stored:
-            if view in stored.part.views:
-                sizes += stored.chunk_sizes
+        sizes = [size for stored in self._stored if view in stored.part.views for size in stored.chunk_sizes]
         return [range(stop - size, stop) for size, stop in zip(sizes, itertools.accumulate(sizes), strict=True)]
 
     def view(self, view: int) -> Half:
@@ -213,14 +213,15 @@ class _StoredPart:
         first = CLEAN_VIEW + 1 if place == "augmented" else CLEAN_VIEW
         self.part = Part(np.flatnonzero(is_in_part_N), range(first, first + shape[1]))
         self.row_shape: tuple[int, ...] = shape[2:]
-        self._rows_per_chunk = int(self._arrays["outputs"].chunks[0])
+        shown = self._arrays.get(SHOWN)
+        self._shown = ShownViews(folder, self._place / SHOWN, shown) if shown is not None else None
         self._rows = {name: ChunkRows(folder, self._place / name, array) for name, array in self._arrays.items()}
 
     @property
     def chunk_sizes(self) -> list[int]:
         """How many rows lie in each chunk of a view."""
-        num_rows = len(self.part.rows)
-        return [min(self._rows_per_chunk, num_rows - start) for start in range(0, num_rows, self._rows_per_chunk)]
+        num_rows, of_chunk = len(self.part.rows), int(self._arrays["outputs"].chunks[0])
+        return [min(of_chunk, num_rows - start) for start in range(0, num_rows, of_chunk)]
 
     def take(self, rows_N: npt.NDArray[np.int64], view: int) -> Half:
         column = view - self.part.views.start
@@ -228,23 +229,17 @@ class _StoredPart:
         return restored(outputs, self._rows[SCALES].take(rows_N, column)) if SCALES in self._rows else outputs
 
     def read(self, name: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
+        if self._shown and name in ("views", "thumbnails"):
+            read = self._shown.fields if name == "views" else self._shown.thumbnails
+            return read(start, stop, view - self.part.views.start)
         found = self._as_stored(name, start, stop, view)
         if name != "outputs" or SCALES not in self._arrays:
             return found
         return restored(found, self._as_stored(SCALES, start, stop, view))
 
     def _as_stored(self, name: str, start: int, stop: int, view: int) -> npt.NDArray[Any]:
-        array, column = self._arrays[name], view - self.part.views.start
-        for block in range(start // self._rows_per_chunk, math.ceil(stop / self._rows_per_chunk)):
-            path = chunk_file(self._place / name, array, block, column)
-            if not path.is_file():  # zarr would read it as a chunk of fill values
-                raise CorruptArtifactError(f"{path} is missing: {advice(self._folder)}")
-        try:
-            return np.asarray(array[start:stop, column])
-        except ValueError as error:  # the CRC-32C codec, or a short file
-            raise CorruptArtifactError(
-                f"a chunk of {self._place / name}, view {view}, is damaged ({error}): {advice(self._folder)}"
-            ) from error
+        column, place = view - self.part.views.start, self._place / name
+        return stored_rows(self._folder, place, self._arrays[name], slice(start, stop), slice(column, column + 1))[:, 0]
 
 
 def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -261,22 +256,29 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 
 
+def arrays_of(folder: Path, place: str) -> tuple[str, ...]:
+    """Return the names of the arrays of a part; `place` is "" in format 1."""
+    made = made_arrays_of(folder, place)
+    is_gathered = not (folder / GROUP / place / "views").is_dir() and (folder / GROUP / place / SHOWN).is_dir()
+    return ("outputs", SHOWN, *made[len(ARRAYS) :]) if is_gathered else made
+
+
+def made_arrays_of(folder: Path, place: str) -> tuple[str, ...]:
+    """Return the names of the arrays that a part has as long as it is made, as the description of its outputs says."""
+    outputs = read_json_if_whole(folder / GROUP / place / "outputs" / "zarr.json")
+    return (*ARRAYS, SCALES) if outputs and outputs["data_type"] == "int8" else ARRAYS
+
+
 def is_of_format_1(folder: Path) -> bool:
     """Whether what lies here has the layout of format 1: the arrays of all views of all images, in no part."""
     return (folder / GROUP / "outputs").is_dir()
 
 
-def arrays_of(folder: Path, place: str) -> tuple[str, ...]:
-    """Return the names of the arrays of a part, as the description of its outputs says; `place` is "" in format 1."""
-    outputs = read_json_if_whole(folder / GROUP / place / "outputs" / "zarr.json")
-    return (*ARRAYS, SCALES) if outputs and outputs["data_type"] == "int8" else ARRAYS
-
-
-def descriptions(folder: Path, place: str) -> list[str]:
-    """Return the names of the files that describe the arrays of a part; `place` is "" in format 1."""
-    group = f"{GROUP}/{place}" if place else GROUP
-    own = [f"{group}/zarr.json"] if place else []
-    return [*own, *(f"{group}/{name}/zarr.json" for name in arrays_of(folder, place))]
+def descriptions(place: str, arrays: Sequence[str]) -> list[str]:
+    """Return the names of the files that describe a part and these arrays of it; `place` is "" in format 1."""
+    if not place:
+        return [f"{GROUP}/{name}/zarr.json" for name in arrays]
+    return [f"{GROUP}/{place}/zarr.json", *(f"{GROUP}/{place}/{name}/zarr.json" for name in arrays)]
 
 
 def read_rows(folder: Path) -> tuple[list[str], list[str]]:

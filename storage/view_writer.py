@@ -4,7 +4,9 @@ A chunk, S rows of one view, is the unit of writing, resuming and checking. Zarr
 renames it, and `outputs` is written after all others, so its chunks say what is done: whatever kills a process, a
 chunk that exists is whole. Zarr does not wait for the disk, so after a power cut chunks exist that are empty or torn.
 They are put on the disk every few seconds, a commit waits for all of them, and whoever continues a draft reads each of
-its chunks back once and removes those that do not fit their checksum.
+its chunks back once and removes those that do not fit their checksum. When all are there, `gather` puts the small
+arrays together: until then nobody shares a file with another, and afterwards a few files hold what tens of thousands
+did.
 
 Shape letters: N images, n those of one chunk, S rows of a chunk.
 """
@@ -23,20 +25,23 @@ import zarr
 from taskdistill.configs.data import CLEAN_VIEW
 from taskdistill.configs.stages import StoredLogits
 from taskdistill.storage.chunk_rows import chunk_file, chunk_size
+from taskdistill.storage.digesting_store import DigestingStore
 from taskdistill.storage.errors import CacheMismatchError, CorruptArtifactError, NotFiniteError
-from taskdistill.storage.files import BatchedSync, atomic, read_json_if_whole
+from taskdistill.storage.files import read_json_if_whole
 from taskdistill.storage.int8_rows import quantised
+from taskdistill.storage.notes import BatchedSync, digested
 from taskdistill.storage.proof import is_chunk_whole
-from taskdistill.storage.view_arrays import make_arrays, writable
+from taskdistill.storage.shown_views import SHOWN
+from taskdistill.storage.view_arrays import gather, make_arrays, writable
 from taskdistill.storage.view_outputs import (
     GROUP,
     ROWS,
     SCALES,
     Half,
     Part,
-    arrays_of,
     descriptions,
     is_of_format_1,
+    made_arrays_of,
     read_rows,
 )
 
@@ -83,13 +88,14 @@ class ViewOutputsWriter:
         self._write_rows(ids)
         self.attributes: dict[str, Any] = {}
         """Of the layout: what the draft says already, or is said now."""
+        self._store = DigestingStore(folder / GROUP)
         self._arrays = self._opened(layout)
         outputs = {name: arrays["outputs"] for name, arrays in self._arrays.items()}
         self.row_shape: tuple[int, ...] = next(iter(outputs.values())).shape[2:]
         self._rows_per_chunk = {name: int(array.chunks[0]) for name, array in outputs.items()}
         self._synced = BatchedSync(folder)
         # With the first chunks: without their descriptions, chunks that a power cut spared could not be read.
-        self._synced.add(*self._descriptions())
+        self._synced.add(*map(self._store.take, self._descriptions()))
 
     @property
     def num_rows(self) -> int:
@@ -155,7 +161,23 @@ class ViewOutputsWriter:
             kept, arrays[SCALES][rows, column] = quantised(outputs)
         # Last, as `missing` looks for this file alone: when it is there, the others are.
         arrays["outputs"][rows, column] = kept
-        self._synced.add(*self._files(chunk))
+        self._synced.add(*map(self._store.take, self._files(chunk)))
+
+    def flush(self) -> None:
+        """Wait until all chunks that were written are on the disk."""
+        self._synced.flush()
+
+    def gather(self) -> None:
+        """Put what is small together in few files, when all chunks are there; in format 1 all stays as it is."""
+        if is_of_format_1(self._folder):
+            return
+        group = zarr.open_group(self._store, mode="r+")
+        for name, part in self.parts.items():
+            shown = gather(_group_of(group, name), part)
+            folder = self._folder / GROUP / name / SHOWN
+            blocks = [chunk_file(folder, shown, block, 0) for block in range(shown.cdata_shape[0])]
+            self._synced.add(*map(self._store.take, (folder / "zarr.json", *blocks)))
+        self.flush()
 
     def _is_whole(self, chunk: Chunk) -> bool:
         sizes = [chunk_size(array) for array in self._arrays[chunk.part].values()]
@@ -185,12 +207,13 @@ class ViewOutputsWriter:
         columns = {"id": pa.array(kept, pa.string())}
         if not is_of_format_1(self._folder):
             columns["part"] = pa.array(places, pa.string())
-        with atomic(self._folder / ROWS) as partial:
-            pq.write_table(pa.table(columns), partial, write_page_checksum=True)
+        with digested(self._folder, self._folder / ROWS) as file:
+            pq.write_table(pa.table(columns), file, write_page_checksum=True)
 
     def _descriptions(self) -> list[Path]:
         """Return the files that say how to read the draft, as far as it says itself which there are."""
-        names = [name for place in self._places.values() for name in descriptions(self._folder, place)]
+        made = {place: made_arrays_of(self._folder, place) for place in self._places.values()}
+        names = [name for place, arrays in made.items() for name in descriptions(place, arrays)]
         return [self._folder / name for name in (f"{GROUP}/zarr.json", *names)]
 
     def _opened(self, layout: Callable[[], Layout]) -> dict[str, dict[str, Any]]:
@@ -203,16 +226,16 @@ class ViewOutputsWriter:
             if path.is_file() and read_json_if_whole(path) is None:
                 path.unlink()
         if all(path.is_file() for path in self._descriptions()):
-            group = zarr.open_group(self._folder / GROUP, mode="r+")
+            group = zarr.open_group(self._store, mode="r+")
         else:
             # Where one description is missing all are asked for again: those that are there are kept as they are.
             wanted = layout()
-            group = zarr.open_group(self._folder / GROUP, mode="a", attributes=dict(wanted.attributes))
+            group = zarr.open_group(self._store, mode="a", attributes=dict(wanted.attributes))
             for name, place in self._places.items():
                 make_arrays(_group_of(group, place), self.parts[name], wanted.row_shape, wanted.stored)
         self.attributes = dict(group.attrs)
         found = {
-            name: writable(_group_of(group, place), arrays_of(self._folder, place))
+            name: writable(_group_of(group, place), made_arrays_of(self._folder, place))
             for name, place in self._places.items()
         }
         for name, part in self.parts.items():

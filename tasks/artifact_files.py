@@ -8,14 +8,16 @@ OUTPUTS = Contents(
         "rows.parquet",
         "outputs.zarr/zarr.json",
         # The star is a part with its slash, such as clean/; in a draft of format 1, which has no parts, it is nothing.
-        *(f"outputs.zarr/*{array}/zarr.json" for array in ("outputs", "views", "thumbnails")),
-        *(f"outputs.zarr/*{array}/c/*" for array in ("outputs", "views", "thumbnails")),
+        *(f"outputs.zarr/*outputs/{name}" for name in ("zarr.json", "c/*")),
+        # "shown", or in a draft of format 1 "views": without one of them nothing would say how views were cut.
+        *(f"outputs.zarr/*[sv][hi][oe]w[ns]/{name}" for name in ("zarr.json", "c/*")),
     ),
     optional=(
+        "outputs.zarr/thumbnails/*",  # of format 1; since then they are gathered
         *(f"outputs.zarr/{part}/zarr.json" for part in ("clean", "augmented", "all")),
         *(f"outputs.zarr/*scales/{name}" for name in ("zarr.json", "c/*")),  # of outputs of one byte a number
     ),
-    working=(".efforts/*",),
+    working=(".efforts/*", *(f"outputs.zarr/*/{array}/*" for array in ("views", "thumbnails"))),
 )
 """Outputs of a frozen network (storage.view_outputs)."""
 FOREIGN = Contents(OUTPUTS.made, (*OUTPUTS.optional, "confusion.txt"), OUTPUTS.working)

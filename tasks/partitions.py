@@ -72,6 +72,12 @@ class Partitions(ABC, Generic[C]):
         the others. ModelError and SourceChangedError where its network or its device cannot be had.
         """
 
+    def flush(self) -> None:
+        """Wait until what was made is on the disk, where `make` does not wait for it."""
+
+    def gather(self) -> None:
+        """Put together what partitions are only apart in while they are made; called when all are there."""
+
     @abstractmethod
     def finish(self, throughput: Throughput) -> Summary:
         """Write what is made from all partitions together, and return the summary."""
@@ -95,6 +101,8 @@ class ByPartitions(Generic[C]):
         elif missing:
             with memory_advice():
                 made.append(partitions.make(missing))
+                partitions.flush()
+        partitions.gather()
         # Workers' notes also where this process made the rest itself: an earlier attempt may have had workers.
         return partitions.finish(_joined(made + _throughputs_of_workers(context.draft)))
 
@@ -160,6 +168,7 @@ def make_partitions(
         if missing:
             with memory_advice():
                 throughput = partitions.make(missing)
+                partitions.flush()
             (draft / THROUGHPUTS).mkdir(exist_ok=True)
             write_json(draft / THROUGHPUTS / f"{name}.json", throughput._asdict())
     return len(missing)

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-import taskdistill.storage.files
+import taskdistill.storage.notes
 import taskdistill.tasks.stages.ingest
 from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig
@@ -174,7 +174,7 @@ def do(disk: Disk, pipeline: Pipeline, step: str, *, cut_at: int | None = None, 
     child = os.fork()
     if child == 0:
         try:
-            taskdistill.storage.files.SYNC_SECONDS = sync_seconds
+            taskdistill.storage.notes.SYNC_SECONDS = sync_seconds
             _do_here(disk, pipeline, step, cut_at, writing)
         except BaseException:
             traceback.print_exc()

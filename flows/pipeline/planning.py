@@ -85,7 +85,8 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
     if synthetic:
         check_given_images(experiment, store, synthetic)
     graph = chain(experiment, synthetic=synthetic)
-    named = _named(experiment, graph.steps, store)
+    with store.sources.looking_once():
+        named = _named(experiment, graph.steps, store)
     older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
     # In order: what is known of the size of a step's inputs comes from the steps before it.
     steps = []
@@ -106,7 +107,8 @@ def names_of_steps(
 ) -> dict[str, ArtifactRef]:
     """Return the name of each step's artifact, and nothing of what there is to do."""
     steps = chain(experiment, synthetic=synthetic).steps
-    return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
+    with store.sources.looking_once():
+        return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
 
 
 def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:

@@ -70,16 +70,17 @@ def run_plan(
     the disk cannot hold what is missing, and the error of a step that failed, when the others are done;
     StepsFailedError where several did.
     """
-    plan = make_plan(experiment, store, synthetic=synthetic)
-    if not plan.is_complete:  # a finished run is shown also from a store that can only be read
-        store.check_writable()
-    check_room(plan.steps, experiment, store)
-    check_models(experiment, plan)
-    # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
-    with _held(plan.steps, store):
-        # A finished run only shows its scores, and what there is to say of the teacher stands under them.
-        awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
-        done = _run(experiment, store, plan.steps, show, asked_by, elsewhere, awaited)
+    with store.sources.looking_once():
+        plan = make_plan(experiment, store, synthetic=synthetic)
+        if not plan.is_complete:  # a finished run is shown also from a store that can only be read
+            store.check_writable()
+        check_room(plan.steps, experiment, store)
+        check_models(experiment, plan)
+        # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
+        with _held(plan.steps, store):
+            # A finished run only shows its scores, and what there is to say of the teacher stands under them.
+            awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
+            done = _run(experiment, store, plan.steps, show, asked_by, elsewhere, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
         replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
@@ -119,9 +120,15 @@ def _in_this_process(
     experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy
 ) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts here and now."""
-    named: dict[str, Any] = {"store": store, "runtime": experiment.runtime, "noted": noted_of(experiment, asked_by)}
+    # A store of its own, as a process for the step would have: files that changed since they were planned with are seen
+    # before they are read for days, and give another artifact.
+    builder = ArtifactStore(store.root)
+    named: dict[str, Any] = {"store": builder, "runtime": experiment.runtime, "noted": noted_of(experiment, asked_by)}
 
     def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
+        ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, store))
+        if ref in store:
+            return ref
         with taking_turns(store, _turns(slots, asked_by)):
             return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
 
@@ -158,19 +165,20 @@ def run_steps(
     `inputs` takes the place of what the experiment would use, by role. Raises SettingsError where there is no such step
     or role, NotInStoreError where an input is missing, and what `run_plan` raises.
     """
-    planned = make_plan(experiment, store, synthetic=synthetic).steps
-    steps = [step for step in planned if name in (step.name, step.stage.name)]
-    if not steps:
-        raise SettingsError(no_step(name, [step.name for step in planned]))
-    steps = [_given(step, inputs or {}, store) for step in steps]
-    makers = {step.ref: step for step in planned}
-    if any(step.ref not in store for step in steps):
-        store.check_writable()
-    check_room(steps, experiment, store)
-    with _held(steps, store):
-        for step in steps:
-            _check_inputs(step, makers, store)
-        return [done.ref for done in _run(experiment, store, steps, show, asked_by, elsewhere)]
+    with store.sources.looking_once():
+        planned = make_plan(experiment, store, synthetic=synthetic).steps
+        steps = [step for step in planned if name in (step.name, step.stage.name)]
+        if not steps:
+            raise SettingsError(no_step(name, [step.name for step in planned]))
+        steps = [_given(step, inputs or {}, store) for step in steps]
+        makers = {step.ref: step for step in planned}
+        if any(step.ref not in store for step in steps):
+            store.check_writable()
+        check_room(steps, experiment, store)
+        with _held(steps, store):
+            for step in steps:
+                _check_inputs(step, makers, store)
+            return [done.ref for done in _run(experiment, store, steps, show, asked_by, elsewhere)]
 
 
 @contextmanager

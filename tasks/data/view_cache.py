@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from taskdistill.storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
+from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from taskdistill.storage.view_outputs import Half, ViewOutputs, rows_by_id
 from taskdistill.tasks.functional.views import Pixels, View
 

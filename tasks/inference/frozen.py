@@ -152,6 +152,12 @@ class ChunkPartitions(Partitions[C]):
         damaged = set(self.writer.remove_damaged())
         return [number for number, chunk in enumerate(self.writer.chunks()) if chunk in damaged]
 
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def gather(self) -> None:
+        self.writer.gather()
+
     def chunks(self, numbers: Sequence[int]) -> list[Chunk]:
         every = self.writer.chunks()
         return [every[number] for number in numbers]

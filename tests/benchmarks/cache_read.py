@@ -29,7 +29,7 @@ import numpy as np
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.stages import StoredLogits
 from taskdistill.configs.training import TrainingSettings
-from taskdistill.storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
+from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from taskdistill.storage.view_outputs import Part, ViewOutputs
 from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
 from taskdistill.tasks.data.view_cache import ViewCache

@@ -11,7 +11,7 @@ from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.stages import ProbeConfig, ProbeSettings
 from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
-from taskdistill.storage.view_arrays import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
+from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS
 from taskdistill.storage.view_attributes import FeaturesAttributes
 from taskdistill.storage.view_outputs import Part
 from taskdistill.storage.view_writer import Layout, ViewOutputsWriter

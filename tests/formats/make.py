@@ -27,6 +27,7 @@ from taskdistill.configs.stages import (
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.configs.tuning import TuneDistillConfig, TuningSettings
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.notes import NOTES
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import (
     DISTILL,
@@ -125,7 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "store"
         make(root, Path(scratch))
-        shutil.copytree(root, folder, ignore=shutil.ignore_patterns("locks", "sources", "roots"))
+        shutil.copytree(root, folder, ignore=shutil.ignore_patterns("locks", "sources", "roots", NOTES))
 
 
 if __name__ == "__main__":

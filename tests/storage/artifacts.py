@@ -163,23 +163,25 @@ def tear(path: Path, how: str) -> None:
     path.write_bytes(TEARS[how](path.read_bytes()))
 
 
-_opened: list[list[str]] = []
+_opened: list[tuple[str, list[str]]] = []
 
 
 def _note_open(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _opened:
-        for listener in _opened:
+    for wanted, listener in _opened:
+        if event == wanted:
             listener.append(str(arguments[0]))
 
 
 @contextmanager
-def opened_files() -> Iterator[list[str]]:
-    """Collect the path of every file that Python opens, in any thread, while the block runs."""
+def opened_files(event: str = "open") -> Iterator[list[str]]:
+    """Collect the path of every file that Python opens, in any thread, while the block runs; of every folder that it
+    looks into, where the event is "os.scandir".
+    """
     if not getattr(sys, "_opened_files_noted", False):
         sys.addaudithook(_note_open)  # hooks stay for the life of the process: one is enough
         sys._opened_files_noted = True  # type: ignore[attr-defined]
-    _opened.append([])
+    _opened.append((event, []))
     try:
-        yield _opened[-1]
+        yield _opened[-1][1]
     finally:
         _opened.pop()

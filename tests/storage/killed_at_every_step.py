@@ -35,6 +35,7 @@ from taskdistill.storage.upkeep import verify
 from taskdistill.storage.view_outputs import Part
 from taskdistill.storage.view_writer import Layout, ViewOutputsWriter
 from taskdistill.storage.weights import write_tensors
+from taskdistill.tasks.artifact_files import OUTPUTS
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
 SYSTEM_CALLS = (
@@ -199,7 +200,8 @@ def outputs(draft: Path) -> None:
     writer = ViewOutputsWriter(draft, ids=["a", "b"], parts=parts, layout=lambda: Layout((2,), {"images": "i" * 64}))
     writer.remove_damaged()
     for chunk in writer.missing():
-        writer.write(chunk, np.ones((1, 2), np.float16), np.zeros((1, 9), np.float32), np.zeros((1, 64), np.uint8))
+        writer.write(chunk, np.ones((1, 2), np.float16), np.ones((1, 9), np.float32), np.ones((1, 64), np.uint8))
+    writer.gather()
 
 
 def shard(draft: Path) -> None:
@@ -221,7 +223,7 @@ def weights(draft: Path) -> None:
 
 CONTENTS = {
     files: Contents(made=("chunks/*",)),
-    outputs: Contents(made=("rows.parquet", "outputs.zarr/*")),
+    outputs: OUTPUTS,
     shard: Contents(made=("shards/*.parquet", "cells.parquet", "image-set.json")),
     weights: Contents(made=("model.safetensors",), working=("checkpoint.safetensors",)),
 }

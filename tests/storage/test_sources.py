@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskdistill.storage.errors import NotInStoreError
-from taskdistill.storage.files import read_json, write_json
+from taskdistill.storage.files import write_json
 from taskdistill.storage.sources import SourceDigests, tree_digest
 from tests.storage.artifacts import opened_files
 
@@ -132,9 +132,9 @@ def test_a_change_at_once_after_the_digest_is_found(tiny_disk: Path):
 
 def remember_wrongly(sources: SourceDigests, memory: Path, file: Path) -> None:
     """Bring the memory where a file system that hides changes brings it: the file looks unchanged and is not."""
-    sources.digest(str(file))
+    right = sources.digest(str(file))
     [record] = memory.iterdir()
-    write_json(record, {".": [*read_json(record)["."][:-1], "0" * 64]})
+    record.write_text(record.read_text().replace(right, "0" * 64))
     assert sources.digest(str(file)) == "0" * 64
 
 
@@ -153,23 +153,46 @@ def test_forgetting_what_was_never_known_is_no_error(sources: SourceDigests, fol
     sources.forget_all()
 
 
+@pytest.mark.parametrize("line", ["first", "second"])
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"a.txt": 5}', '{"a.txt": []}', '{"a.txt": [3]}', "\0\0", '{"a.txt": [3, 0, 0, 0]}']
+    "text",
+    ["", "{", "[]", "3", "\0\0", '["a.txt"]', '[["a.txt"], [], []]', '{"a.txt": [3, 0, 0, 0]}', "[[3], [3], [3]]"],
 )
-def test_a_torn_record_is_ignored_and_written_again(sources: SourceDigests, folder: Path, tmp_path: Path, text: str):
+def test_a_torn_record_is_ignored_and_written_again(
+    sources: SourceDigests, folder: Path, tmp_path: Path, text: str, line: str
+):
     sources.digest(str(folder))
     [record] = (tmp_path / "memory").iterdir()
-    record.write_text(text)
+    whole = record.read_text()
+    _, files = whole.splitlines()
+    record.write_text(f"{text}\n{files}\n" if line == "first" else f'["another look", "digest"]\n{text}')
     assert sources.digest(str(folder)) == SHA_OF_FOLDER
-    assert set(read_json(record)) == {"a.txt", "sub/d.txt"}
+    assert record.read_text() == whole
 
 
-def test_a_record_of_an_older_version_is_no_proof(sources: SourceDigests, folder: Path, tmp_path: Path):
+def test_a_record_of_an_older_version_is_no_proof_and_is_left_to_it(
+    sources: SourceDigests, folder: Path, tmp_path: Path
+):
     sources.digest(str(folder / "a.txt"))
     [record] = (tmp_path / "memory").iterdir()
     status = (folder / "a.txt").stat()
-    write_json(record, {".": [status.st_size, status.st_mtime_ns, "0" * 64]})
+    older = record.rename(record.with_suffix(".json"))
+    write_json(older, {".": [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, "0" * 64]})
     assert sources.digest(str(folder / "a.txt")) == SHA_OF_ABC
+    assert older.exists()
+    sources.forget_all()
+    assert not list((tmp_path / "memory").iterdir())
+
+
+def test_of_a_folder_that_is_unchanged_only_one_line_of_what_is_remembered_is_needed(
+    sources: SourceDigests, folder: Path, tmp_path: Path
+):
+    sources.digest(str(folder))
+    [record] = (tmp_path / "memory").iterdir()
+    record.write_text(record.read_text().splitlines()[0])
+    with opened_files() as opened:
+        assert sources.digest(str(folder)) == SHA_OF_FOLDER
+    assert not [path for path in opened if path.startswith(str(folder))]
 
 
 def test_a_name_that_is_no_text_can_be_remembered(sources: SourceDigests, folder: Path):
@@ -202,3 +225,35 @@ def test_a_link_to_nothing_is_named(sources: SourceDigests, folder: Path):
     (folder / "gone.jpg").symlink_to(folder / "nothing.jpg")
     with pytest.raises(NotInStoreError, match=r"gone\.jpg is a link to nothing: repair or remove it"):
         sources.digest(str(folder))
+
+
+def test_while_looking_once_a_place_is_looked_at_once_and_afterwards_again(sources: SourceDigests, folder: Path):
+    with sources.looking_once():
+        with sources.looking_once():
+            before = sources.digest(str(folder))
+        edit(folder / "a.txt", b"abd")
+        assert sources.digest(str(folder)) == before
+    assert sources.digest(str(folder)) != before
+
+
+@pytest.mark.parametrize("forget", ["one", "all"])
+def test_what_was_forgotten_is_looked_at_again_also_while_looking_once(
+    sources: SourceDigests, folder: Path, forget: str
+):
+    with sources.looking_once():
+        before = sources.digest(str(folder))
+        edit(folder / "a.txt", b"abd")
+        if forget == "one":
+            sources.forget(str(folder))
+        else:
+            sources.forget_all()
+        assert sources.digest(str(folder)) != before
+
+
+def test_another_process_sees_what_changed_while_this_one_looks_once(
+    tmp_path: Path, sources: SourceDigests, folder: Path
+):
+    with sources.looking_once():
+        before = sources.digest(str(folder))
+        edit(folder / "a.txt", b"abd")
+        assert SourceDigests(tmp_path / "memory").digest(str(folder)) != before

@@ -74,7 +74,11 @@ def logits(empty: Path) -> Path:
         (360, (10,), 64),  # a quarter of the rows is 90
         (150, (3,), 64),
         (5, (3,), 5),  # never more than there are
-        (100_000, (5, 1536), 256),  # features of a ViT-g: 4 MB
+        (100_000, (5, 1536), 512),  # features of a ViT-g: 256 are 4 MB, and 390 files a view
+        (30_000, (5, 1536), 256),
+        (1_000_000, (384,), 8192),  # 6 MiB; of 4096 there would be 245 files a view
+        (1_000_000, (8192,), 512),  # 8 MiB, and no more
+        (500_000, (384,), 4096),  # 123 files a view
         (100_000, (48 * 1024,), 256),  # 24 MiB
         (100_000, (48 * 1024 + 1,), 128),  # from here on by bytes alone
         (20_000, (150, 37, 37), 32),  # 13 MB
@@ -84,7 +88,7 @@ def logits(empty: Path) -> Path:
         (20_000, (150, 300, 300), 1),  # a row of 27 MB
     ],
 )
-def test_a_chunk_is_about_4_mib_small_sets_get_several_and_large_outputs_at_most_24_mib(
+def test_a_chunk_is_about_4_mib_or_8_of_many_rows_small_sets_get_several_and_large_outputs_at_most_24_mib(
     num_rows: int, row_shape: tuple[int, ...], expected: int
 ):
     assert rows_per_chunk(num_rows, row_shape) == expected

@@ -1,6 +1,8 @@
 """Doing what a plan says: all of it, or one stage alone; the path that command line and Prefect flows share."""
 
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -17,8 +19,10 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.upkeep import discard
 from taskdistill.tasks.prechecks.timm_names import UnknownModelError
+from taskdistill.tasks.stage import no_progress
 from tests.conftest import STUDENT, TEACHER, Bench
 from tests.flows.conftest import quietly, when_made
+from tests.storage.artifacts import opened_files
 
 
 def steps_of(experiment: Experiment, store: ArtifactStore) -> dict[str, ArtifactRef]:
@@ -30,6 +34,29 @@ def test_a_second_run_builds_nothing(experiment: Experiment, finished: ArtifactS
     _, stages = run_plan(experiment, finished, quietly(experiment, finished))
     assert {stage["action"] for stage in stages} == {"have"}
     assert when_made(finished) == before
+
+
+def test_a_finished_run_looks_at_its_images_once(experiment: Experiment, finished: ArtifactStore) -> None:
+    with opened_files("os.scandir") as looked_into:
+        run_plan(experiment, finished, quietly(experiment, finished))
+    assert looked_into.count(experiment.data.path) == 1
+
+
+def test_images_that_change_after_they_were_planned_with_give_another_artifact(
+    experiment: Experiment, tmp_path: Path, store: ArtifactStore
+) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(experiment.data.path, folder)
+    changing = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(folder)})})
+
+    def change_first(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+        next(folder.rglob("*.png")).unlink()
+        return execute(step, no_progress)
+
+    planned = steps_of(changing, store)["ingest"]
+    (made,) = run_steps(changing, "ingest", store, change_first)
+    assert made != planned
+    assert made == steps_of(changing, store)["ingest"]
 
 
 def test_a_model_that_does_not_exist_is_known_before_any_image_is_read(

@@ -58,6 +58,7 @@ def altered(
             fields = source.view_fields(*span) + np.float32(augmented if chunk.view else clean)
             thumbnails = (source.thumbnails(*span).astype(int) + grey).clip(0, 255).astype(np.uint8)
             writer.write(chunk, np.zeros((chunk.stop - chunk.start, *shape), np.float16), fields, thumbnails)
+        writer.gather()
         bench.store.commit(ref, recipe=recipe, inputs={}, summary={}, contents=OUTPUTS)
     return ref
 

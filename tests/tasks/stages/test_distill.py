@@ -17,6 +17,7 @@ from taskdistill.configs.training import DistillSettings, TrainingSettings
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.shown_views import VIEW_BYTES
 from taskdistill.storage.tables import read_table
 from taskdistill.storage.view_outputs import GROUP, ViewOutputs
 from taskdistill.tasks.catalog import DISTILL, EXTRACT, FINETUNE, INGEST, PRECOMPUTE
@@ -142,9 +143,9 @@ def test_synthetic_images_without_their_logits_are_refused(
 
 def test_a_view_that_is_cut_differently_than_the_teacher_saw_it_is_noticed(bench: Bench) -> None:
     """As if the logits had been made with a Pillow that cuts elsewhere: another picture in the thumbnail."""
-    thumbnails = zarr.open_group(bench.path(bench.logits) / GROUP, mode="r+")["augmented/thumbnails"]
-    assert isinstance(thumbnails, zarr.Array)
-    thumbnails[...] = 255 - np.asarray(thumbnails[...])
+    shown = zarr.open_group(bench.path(bench.logits) / GROUP, mode="r+")["augmented/shown"]
+    assert isinstance(shown, zarr.Array)
+    shown[..., VIEW_BYTES:] = 255 - np.asarray(shown[..., VIEW_BYTES:])
     with pytest.raises(CacheMismatchError, match=r"differs from the one the teacher saw by \d+ grey levels"):
         distill(bench, config())
 

@@ -1,5 +1,7 @@
 """Stages "precompute" and "precompute-images": what the teacher says of every view, with the encoder at rest or not."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -155,9 +157,15 @@ def test_a_draft_in_which_every_chunk_is_there_is_committed_without_a_network(
     )
     ref = bench.run(stage, config, **inputs)
     files = bench.store.manifest(ref).files
-    draft = bench.store.draft_path(ref)
-    bench.path(ref).rename(draft)
-    (draft / "manifest.json").unlink()
+    shutil.rmtree(bench.path(ref))
+
+    def die(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "commit", die)
+        with pytest.raises(InterruptedError):
+            bench.run(stage, config, **inputs)
     # Neither a teacher nor a head could be built now, on whatever device.
     monkeypatch.delitem(choices.MODEL_SOURCES, "timm")
     monkeypatch.delitem(choices.PROBLEMS, "classification")
