@@ -20,7 +20,7 @@ from taskdistill.configs.generation import (
 )
 from taskdistill.configs.joining import check_joined
 from taskdistill.configs.models import Backbone, Student, Teacher
-from taskdistill.configs.problem_options import VECTORS, as_blocks, check_options
+from taskdistill.configs.problem_options import blocks_of, check_options
 from taskdistill.configs.shapes import Network, check_shapes
 from taskdistill.configs.short_names import ShortName
 from taskdistill.configs.stages import (
@@ -42,7 +42,7 @@ from taskdistill.configs.training import (
     DistillSettings,
     TeacherFinetuning,
     TrainingSettings,
-    check_batch_is_shared,
+    check_batches_are_shared,
     check_distillable,
     check_synthetic_images_teach,
 )
@@ -122,8 +122,7 @@ class Experiment(Settings):
         trainings = {"training": self.training, "teacher_finetuning": self.teacher_finetuning}
         probes = {"probe": self.probe, "student_probe": self.student_probe}
         check_options(self.problem, windows=self.windows, **probes, **trainings)
-        for section, training in trainings.items():
-            check_batch_is_shared(section, training, self.runtime.ranks)
+        check_batches_are_shared(self.runtime.ranks, **trainings)
         check_crop(self.views)
         check_shapes(self.views, self._networks)
         check_whole_images(self.problem, self.data, self.teacher_cache, self._networks, **probes)
@@ -187,9 +186,8 @@ class Experiment(Settings):
         return SelectConfig(problem=self.problem, select=self.select)
 
     def extract_config(self, backbone: Backbone, probe: ProbeSettings, train_views: TrainViews) -> ExtractConfig:
-        blocks = as_blocks(vector for name in probe.inputs for vector in VECTORS[name])
         shown = {"views": self.views, "train_views": train_views}
-        return ExtractConfig(backbone=backbone, precision=self.precision, blocks=blocks, **shown)
+        return ExtractConfig(backbone=backbone, precision=self.precision, blocks=blocks_of(probe.inputs), **shown)
 
     def train_views(self, role: Literal["teacher", "student"]) -> TrainViews:
         """Return which views of training images somebody reads: that network's probe, and students of a probed teacher,

@@ -47,6 +47,11 @@ def as_blocks(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
     return () if seen == set(ALL_VECTORS) else tuple(vector for vector in ALL_VECTORS if vector in seen)
 
 
+def blocks_of(inputs: Iterable[ProbeInput]) -> tuple[Vector, ...]:
+    """Return the vectors that heads with these inputs see, as a recipe of features names them."""
+    return as_blocks(vector for name in inputs for vector in VECTORS[name])
+
+
 TaskLoss = Literal["cross-entropy", "cross-entropy+dice", "cross-entropy+lovasz"]
 ClassWeights = Literal["none", "inverse-frequency"]
 

@@ -144,17 +144,18 @@ def check_distillable(views: ViewSettings, training: TrainingSettings, distill: 
         raise ValueError("views.num_views must be at least 1 to distil: the student trains on augmented views")
 
 
-def check_batch_is_shared(section: str, training: TrainingSettings, ranks: int) -> None:
-    """Raise SettingsError where a batch is too small for so many ranks: each takes pairs of images, one for each of the
-    parts it computes its share in.
+def check_batches_are_shared(ranks: int, **trainings: TrainingSettings) -> None:
+    """Raise SettingsError where a batch of one of these sections is too small for so many ranks: each takes pairs of
+    images, one for each of the parts it computes its share in.
     """
-    if ranks > 1 and training.batch_size // 2 < ranks * training.accumulate:
-        raise SettingsError(
-            f"{section}.batch_size {training.batch_size} is too small for runtime.ranks {ranks} with "
-            f"{section}.accumulate {training.accumulate}: each rank takes at least two images for each part. Set "
-            f"batch_size to {2 * ranks * training.accumulate} or more, or ranks to "
-            f"{max(1, training.batch_size // 2 // training.accumulate)}"
-        )
+    for section, training in trainings.items():
+        if ranks > 1 and training.batch_size // 2 < ranks * training.accumulate:
+            raise SettingsError(
+                f"{section}.batch_size {training.batch_size} is too small for runtime.ranks {ranks} with "
+                f"{section}.accumulate {training.accumulate}: each rank takes at least two images for each part. Set "
+                f"batch_size to {2 * ranks * training.accumulate} or more, or ranks to "
+                f"{max(1, training.batch_size // 2 // training.accumulate)}"
+            )
 
 
 def check_synthetic_images_teach(distill: DistillSettings, training: TrainingSettings) -> None:

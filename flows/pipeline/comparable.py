@@ -30,7 +30,10 @@ class Judged(NamedTuple):
 
 def judged(store: ArtifactStore, names: Sequence[str]) -> list[Judged]:
     """Look up models by their labels or references, or by those of their evaluations; of several seeds of one model the
-    names are joined by commas. Raises NotInStoreError where a name means neither, or a model that was never scored.
+    names are joined by commas.
+
+    Raises NotInStoreError where a name means neither, or a model that was never scored, and SettingsError where one is
+    named twice.
     """
     found = []
     for name in names:

@@ -1,5 +1,7 @@
 """What a problem's metrics are where each image counts so many times, by the predictions of an evaluation: what
 resampling asks. Without torch, as two models are compared by their tables alone.
+
+Shape letters: N images.
 """
 
 from collections.abc import Mapping
@@ -13,13 +15,13 @@ from taskdistill.storage.tables import read_column
 from taskdistill.tasks.functional.resampling import Weighted
 
 
-def weighed(problem: str, evaluation: Path, split: str, score_name: str) -> Mapping[str, Weighted]:
-    """Return the metrics of one split, by name, the one that models are chosen by first; of a problem that names none,
-    that one alone.
+def weighed(name: str, evaluation: Path, split: str, score_name: str) -> Mapping[str, Weighted]:
+    """Return the metrics of one split, by name, the one that models are chosen by first; where the problem of this name
+    has no more, that one alone.
     """
     table = evaluation / f"{split}-predictions.parquet"
     chosen_by = mean_of(np.asarray(read_column(table, "score"), np.float64))
-    return {score_name: chosen_by, **(load(WEIGHED, problem)(table) if problem in WEIGHED else {})}
+    return {score_name: chosen_by, **(load(WEIGHED, name)(table) if name in WEIGHED else {})}
 
 
 def mean_of(values_N: npt.NDArray[np.float64]) -> Weighted:
