@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import DistillConfig
-from taskdistill.configs.training import DistillSettings, check_batch_is_shared
+from taskdistill.configs.training import DistillSettings
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import Manifest
@@ -56,7 +56,7 @@ def run(config: DistillConfig, context: StageContext) -> ModelSummary:
     small for `runtime.ranks`, and what `on_ranks` raises.
     """
     config = with_chosen_settings(config, "tune-distill", context)
-    check_batch_is_shared("training", config.training, context.runtime.ranks)
+    check_batches_are_shared(context.runtime.ranks, training=config.training)
     on_ranks(train, config, context)  # several leave the training behind its last step, where this one continues
     trainer, lesson = train(config, context)
     taught = {"alpha": config.distill.alpha, "temperature": config.distill.temperature}

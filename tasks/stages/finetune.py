@@ -16,7 +16,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import FinetuneConfig
-from taskdistill.configs.training import TrainingSettings, check_batch_is_shared
+from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.data.batches import ViewSource, halves
@@ -42,7 +42,7 @@ def run(config: FinetuneConfig, context: StageContext) -> ModelSummary:
     where a batch is too small for `runtime.ranks`, and what `on_ranks` raises.
     """
     config = with_chosen_settings(config, "tune-finetune", context)
-    check_batch_is_shared("training", config.training, context.runtime.ranks)
+    check_batches_are_shared(context.runtime.ranks, training=config.training)
     on_ranks(train, config, context)  # several leave the training behind its last step, where this one continues
     return written(train(config, context), config.problem, context)
 
