@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import DistillConfig
-from taskdistill.configs.training import DistillSettings
+from taskdistill.configs.training import DistillSettings, check_batches_are_shared
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import Manifest

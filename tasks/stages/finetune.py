@@ -16,7 +16,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from taskdistill.configs.stages import FinetuneConfig
-from taskdistill.configs.training import TrainingSettings
+from taskdistill.configs.training import TrainingSettings, check_batches_are_shared
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.data.batches import ViewSource, halves
