@@ -14,6 +14,7 @@ def test_a_pipeline_of_two_slots_killed_at_random_moments_makes_the_bytes_of_one
     assert different == []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_pipeline_that_learns_masks_killed_at_random_moments_makes_the_same_bytes(tmp_path: Path) -> None:
     hit, different = rounds(tmp_path, segmentation(tmp_path), kills=2, seed=3)

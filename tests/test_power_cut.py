@@ -43,6 +43,7 @@ def test_after_any_power_cut_the_same_command_makes_the_same_bytes_and_nothing_p
     assert len(found["operations"]) == 10
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("loop_mounts")
 def test_the_same_holds_on_a_real_ext4_that_is_cut() -> None:
     found = cut("ext4", 10)

@@ -76,6 +76,7 @@ def test_another_probe_rebuilds_no_features(store: Path) -> None:
     assert not {"ingest", "extract-teacher", "extract-student"} & changed
 
 
+@pytest.mark.nightly
 def test_blends_of_photographs_flow_through_to_the_student_whatever_their_labels_say(
     store: Path, mixer_folder: Path
 ) -> None:

@@ -86,6 +86,7 @@ EVERY_SECONDS = 5.0
 MISSED = 5
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_a_schedule_that_missed_five_does_the_work_once_and_of_its_runs_one_that_fails_stops_no_other(

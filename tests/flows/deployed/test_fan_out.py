@@ -48,6 +48,7 @@ def children(client: Any, ref: ArtifactRef) -> list[Any]:
 # --- all is well -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_two_spans_and_one_worker_give_the_files_of_one_process(
     served: Served, spread: Experiment, finished_bench: Bench
 ) -> None:

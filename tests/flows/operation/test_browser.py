@@ -119,6 +119,7 @@ def test_a_wrong_value_is_refused_in_the_form_and_makes_no_run(page: Page, serve
     assert len(runs_of(served, "distillation/distillation")) == len(before)
 
 
+@pytest.mark.nightly
 def test_a_schedule_added_on_the_page_makes_runs_that_complete(page: Page, served: Served, typed: Experiment) -> None:
     page.open_deployment("batch")
     page.click("Schedule")
@@ -177,6 +178,7 @@ def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finis
     page.read("13 steps: 11 reused")
 
 
+@pytest.mark.nightly
 def test_a_single_stage_reads_the_artifact_that_a_label_names(
     page: Page, served: Served, finished_bench: Bench
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_database_that_is_not_there_is_said_before_anything_is_started(tmp_pat
 # --- twenty at once ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_twenty_runs_that_are_asked_for_at_once_are_all_taken_and_those_of_now_complete(
@@ -188,6 +189,7 @@ def test_with_postgresql_so_are_they_and_its_password_is_in_no_command_line_and_
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_a_run_goes_on_while_the_database_is_away_and_says_so_when_it_is_back(

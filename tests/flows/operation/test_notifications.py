@@ -177,6 +177,7 @@ def test_a_scheduled_run_that_fails_is_told_at_a_webhook_and_by_mail_and_one_tha
     assert served.client.read_automations_by_name(AUTOMATION) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_the_next_addresses_take_the_place_of_the_last_and_one_that_is_not_reached_is_said(

@@ -114,6 +114,7 @@ def test_int8_without_the_training_images_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_an_operation_that_onnx_lacks_is_named(
     workshop: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

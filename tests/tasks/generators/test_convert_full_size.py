@@ -132,6 +132,7 @@ def peak_bytes_of_converting(checkpoint: Path, folder: Path) -> int:
     return 1024 * int(done.stdout.split()[-1])
 
 
+@pytest.mark.nightly
 def test_a_full_size_checkpoint_is_converted_tensor_by_tensor(tmp_path: Path) -> None:
     unet = random_like(meta_shapes(UNet2DConditionModel, UNET))
     vae = random_like(meta_shapes(AutoencoderKL, VAE))

@@ -38,6 +38,7 @@ def curve_of(folder: Path) -> list[dict[str, float]]:
     return saved[1]["curve"] if saved else []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_pretraining_command_killed_and_continued_follows_the_shipped_curve(tmp_path: Path):
     before = pretrain_until(tmp_path, 1)

@@ -115,6 +115,7 @@ def test_a_rank_that_is_killed_ends_all_and_the_next_run_continues_to_the_same_b
     assert bench.store.manifest(ref).files == together.store.manifest(ref).files
 
 
+@pytest.mark.nightly
 def test_an_error_of_one_rank_is_raised_as_it_is_and_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(CacheMismatchError, match=r"^an image of the second rank$"):
         on_ranks(rank_work.second_fails, StageConfig(), context_of(tmp_path))
@@ -133,6 +134,7 @@ on_ranks(wait_forever, StageConfig(), StageContext({}, Path(sys.argv[1]), Runtim
 """
 
 
+@pytest.mark.nightly
 def test_ranks_end_with_who_started_them(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", STARTS_RANKS, str(tmp_path)]) as starter:
         while len(ranks := list(tmp_path.iterdir())) < 2:
