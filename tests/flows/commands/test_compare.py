@@ -1,0 +1,86 @@
+"""The command compare: two students of a finished run, and what cannot be compared."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import read_column
+from tests.flows.conftest import Command, call
+from tests.flows.scored import commit, evaluated
+
+
+@pytest.fixture
+def made(experiment: Experiment, finished: ArtifactStore) -> dict[str, ArtifactRef]:
+    """Step -> its artifact in the finished store."""
+    return {step.name: step.ref for step in make_plan(experiment, finished).steps}
+
+
+@pytest.fixture
+def students(made: dict[str, ArtifactRef]) -> list[str]:
+    return [made["finetune-seed0"].short, made["distill-seed0"].short]
+
+
+def test_two_students_are_compared_image_by_image(
+    taskdistill: Command, finished: ArtifactStore, made: dict[str, ArtifactRef], students: list[str]
+) -> None:
+    tables = [
+        finished.path(made[f"evaluate-{end}-seed0"]) / "test-predictions.parquet" for end in ("finetuned", "distilled")
+    ]
+    finetuned, distilled = (np.asarray(read_column(table, "score")) for table in tables)
+    [top1, *others] = taskdistill("compare", *students, "--json").json["compared"]
+    assert (top1["metric"], top1["model"], top1["reference"]) == ("top1", students[1], students[0])
+    assert top1["difference"] == pytest.approx(distilled.mean() - finetuned.mean())
+    assert top1["mcnemar_only_first"] == np.sum((distilled == 1) & (finetuned == 0))
+    assert top1["mcnemar_only_second"] == np.sum((distilled == 0) & (finetuned == 1))
+    assert [row["metric"] for row in others] == ["mean_class_accuracy", "nll", "ece"]
+    assert all(row["low"] <= row["difference"] <= row["high"] for row in [top1, *others])
+
+
+def test_a_model_beside_its_evaluation_is_the_same(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
+    done = taskdistill("compare", made["distill-seed0"].short, made["evaluate-distilled-seed0"].short)
+    assert "They differ on 0 images" in done.stdout
+    assert "p = 1" in done.stdout
+
+
+def test_the_images_on_which_they_differ_are_written_to_a_table(
+    taskdistill: Command, made: dict[str, ArtifactRef], students: list[str], tmp_path: Path
+) -> None:
+    file, teacher = tmp_path / "images.csv", made["evaluate-teacher"].short
+    images = taskdistill("compare", teacher, students[0], "--images", str(file), "--json").json["images"]
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [row["id"] for row in rows] == [image["id"] for image in images]
+    assert all(row[f"score of {teacher}"] != row[f"score of {students[0]}"] for row in rows)
+
+
+def test_seeds_of_one_model_are_joined_by_a_comma(store: ArtifactStore) -> None:
+    images = commit(store, "image-set", {})
+    first, second, base = (
+        evaluated(store, "student", seed, scores, inputs={"images": images}).evaluation.short
+        for seed, scores in enumerate([[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 0]])
+    )
+    [top1] = call(store, "compare", base, f"{first},{second}", "--json").json["compared"]
+    assert (top1["value"], top1["reference_value"]) == (0.625, 0.25)
+    assert "mcnemar_p_value" not in top1
+
+
+def test_what_cannot_be_compared_is_refused_with_the_reason(store: ArtifactStore) -> None:
+    images, others = commit(store, "image-set", {}), commit(store, "image-set", {})
+    one = evaluated(store, "student", 0, [1, 0], inputs={"images": images}).evaluation.short
+    more = evaluated(store, "student", 0, [1, 0, 1], inputs={"images": others}).evaluation.short
+    masks = evaluated(store, "student", 0, [1, 0], inputs={"images": images}, problem="segmentation").evaluation.short
+
+    def refused(*names: str) -> str:
+        return call(store, "compare", *names).stderr
+
+    assert "they were scored on other images (1 are of one alone, such as '2.png')" in refused(one, more)
+    assert "only models that learn the same can be compared" in refused(one, masks)
+    assert "has no score of each image of val (scored: test)" in refused(one, one, "--split", "val")
+    assert "name two models at least" in refused(one)
+    assert "name a model, or an evaluation" in refused(one, images.short)
