@@ -4,7 +4,7 @@
 
 Preset `clothing10`: a MobileNetV2 1.0 at 224 px teaches a MobileNetV2 0.35 at 128 px. timm shows teacher and student
 the same pixels, so it is measured with both at 128 px, where its teacher is a worse one, and with both at 224 px, where
-its student is dearer. timm's part is its `LogitDistillationTask`, its loader with its own augmentation, its AdamW, and a
+its student is dearer. timm's part is its `LogitDistillationTask`, its loader with its own augmentation, AdamW, and a
 validation after each epoch; ours is the stage `distill`, its validations, checkpoints and files included, and the
 stage `finetune`. All in this process on one thread, CPU seconds, taking turns; medians. `--quick` trains single epochs,
 in which beginning and ending weigh more.
