@@ -17,6 +17,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,28 @@ class SourceDigests:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
+        self._of_this_moment: dict[str, str] | None = None
+
+    @contextmanager
+    def of_one_moment(self) -> Iterator[None]:
+        """Look at each file and folder once within the block, however often its digest is asked for: a plan of many
+        steps is one moment, and a folder has many files.
+        """
+        self._of_this_moment = {}
+        try:
+            yield
+        finally:
+            self._of_this_moment = None
 
     def digest(self, location: str) -> str:
         """Return the content digest of a file or folder; NotInStoreError when nothing lies there."""
+        if self._of_this_moment is None:
+            return self._digest(location)
+        if location not in self._of_this_moment:
+            self._of_this_moment[location] = self._digest(location)
+        return self._of_this_moment[location]
+
+    def _digest(self, location: str) -> str:
         path = _place(location)
         if not path.exists():
             raise NotInStoreError(f"{path} does not exist: check the path in the settings")

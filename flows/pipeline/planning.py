@@ -14,8 +14,9 @@ from taskdistill.configs.data import IngestConfig, UnlabelledConfig
 from taskdistill.configs.errors import SettingsError, naming
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.places import portable
 from taskdistill.configs.stages import ExtractConfig
-from taskdistill.flows.pipeline.chain import ModelResult, chain
+from taskdistill.flows.pipeline.chain import Chain, ModelResult, chain, ended
 from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
 from taskdistill.flows.pipeline.graph import Step
@@ -28,7 +29,7 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.catalog import COMBINE
 from taskdistill.tasks.prechecks.model_files import check_content
-from taskdistill.tasks.sizes import Shown
+from taskdistill.tasks.sizes import Estimate, Shown
 from taskdistill.tasks.stage import Stage, content_digests_of
 
 Action = Literal["have", "resume", "build", "stale"]
@@ -55,12 +56,15 @@ class PlannedStep:
     """How much there is to do in each unit that the stage may report its progress in, as far as that is known."""
     place: str = ""
     """Which of the run's steps it is, such as "3 of 14"."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the experiment that asks for it, as manifests have them: `show` prints a preset from them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps in order, and the evaluations that the final table will show."""
+    """All steps of an experiment in order, and the evaluations that its final table will show."""
 
+    experiment: Experiment
     steps: list[PlannedStep]
     results: list[ModelResult]
     datasets: list[IngestSummary]
@@ -80,25 +84,74 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
+    [plan] = make_plans([experiment], store, synthetic=synthetic)
+    return plan
+
+
+def make_plans(
+    experiments: Sequence[Experiment], store: ArtifactStore, *, synthetic: ArtifactRef | None = None, until: str = ""
+) -> list[Plan]:
+    """Do the same for several experiments, each up to the step `until` where one is named: what they share is looked up
+    once. SettingsError where one of them has no such step.
+    """
     # First: a missing folder is named by the setting that is wrong, before anything fails over it.
-    _check_places(experiment)
-    if synthetic:
-        check_given_images(experiment, store, synthetic)
+    for experiment in experiments:
+        _check_places(experiment)
+        if synthetic:
+            check_given_images(experiment, store, synthetic)
+    graphs = [_graph(experiment, synthetic, until) for experiment in experiments]
+    with store.sources.of_one_moment():
+        named = [_named(one, graph.steps, store) for one, graph in zip(experiments, graphs, strict=True)]
+        planner = _Planner(store, [wanted for each in named for wanted in each.values()])
+        return [planner.plan(*one) for one in zip(experiments, graphs, named, strict=True)]
+
+
+def _graph(experiment: Experiment, synthetic: ArtifactRef | None, until: str) -> Chain:
     graph = chain(experiment, synthetic=synthetic)
-    named = _named(experiment, graph.steps, store)
-    older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
-    # In order: what is known of the size of a step's inputs comes from the steps before it.
-    steps = []
-    for number, step in enumerate(graph.steps, 1):
-        with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
-            planned = _planned(step, named[step.name], older, sizes, store)
-        steps.append(replace(planned, place=f"{number} of {len(graph.steps)}"))
-    refs = {name: wanted.ref for name, wanted in named.items()}
-    results = [
-        ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
-    ]
-    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)]
-    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests], sizes.classes)
+    return ended(graph, until) if until else graph
+
+
+class _Planner:
+    """Says of each artifact once what there is to do, however many experiments have it."""
+
+    def __init__(self, store: ArtifactStore, wanted: Sequence[Wanted]) -> None:
+        self._store, self._older = store, OlderForms(store, wanted)
+        self._estimates: dict[ArtifactRef, Estimate] = {}
+        self._planned: dict[ArtifactRef, PlannedStep] = {}
+
+    def plan(self, experiment: Experiment, graph: Chain, named: Mapping[str, Wanted]) -> Plan:
+        sizes, steps, settings = Sizes(experiment, self._store, self._estimates), [], portable(experiment)
+        # In order: what is known of the size of a step's inputs comes from the steps before it.
+        for number, step in enumerate(graph.steps, 1):
+            ref = named[step.name].ref
+            with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
+                found = self._planned.get(ref) or self._step(step, named[step.name], sizes)
+            if ref.kind == "image-set":
+                sizes.know(ref)
+            place = f"{number} of {len(graph.steps)}"
+            config = named[step.name].config
+            planned = replace(found, name=step.name, config=config, place=place, settings=found.settings or settings)
+            self._planned.setdefault(ref, planned)
+            steps.append(planned)
+        results = [
+            ModelResult(model.model, model.seed, named[model.evaluation].ref, named[model.artifact].ref)
+            for model in graph.models
+        ]
+        ingests = [
+            (step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)
+        ]
+        datasets = [sizes.dataset_of(config, ref) for config, ref in ingests]
+        return Plan(experiment, steps, results, datasets, sizes.classes)
+
+    def _step(self, step: Step, wanted: Wanted, sizes: Sizes) -> PlannedStep:
+        ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
+        known = (step.name, step.stage, config, inputs, ref)
+        if ref in self._store:
+            return PlannedStep(*known, "have", "", self._store.manifest(ref).num_bytes)
+        check_content(config)  # not of what is there: its weights were read when it was made
+        action, because = _why(ref, self._older, self._store)
+        found = sizes.estimate(step.stage, config, inputs, ref)
+        return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
 
 
 def names_of_steps(
@@ -106,7 +159,8 @@ def names_of_steps(
 ) -> dict[str, ArtifactRef]:
     """Return the name of each step's artifact, and nothing of what there is to do."""
     steps = chain(experiment, synthetic=synthetic).steps
-    return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
+    with store.sources.of_one_moment():
+        return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
 
 
 def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
@@ -135,17 +189,6 @@ def _check_places(experiment: Experiment) -> None:
     for name, path in experiment.locations().items():
         if experiment.is_location_used(name) and not Path(path).expanduser().exists():
             raise SettingsError(f"{name} is {path!r}, which does not exist: set it to what is there")
-
-
-def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> PlannedStep:
-    ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
-    known = (step.name, step.stage, config, inputs, ref)
-    if ref in store:
-        return PlannedStep(*known, "have", "", store.manifest(ref).num_bytes)
-    check_content(config)  # not of what is there: its weights were read when it was made
-    action, because = _why(ref, older, store)
-    found = sizes.estimate(step.stage, config, inputs, ref)
-    return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
