@@ -57,7 +57,7 @@ class Study(Settings):
     def _seeds_are_no_factor(cls, given: Any) -> Any:
         match given:
             case {"sweep": {"seeds": seeds, **factors}, **others}:
-                fixed = dict(others.get("set") or {})
+                fixed: Any = others.get("set") or {}
                 if "seeds" in fixed:
                     raise ValueError("seeds is in set and in sweep: leave one of them out")
                 return {**others, "sweep": factors, "set": fixed | {"seeds": _flat_list(seeds)}}
@@ -85,7 +85,7 @@ class Study(Settings):
             for leaf in leaves:
                 if clash := next((other for other in known if _overlap(leaf, other)), ""):
                     raise ValueError(
-                        f"{leaf} is said twice, in {known[clash]} and in {self._where} ({factor}): leave one of them out"
+                        f"{leaf} is said twice, in {known[clash]} and in {self._where} ({factor}): leave one out"
                     )
             known |= dict.fromkeys(leaves, self._where)
         if len(self.variants()) < 2:
@@ -197,19 +197,16 @@ def _labelled(name: str, values: Sequence[Any]) -> dict[str, Any]:
         if any(value == other and type(value) is type(other) for other in values[:place]):
             raise SettingsError(f"{name} has the value {shown(value)} twice: leave one out")
     kind = kind_of(name, Experiment, name) or Kind(Any)
-    for naming in (_by_name, _shortly, shown):
-        labels = [naming(value, kind) if naming is not shown else shown(value) for value in values]
+    for labels in ([_by_name(value, kind) for value in values], list(map(shown, values))):
         if all(labels) and len(set(labels)) == len(values):
             return dict(zip(labels, values, strict=True))
     return {f"{number}": value for number, value in enumerate(values, 1)}
 
 
 def _by_name(value: Any, kind: Kind) -> str:
-    """Return what a section, such as that of a network, calls itself."""
-    return str(value.get("name", "")) if isinstance(value, dict) else _shortly(value, kind)
-
-
-def _shortly(value: Any, kind: Kind) -> str:
+    """Return a text as it is, of a path its end, and what a section, such as that of a network, calls itself."""
+    if isinstance(value, dict):
+        return str(value.get("name", ""))
     if isinstance(value, str):
         return PurePath(value).name if kind.is_location else value
     return shown(value)

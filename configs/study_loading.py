@@ -47,7 +47,10 @@ def study_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in files(_PLACE).iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_study(source: str, given: Given = Given()) -> Study:
+NOTHING_GIVEN = Given()
+
+
+def load_study(source: str, given: Given = NOTHING_GIVEN) -> Study:
     """Return the study of this name or in this file; or that of a preset, whose sweep is all that was given.
 
     Raises SettingsError, which lists every mistake.

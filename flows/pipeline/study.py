@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
-from taskdistill.configs.study import Study, Variant, short_name
+from taskdistill.configs.study import MODEL, Study, Variant, short_name
 from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plans
@@ -50,10 +51,11 @@ class StudyRun(NamedTuple):
 def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
     """Name every artifact of all points and say what there is to do.
 
-    Raises SettingsError where a factor changes nothing, and what `make_plan` raises.
+    Raises SettingsError where a factor changes nothing or the baseline names no model, and what `make_plan` raises.
     """
     variants = [point.variant for point in points]
     plans = make_plans([point.experiment for point in points], store, until=study.until)
+    _check_baseline(study, plans)
     _check_factors_change_something(variants, plans)
     return StudyPlan(study, variants, plans, _merged(variants, plans), list(_alike(variants, plans)))
 
@@ -62,6 +64,12 @@ def run_study(planned: StudyPlan, store: ArtifactStore, show: ShowStep) -> Study
     """Make whatever is missing, on as many slots as `runtime` of the study says; raises what `run_plan` raises."""
     results, stages = run_plans(planned.plans, planned.steps, store, show)
     return StudyRun(planned, results, stages)
+
+
+def _check_baseline(study: Study, plans: Sequence[Plan]) -> None:
+    models, named = {result.model for plan in plans for result in plan.results}, study.baseline.get(MODEL)
+    if named is not None and named not in models:
+        raise SettingsError(f"baseline: there is no model {named!r} in this study{nearest(str(named), models)}")
 
 
 def _merged(variants: Sequence[Variant], plans: Sequence[Plan]) -> list[PlannedStep]:
