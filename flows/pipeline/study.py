@@ -99,7 +99,8 @@ def _names(steps: Sequence[PlannedStep], users: Mapping[ArtifactRef, Sequence[Va
     taken: set[str] = set()
     for name, refs in by_name.items():
         for ref in refs:
-            wanted = name if len(refs) == 1 else f"{name} [{in_words(common_levels(users[ref]))}]"
+            levels = in_words(common_levels(users[ref])) if len(refs) > 1 else ""
+            wanted = f"{name} [{levels}]" if levels else name
             number = next(count for count in range(1, len(steps) + 2) if _numbered(wanted, count) not in taken)
             names[ref] = _numbered(wanted, number)
             taken.add(names[ref])

@@ -33,7 +33,7 @@ def with_few_labels(dataset: Dataset, config: IngestConfig) -> Dataset:
     ]
     all_images, fewer = sum(map(len, by_class.values())), sum(len(images) < wanted for images in by_class.values())
     said = f"{len(kept)} of {all_images} training images keep their label (data.labels_per_class is {wanted})"
-    said += f"; {fewer} classes have fewer than that" if fewer else ""
+    said += f"; {fewer} of {len(by_class)} classes have fewer" if fewer else ""
     return dataset._replace(candidates=candidates, said=[*dataset.said, said])
 
 
