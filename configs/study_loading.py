@@ -101,7 +101,7 @@ def _values(source: str) -> dict[str, Any]:
     parsed = yaml_text.parse(text, source)
     if isinstance(parsed, dict) and STUDY in parsed:
         return _read(text, source, Path(source).absolute().parent)
-    return {"name": read_template(source).values.get("name", STUDY), "preset": source}
+    return {"name": parsed.get("name", STUDY) if isinstance(parsed, dict) else STUDY, "preset": source}
 
 
 def _read(text: str, source: str, folder: Path | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Shape letters: N images.
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +75,8 @@ class StudyRow:
     parameters: int | None
     seconds: float
     """What it took to make it, from the images on: all it is made from, which other models may share. Mean of seeds."""
-    scores_N: Mapping[str, tuple[list[str], npt.NDArray[np.float64]]] = field(default_factory=dict, repr=False)
-    """Split -> ids of its images, and the score of each, the mean of the seeds."""
+    on_test: tuple[list[str], npt.NDArray[np.float64]] | None = None
+    """Ids of the images of test, and the score of each, [N], the mean of the seeds; None where they are not known."""
 
     @property
     def is_student(self) -> bool:
@@ -149,22 +149,21 @@ class StudyRows:
         seconds = statistics.mean(self._seconds.of(result.artifact) for result in seeds)
         summaries = [EvaluationSummary.of(self._store.manifest(result.evaluation)) for result in seeds]
         spreads = {split: found for split in (CHOSEN_ON, TOLD_ON) if (found := _spread(summaries, split))}
-        shared = {split: scores for split in spreads if (scores := self._scores(seeds, split))}
         parameters = parameters_of(seeds[0], self._store)
         metric = score_metric(seeds[0], self._store)
-        return StudyRow(model, levels, points, seeds, metric, spreads, parameters, seconds, shared)
+        return StudyRow(model, levels, points, seeds, metric, spreads, parameters, seconds, self._on_test(seeds))
 
-    def _scores(self, seeds: Sequence[ModelResult], split: str) -> tuple[list[str], npt.NDArray[np.float64]] | None:
-        scores = [image_scores(result, split, self._store) for result in seeds]
+    def _on_test(self, seeds: Sequence[ModelResult]) -> tuple[list[str], npt.NDArray[np.float64]] | None:
+        scores = [image_scores(result, TOLD_ON, self._store) for result in seeds]
         if not all(scores):
             return None
-        path = self._store.path(seeds[0].evaluation) / f"{split}-predictions.parquet"
+        path = self._store.path(seeds[0].evaluation) / f"{TOLD_ON}-predictions.parquet"
         return read_column(path, _ID), np.mean(np.asarray(scores, np.float64), axis=0)
 
 
-def differences(row: StudyRow, other: StudyRow, split: str = TOLD_ON) -> npt.NDArray[np.float64] | None:
-    """Return how far one row lies above another on each image, [N]; None unless they were scored on the same images."""
-    mine, theirs = row.scores_N.get(split), other.scores_N.get(split)
+def differences(row: StudyRow, other: StudyRow) -> npt.NDArray[np.float64] | None:
+    """Return how far one row lies above another on each image of test, [N]; None where they were scored on others."""
+    mine, theirs = row.on_test, other.on_test
     if mine is None or theirs is None or mine[0] != theirs[0]:
         return None
     return mine[1] - theirs[1]

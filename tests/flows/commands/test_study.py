@@ -101,7 +101,7 @@ def test_a_plan_counts_by_stage_and_does_nothing(taskdistill: Command, preset: s
     ("arguments", "message"),
     [
         (["--sweep", "distill.temprature=1,2"], "did you mean 'distill.temperature'"),
-        (["--sweep", "distill.mix_beta=0.1,0.2"], "distill.mix_beta changes nothing"),
+        ([*SWEEP, "--sweep", "blends.per_image=1,2"], "blends.per_image changes nothing"),
         ([*SWEEP, "--set", "distill.temperature=2"], "distill.temperature is said twice"),
         (["--sweep", "distill.temperature="], "distill.temperature has no values"),
         (["--sweep", "distill.temperature=0,1"], "point 1 (temperature 0) cannot be used"),
