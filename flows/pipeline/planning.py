@@ -89,21 +89,34 @@ def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: Artifa
 
 
 def make_plans(
-    experiments: Sequence[Experiment], store: ArtifactStore, *, synthetic: ArtifactRef | None = None, until: str = ""
+    experiments: Sequence[Experiment],
+    store: ArtifactStore,
+    *,
+    synthetic: ArtifactRef | None = None,
+    until: str = "",
+    titles: Sequence[str] = ("",),
 ) -> list[Plan]:
     """Do the same for several experiments, each up to the step `until` where one is named: what they share is looked up
-    once. SettingsError where one of them has no such step.
+    once. SettingsError where one of them has no such step; errors name the experiment by its title.
     """
-    # First: a missing folder is named by the setting that is wrong, before anything fails over it.
-    for experiment in experiments:
-        _check_places(experiment)
-        if synthetic:
-            check_given_images(experiment, store, synthetic)
-    graphs = [_graph(experiment, synthetic, until) for experiment in experiments]
+    graphs = []
+    for experiment, title in zip(experiments, titles, strict=True):
+        with naming(title):
+            # First: a missing folder is named by the setting that is wrong, before anything fails over it.
+            _check_places(experiment)
+            if synthetic:
+                check_given_images(experiment, store, synthetic)
+            graphs.append(_graph(experiment, synthetic, until))
     with store.sources.of_one_moment():
-        named = [_named(one, graph.steps, store) for one, graph in zip(experiments, graphs, strict=True)]
-        planner = _Planner(store, [wanted for each in named for wanted in each.values()])
-        return [planner.plan(*one) for one in zip(experiments, graphs, named, strict=True)]
+        named = []
+        for experiment, graph, title in zip(experiments, graphs, titles, strict=True):
+            with naming(title):
+                named.append(_named(experiment, graph.steps, store))
+        planner, plans = _Planner(store, [wanted for each in named for wanted in each.values()]), []
+        for experiment, graph, names, title in zip(experiments, graphs, named, titles, strict=True):
+            with naming(title):
+                plans.append(planner.plan(experiment, graph, names))
+        return plans
 
 
 def _graph(experiment: Experiment, synthetic: ArtifactRef | None, until: str) -> Chain:

@@ -54,7 +54,8 @@ def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> S
     Raises SettingsError where a factor changes nothing or the baseline names no model, and what `make_plan` raises.
     """
     variants = [point.variant for point in points]
-    plans = make_plans([point.experiment for point in points], store, until=study.until)
+    titles = [f"point {number} ({variant})" for number, variant in enumerate(variants, 1)]
+    plans = make_plans([point.experiment for point in points], store, until=study.until, titles=titles)
     _check_baseline(study, plans)
     _check_factors_change_something(variants, plans)
     return StudyPlan(study, variants, plans, _merged(variants, plans), list(_alike(variants, plans)))

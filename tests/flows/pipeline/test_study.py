@@ -130,6 +130,14 @@ def test_points_that_are_the_same_experiment_are_said_and_made_once(preset: str,
     assert by_stage(plan)["finetune"] == 3  # the student, and two teachers
 
 
+def test_what_is_wrong_with_the_images_of_a_point_names_the_point(preset: str, store: ArtifactStore) -> None:
+    message = r"point 2 \(path nowhere\): data\.path is '.*nowhere', which does not exist"
+    images = load_study(preset, Given(sweeps=["distill.alpha=0.5,1"]))
+    path = points_of(images)[0].experiment.data.path
+    with pytest.raises(SettingsError, match=message):
+        planned(preset, store, f"data.path={path},/nowhere")
+
+
 def test_a_baseline_that_is_no_model_is_named(preset: str, store: ArtifactStore) -> None:
     with pytest.raises(SettingsError, match=r"baseline: there is no model 'finetuned'.*student finetuned"):
         planned(preset, store, "distill.temperature=1,2", baseline=["model=finetuned"])
