@@ -14,6 +14,7 @@ is given one takes its values as those of the plain type, so that they mean the 
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -115,8 +116,14 @@ class Settings(BaseModel):
         return found
 
     def _fields_with_markers(self) -> Iterator[tuple[str, Any, list[Any]]]:
-        for name in type(self).model_fields:
-            yield name, getattr(self, name), _first_declared(type(self), name).model_fields[name].metadata
+        for name, markers in _markers(type(self)).items():
+            yield name, getattr(self, name), markers
+
+
+@cache
+def _markers(form: type[Settings]) -> dict[str, list[Any]]:
+    """Return the markers of each field; looked up once, as a study of many points asks for them a million times."""
+    return {name: _first_declared(form, name).model_fields[name].metadata for name in form.model_fields}
 
 
 def _entries(value: Any) -> tuple[Any, ...]:
@@ -153,6 +160,7 @@ def _first_declared(form: type[Settings], name: str) -> type[Settings]:
     return next(base for base in types if name in base.model_fields)
 
 
+@cache
 def _neutral(form: type[Settings], name: str) -> Any:
     return _default(_first_declared(form, name), name)
 

@@ -57,6 +57,12 @@ class IngestConfig(StageConfig):
     """The same for the test split."""
     left_out_images: Annotated[tuple[str, ...], AddedLater] = ()
     """The same for images that are to be no part of the dataset."""
+    labels_per_class: Annotated[int, AddedLater] = Field(default=0, ge=0)
+    """Labelled training images of each class, drawn by labels_seed; the others count as images without labels. To see
+    what more labels would bring. 0: all.
+    """
+    labels_seed: Annotated[Seed, AddedLater] = 0
+    """Another seed draws other images to keep their labels."""
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
@@ -100,6 +106,8 @@ class IngestConfig(StageConfig):
                 "data.reduce_to_px is for images alone: masks are learnt and scored on the grid of their own images. "
                 "Leave it out"
             )
+        if self.form == "masks" and self.labels_per_class:
+            raise ValueError("data.labels_per_class counts images of a class, and form 'masks' has none: leave it out")
         if self.form == "folder" and (self.labels or self.ignored_values):
             raise ValueError(
                 "data.labels and data.ignored_values say what masks mean, and form 'folder' has none: set data.form to "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.fields import Kind, kind_at
 from taskdistill.configs.merging import merged
 from taskdistill.configs.messages import explained, shown
-from taskdistill.configs.overrides import changes_of
+from taskdistill.configs.overrides import Change, changes_of
 from taskdistill.configs.places import resolved
 
 
@@ -27,6 +27,16 @@ def preset_names() -> list[str]:
         for entry in files("taskdistill.configs.presets").iterdir()
         if entry.name.endswith(".yaml")
     )
+
+
+class Template(NamedTuple):
+    """A preset or a file of settings as it is written."""
+
+    source: str
+    """Its name, for errors."""
+    values: dict[str, Any]
+    folder: Path | None
+    """Where its relative paths start; a preset that comes with the program has none."""
 
 
 def load_experiment(
@@ -39,17 +49,24 @@ def load_experiment(
     so that a preset need not know a machine's folders; `${TASKDISTILL}` by the folder this program is installed in,
     where the miniature's weights are.
     """
-    values, folder = _read(source)
-    values = merged(values, deepcopy(dict(settings or {})), Kind(Experiment))
+    template = read_template(source)
+    values = merged(template.values, deepcopy(dict(settings or {})), Kind(Experiment))
     changes = [change for override in overrides for change in changes_of(override, Experiment)]
+    given = [*(["other settings"] if settings else []), *(f"--set {override}" for override in overrides)]
+    title = f"{source} with {' '.join(given)}" if given else source
+    return changed(template._replace(source=title, values=values), changes)
+
+
+def changed(template: Template, changes: Sequence[Change]) -> Experiment:
+    """Return the experiment that a template with these changes describes; SettingsError, which lists every mistake."""
+    values = deepcopy(template.values)
     for change in changes:
         change.take_out(values)
-    values = resolved(values, Kind(Experiment), folder)
+    values = resolved(values, Kind(Experiment), template.folder)
     for change in changes:
         kind = kind_at(change.names, Experiment) or Kind(Any)
         change._replace(value=resolved(change.value, kind)).put_in(values)
-    given = [*(["other settings"] if settings else []), *(f"--set {override}" for override in overrides)]
-    return validated(values, f"{source} with {' '.join(given)}" if given else source)
+    return validated(values, template.source)
 
 
 def load_runtime(overrides: Sequence[str], **defaults: Any) -> RuntimeConfig:
@@ -78,24 +95,27 @@ def dump_preset(experiment: dict[str, Any]) -> str:
     return yaml_text.dump(experiment)
 
 
-def _read(source: str) -> tuple[dict[str, Any], Path | None]:
-    """Return the values of a preset or file, and the folder its relative paths start at: a preset has none."""
+def read_template(source: str) -> Template:
+    """Return what a preset or file holds; SettingsError where there is none, or it cannot be read."""
     if source in preset_names():
         text, folder = (files("taskdistill.configs.presets") / f"{source}.yaml").read_text(encoding="utf-8"), None
     else:
-        text, folder = _text_of(source), Path(source).absolute().parent
+        text, folder = text_of_file(source, preset_names()), Path(source).absolute().parent
     values = yaml_text.parse(text, source)
     if not isinstance(values, dict):
         found = "nothing" if values is None else shown(values)
         raise SettingsError(f"{source} should hold settings such as 'data: {{path: ...}}', found {found}")
-    return values, folder
+    return Template(source, values, folder)
 
 
-def _text_of(source: str) -> str:
+def text_of_file(source: str, names: Sequence[str]) -> str:
+    """Return the text of a file of settings; SettingsError where it is none, nor one of these names."""
     if os.path.isdir(source):
-        raise SettingsError(f"{shown(source)} is a folder: name a preset, or a YAML file of settings{_presets(source)}")
+        raise SettingsError(
+            f"{shown(source)} is a folder: name a preset, or a YAML file of settings{nearest(source, names)}"
+        )
     if not os.path.isfile(source):
-        raise SettingsError(f"{shown(source)} is neither a preset nor a file{_presets(source)}")
+        raise SettingsError(f"{shown(source)} is neither a preset nor a file{nearest(source, names)}")
     try:
         with open(source, "rb") as file:
             data = file.read(yaml_text.MAX_BYTES + 1)
@@ -108,7 +128,3 @@ def _text_of(source: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{source}, line {line}: this is no text in UTF-8: save the file as UTF-8") from None
-
-
-def _presets(source: str) -> str:
-    return nearest(source, preset_names())

@@ -92,6 +92,8 @@ def _expected_list(kind: Kind) -> str:
     entry = kind.entry()
     if entry.section:
         return f"a list of sections, each with any of the settings {', '.join(entry.fields())}"
+    if entry.is_mapping:
+        return "a list of sections of names and values"
     what = f"with any of {_listed(entry.choices)}" if entry.choices else f"of {_WORDS[entry.type][1]}{_bounds(entry)}"
     length = f" of {kind.length} entries" if kind.length is not None else ""
     at_least = f", at least {least} of them" if (least := _limits(kind).get("min_length")) else ""

@@ -20,8 +20,8 @@ class Change(NamedTuple):
 
     names: tuple[str, ...]
     value: Any
-    override: str
-    """What was written, for errors."""
+    source: str
+    """What was written and where, for errors, such as "--set 'distill.alpha=0.5'"."""
 
     def take_out(self, values: MutableMapping[str, Any]) -> None:
         """Remove what is to be set anew: nobody need be able to read it."""
@@ -39,7 +39,7 @@ class Change(NamedTuple):
         for name in sections:
             inner = values.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise SettingsError(f"--set {shown(self.override)}: {name!r} holds a value, not a section of settings")
+                raise SettingsError(f"{self.source}: {name!r} holds a value, not a section of settings")
             values = inner
         values[last] = self.value
 
@@ -47,48 +47,65 @@ class Change(NamedTuple):
 def changes_of(override: str, form: type[Settings]) -> Iterator[Change]:
     """Yield the changes an override such as `distill.alpha=0.5` asks for; SettingsError where it cannot be read."""
     dotted, equals, text = override.partition("=")
-    names = tuple(dotted.strip().split("."))
-    if not equals or not all(names):
-        raise SettingsError(f"--set {shown(override)}: expected name=value, such as distill.alpha=0.5")
+    source = f"--set {shown(override)}"
+    if not equals or not all(_names_of(dotted)):
+        raise SettingsError(f"{source}: expected name=value, such as distill.alpha=0.5")
+    kind = kind_of(dotted, form, source)
+    yield from changes_to(dotted, value_of(text, kind, source) if kind else text, form, source)
+
+
+def changes_to(dotted: str, value: Any, form: type[Settings], source: str) -> Iterator[Change]:
+    """Yield the changes that a value of the setting of this name asks for: of a section, one for each setting that is
+    named in it.
+    """
+    yield from _flattened(_names_of(dotted), value, kind_of(dotted, form, source), source)
+
+
+def kind_of(dotted: str, form: type[Settings], source: str) -> Kind | None:
+    """Return what the setting of a dotted name takes; None where there is none; SettingsError where it lies within a
+    list, or in what is no section.
+    """
+    names = _names_of(dotted)
     for end in range(1, len(names)):
         parent = kind_at(names[:end], form)
         if parent and (parent.is_list_of_sections or "[" in names[end - 1]):
             whole = names[end - 1].partition("[")[0]
             raise SettingsError(
-                f"--set {shown(override)}: {whole} is a list, which is set as a whole: write {whole}='[{{name: ...}}, "
-                "{name: ...}]'"
+                f"{source}: {whole} is a list, which is set as a whole: write {whole}='[{{name: ...}}, {{name: ...}}]'"
             )
         if parent and not parent.section and not parent.is_mapping and parent != Kind(Any):
-            raise SettingsError(f"--set {shown(override)}: {names[end - 1]!r} holds a value, not a section of settings")
-    kind = kind_at(names, form)
-    value = _value(kind, text, override) if kind else text
-    yield from _flattened(names, value, kind, override)
+            raise SettingsError(f"{source}: {names[end - 1]!r} holds a value, not a section of settings")
+    return kind_at(names, form)
 
 
-def _flattened(names: tuple[str, ...], value: Any, kind: Kind | None, override: str) -> Iterator[Change]:
+def _names_of(dotted: str) -> tuple[str, ...]:
+    return tuple(dotted.strip().split("."))
+
+
+def _flattened(names: tuple[str, ...], value: Any, kind: Kind | None, source: str) -> Iterator[Change]:
     """Take a section apart into the settings named in it."""
     if not (kind and kind.section and isinstance(value, dict)):
-        yield Change(names, value, override)
+        yield Change(names, value, source)
         return
     for name, inner in value.items():
-        yield from _flattened((*names, name), inner, kind.fields().get(name), override)
+        yield from _flattened((*names, name), inner, kind.fields().get(name), source)
 
 
-def _value(kind: Kind, text: str, override: str) -> Any:
-    source = f"--set {shown(override)}"
+def value_of(text: str, kind: Kind, source: str) -> Any:
+    """Return what a text means for a setting of this kind; SettingsError where it cannot be read."""
     if kind.is_text:
         return text
     written = text.strip()
     if kind.is_list:
-        return _list(kind.entry(), written, override)
+        return _list(kind.entry(), written, source)
     if kind.section or kind.is_mapping:
         return parse(written, source) if written.startswith("{") else text
     return word(written, source) if kind.type is Any else number(written, source)
 
 
-def _list(entry: Kind, written: str, override: str) -> Any:
+def _list(entry: Kind, written: str, source: str) -> Any:
     if written.startswith("["):
-        return parse(written, f"--set {shown(override)}")
+        return parse(written, source)
     if entry.section and written.startswith("{"):  # its commas are its own
-        return parse(f"[{written}]", f"--set {shown(override)}")
-    return [_value(entry, part.strip(), override) for part in written.split(",")] if written else ""
+        return parse(f"[{written}]", source)
+    return [value_of(part.strip(), entry, source) for part in written.split(",")] if written else ""

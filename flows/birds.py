@@ -46,6 +46,8 @@ PARTS = Task(
 TASKS = {"classification": SPECIES, "segmentation": PARTS}
 """By the problem that is shown."""
 PRESET = SPECIES.preset
+DEMO = Path("demo")
+"""Where worlds are drawn if nobody says where."""
 
 
 def folder_of(place: Path, world: int, task: Task = SPECIES) -> Path:
@@ -62,3 +64,11 @@ def draw_world(experiment: Experiment, world: int, task: Task = SPECIES) -> None
         from taskdistill.tasks.miniature.dataset import write_dataset  # torch, only when there is something to draw
 
         write_dataset(birds, seed=world, num_labelled=task.num_labelled, **task.per_class)
+
+
+def draw_where_missing(experiment: Experiment) -> None:
+    """Draw the world that the presets of the miniature name, where an experiment is about it and it is not there."""
+    for task in TASKS.values():
+        folder = folder_of(DEMO, 0, task)
+        if Path(experiment.data.path) == folder and not folder.exists():
+            draw_world(experiment, 0, task)

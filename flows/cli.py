@@ -19,6 +19,7 @@ from taskdistill.flows.commands.operation import commands as operation_commands
 from taskdistill.flows.commands.predict import commands as predict_commands
 from taskdistill.flows.commands.showing import commands as showing_commands
 from taskdistill.flows.commands.store import commands
+from taskdistill.flows.commands.study import commands as study_commands
 from taskdistill.flows.ending.ending import EndsInWords
 from taskdistill.flows.ending.interruption import stopped_by_signals
 from taskdistill.flows.pipeline.dataset_words import dataset_words
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.add_typer(looking_up_commands)
 app.add_typer(showing_commands)
 app.add_typer(compare_commands)
+app.add_typer(study_commands)
 app.add_typer(commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)

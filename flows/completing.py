@@ -9,6 +9,7 @@ from pathlib import Path
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.fields import Kind, dotted_names
+from taskdistill.configs.study_loading import study_names
 from taskdistill.flows.presets import preset_choices
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
@@ -17,6 +18,11 @@ from taskdistill.tasks.catalog import STAGES
 def presets(incomplete: str) -> list[str]:
     """Return the presets that begin so, and the YAML files."""
     return [name for name in preset_choices() if name.startswith(incomplete)] + list(_yaml_files(incomplete))
+
+
+def studies(incomplete: str) -> list[str]:
+    """Return the studies that begin so, and what they may be made from."""
+    return [name for name in study_names() if name.startswith(incomplete)] + presets(incomplete)
 
 
 def stages(incomplete: str) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.evaluations import (
     evaluated_logits,
@@ -116,6 +118,19 @@ def chain(experiment: Experiment, *, synthetic: ArtifactRef | None = None) -> Ch
             evaluated = evaluated_model(steps, f"evaluate-{end}-seed{seed}", inputs)
             models.append(ModelSteps(name, seed, evaluated, model))
     return Chain(steps.all, models)
+
+
+def ended(graph: Chain, name: str) -> Chain:
+    """Return the part of a chain that ends with the step of this name; SettingsError where there is no such step."""
+    steps = {step.name: step for step in graph.steps}
+    if name not in steps:
+        raise SettingsError(f"until: there is no step {name!r}{nearest(name, steps)}")
+    needed = {name}
+    for step in reversed(graph.steps):  # those that read come after those that are read
+        if step.name in needed:
+            needed |= {source for source in step.inputs.values() if isinstance(source, str)}
+    models = [model for model in graph.models if {model.evaluation, model.artifact} <= needed]
+    return Chain([step for step in graph.steps if step.name in needed], models)
 
 
 def _evaluated_teachers(steps: Steps, images: str, teacher: Teacher) -> list[ModelSteps]:

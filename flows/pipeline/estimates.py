@@ -1,6 +1,6 @@
 """About how large the artifacts of a run will be: hands each stage what is known of its inputs, and asks it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from taskdistill.configs.data import IngestConfig, UnlabelledConfig, ViewSettings
@@ -10,7 +10,7 @@ from taskdistill.configs.models import Backbone
 from taskdistill.flows.pipeline.older_datasets import check_older_reading
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import ImageSetSummary, IngestSummary
+from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.problems.output_sizes import num_foreign_outputs, num_outputs
 from taskdistill.tasks.sizes import Estimate, Known, num_shown, shown
 from taskdistill.tasks.stage import Stage
@@ -23,11 +23,9 @@ _NOTHING = Estimate(None, {})
 class Sizes:
     """Sizes of artifacts from the counts of the dataset and what their stages say."""
 
-    def __init__(self, experiment: Experiment, store: ArtifactStore) -> None:
-        self._experiment, self._store = experiment, store
-        self._datasets: dict[ArtifactRef, IngestSummary] = {}
-        """What is known of datasets before their images are read (`tasks.data.dataset.Dataset.summary`)."""
-        self._found: dict[ArtifactRef, Estimate] = {}
+    def __init__(self, experiment: Experiment, store: ArtifactStore, found: dict[ArtifactRef, Estimate]) -> None:
+        """`found` holds what is known of artifacts already, and is added to: experiments planned together share it."""
+        self._experiment, self._store, self._found = experiment, store, found
         self._num_train, self._num_classes = 0, 0
         self.classes: tuple[str, ...] = ()
         """Of the dataset, where a foreign teacher's must fit them; none before a step that reads it was estimated."""
@@ -37,6 +35,15 @@ class Sizes:
 
         Raises what the stage's estimate raises: ingest looks at its folder.
         """
+        if ref not in self._found:
+            self._found[ref] = self._estimate(stage, config, inputs)
+        return self._found[ref]
+
+    def know(self, ref: ArtifactRef) -> None:
+        """Take note of an image-set of the plan, there or estimated, for what is estimated after it."""
+        self._of(ref)
+
+    def _estimate(self, stage: Stage[Any], config: Any, inputs: Mapping[str, ArtifactRef]) -> Estimate:
         source = self._of_first(inputs)
         backbone = getattr(config, "backbone", self._experiment.teacher)
         known = Known(
@@ -47,10 +54,7 @@ class Sizes:
             num_outputs=self._num_outputs(config, backbone),
             backbone=backbone,
         )
-        found = self._found[ref] = stage.load_size()(config, known)
-        if found.dataset:
-            self._datasets[ref] = found.dataset
-            self._note_real_images(found.dataset, found.classes)
+        found: Estimate = stage.load_size()(config, known)
         return found
 
     def _num_outputs(self, config: Any, backbone: Backbone) -> int | None:
@@ -63,7 +67,9 @@ class Sizes:
     def dataset_of(self, config: IngestConfig | UnlabelledConfig, ref: ArtifactRef) -> IngestSummary:
         """Return what is known of an image-set, there or estimated; raises what `check_older_reading` raises."""
         if ref not in self._store:
-            return self._datasets[ref]
+            dataset = self._found[ref].dataset
+            assert dataset  # of an image-set it is always known
+            return dataset
         if isinstance(config, IngestConfig):
             check_older_reading(config, ref, self._store)
         return IngestSummary.of(self._store.manifest(ref))
@@ -78,14 +84,15 @@ class Sizes:
             return _NOTHING
         if ref not in self._found and ref in self._store:
             self._found[ref] = self._look_up(ref)
-        return self._found.get(ref, _NOTHING)
+        found = self._found.get(ref, _NOTHING)
+        self._note_real_images(ref, found)
+        return found
 
     def _look_up(self, ref: ArtifactRef) -> Estimate:
         manifest = self._store.manifest(ref)
         if ref.kind == "image-set":
-            images = ImageSetSummary.of(manifest)
-            self._note_real_images(images, self._classes_of(ref))
-            return Estimate(None, images.splits)
+            images = IngestSummary.of(manifest)  # of any image-set, as far as counts go
+            return Estimate(None, images.splits, dataset=images)
         source = next(
             (found for source in manifest.input_refs.values() if (found := self._of(source)).splits), _NOTHING
         )
@@ -96,15 +103,16 @@ class Sizes:
         views, train_views = ViewSettings.model_validate(config["views"]), config.get("train_views", "augmented")
         return Estimate(None, source.splits, num_shown(shown(views, train_views, source.splits)))
 
-    def _classes_of(self, ref: ArtifactRef) -> Sequence[str]:
-        if self._experiment.teacher_training != "foreign":
+    def _classes_of(self, ref: ArtifactRef) -> tuple[str, ...]:
+        if self._experiment.teacher_training != "foreign" or ref not in self._store:
             return ()
         from taskdistill.storage.image_set import class_names_of  # pyarrow, which other plans do without
 
-        return class_names_of(self._store.path(ref))
+        return tuple(class_names_of(self._store.path(ref)))
 
-    def _note_real_images(self, images: ImageSetSummary, classes: Sequence[str]) -> None:
-        if images.splits.keys() <= {"train"}:  # blends and other images without labels have no other split
-            return
-        self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)
-        self.classes = tuple(classes)
+    def _note_real_images(self, ref: ArtifactRef, found: Estimate) -> None:
+        images = found.dataset
+        # Blends and other images without labels have no other split than train.
+        if images and not images.splits.keys() <= {"train"}:
+            self._num_classes, self._num_train = images.classes, images.splits.get("train", 0)
+            self.classes = found.classes or self._classes_of(ref)

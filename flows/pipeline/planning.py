@@ -14,8 +14,9 @@ from taskdistill.configs.data import IngestConfig, UnlabelledConfig
 from taskdistill.configs.errors import SettingsError, naming
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.foreign import PrecomputeForeignConfig
+from taskdistill.configs.places import portable
 from taskdistill.configs.stages import ExtractConfig
-from taskdistill.flows.pipeline.chain import ModelResult, chain
+from taskdistill.flows.pipeline.chain import Chain, ModelResult, chain, ended
 from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
 from taskdistill.flows.pipeline.graph import Step
@@ -28,7 +29,7 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.catalog import COMBINE
 from taskdistill.tasks.prechecks.model_files import check_content
-from taskdistill.tasks.sizes import Shown
+from taskdistill.tasks.sizes import Estimate, Shown
 from taskdistill.tasks.stage import Stage, content_digests_of
 
 Action = Literal["have", "resume", "build", "stale"]
@@ -55,12 +56,15 @@ class PlannedStep:
     """How much there is to do in each unit that the stage may report its progress in, as far as that is known."""
     place: str = ""
     """Which of the run's steps it is, such as "3 of 14"."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the experiment that asks for it, as manifests have them: `show` prints a preset from them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps in order, and the evaluations that the final table will show."""
+    """All steps of an experiment in order, and the evaluations that its final table will show."""
 
+    experiment: Experiment
     steps: list[PlannedStep]
     results: list[ModelResult]
     datasets: list[IngestSummary]
@@ -80,26 +84,87 @@ class Plan:
 
 def make_plan(experiment: Experiment, store: ArtifactStore, *, synthetic: ArtifactRef | None = None) -> Plan:
     """Name every artifact of a run and say what there is to do; reads image folders only as far as they changed."""
-    # First: a missing folder is named by the setting that is wrong, before anything fails over it.
-    _check_places(experiment)
-    if synthetic:
-        check_given_images(experiment, store, synthetic)
-    graph = chain(experiment, synthetic=synthetic)
+    [plan] = make_plans([experiment], store, synthetic=synthetic)
+    return plan
+
+
+def make_plans(
+    experiments: Sequence[Experiment],
+    store: ArtifactStore,
+    *,
+    synthetic: ArtifactRef | None = None,
+    until: str = "",
+    titles: Sequence[str] = ("",),
+) -> list[Plan]:
+    """Do the same for several experiments, each up to the step `until` where one is named: what they share is looked up
+    once. SettingsError where one of them has no such step; errors name the experiment by its title.
+    """
+    graphs = []
+    for experiment, title in zip(experiments, titles, strict=True):
+        with naming(title):
+            # First: a missing folder is named by the setting that is wrong, before anything fails over it.
+            _check_places(experiment)
+            if synthetic:
+                check_given_images(experiment, store, synthetic)
+            graphs.append(_graph(experiment, synthetic, until))
     with store.sources.looking_once():
-        named = _named(experiment, graph.steps, store)
-    older, sizes = OlderForms(store, list(named.values())), Sizes(experiment, store)
-    # In order: what is known of the size of a step's inputs comes from the steps before it.
-    steps = []
-    for number, step in enumerate(graph.steps, 1):
-        with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
-            planned = _planned(step, named[step.name], older, sizes, store)
-        steps.append(replace(planned, place=f"{number} of {len(graph.steps)}"))
-    refs = {name: wanted.ref for name, wanted in named.items()}
-    results = [
-        ModelResult(model.model, model.seed, refs[model.evaluation], refs[model.artifact]) for model in graph.models
-    ]
-    ingests = [(step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)]
-    return Plan(steps, results, [sizes.dataset_of(config, ref) for config, ref in ingests], sizes.classes)
+        named = []
+        for experiment, graph, title in zip(experiments, graphs, titles, strict=True):
+            with naming(title):
+                named.append(_named(experiment, graph.steps, store))
+        planner, plans = _Planner(store, [wanted for each in named for wanted in each.values()]), []
+        for experiment, graph, names, title in zip(experiments, graphs, named, titles, strict=True):
+            with naming(title):
+                plans.append(planner.plan(experiment, graph, names))
+        return plans
+
+
+def _graph(experiment: Experiment, synthetic: ArtifactRef | None, until: str) -> Chain:
+    graph = chain(experiment, synthetic=synthetic)
+    return ended(graph, until) if until else graph
+
+
+class _Planner:
+    """Says of each artifact once what there is to do, however many experiments have it."""
+
+    def __init__(self, store: ArtifactStore, wanted: Sequence[Wanted]) -> None:
+        self._store, self._older = store, OlderForms(store, wanted)
+        self._estimates: dict[ArtifactRef, Estimate] = {}
+        self._planned: dict[ArtifactRef, PlannedStep] = {}
+
+    def plan(self, experiment: Experiment, graph: Chain, named: Mapping[str, Wanted]) -> Plan:
+        sizes, steps, settings = Sizes(experiment, self._store, self._estimates), [], portable(experiment)
+        # In order: what is known of the size of a step's inputs comes from the steps before it.
+        for number, step in enumerate(graph.steps, 1):
+            ref = named[step.name].ref
+            with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
+                found = self._planned.get(ref) or self._step(step, named[step.name], sizes)
+            if ref.kind == "image-set":
+                sizes.know(ref)
+            place = f"{number} of {len(graph.steps)}"
+            config = named[step.name].config
+            planned = replace(found, name=step.name, config=config, place=place, settings=found.settings or settings)
+            self._planned.setdefault(ref, planned)
+            steps.append(planned)
+        results = [
+            ModelResult(model.model, model.seed, named[model.evaluation].ref, named[model.artifact].ref)
+            for model in graph.models
+        ]
+        ingests = [
+            (step.config, step.ref) for step in steps if isinstance(step.config, IngestConfig | UnlabelledConfig)
+        ]
+        datasets = [sizes.dataset_of(config, ref) for config, ref in ingests]
+        return Plan(experiment, steps, results, datasets, sizes.classes)
+
+    def _step(self, step: Step, wanted: Wanted, sizes: Sizes) -> PlannedStep:
+        ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
+        known = (step.name, step.stage, config, inputs, ref)
+        if ref in self._store:
+            return PlannedStep(*known, "have", "", self._store.manifest(ref).num_bytes)
+        check_content(config)  # not of what is there: its weights were read when it was made
+        action, because = _why(ref, self._older, self._store)
+        found = sizes.estimate(step.stage, config, inputs, ref)
+        return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
 
 
 def names_of_steps(
@@ -137,17 +202,6 @@ def _check_places(experiment: Experiment) -> None:
     for name, path in experiment.locations().items():
         if experiment.is_location_used(name) and not Path(path).expanduser().exists():
             raise SettingsError(f"{name} is {path!r}, which does not exist: set it to what is there")
-
-
-def _planned(step: Step, wanted: Wanted, older: OlderForms, sizes: Sizes, store: ArtifactStore) -> PlannedStep:
-    ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
-    known = (step.name, step.stage, config, inputs, ref)
-    if ref in store:
-        return PlannedStep(*known, "have", "", store.manifest(ref).num_bytes)
-    check_content(config)  # not of what is there: its weights were read when it was made
-    action, because = _why(ref, older, store)
-    found = sizes.estimate(step.stage, config, inputs, ref)
-    return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
 
 
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:

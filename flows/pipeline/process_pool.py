@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,11 @@ class StepProcesses:
         gpus: Sequence[str],
         store: ArtifactStore,
         runtime: RuntimeConfig,
-        noted: Any,
+        noted: Callable[[PlannedStep], Mapping[str, Any]],
         turns: Sequence[str] = (),
     ) -> None:
         """A slot of the GPU "" sees all there are. `turns` are the kinds of device for whose turn steps wait
-        (`tasks.turns`).
+        (`tasks.turns`), and `noted` returns what the manifest of a step's artifact is to say of the run.
         """
         self._store, self._runtime, self._noted, self._turns = store, runtime, noted, turns
         self._free = [_Slot(gpu) for gpu in reversed(gpus)]
@@ -131,7 +131,7 @@ class StepProcesses:
             "inputs": {role: str(ref) for role, ref in step.inputs.items()},
             "runtime": self._runtime.model_dump(mode="json"),
             "store": str(self._store.root),
-            "noted": self._noted,
+            "noted": dict(self._noted(step)),
             "turns": list(self._turns),
         }
         assert process.stdin

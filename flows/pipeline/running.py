@@ -3,21 +3,21 @@
 Command line and Prefect flows share this one path and differ only in `show`: what surrounds a single step.
 """
 
-import logging
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import nearest
-from taskdistill.configs.errors import SettingsError, naming
+from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
-from taskdistill.configs.generation import EmbedConfig, GenerateConfig
 from taskdistill.configs.places import portable
 from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan
 from taskdistill.flows.pipeline.process_pool import StepProcesses
 from taskdistill.flows.pipeline.room import check_room
@@ -30,8 +30,6 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
 from taskdistill.tasks.stage import OnProgress, content_digests_of, execute
 from taskdistill.tasks.turns import GPUS, taking_turns
-
-log = logging.getLogger(__name__)
 
 ExecuteStep = Callable[[PlannedStep, OnProgress], ArtifactRef]
 """Makes the artifact of a step where the store has it not, in this process or another, and returns its reference."""
@@ -49,9 +47,9 @@ def experiment_settings_of(experiment: Experiment) -> dict[str, Any]:
     return portable(experiment)
 
 
-def noted_of(experiment: Experiment, asked_by: AskedBy) -> dict[str, Any]:
-    """Return what manifests say of the run that made an artifact."""
-    return {"settings": experiment_settings_of(experiment)} | ({"run": dict(asked_by)} if asked_by else {})
+def noted_of(step: PlannedStep, asked_by: AskedBy) -> dict[str, Any]:
+    """Return what the manifest of a step's artifact says of the run that made it."""
+    return {"settings": step.settings} | ({"run": dict(asked_by)} if asked_by else {})
 
 
 def run_plan(
@@ -72,24 +70,47 @@ def run_plan(
     """
     with store.sources.looking_once():
         plan = make_plan(experiment, store, synthetic=synthetic)
-        if not plan.is_complete:  # a finished run is shown also from a store that can only be read
-            store.check_writable()
-        check_room(plan.steps, experiment, store)
-        check_models(experiment, plan)
-        # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
-        with _held(plan.steps, store):
-            # A finished run only shows its scores, and what there is to say of the teacher stands under them.
-            awaited = NOTHING_AWAITED if plan.is_complete else says_teacher_gap(plan.results, store)
-            done = _run(experiment, store, plan.steps, show, asked_by, elsewhere, awaited)
+        [results], rows = run_plans([plan], plan.steps, store, show, asked_by=asked_by, elsewhere=elsewhere)
+    return results, rows
+
+
+def run_plans(
+    plans: Sequence[Plan],
+    steps: Sequence[PlannedStep],
+    store: ArtifactStore,
+    show: ShowStep,
+    *,
+    asked_by: AskedBy = NOBODY,
+    elsewhere: Elsewhere = NOWHERE,
+) -> tuple[list[list[ModelResult]], list[dict[str, Any]]]:
+    """Do the same for several experiments at once, whose `steps` they share; returns the evaluations of each.
+
+    The work is done as `runtime` of the first says, and raises what `run_plan` raises.
+    """
+    first = plans[0]
+    if any(not plan.is_complete for plan in plans):  # a finished run is shown also from a store that can only be read
+        store.check_writable()
+    check_room(steps, first.experiment, store)
+    trials = ModelTrials()
+    for plan in plans:
+        trials.check(plan)
+    # From here on `collect` in another terminal keeps its hands off what this run makes and reads.
+    with _held(steps, store):
+        # A finished run only shows its scores, and what there is to say of the teacher stands under them; of many
+        # teachers a table says it.
+        is_told = len(plans) == 1 and not first.is_complete
+        awaited = says_teacher_gap(first.results, store) if is_told else NOTHING_AWAITED
+        done = _run(first.experiment.runtime, store, steps, show, asked_by, elsewhere, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
-        replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results
+        [replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results]
+        for plan in plans
     ]
     return results, [_row(one) for one in done]
 
 
 def _run(
-    experiment: Experiment,
+    runtime: RuntimeConfig,
     store: ArtifactStore,
     steps: Sequence[PlannedStep],
     show: ShowStep,
@@ -97,38 +118,38 @@ def _run(
     elsewhere: Elsewhere,
     awaited: Awaited = NOTHING_AWAITED,
 ) -> list[Done]:
-    slots = slots_of(experiment.runtime, steps, elsewhere)
+    slots = slots_of(runtime, steps, elsewhere)
     # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
     executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process
-    with executing(experiment, store, slots, asked_by) as execute:
+    with executing(runtime, store, slots, asked_by) as execute:
         return run_ready(steps, lambda step: show(step, execute), slots.number, awaited, elsewhere)
 
 
 @contextmanager
 def _in_processes(
-    experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy
+    runtime: RuntimeConfig, store: ArtifactStore, slots: Slots, asked_by: AskedBy
 ) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts in a process for each slot."""
-    turns, noted = _turns(slots, asked_by), noted_of(experiment, asked_by)
-    gpus = gpus_of_each(slots, turns, experiment.runtime.ranks)
-    with StepProcesses(gpus, store, experiment.runtime, noted, turns) as processes:
+    turns = _turns(slots, asked_by)
+    gpus = gpus_of_each(slots, turns, runtime.ranks)
+    with StepProcesses(gpus, store, runtime, partial(noted_of, asked_by=asked_by), turns) as processes:
         yield processes.execute
 
 
 @contextmanager
 def _in_this_process(
-    experiment: Experiment, store: ArtifactStore, slots: Slots, asked_by: AskedBy
+    runtime: RuntimeConfig, store: ArtifactStore, slots: Slots, asked_by: AskedBy
 ) -> Iterator[ExecuteStep]:
     """Yield what makes artifacts here and now."""
     # A store of its own, as a process for the step would have: files that changed since they were planned with are seen
     # before they are read for days, and give another artifact.
     builder = ArtifactStore(store.root)
-    named: dict[str, Any] = {"store": builder, "runtime": experiment.runtime, "noted": noted_of(experiment, asked_by)}
 
     def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
         ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, store))
         if ref in store:
             return ref
+        named: dict[str, Any] = {"store": builder, "runtime": runtime, "noted": noted_of(step, asked_by)}
         with taking_turns(store, _turns(slots, asked_by)):
             return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
 
@@ -178,7 +199,7 @@ def run_steps(
         with _held(steps, store):
             for step in steps:
                 _check_inputs(step, makers, store)
-            return [done.ref for done in _run(experiment, store, steps, show, asked_by, elsewhere)]
+            return [done.ref for done in _run(experiment.runtime, store, steps, show, asked_by, elsewhere)]
 
 
 @contextmanager
@@ -222,40 +243,3 @@ def _check_inputs(step: PlannedStep, makers: Mapping[ArtifactRef, PlannedStep], 
             f"{step.name} needs the input {role!r} ({ref.short}), which is not in the store {store.root}: {how}, or "
             "give another"
         )
-
-
-def check_models(experiment: Experiment, plan: Plan) -> None:
-    """Try the networks that a step to do still needs, before anything expensive starts, so that names, weights and
-    settings that do not go together are known in seconds. Where nothing is left to do, torch is not imported.
-    """
-    configs = [step.config for step in plan.steps if step.action != "have"]
-    if not configs:
-        return
-    from taskdistill.tasks.foreign.network import tried  # torch, only where there is work
-    from taskdistill.tasks.models.device import check_ranks_have_devices, device_of
-    from taskdistill.tasks.models.trial import try_encoder, try_generator, wanted_of
-    from taskdistill.tasks.problems.problem import problem_named
-
-    check_ranks_have_devices(experiment.runtime)
-    device = device_of(experiment.runtime)
-    backbones = [getattr(config, "backbone", None) for config in configs]
-    sizes: dict[str, float] = {}
-    for wanted in wanted_of(experiment):
-        if wanted.backbone in backbones:
-            with naming(wanted.role if experiment.more_teachers else ""):
-                sizes[wanted.role] = try_encoder(wanted, device)
-    if plan.has_untried_teacher:
-        axes = problem_named(experiment.problem).output_axes
-        foreign = tried(experiment.foreign_teacher, plan.classes, axes, device)
-        for sentence in foreign.said:
-            log.warning("%s", sentence)
-        # Of a plain function nobody can say how large the network behind it is.
-        sizes["teacher"] = foreign.num_parameters or math.inf
-    if any(isinstance(config, EmbedConfig | GenerateConfig) for config in configs):
-        try_generator(experiment.generator)
-    if sizes.get("student", 0) > sizes.get("teacher", math.inf):
-        teacher = "foreign" if experiment.teacher_training == "foreign" else experiment.teacher.name
-        log.warning(
-            "the student (%s, %.1f M parameters) is larger than the teacher (%s, %.1f M): is it the other way round?",
-            experiment.student.name, sizes["student"] / 1e6, teacher, sizes["teacher"] / 1e6,
-        )  # fmt: skip

@@ -22,7 +22,7 @@ def plan_table(planned: Plan, work: Mapping[str, Work]) -> Table:
 
 
 def plan_rows(planned: Plan, work: Mapping[str, Work]) -> list[dict[str, Any]]:
-    return [_row(step, work[step.name]) for step in planned.steps]
+    return [plan_row(step, work[step.name]) for step in planned.steps]
 
 
 def _size(step: PlannedStep) -> str:
@@ -31,7 +31,8 @@ def _size(step: PlannedStep) -> str:
     return f"{'' if step.action == 'have' else '~'}{bytes_in_words(step.num_bytes)}"
 
 
-def _row(step: PlannedStep, work: Work) -> dict[str, Any]:
+def plan_row(step: PlannedStep, work: Work) -> dict[str, Any]:
+    """Return a step of a plan as plain JSON values."""
     return {
         "name": step.name,
         "stage": step.stage.name,

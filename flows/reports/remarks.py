@@ -33,14 +33,15 @@ BELOW = {
 
 def print_scores(console: Console, results: Sequence[ModelResult], store: ArtifactStore, title: str) -> None:
     """Print the tables, their notes and the remarks; a table as wide as its numbers need, in a pipe too."""
-    _print(console, score_table(results, store, title), " ".join(score_notes(results, store)))
+    print_whole(console, score_table(results, store, title), " ".join(score_notes(results, store)))
     for table, notes in difference_tables(results, store):
-        _print(console, table, notes)
+        print_whole(console, table, notes)
     for line in remarks(results, store):
         _print_line(console, line)
 
 
-def _print(console: Console, table: Table, notes: str) -> None:
+def print_whole(console: Console, table: Table, notes: str) -> None:
+    """Print a table as wide as its numbers need, and a line under it."""
     table.width = Measurement.get(console, console.options.update(width=WIDE), table).maximum
     console.print(table, soft_wrap=True)
     _print_line(console, notes)

@@ -2,8 +2,8 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -16,8 +16,6 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary, NetworkSummary
 from taskdistill.tasks.problems.metrics import Metric, undeclared
-
-T = TypeVar("T")
 
 Rows = Sequence[Mapping[str, Any]]
 NETWORK = ("model", "probe", "features")
@@ -113,18 +111,14 @@ def _cell(metric: Metric, rows: Rows) -> str:
 
 def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
     """Return the parameters of each model, as noted by the nearest artifact that knows them."""
-    found = {result.model: _noted(store, result, _parameters) for result in results}
+    found = {result.model: parameters_of(result, store) for result in results}
     return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
 
 
-def _parameters(network: NetworkSummary) -> int | None:
-    return network.parameters
-
-
-def _noted(store: ArtifactStore, result: ModelResult, field: Callable[[NetworkSummary], T | None]) -> T | None:
-    """Return what the summary nearest to a model says of its network; None where no summary does."""
+def parameters_of(result: ModelResult, store: ArtifactStore) -> int | None:
+    """Return the parameters of a model, as the summary nearest to it says; None where no summary does."""
     refs = [result.evaluation, *_lineage(store, result.artifact)]
-    found = (field(NetworkSummary.of(store.manifest(ref))) for ref in refs)
+    found = (NetworkSummary.of(store.manifest(ref)).parameters for ref in refs)
     return next((value for value in found if value is not None), None)
 
 

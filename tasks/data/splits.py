@@ -78,8 +78,8 @@ def with_splits(candidates: Sequence[Candidate], config: IngestConfig) -> tuple[
     return result, made
 
 
-def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> None:
-    """Raise DatasetError where a class could not be learnt: too few training images, or none at all."""
+def check_splits(candidates: Sequence[Candidate], classes: Sequence[str], least: int = MIN_TRAIN_IMAGES) -> None:
+    """Raise DatasetError where a class could not be learnt: less than `least` training images."""
     train = Counter(candidate.label for candidate in candidates if candidate.split == "train")
     if not train:
         found = ", ".join(sorted({candidate.split for candidate in candidates}))
@@ -91,10 +91,10 @@ def check_splits(candidates: Sequence[Candidate], classes: Sequence[str]) -> Non
             f"the classes of train are {sorted(filter(None, train))[:20]}. Add training images of them, give them the "
             "names that train has, or take them out"
         )
-    if None not in train and (rare := [name for name in classes if train[name] < MIN_TRAIN_IMAGES]):
+    if None not in train and (rare := [name for name in classes if train[name] < least]):
         counts = ", ".join(f"{name!r} has {train[name]}" for name in rare[:5])
         raise DatasetError(
-            f"each class needs at least {MIN_TRAIN_IMAGES} training images (and one more for each split that is "
+            f"each class needs at least {least} training images (and one more for each split that is "
             f"made): {counts}. Add images, or remove the class"
         )
 

@@ -7,7 +7,7 @@ layer-wise learning rates or a precision it does not know.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,13 @@ class Wanted(NamedTuple):
     training_section: str = ""
     training: TrainingSettings | None = None
     """None where the network is only ever frozen."""
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """All that `try_encoder` looks at: what is alike in it need not be tried again."""
+        training = (self.training.drop_path, self.training.layer_decay) if self.training else None
+        probe = self.probe.inputs, self.probe.head
+        return self.role, self.problem, self.backbone, tuple(self.precisions), probe, training
 
 
 def wanted_of(experiment: Experiment) -> list[Wanted]:

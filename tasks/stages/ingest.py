@@ -29,6 +29,7 @@ from taskdistill.tasks.data.counts import NO_LABEL, warnings
 from taskdistill.tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
 from taskdistill.tasks.data.decode import check_mask
 from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
+from taskdistill.tasks.data.few_labels import with_few_labels
 from taskdistill.tasks.data.left_out import by_reason
 from taskdistill.tasks.data.mask_checks import checked_masks
 from taskdistill.tasks.data.mask_counts import remarks
@@ -36,7 +37,7 @@ from taskdistill.tasks.data.mask_reading import Reading, canonical
 from taskdistill.tasks.data.opening import UnreadableImageError
 from taskdistill.tasks.data.reading import bytes_of, digest_with, look_within
 from taskdistill.tasks.data.reduced import within, words_of_reduced
-from taskdistill.tasks.data.splits import check_splits
+from taskdistill.tasks.data.splits import MIN_TRAIN_IMAGES, check_splits
 from taskdistill.tasks.data.survey import survey
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.stage import StageContext
@@ -65,7 +66,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     Raises DatasetError where it cannot be one, naming what to change, DecodeMemoryError where an image needs more
     memory than decoding may take, and SourceChangedError where the dataset changed while it was read.
     """
-    dataset = settle(open_dataset(config), config.contradictions)
+    dataset = with_few_labels(settle(open_dataset(config), config.contradictions), config)
     log.info("%s", dataset.described())
     for reason, count in by_reason(dataset.left_out).items():
         log.info("left out: %d, %s; see left-out.parquet", count, reason)
@@ -237,7 +238,9 @@ def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[di
             f"--set data.max_quarantined_share={len(reasons) / total + 0.005:.2f}"
         )
     kept = dataset._replace(candidates=[one for one in dataset.candidates if one.id not in reasons])
-    check_splits(kept.candidates, dataset.classes)
+    # Few labels were asked for: one is enough, and none would be too few.
+    least = min(MIN_TRAIN_IMAGES, config.labels_per_class or MIN_TRAIN_IMAGES)
+    check_splits(kept.candidates, dataset.classes, least)
     for sentence in warnings(kept.counts):
         if sentence not in warnings(dataset.counts):
             log.warning("%s", sentence)

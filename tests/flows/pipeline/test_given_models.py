@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from taskdistill.configs.generation import GeneratorModel
 from taskdistill.configs.models import Backbone
 from taskdistill.configs.stages import ProbeSettings
 from taskdistill.configs.training import TrainingSettings
+from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.flows.pipeline.running import run_plan
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.weight_formats import WeightFileError
 from taskdistill.storage.weights import write_tensors
@@ -89,7 +91,7 @@ def test_a_device_that_is_not_there_is_known_before_any_image_is_read(
         pytest.skip("there is a CUDA device")
     absent = experiment.model_copy(update={"runtime": RuntimeConfig(device="cuda")})
     with pytest.raises(ModelError, match=r"runtime\.device is cuda, but torch sees no CUDA device"):
-        check_models(absent, make_plan(absent, store))
+        ModelTrials().check(make_plan(absent, store))
 
 
 def test_only_a_network_that_is_still_needed_is_tried(experiment: Experiment, finished: ArtifactStore) -> None:
@@ -100,10 +102,12 @@ def test_only_a_network_that_is_still_needed_is_tried(experiment: Experiment, fi
     plan = make_plan(experiment.model_copy(update={"training": longer.training}), finished)
     done = {step.name: step.action for step in plan.steps}
     assert (done["extract-teacher"], done["finetune-seed0"]) == ("have", "stale")
-    check_models(longer, plan)  # would name probe.inputs, were the teacher not a ViT that has them
+    ModelTrials().check(
+        replace(plan, experiment=longer)
+    )  # would name probe.inputs, were the teacher not a ViT that has them
     broken = experiment.model_copy(update={"training": TrainingSettings(epochs=3, batch_size=8, drop_path=0.5)})
     vgg = Backbone(name="vgg11", weights="random", input_px=32)
-    check_models(broken.model_copy(update={"teacher": vgg}), plan)
+    ModelTrials().check(replace(plan, experiment=broken.model_copy(update={"teacher": vgg})))
 
 
 def test_a_student_that_a_later_stage_needs_is_tried_though_its_features_are_there(
@@ -114,7 +118,7 @@ def test_a_student_that_a_later_stage_needs_is_tried_though_its_features_are_the
     )
     plan = make_plan(experiment.model_copy(update={"training": retrained.training}), finished)
     with pytest.raises(ModelError, match=r"student_probe\.inputs asks for \['last4'\]"):
-        check_models(retrained, plan)
+        ModelTrials().check(replace(plan, experiment=retrained))
 
 
 def test_a_run_with_nothing_to_do_imports_no_torch(
@@ -124,9 +128,9 @@ def test_a_run_with_nothing_to_do_imports_no_torch(
         "import sys; from taskdistill.configs.loading import load_experiment; "
         "from taskdistill.storage.store import ArtifactStore;"
         "from taskdistill.flows.pipeline.planning import make_plan; "
-        "from taskdistill.flows.pipeline.running import check_models;"
+        "from taskdistill.flows.pipeline.model_trials import ModelTrials;"
         f"e = load_experiment({preset!r}); plan = make_plan(e, ArtifactStore.from_env());"
-        "assert plan.is_complete; check_models(e, plan); assert 'torch' not in sys.modules"
+        "assert plan.is_complete; ModelTrials().check(plan); assert 'torch' not in sys.modules"
     )
     environment = {**os.environ, "TASKDISTILL_STORE": str(finished.root)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)

@@ -13,8 +13,9 @@ from taskdistill.configs.loading import validated
 from taskdistill.flows.pipeline.chain import Chain, chain
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.graph import Source
+from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.flows.pipeline.running import run_plan
 from taskdistill.flows.reports.results import score_rows
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -123,7 +124,7 @@ def test_a_foreign_teacher_that_answers_otherwise_is_known_before_any_image_is_r
     wrong = FOREIGN.model_copy(update={"function": "tests.foreign_nets:build_map"})
     asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": wrong})
     with pytest.raises(ModelError, match="this problem wants logits"):
-        check_models(asked, make_plan(asked, store))
+        ModelTrials().check(make_plan(asked, store))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_foreign_teacher_whose_classes_do_not_fit_is_known_before_any_image_is
     plan = make_plan(asked, store)
     assert plan.has_untried_teacher
     with pytest.raises(ModelError, match=message):
-        check_models(asked, plan)
+        ModelTrials().check(plan)
 
 
 def test_classes_that_a_foreign_teacher_does_not_know_are_said_before_any_image_is_read(
@@ -150,7 +151,7 @@ def test_classes_that_a_foreign_teacher_does_not_know_are_said_before_any_image_
 ) -> None:
     partial = FOREIGN.model_copy(update={"label_map": {"disc": "disc", "frame": "frame"}})
     asked = experiment.model_copy(update={"teacher_training": "foreign", "foreign_teacher": partial})
-    check_models(asked, make_plan(asked, store))
+    ModelTrials().check(make_plan(asked, store))
     assert "no class of the foreign teacher becomes 'wedge'" in caplog.text
 
 

@@ -35,7 +35,7 @@ from tests.signals import heed_signals
 def processes(_note_others: None, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[StepProcesses]:
     """Two slots, whose processes know the stages of tests.flows.pipeline.meeting."""
     monkeypatch.setattr(process_pool, "ENTRY", "tests.flows.pipeline.meeting")
-    with StepProcesses(["", ""], store, RUNTIME, {"name": "meeting"}) as processes:
+    with StepProcesses(["", ""], store, RUNTIME, lambda step: {"name": "meeting"}) as processes:
         yield processes
     assert started() == []
 
@@ -183,7 +183,7 @@ def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
 ) -> None:
     monkeypatch.setattr(process_pool, "ENTRY", "tests.flows.pipeline.meeting")
     with ThreadPoolExecutor(1) as threads:
-        with StepProcesses([""], store, RUNTIME, {"name": "meeting"}) as processes:
+        with StepProcesses([""], store, RUNTIME, lambda step: {"name": "meeting"}) as processes:
             waiting = threads.submit(processes.execute, step(MEET, place, "one", "nobody"), no_progress)
             while not (place / "one").exists():
                 time.sleep(0.05)
@@ -208,7 +208,9 @@ place = Path(sys.argv[1])
 steps = [step(MEET, place, "one", "nobody"), step(MEET, place, "two", "nobody")]
 with (
     stopped_by_signals(),
-    process_pool.StepProcesses(["", ""], ArtifactStore(place.parent / "store"), RuntimeConfig(), {}) as processes,
+    process_pool.StepProcesses(
+        ["", ""], ArtifactStore(place.parent / "store"), RuntimeConfig(), lambda step: {}
+    ) as processes,
 ):
     run_ready(steps, lambda step: processes.execute(step, no_progress), 2)
 """

@@ -67,7 +67,7 @@ def test_the_maps_of_a_network_made_elsewhere_are_counted_on_its_own_grid_or_not
 def test_a_run_that_does_not_fit_is_refused_before_a_network_is_built(
     maps: Experiment, store: ArtifactStore, disk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "check_models", None)  # it would be called
+    monkeypatch.setattr(running, "ModelTrials", None)  # it would be called
     disk[0] = 500_000
     with pytest.raises(NoRoomError) as caught:
         run_plan(maps, store, quietly(maps, store))

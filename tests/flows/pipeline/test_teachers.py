@@ -11,8 +11,9 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.models import Backbone, Teacher
 from taskdistill.flows.pipeline.chain import Chain, chain
 from taskdistill.flows.pipeline.graph import Source
+from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.pipeline.running import check_models, run_plan
+from taskdistill.flows.pipeline.running import run_plan
 from taskdistill.flows.reports.remarks import remarks
 from taskdistill.flows.reports.results import score_markdown, score_rows
 from taskdistill.storage.manifest import ArtifactRef
@@ -119,7 +120,7 @@ def test_a_further_teacher_that_lacks_what_the_probe_wants_is_named(
 ) -> None:
     asked = with_teachers(experiment, RESNET, probe=experiment.probe.model_copy(update={"inputs": ("last4",)}))
     with pytest.raises(ModelError, match=r"^more_teachers\[0\]: probe.inputs asks for \['last4'\], but test_resnet"):
-        check_models(asked, make_plan(asked, store))
+        ModelTrials().check(make_plan(asked, store))
 
 
 def test_the_same_weights_in_two_files_are_the_same_teacher_twice(

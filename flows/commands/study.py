@@ -1,0 +1,121 @@
+"""The command that runs a study: one preset in many variants, of which nothing is made twice."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taskdistill.configs.study_loading import Given, load_study, points_of
+from taskdistill.flows import completing
+from taskdistill.flows.birds import draw_where_missing
+from taskdistill.flows.pipeline.forecast import time_in_all
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep
+from taskdistill.flows.pipeline.slots import probable_slots
+from taskdistill.flows.pipeline.study import StudyPlan, plan_study, run_study
+from taskdistill.flows.pipeline.work import works
+from taskdistill.flows.printing import AsJson, errors, output, print_json, print_table
+from taskdistill.flows.reports.study_plans import stage_table, study_plan_json, study_words
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.stage import no_progress
+
+commands = typer.Typer()
+
+
+@commands.command()
+def study(
+    source: Annotated[
+        str,
+        typer.Argument(help="A study's name, a preset's, or a YAML file of either.", autocompletion=completing.studies),
+    ],
+    sweep: Annotated[
+        list[str],
+        typer.Option(
+            help="Values of a setting: --sweep distill.temperature=1,2,4; repeatable: all combinations.",
+            autocompletion=completing.settings,
+        ),
+    ] = [],  # noqa: B006
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", help="A setting of all points: --set seeds=0,1,2.", autocompletion=completing.settings),
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        list[str],
+        typer.Option(help="What is compared with: --baseline distill.temperature=2, or model='student finetuned'."),
+    ] = [],  # noqa: B006
+    preset: Annotated[
+        str, typer.Option(help="Another preset than the study's.", autocompletion=completing.presets)
+    ] = "",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what there is to do and what it costs; do nothing.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where tables are written; study-NAME if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a preset in many variants, each shared step once, and compare what comes out.
+
+    Kill it whenever you like: the same command goes on.
+    """
+    store = ArtifactStore.from_env()
+    asked = load_study(source, Given(preset, set_, sweep, baseline))
+    points = points_of(asked)
+    for point in points:
+        draw_where_missing(point.experiment)
+    planned = plan_study(asked, points, store)
+    if plan:
+        _print_plan(planned, store, as_json=as_json)
+        return
+    _run(planned, store, folder or Path(f"study-{asked.name}"), as_json=as_json)
+
+
+def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> None:
+    experiment, steps = planned.plans[0].experiment, planned.steps
+    work = works(steps, store, experiment.runtime.device)
+    if as_json:
+        print_json({"store": str(store.root)} | study_plan_json(planned, work))
+    else:
+        for line in study_words(planned):
+            output.print(line)
+        print_table(f"in {store.root}", stage_table(planned, work))
+        if not planned.is_complete:
+            output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+    check_room(steps, experiment, store)
+
+
+def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, *, as_json: bool) -> None:
+    """Do what is missing, write the tables and print what came out."""
+    from taskdistill.flows.pipeline.console import on_console
+    from taskdistill.flows.reports.study import print_study
+    from taskdistill.flows.reports.study_choice import best
+    from taskdistill.flows.reports.study_files import BEST, study_for_programs, write_study
+    from taskdistill.flows.reports.study_rows import StudyRows
+
+    if not as_json:
+        for line in study_words(planned):
+            output.print(line)
+    finished = sum(step.action == "have" for step in planned.steps)
+    errors.print(f"{finished} of {len(planned.steps)} steps are there")
+    with on_console(planned.plans[0].experiment, errors) as show:
+        made = run_study(planned, store, _silent_where_finished(show))
+    rows = StudyRows(made, store)
+    written = write_study(folder, rows, store)
+    if as_json:
+        print_json(study_for_programs(rows) | {"stages": made.stages, "files": [str(path) for path in written]})
+        return
+    output.print()
+    print_study(output, rows)
+    output.print(f"\nWritten to {folder.absolute()}: {', '.join(path.name for path in written)}")
+    if chosen := best(rows.all):
+        output.print(f"Look at it:  taskdistill run {folder / BEST}")
+        output.print(f"Use it:      taskdistill predict {chosen.results[0].artifact.short} FOLDER_OF_IMAGES")
+
+
+def _silent_where_finished(show: ShowStep) -> ShowStep:
+    """Show only steps that are to be done: a study has hundreds that are there."""
+
+    def do(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+        return execute(step, no_progress) if step.action == "have" else show(step, execute)
+
+    return do

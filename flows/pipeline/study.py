@@ -1,0 +1,157 @@
+"""The points of a study as one graph: steps with the same fingerprint are one step, whichever points have it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from taskdistill.configs.choices import nearest
+from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.study import MODEL, Study, Variant, short_name
+from taskdistill.configs.study_loading import Point
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plans
+from taskdistill.flows.pipeline.running import ShowStep, run_plans
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+
+
+class StudyPlan(NamedTuple):
+    """What a study would do."""
+
+    study: Study
+    variants: list[Variant]
+    plans: list[Plan]
+    """Of each point, in the same order."""
+    steps: list[PlannedStep]
+    """Of all points, each artifact once, makers before users."""
+    said: list[str]
+    """A sentence for what a person should know of the points."""
+
+    @property
+    def num_unshared(self) -> int:
+        """How many steps the points would be, run each on its own in a store of its own."""
+        return sum(len({step.ref for step in plan.steps}) for plan in self.plans)
+
+    @property
+    def is_complete(self) -> bool:
+        return all(step.action == "have" for step in self.steps)
+
+
+class StudyRun(NamedTuple):
+    """What a study made."""
+
+    planned: StudyPlan
+    results: list[list[ModelResult]]
+    """Of each point."""
+    stages: list[dict[str, Any]]
+    """What was done for each step."""
+
+
+def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
+    """Name every artifact of all points and say what there is to do.
+
+    Raises SettingsError where a factor changes nothing or the baseline names no model, and what `make_plan` raises.
+    """
+    variants = [point.variant for point in points]
+    titles = [f"point {number} ({variant})" for number, variant in enumerate(variants, 1)]
+    plans = make_plans([point.experiment for point in points], store, until=study.until, titles=titles)
+    _check_baseline(study, plans)
+    _check_factors_change_something(variants, plans)
+    return StudyPlan(study, variants, plans, _merged(variants, plans), list(_alike(variants, plans)))
+
+
+def run_study(planned: StudyPlan, store: ArtifactStore, show: ShowStep) -> StudyRun:
+    """Make whatever is missing, on as many slots as `runtime` of the study says; raises what `run_plan` raises."""
+    results, stages = run_plans(planned.plans, planned.steps, store, show)
+    return StudyRun(planned, results, stages)
+
+
+def _check_baseline(study: Study, plans: Sequence[Plan]) -> None:
+    models, named = {result.model for plan in plans for result in plan.results}, study.baseline.get(MODEL)
+    if named is not None and named not in models:
+        raise SettingsError(f"baseline: there is no model {named!r} in this study{nearest(str(named), models)}")
+
+
+def _merged(variants: Sequence[Variant], plans: Sequence[Plan]) -> list[PlannedStep]:
+    """Return each artifact's step once, under a name of its own."""
+    first: dict[ArtifactRef, PlannedStep] = {}
+    users = defaultdict[ArtifactRef, list[Variant]](list)
+    for variant, plan in zip(variants, plans, strict=True):
+        for ref, step in {step.ref: step for step in reversed(plan.steps)}.items():
+            users[ref].append(variant)
+            first.setdefault(ref, step)
+    in_order = dict.fromkeys(step.ref for plan in plans for step in plan.steps)
+    names = _names([first[ref] for ref in in_order], users)
+    return [
+        replace(first[ref], name=names[ref], place=f"{number} of {len(in_order)}")
+        for number, ref in enumerate(in_order, 1)
+    ]
+
+
+def _names(steps: Sequence[PlannedStep], users: Mapping[ArtifactRef, Sequence[Variant]]) -> dict[ArtifactRef, str]:
+    """Return a name for each artifact: that of its step, and where several have that, the levels that all who use it
+    have in common.
+    """
+    by_name = defaultdict[str, list[ArtifactRef]](list)
+    for step in steps:
+        by_name[step.name].append(step.ref)
+    names: dict[ArtifactRef, str] = {}
+    taken: set[str] = set()
+    for name, refs in by_name.items():
+        for ref in refs:
+            levels = in_words(common_levels(users[ref])) if len(refs) > 1 else ""
+            wanted = f"{name} [{levels}]" if levels else name
+            number = next(count for count in range(1, len(steps) + 2) if _numbered(wanted, count) not in taken)
+            names[ref] = _numbered(wanted, number)
+            taken.add(names[ref])
+    return names
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} #{number}"
+
+
+def common_levels(variants: Sequence[Variant]) -> dict[str, str]:
+    """Return the levels that all of these have: what a model or a step that they share depends on, at most."""
+    first = variants[0].levels
+    return {
+        factor: level for factor, level in first.items() if all(variant.levels[factor] == level for variant in variants)
+    }
+
+
+def in_words(levels: Mapping[str, str]) -> str:
+    """Return levels such as "temperature 2, alpha 0.5"."""
+    return ", ".join(f"{short_name(factor, levels)} {level}" for factor, level in levels.items() if level)
+
+
+def _check_factors_change_something(variants: Sequence[Variant], plans: Sequence[Plan]) -> None:
+    """Raise SettingsError for a factor whatever level of which makes the same artifacts."""
+    made = [frozenset(step.ref for step in plan.steps) for plan in plans]
+    for factor in variants[0].levels:
+        groups = defaultdict[tuple[str, ...], set[frozenset[ArtifactRef]]](set)
+        sizes = defaultdict[tuple[str, ...], int](int)
+        for variant, artifacts in zip(variants, made, strict=True):
+            others = tuple(level for name, level in variant.levels.items() if name != factor)
+            groups[others].add(artifacts)
+            sizes[others] += 1
+        # Where no two points differ in this factor alone, as in a list of points, nothing can be said of it.
+        compared = [others for others, size in sizes.items() if size > 1]
+        if compared and all(len(groups[others]) == 1 for others in compared):
+            levels = ", ".join(dict.fromkeys(variant.levels[factor] or "as it is" for variant in variants))
+            raise SettingsError(
+                f"{factor} changes nothing: with {levels} the same artifacts are made, as no step of this study reads "
+                "it. Leave it out, or change the settings by which it is read"
+            )
+
+
+def _alike(variants: Sequence[Variant], plans: Sequence[Plan]) -> Iterator[str]:
+    """Say which points are the same experiment."""
+    groups = defaultdict[frozenset[ArtifactRef], list[Variant]](list)
+    for variant, plan in zip(variants, plans, strict=True):
+        groups[frozenset(step.ref for step in plan.steps)].append(variant)
+    if same := [group for group in groups.values() if len(group) > 1]:
+        yield (
+            f"{len(variants)} points are {len(groups)} experiments: ({same[0][0]}) and ({same[0][1]}) are the same, as "
+            "they differ in what no step reads. Each is made once"
+        )

@@ -1,0 +1,128 @@
+"""What came out of a study, for people: one table of all models, what each factor is worth, and which model to take."""
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from taskdistill.configs.study import MODEL, short_name
+from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.flows.pipeline.study import StudyPlan, in_words
+from taskdistill.flows.reports.remarks import print_whole
+from taskdistill.flows.reports.study_choice import Effect, best, effects, pareto
+from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
+from taskdistill.tasks.pace import taken
+from taskdistill.tasks.problems.metrics import PERCENT, Metric
+
+
+def print_study(console: Console, rows: StudyRows) -> None:
+    """Print the table of models, the effects, and the sentences under them."""
+    print_whole(console, study_table(rows), " ".join(_notes(rows)))
+    if found := list(effects(rows)):
+        print_whole(console, effects_table(found), _note_of_effects(found[0]))
+    for line in [*_front(rows), *_best(rows)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def study_table(rows: StudyRows) -> Table:
+    """Return a line for each model; of a factor that makes no difference to it there is no level."""
+    table = _table(rows.run.planned.study.name)
+    for factor in rows.factors:
+        table.add_column(short_name(factor, rows.factors), no_wrap=True)
+    table.add_column("model", no_wrap=True)
+    heading = rows.all[0].metric.heading
+    for column in (f"val {heading}", f"test {heading}", f"to {baseline_in_words(rows.run.planned)}", "size", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows.all:
+        scores = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
+        levels = (row.levels.get(factor, "") for factor in rows.factors)
+        table.add_row(*levels, row.model, *scores, _difference(row.metric, rows.baseline(row)), _size(row), _time(row))
+    return table
+
+
+def effects_table(found: Sequence[Effect]) -> Table:
+    """Return a line for each level of a factor and each model that it makes a difference to."""
+    table = _table("")
+    for column in ("factor", "level", "instead of", "model"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("effect", justify="right", no_wrap=True)
+    table.add_column("pairs", justify="right", no_wrap=True)
+    for one in found:
+        effect = _difference(one.metric, one.compared)
+        table.add_row(one.factor, one.level, one.compared.reference, one.model, effect, str(one.num_pairs))
+    return table
+
+
+def baseline_in_words(planned: StudyPlan) -> str:
+    """Return what models are compared with."""
+    study = planned.study
+    levels = {name: str(value) for name, value in study.baseline.items() if name != MODEL}
+    model = str(study.baseline.get(MODEL, "") if study.baseline else CONTROL)
+    return ", ".join(part for part in (model, in_words(levels)) if part)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _score(metric: Metric, spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    parts = [metric.number(spread.mean)]
+    if spread.deviation is not None:
+        parts.append(f"±{metric.number(spread.deviation)}")
+    if spread.standard_error is not None and metric.shows_error:
+        parts.append(f"(SE {metric.number(spread.standard_error)})")
+    return " ".join(parts)
+
+
+def _difference(metric: Metric, compared: Compared | None) -> str:
+    if compared is None:
+        return ""
+    mean, error = compared.found
+    written = f"{metric.signed(mean)} (SE {metric.number(error)})" if error == error else metric.signed(mean)
+    return f"* {written}" if compared.is_clear else written
+
+
+def _size(row: StudyRow) -> str:
+    return "" if row.parameters is None else f"{row.parameters / 1e6:.2f} M"
+
+
+def _time(row: StudyRow) -> str:
+    return taken(row.seconds)
+
+
+def _notes(rows: StudyRows) -> Iterator[str]:
+    first = rows.all[0]
+    unit = "points" if first.metric.unit == PERCENT else "differences"
+    yield f"SE: standard error of one {first.metric.noun} on so many images."
+    if (num_seeds := max(len(row.results) for row in rows.all)) > 1:
+        yield f"±: standard deviation over {num_seeds} seeds."
+    yield f"Differences are {unit} on test, image by image, between models that differ in this alone; *: beyond two SE."
+    yield "time: what a model takes from the images on, with all that it shares with others."
+
+
+def _note_of_effects(one: Effect) -> str:
+    return (
+        f"What a level is worth, the mean over all pairs of models that differ in this factor alone: on test, image by "
+        f"image ({one.compared.num_images} images). *: beyond two standard errors."
+    )
+
+
+def _front(rows: StudyRows) -> Iterator[str]:
+    front = pareto(rows.all)
+    if len(front) > 1:
+        yield "No smaller model is as good on validation as these:"
+    for row in front if len(front) > 1 else ():
+        val, test = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
+        yield f"  {_size(row)}  {row}: val {val}, test {test}"
+
+
+def _best(rows: StudyRows) -> Iterator[str]:
+    row = best(rows.all)
+    if row is None:
+        yield "None of the models was scored on validation, so that none can be chosen."
+        return
+    val, test = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
+    yield f"Best on validation: {row} (val {val}; test {test})."

@@ -1,0 +1,94 @@
+"""The files of a study: all scores and the table of models as Parquet and CSV, and the best model's preset."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from taskdistill.configs.loading import dump_preset
+from taskdistill.configs.study import Variant
+from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.running import experiment_settings_of
+from taskdistill.flows.pipeline.study import common_levels
+from taskdistill.flows.reports.results import score_rows
+from taskdistill.flows.reports.study_choice import best, effects, pareto
+from taskdistill.flows.reports.study_rows import CHOSEN_ON, StudyRow, StudyRows, as_values
+from taskdistill.storage.files import atomic
+from taskdistill.storage.store import ArtifactStore
+
+BEST = "best.yaml"
+
+
+def write_study(folder: Path, rows: StudyRows, store: ArtifactStore) -> list[Path]:
+    """Write scores (a row for each model, seed, split and metric), table, effects, and the preset of the best model on
+    validation; returns the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [
+        *_write_rows(folder / "scores", _score_rows(rows, store)),
+        *_write_rows(folder / "table", table_rows(rows)),
+        *_write_rows(folder / "effects", [one.as_values() for one in effects(rows)]),
+    ]
+    if chosen := best(rows.all):
+        _write_preset(folder / BEST, chosen, rows)
+        written.append(folder / BEST)
+    return written
+
+
+def table_rows(rows: StudyRows) -> list[dict[str, Any]]:
+    """Return a row for each model as plain JSON values."""
+    return [as_values(row, rows.baseline(row), rows.factors) for row in rows.all]
+
+
+def study_for_programs(rows: StudyRows) -> dict[str, Any]:
+    """Return what is printed as plain JSON values."""
+    chosen = best(rows.all)
+    return {
+        "study": rows.run.planned.study.name,
+        "points": [dict(variant.levels) for variant in rows.run.planned.variants],
+        "table": table_rows(rows),
+        "effects": [one.as_values() for one in effects(rows)],
+        "pareto": [str(row) for row in pareto(rows.all)],
+        "best": str(chosen) if chosen else None,
+    }
+
+
+def _score_rows(rows: StudyRows, store: ArtifactStore) -> list[dict[str, Any]]:
+    """Return all metrics of every evaluation; how far a model agrees with a teacher depends on the teacher too."""
+    users: dict[ModelResult, list[Variant]] = {}
+    for variant, results in zip(rows.run.planned.variants, rows.run.results, strict=True):
+        for result in results:
+            users.setdefault(result, []).append(variant)
+    levels = {result: common_levels(variants) for result, variants in users.items()}
+    return [
+        {factor: levels[result].get(factor) for factor in rows.factors} | scored
+        for result in users
+        for scored in score_rows([result], store)
+    ]
+
+
+def _write_rows(path: Path, values: Sequence[Mapping[str, Any]]) -> list[Path]:
+    if not values:
+        return []
+    table, parquet, csv = pa.Table.from_pylist(list(values)), path.with_suffix(".parquet"), path.with_suffix(".csv")
+    with atomic(parquet) as partial:
+        pq.write_table(table, partial)
+    with atomic(csv) as partial:
+        pa_csv.write_csv(table, partial)
+    return [parquet, csv]
+
+
+def _write_preset(path: Path, row: StudyRow, rows: StudyRows) -> None:
+    planned = rows.run.planned
+    spread = row.spreads[CHOSEN_ON]
+    score = f"{row.metric.heading} {row.metric.in_words(spread.mean)} on validation, {len(spread.values)} seeds"
+    lines = [
+        f"# The best model of the study {planned.study.name} on validation: {row} ({score}).",
+        f"# taskdistill run {path.name}",
+    ]
+    settings = experiment_settings_of(planned.plans[row.points[0]].experiment)
+    with atomic(path) as partial:
+        partial.write_text("\n".join([*lines, dump_preset(settings)]), encoding="utf-8")

@@ -1,0 +1,222 @@
+"""The models of a study, each once however many points share it, with their scores, and what is compared with what.
+
+Shape letters: N images.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from taskdistill.configs.study import MODEL, level_of
+from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
+from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, image_scores, score_metric
+from taskdistill.flows.pipeline.study import StudyRun, common_levels, in_words
+from taskdistill.flows.reports.results import parameters_of
+from taskdistill.storage.fingerprint import canonical_json
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import EvaluationSummary, PaceSummary
+from taskdistill.storage.tables import read_column
+from taskdistill.tasks.functional.comparison import Difference, paired_difference
+from taskdistill.tasks.problems.metrics import Metric
+
+CHOSEN_ON, TOLD_ON = "val", "test"
+_ID = "id"
+_TEACHER = "teacher"
+"""Role of the logits that an evaluation compares a model's answers with."""
+
+
+class Spread(NamedTuple):
+    """The score of a model on a split, over its seeds."""
+
+    values: list[float]
+    standard_error: float | None
+    """Of one value, on so many images."""
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds; None of one seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+class Compared(NamedTuple):
+    """How far a model lies above another on the same images."""
+
+    reference: str
+    found: Difference
+    num_images: int
+
+    @property
+    def is_clear(self) -> bool:
+        return self.num_images >= FEWEST_IMAGES and self.found.is_clear
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One model, its seeds together."""
+
+    model: str
+    levels: Mapping[str, str]
+    """Those that all points have which share it: what it depends on, at most."""
+    points: Sequence[int]
+    results: Sequence[ModelResult]
+    """One for each seed."""
+    metric: Metric
+    spreads: Mapping[str, Spread]
+    """By split."""
+    parameters: int | None
+    seconds: float
+    """What it took to make it, from the images on: all it is made from, which other models may share. Mean of seeds."""
+    on_test: tuple[list[str], npt.NDArray[np.float64]] | None = None
+    """Ids of the images of test, and the score of each, [N], the mean of the seeds; None where they are not known."""
+
+    @property
+    def is_student(self) -> bool:
+        """Whether it was trained once for each seed."""
+        return self.results[0].seed is not None
+
+    def __str__(self) -> str:
+        words = in_words(self.levels)
+        return f"{self.model} ({words})" if words else self.model
+
+
+class StudyRows:
+    """All models of a study, and which of them differ in one thing."""
+
+    def __init__(self, run: StudyRun, store: ArtifactStore) -> None:
+        self.run = run
+        self._store, self._seconds = store, _Seconds(store)
+        self._asked: dict[ArtifactRef, str] = {}
+        self._at: dict[tuple[frozenset[tuple[str, str]], str], StudyRow] = {}
+        self.all = list(self._rows())
+
+    @property
+    def factors(self) -> list[str]:
+        return list(self.run.planned.variants[0].levels)
+
+    def partner(self, row: StudyRow, levels: Mapping[str, str], model: str) -> StudyRow | None:
+        """Return the row that is this one with other levels, or another model; None where there is none."""
+        variant = self.run.planned.variants[row.points[0]]
+        found = self._at.get((frozenset({**variant.levels, **levels}.items()), model))
+        return None if found is row else found
+
+    def baseline(self, row: StudyRow) -> Compared | None:
+        """Compare a row with what the study names, or with the student that is trained on the labels alone."""
+        study = self.run.planned.study
+        factors = study.factors()
+        levels = {name: level_of(value, factors[name], name) for name, value in study.baseline.items() if name != MODEL}
+        model = study.baseline.get(MODEL, row.model) if study.baseline else CONTROL
+        other = self.partner(row, levels, model)
+        if other is None or (differences_N := differences(row, other)) is None:
+            return None
+        return Compared(
+            str(other), paired_difference([differences_N], np.zeros(len(differences_N))), len(differences_N)
+        )
+
+    def _rows(self) -> list[StudyRow]:
+        variants = self.run.planned.variants
+        groups: dict[tuple[str, tuple[str, ...]], tuple[list[ModelResult], list[int]]] = {}
+        for point, results in enumerate(self.run.results):
+            for model in dict.fromkeys(result.model for result in results):
+                seeds = [result for result in results if result.model == model]
+                key = model, tuple(self._scored(result) for result in seeds)
+                groups.setdefault(key, (seeds, []))[1].append(point)
+        rows = []
+        for (model, _), (seeds, points) in groups.items():
+            row = self._row(model, seeds, points)
+            rows.append(row)
+            self._at |= {(frozenset(variants[point].levels.items()), model): row for point in points}
+        return rows
+
+    def _scored(self, result: ModelResult) -> str:
+        """Return what was scored on what, and how: models that differ in the teacher they are compared with are one."""
+        if result.evaluation not in self._asked:
+            recipe = self._store.manifest(result.evaluation).recipe
+            inputs = {role: source for role, source in recipe["inputs"].items() if role != _TEACHER}
+            self._asked[result.evaluation] = canonical_json([recipe["config"], inputs, result.artifact.fingerprint])
+        return self._asked[result.evaluation]
+
+    def _row(self, model: str, seeds: Sequence[ModelResult], points: Sequence[int]) -> StudyRow:
+        levels = common_levels([self.run.planned.variants[point] for point in points])
+        seconds = statistics.mean(self._seconds.of(result.artifact) for result in seeds)
+        summaries = [EvaluationSummary.of(self._store.manifest(result.evaluation)) for result in seeds]
+        spreads = {split: found for split in (CHOSEN_ON, TOLD_ON) if (found := _spread(summaries, split))}
+        parameters = parameters_of(seeds[0], self._store)
+        metric = score_metric(seeds[0], self._store)
+        return StudyRow(model, levels, points, seeds, metric, spreads, parameters, seconds, self._on_test(seeds))
+
+    def _on_test(self, seeds: Sequence[ModelResult]) -> tuple[list[str], npt.NDArray[np.float64]] | None:
+        scores = [image_scores(result, TOLD_ON, self._store) for result in seeds]
+        if not all(scores):
+            return None
+        path = self._store.path(seeds[0].evaluation) / f"{TOLD_ON}-predictions.parquet"
+        return read_column(path, _ID), np.mean(np.asarray(scores, np.float64), axis=0)
+
+
+def differences(row: StudyRow, other: StudyRow) -> npt.NDArray[np.float64] | None:
+    """Return how far one row lies above another on each image of test, [N]; None where they were scored on others."""
+    mine, theirs = row.on_test, other.on_test
+    if mine is None or theirs is None or mine[0] != theirs[0]:
+        return None
+    return mine[1] - theirs[1]
+
+
+def _spread(summaries: Sequence[EvaluationSummary], split: str) -> Spread | None:
+    name = summaries[0].score_name
+    values = [summary.scores[split][name] for summary in summaries if name in summary.scores.get(split, {})]
+    errors = [error for one in summaries if (error := one.standard_errors.get(split, {}).get(name)) is not None]
+    return Spread(values, statistics.mean(errors) if errors else None) if values else None
+
+
+class _Seconds:
+    """What artifacts took, with all they are made from; each looked up once."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._of_its_own: dict[ArtifactRef, float] = {}
+        self._made_from: dict[ArtifactRef, frozenset[ArtifactRef]] = {}
+
+    def of(self, ref: ArtifactRef) -> float:
+        return sum(self._of_its_own[one] for one in self._lineage(ref))
+
+    def _lineage(self, ref: ArtifactRef) -> frozenset[ArtifactRef]:
+        if ref not in self._made_from:
+            inputs: list[ArtifactRef] = []
+            self._of_its_own[ref] = 0.0
+            if ref in self._store:
+                manifest = self._store.manifest(ref)
+                self._of_its_own[ref] = PaceSummary.of(manifest).seconds
+                inputs = list(manifest.input_refs.values())
+            self._made_from[ref] = frozenset({ref}).union(*(self._lineage(one) for one in inputs))
+        return self._made_from[ref]
+
+
+def as_values(row: StudyRow, compared: Compared | None, factors: Sequence[str]) -> dict[str, Any]:
+    """Return a row as plain JSON values, scores in the scale of artifacts; a level is None where it does not matter."""
+    values: dict[str, Any] = {factor: row.levels.get(factor) for factor in factors}
+    values |= {"model": row.model, "points": len(row.points), "seeds": len(row.results), "metric": row.metric.name}
+    for split in (CHOSEN_ON, TOLD_ON):
+        spread = row.spreads.get(split)
+        values |= {
+            split: spread.mean if spread else None,
+            f"{split}_deviation": spread.deviation if spread else None,
+            f"{split}_standard_error": spread.standard_error if spread else None,
+        }
+    error = compared.found.standard_error if compared else None
+    return values | {
+        "compared_with": compared.reference if compared else None,
+        "difference": compared.found.mean if compared else None,
+        "difference_standard_error": None if error is None or np.isnan(error) else error,
+        "is_clear": compared.is_clear if compared else None,
+        "parameters": row.parameters,
+        "seconds": round(row.seconds, 1),
+        "artifacts": " ".join(str(result.artifact) for result in row.results),
+    }

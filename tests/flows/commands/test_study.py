@@ -1,0 +1,171 @@
+"""The command `study`: what it prints and writes, what it costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+
+import pytest
+
+from taskdistill.configs.study_loading import Given, load_study, points_of
+from taskdistill.flows.pipeline.planning import PlannedStep
+from taskdistill.flows.pipeline.study import plan_study
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import write_columns
+from taskdistill.tasks.stage import content_digests_of
+from tests.flows.conftest import Command, Done, call, when_made
+
+SWEEP = ("--sweep", "distill.temperature=1,2")
+GRID = [  # 2 x 2 x 3 x 4 points
+    "teacher_training=probed,finetuned",
+    "student.seed=0,1",
+    "distill.temperature=1,2,4",
+    "distill.alpha=0.2,0.4,0.6,0.8",
+]
+PLAN_CPU_SECONDS, FINISHED_CPU_SECONDS = 3.0, 5.0
+
+
+@pytest.fixture(scope="module")
+def studied(first_run: tuple[Path, Done], preset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A folder with the store where one of two points was there, and what came out. Read only."""
+    folder = tmp_path_factory.mktemp("studied")
+    store = ArtifactStore(shutil.copytree(first_run[0], folder / "store"))
+    return folder, call(store, "study", preset, *SWEEP, "--folder", str(folder / "out"))
+
+
+def test_it_says_what_the_study_is_what_came_out_where_it_is_and_what_to_do_next(studied: tuple[Path, Done]) -> None:
+    folder, done = studied
+    assert done.code == 0, done.stderr
+    assert "shapes: 2 points of " in done.stdout
+    assert "26 steps one by one, 15 as the points share them\n  distill.temperature: 1, 2\n" in done.stdout
+    assert "Best on validation: student" in done.stdout
+    assert f"Written to {folder / 'out'}: scores.parquet, scores.csv, table.parquet" in done.stdout
+    assert f"taskdistill run {folder / 'out' / 'best.yaml'}" in done.stdout
+
+
+def test_progress_shows_what_is_made_and_only_counts_what_is_there(studied: tuple[Path, Done]) -> None:
+    assert "13 of 15 steps are there" in studied[1].stderr
+    assert "build  distill-seed0 [temperature 1]" in studied[1].stderr
+    assert "have   ingest" not in studied[1].stderr
+
+
+def test_run_again_it_makes_nothing_and_says_the_same(studied: tuple[Path, Done], preset: str, tmp_path: Path) -> None:
+    folder, first = studied
+    store = ArtifactStore(folder / "store")
+    before = when_made(store)
+    again = call(store, "study", preset, *SWEEP, "--json", "--folder", str(tmp_path / "out"))
+    assert when_made(store) == before
+    assert {stage["action"] for stage in again.json["stages"]} == {"have"}
+    assert [row["model"] for row in again.json["table"]] == [
+        "teacher probed",
+        "student probed",
+        "student finetuned",
+        "student distilled",
+        "student distilled",
+    ]
+    assert again.json["best"] in first.stdout
+
+
+def test_the_preset_of_the_best_finds_everything_there(studied: tuple[Path, Done]) -> None:
+    folder, _ = studied
+    again = call(ArtifactStore(folder / "store"), "run", str(folder / "out" / "best.yaml"), "--json")
+    assert {stage["action"] for stage in again.json["stages"]} == {"have"}
+
+
+def test_a_manifest_has_the_settings_of_its_own_point(studied: tuple[Path, Done]) -> None:
+    store = ArtifactStore(studied[0] / "store")
+    for ref, recipe in store.recipes("model"):
+        if recipe["stage"] == "distill":
+            settings = store.manifest(ref).provenance["settings"]
+            assert settings["distill"]["temperature"] == recipe["config"]["distill"]["temperature"]
+
+
+def test_a_plan_counts_by_stage_and_does_nothing(taskdistill: Command, preset: str, finished: ArtifactStore) -> None:
+    before = when_made(finished)
+    done = taskdistill("study", preset, *SWEEP, "--plan")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["distill", "2", "1", "0", "1"] in [line[:5] for line in lines]
+    assert ["probe", "2", "2", "0", "0"] in [line[:5] for line in lines]
+    assert when_made(finished) == before
+    plan = taskdistill("study", preset, *SWEEP, "--plan", "--json").json
+    assert plan["points"] == [{"distill.temperature": "1"}, {"distill.temperature": "2"}]
+    assert [stage["name"] for stage in plan["stages"] if stage["action"] != "have"] == [
+        "distill-seed0 [temperature 1]",
+        "evaluate-distilled-seed0 [temperature 1]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sweep", "distill.temprature=1,2"], "did you mean 'distill.temperature'"),
+        ([*SWEEP, "--sweep", "blends.per_image=1,2"], "blends.per_image changes nothing"),
+        ([*SWEEP, "--set", "distill.temperature=2"], "distill.temperature is said twice"),
+        (["--sweep", "distill.temperature="], "distill.temperature has no values"),
+        (["--sweep", "distill.temperature=0,1"], "point 1 (temperature 0) cannot be used"),
+        ([], "a study has either a sweep"),
+    ],
+)
+def test_a_study_that_cannot_be_one_ends_in_words(
+    taskdistill: Command, preset: str, arguments: list[str], message: str
+) -> None:
+    done = taskdistill("study", preset, *arguments)
+    assert done.code != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- what it costs -------------------------------------------------------------------------------------------------
+
+
+def cpu_seconds(store: Path, *arguments: str) -> float:
+    """CPU time of a command in a process of its own, Python's start included."""
+    before = getrusage(RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "taskdistill", *arguments]
+    environment = os.environ | {"TASKDISTILL_STORE": str(store)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def commit_by_hand(step: PlannedStep, store: ArtifactStore) -> None:
+    """Commit what a step would make as far as a finished study looks at it: scores of 12 images, seconds, inputs."""
+    recipe = step.stage.recipe(step.config, step.inputs, content_digests_of(step.config, store))
+    summary = {"seconds": 1.0, "parameters": 100, "splits": {"train": 24, "val": 12, "test": 12}, "classes": 3}
+    with store.lock(step.ref):
+        draft = store.draft(step.ref, recipe)
+        if step.ref.kind == "evaluation":
+            for split in ("val", "test"):
+                columns = {"id": [f"{number}.png" for number in range(12)], "score": [1.0, 0.0] * 6}
+                write_columns(draft / f"{split}-predictions.parquet", columns)
+            scores = {split: {"top1": 0.5, "ece": 0.1, "nll": 0.3} for split in ("val", "test")}
+            summary |= {"score_name": "top1", "scores": scores, "num_images": {"val": 12, "test": 12}}
+        if step.ref.kind == "image-set":  # what else is asked of one is the real thing's
+            return
+        store.commit(step.ref, recipe=recipe, inputs=step.inputs, summary=summary)
+
+
+@pytest.fixture(scope="module")
+def grid(first_run: tuple[Path, Done], preset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A store with a grid of 48 points finished, and the arguments of the study. Read only."""
+    store = ArtifactStore(shutil.copytree(first_run[0], tmp_path_factory.mktemp("grid") / "store"))
+    study = load_study(preset, Given(sweeps=GRID))
+    for step in plan_study(study, points_of(study), store).steps:
+        if step.action != "have":
+            commit_by_hand(step, store)
+    return store.root, ["study", preset, *(word for sweep in GRID for word in ("--sweep", sweep))]
+
+
+def test_a_study_of_48_points_is_planned_in_under_3_seconds_of_cpu_time(
+    first_run: tuple[Path, Done], grid: tuple[Path, list[str]]
+) -> None:
+    assert cpu_seconds(first_run[0], *grid[1], "--plan") < PLAN_CPU_SECONDS
+
+
+def test_a_finished_study_of_48_points_costs_under_5_seconds_of_cpu_time(
+    grid: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    assert cpu_seconds(grid[0], *grid[1], "--folder", str(tmp_path / "out")) < FINISHED_CPU_SECONDS

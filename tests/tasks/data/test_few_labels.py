@@ -1,0 +1,71 @@
+"""Fewer labels than there are: which images keep theirs, and what becomes of the others."""
+
+from pathlib import Path
+
+from taskdistill.configs.data import IngestConfig
+from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import INGEST
+from taskdistill.tasks.data.candidates import Candidate
+from taskdistill.tasks.data.dataset import Dataset
+from taskdistill.tasks.data.few_labels import with_few_labels
+from tests.conftest import Bench, Run
+
+
+def dataset(**images: int) -> Dataset:
+    """So many training images of each class, and two of validation."""
+    named = [(label, f"train/{label}/{number}.png") for label, count in images.items() for number in range(count)]
+    train = [Candidate(name, Path(name), label, "train") for label, name in named]
+    val = [Candidate(f"val/{label}.png", Path(label), label, "val") for label in images]
+    return Dataset([*train, *val], list(images), [], [], [])
+
+
+def labelled(found: Dataset) -> dict[str, list[str]]:
+    """The training images of each class."""
+    return {
+        label: [one.id for one in found.candidates if (one.split, one.label) == ("train", label)]
+        for label in found.classes
+    }
+
+
+def few(number: int, seed: int = 0) -> IngestConfig:
+    return IngestConfig(labels_per_class=number, labels_seed=seed)
+
+
+def test_each_class_keeps_so_many_labels_and_the_other_images_have_none() -> None:
+    found = with_few_labels(dataset(cat=9, dog=5), few(2))
+    assert {label: len(ids) for label, ids in labelled(found).items()} == {"cat": 2, "dog": 2}
+    assert sum((one.split, one.label) == ("unlabelled", None) for one in found.candidates) == 10
+    assert [one.id for one in found.candidates if one.split == "val"] == ["val/cat.png", "val/dog.png"]
+    assert found.said == ["4 of 14 training images keep their label (data.labels_per_class is 2)"]
+
+
+def test_the_few_are_among_the_more() -> None:
+    one, two, four = (labelled(with_few_labels(dataset(cat=30), few(number)))["cat"] for number in (1, 2, 4))
+    assert set(one) < set(two) < set(four)
+
+
+def test_another_seed_draws_others() -> None:
+    drawn = {tuple(labelled(with_few_labels(dataset(cat=30), few(3, seed)))["cat"]) for seed in range(5)}
+    assert len(drawn) == 5
+
+
+def test_a_class_with_fewer_images_keeps_all_of_them_and_it_is_said() -> None:
+    found = with_few_labels(dataset(cat=9, dog=3), few(4))
+    assert {label: len(ids) for label, ids in labelled(found).items()} == {"cat": 4, "dog": 3}
+    assert found.said[0].endswith("(data.labels_per_class is 4); 1 of 2 classes have fewer")
+
+
+def test_where_all_labels_are_asked_for_nothing_changes() -> None:
+    whole = dataset(cat=3, dog=3)
+    assert with_few_labels(whole, few(0)) is whole
+
+
+def test_one_label_a_class_makes_an_image_set_with_the_same_test_images(
+    run: Run, store: ArtifactStore, shapes_folder: Path, finished_bench: Bench
+) -> None:
+    made = store.path(run(INGEST, IngestConfig(path=str(shapes_folder), labels_per_class=1)))
+    few, whole = ImageSet(made), ImageSet(finished_bench.path(finished_bench.images))
+    assert len(few.rows_of("train")) == 3
+    assert len(few.rows_of("unlabelled")) == 21
+    assert [few.ids[row] for row in few.rows_of("test")] == [whole.ids[row] for row in whole.rows_of("test")]
