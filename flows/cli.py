@@ -16,6 +16,7 @@ from taskdistill.flows.commands.looking_up import commands as looking_up_command
 from taskdistill.flows.commands.miniature import commands as miniature_commands
 from taskdistill.flows.commands.operation import commands as operation_commands
 from taskdistill.flows.commands.predict import commands as predict_commands
+from taskdistill.flows.commands.reporting import commands as reporting_commands
 from taskdistill.flows.commands.showing import commands as showing_commands
 from taskdistill.flows.commands.store import commands
 from taskdistill.flows.ending.ending import EndsInWords
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.add_typer(looking_up_commands)
 app.add_typer(showing_commands)
 app.add_typer(commands)
+app.add_typer(reporting_commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)
 app.add_typer(operation_commands)
