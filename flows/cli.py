@@ -156,6 +156,8 @@ def run(
     """Run the whole pipeline, doing only what is missing, and print the scores."""
     from taskdistill.flows.pipeline.console import on_console
     from taskdistill.flows.pipeline.running import run_plan
+    from taskdistill.flows.reports.page.ending import report_of_run
+    from taskdistill.flows.reports.page.subjects import command_of
     from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
     from taskdistill.flows.reports.shipping import best_commands, best_student
 
@@ -163,8 +165,9 @@ def run(
     extra = _synthetic(store, synthetic)
     with on_console(experiment, errors) as show:
         results, stages = run_plan(experiment, store, show, synthetic=extra)
+    report = report_of_run(experiment, results, stages, store, command_of(source, set_, synthetic))
     if as_json:
-        print_json(scores_for_programs(results, store) | {"stages": stages})
+        print_json(scores_for_programs(results, store) | {"stages": stages, "report": report and str(report)})
         return
     print_scores(output, results, store, experiment.name)
     output.print()
@@ -174,6 +177,8 @@ def run(
     if best := best_student(results, store):
         output.print(f"\n{best}")
         output.print("\n".join(best_commands(best, experiment.name)))
+    if report:
+        output.print(f"\nThe report is {report}: open it in a browser")
 
 
 @app.command()

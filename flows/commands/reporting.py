@@ -32,7 +32,6 @@ def report(
 ) -> None:
     """Write one HTML file about a run that is in the store, or about some models beside each other."""
     from taskdistill.flows.reports.page.subjects import command_of, of_models, of_preset, place_of
-    from taskdistill.flows.reports.page.writing import write_report
 
     store = ArtifactStore.from_env()
     if len(names) == 1 and _is_preset(names[0]):
@@ -42,6 +41,8 @@ def report(
         raise SettingsError("--set changes the settings of a preset: it has no place where models are named")
     else:
         subject = of_models(store, names)
+    from taskdistill.flows.reports.page.writing import write_report  # seconds: after what may be wrong
+
     path = file or place_of(subject)
     write_report(path, subject)
     if as_json:

@@ -46,7 +46,8 @@ def precision(counts_KK: Counts) -> Shares:
 
 def _shares(counts_KK: Counts, axis: int) -> Shares:
     whole_K = counts_KK.sum(axis=axis)
-    return np.divide(np.diagonal(counts_KK), whole_K, out=np.full(len(whole_K), np.nan), where=whole_K > 0)
+    shares_K = np.divide(np.diagonal(counts_KK), whole_K, out=np.full(len(whole_K), np.nan), where=whole_K > 0)
+    return np.asarray(shares_K)
 
 
 def _mixed(counts_KK: Counts) -> Shares:

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to import, and its tests are these functions
+
+from taskdistill.tasks.functional.comparison import paired_difference
 
 Z_95 = 1.959963984540054
 """Standard deviations of a normal distribution that hold 95 in 100."""
@@ -38,7 +40,8 @@ def exact_mcnemar(num_only_first: int, num_only_second: int) -> float:
     right, how likely so uneven a split is where both are equally good.
     """
     number = num_only_first + num_only_second
-    return float(stats.binomtest(num_only_first, number, 0.5).pvalue) if number else 1.0
+    tail = special.bdtr(min(num_only_first, num_only_second), number, 0.5)
+    return min(1.0, 2 * float(tail))
 
 
 def paired_p(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> float:
@@ -50,6 +53,7 @@ def paired_p(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> float:
         return exact_mcnemar(int((first_N > second_N).sum()), int((second_N > first_N).sum()))
     if len(first_N) < 2:
         return math.nan
-    if np.ptp(first_N - second_N) == 0:  # no spread: equal everywhere, or apart by the same everywhere
-        return 1.0 if first_N[0] == second_N[0] else 0.0
-    return float(stats.ttest_rel(first_N, second_N).pvalue)
+    found = paired_difference([first_N], second_N)
+    if found.standard_error == 0:  # equal everywhere, or apart by the same everywhere
+        return 1.0 if found.mean == 0 else 0.0
+    return 2 * float(special.stdtr(len(first_N) - 1, -abs(found.mean) / found.standard_error))

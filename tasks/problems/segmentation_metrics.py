@@ -11,7 +11,10 @@ METRICS = (
         "mean_accuracy", "mean acc", PERCENT, is_shown=False, noun="accuracy", of_classes="accuracy",
         about="the share of each class's pixels that is right, and the mean of these",
     ),
-    Metric("pixel_accuracy", "pixels", PERCENT, shows_error=False, noun="accuracy", about="the share of pixels that is right"),
+    Metric(
+        "pixel_accuracy", "pixels", PERCENT, shows_error=False, noun="accuracy",
+        about="the share of pixels that is right",
+    ),
     Metric(
         "boundary_f", "boundary F", PERCENT, shows_error=False,
         about="how well the borders of classes lie where they should (F-score of their pixels)",

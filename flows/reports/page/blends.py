@@ -8,7 +8,6 @@ from taskdistill.flows.reports.page.blocks import Block, Chart, Picture, Picture
 from taskdistill.flows.reports.page.charts import MUTED, WIDTH, data_of, drawn
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
-from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.summaries import SelectionSummary
 from taskdistill.storage.tables import BLENDS, read_arrow
 
@@ -39,7 +38,7 @@ def blends(subject: Subject) -> Section | None:
 
 
 def _likeness(table: pa.Table) -> np.ndarray:
-    return np.maximum(*(table[f"similarity_{end}"].to_numpy() for end in "ab"))
+    return np.asarray(np.maximum(*(table[f"similarity_{end}"].to_numpy() for end in "ab")))
 
 
 def _selected(subject: Subject) -> str:
@@ -78,7 +77,8 @@ def _histogram(table: pa.Table) -> Chart:
         if number
     ]
     chart = alt.Chart(data_of(rows)).mark_bar(opacity=0.7).encode(
-        x=alt.X("from:Q", title="cosine similarity"), x2="until:Q", y=alt.Y("blends:Q", title="blends", stack=None),
+        x=alt.X("from:Q", title="cosine similarity", bin="binned"), x2="until:Q", 
+        y=alt.Y("blends:Q", title="blends", stack=None),
         color=alt.Color("to:N", scale=alt.Scale(domain=list(like), range=["var(--accent)", MUTED])),
     )  # fmt: skip
     caption = "How like blends are to the nearer of their parents, and to the nearest validation or test image."
@@ -89,9 +89,7 @@ def _held_out(table: pa.Table) -> np.ndarray:
     return np.asarray(table["similarity_held_out"].to_numpy(zero_copy_only=False), np.float64)
 
 
-def _near_held_out(
-    subject: Subject, table: pa.Table, painted: Thumbnails, parents: Thumbnails
-) -> list[Block]:
+def _near_held_out(subject: Subject, table: pa.Table, painted: Thumbnails, parents: Thumbnails) -> list[Block]:
     """Show the blends that are most like an image they must not know."""
     values = np.nan_to_num(_held_out(table), nan=-1)
     rows = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from taskdistill.flows.reports.classes import class_rows
 from taskdistill.flows.reports.page.blocks import Block, Section, Table, Words, short
-from taskdistill.flows.reports.page.charts import MUTED, WIDTH, colours_of, data_of, drawn
+from taskdistill.flows.reports.page.charts import MUTED, WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import SPLIT, Answers, Subject
 from taskdistill.tasks.functional.proportions import wilson_interval
 
@@ -95,10 +95,11 @@ def _chart(found: list[OfClass], models: list[str], metric: str, every: list[str
         for one in found for model in models if not math.isnan(one.values.get(model, math.nan))
     ]  # fmt: skip
     names = alt.Y("class:N", sort=[short(one.name) for one in found], title=None)
-    base = alt.Chart(data_of(rows)).encode(y=names, x=alt.X("share:Q", title="% of the class", scale=alt.Scale(domain=[0, 100])))
+    share = alt.X("share:Q", title="% of the class", scale=alt.Scale(domain=[0, 100]))
+    base = alt.Chart(data_of(rows)).encode(y=names, x=share)
     lines = base.mark_line(color=MUTED, strokeWidth=1).encode(detail="class:N")
     points = base.mark_point(filled=True, size=80, opacity=1).encode(
-        color=alt.Color("model:N", scale=colours_of(every)), description="words:N"
+        color=coloured(every, models), description="words:N"
     )
     caption = f"{metric} of each class for {', '.join(models)}."
     return drawn(alt.layer(lines, points).properties(width=WIDTH - 60, height=alt.Step(20)), caption)
@@ -118,8 +119,8 @@ def _table(found: list[OfClass], models: list[str], chosen: str, control: str) -
 def _cell(one: OfClass, model: str) -> str:
     value = one.values.get(model, math.nan)
     if math.isnan(value):
-        return "–"
+        return "-"
     if one.images is None:
         return f"{100 * value:.1f}"
     low, high = wilson_interval(value, one.images)
-    return f"{100 * value:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * value:.0f} ({100 * low:.0f}-{100 * high:.0f})"

@@ -7,7 +7,7 @@ and dark. What a mark says of itself (`description`) is shown where the pointer 
 import re
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -27,31 +27,30 @@ _MARKS = re.compile(r"point|bar|rect mark|circle|square|rule mark|tick")
 
 CONFIG: dict[str, Any] = {
     "background": None,
+    "padding": {"left": 26, "right": 20, "top": 6, "bottom": 6},  # fonts of readers may be wider than those measured
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
         "labelColor": TEXT, "titleColor": TEXT, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
-        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 180,
+        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 180, "titlePadding": 14,
     },
     "legend": {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "orient": "top", "title": None,
-               "columns": 2, "labelLimit": 260, "symbolStrokeWidth": 3},
+               "columns": 1, "labelLimit": 320, "symbolStrokeWidth": 3, "symbolOpacity": 1},
     "header": {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12},
     "text": {"color": TEXT, "fontSize": 12},
     "title": {"color": TEXT},
 }  # fmt: skip
 
 
-def colours_of(names: Sequence[str]) -> alt.Scale:
-    """Return the scale that gives each name the same colour in every chart of a page."""
-    return alt.Scale(domain=list(names), range=[colour(number) for number in range(len(names))])
-
-
-def colour(number: int) -> str:
-    return f"var(--c{number % NUM_COLOURS})"
+def coloured(models: Iterable[str], shown: Iterable[str]) -> alt.Color:
+    """Return how marks are coloured by model: each has one colour in all charts of a page; the legend has `shown`."""
+    names, wanted = list(models), set(shown)
+    scale = alt.Scale(domain=names, range=[f"var(--c{number % NUM_COLOURS})" for number in range(len(names))])
+    return alt.Color("model:N", scale=scale, legend=alt.Legend(values=[name for name in names if name in wanted]))
 
 
 def data_of(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    return alt.Data(values=[dict(row) for row in rows])
+    return alt.Data(values=[dict(row) for row in rows])  # type: ignore[no-untyped-call]
 
 
 def drawn(chart: Any, caption: str, *, is_wide: bool = False) -> Chart:
@@ -71,7 +70,7 @@ def _within_a_page(svg: str, caption: str) -> Markup:
     root.set("role", "img")
     root.set("aria-label", caption)
     # Made of parsed XML, so every text of a user's in it is escaped.
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704
+    return Markup(ET.tostring(root, encoding="unicode"))
 
 
 def _tell(element: ET.Element) -> None:

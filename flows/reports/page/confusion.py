@@ -52,7 +52,9 @@ def _matrix(subject: Subject, counts: Numbers, chosen: Numbers) -> Chart:
         y=alt.Y("true:N", sort=lines, title="true class"),
     )
     cells = base.mark_rect(stroke=LINE, strokeWidth=0.5).encode(
-        color=alt.Color("kind:N", scale=alt.Scale(domain=["count", "margin"], range=[ACCENT, "transparent"]), legend=None),
+        color=alt.Color(
+            "kind:N", scale=alt.Scale(domain=["count", "margin"], range=[ACCENT, "transparent"]), legend=None
+        ),
         fillOpacity=alt.FillOpacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.75]), legend=None),
         description="words:N",
     )
@@ -88,8 +90,11 @@ def _margins(counts: Numbers, order: Numbers, labels: list[str]) -> list[dict[st
     recalls, precisions = recall(counts)[order], precision(counts)[order]
     found = []
     for label, of_row, of_column in zip(labels, recalls, precisions, strict=True):
-        for value, place in ((of_row, {"true": label, "said": RECALL}), (of_column, {"true": PRECISION, "said": label})):
-            text = "–" if np.isnan(value) else f"{100 * value:.0f}"
+        for value, place in (
+            (of_row, {"true": label, "said": RECALL}),
+            (of_column, {"true": PRECISION, "said": label}),
+        ):
+            text = "-" if np.isnan(value) else f"{100 * value:.0f}"
             name = RECALL if place["said"] == RECALL else PRECISION
             words = f"{name.removesuffix(' %')} of {label}: {text} %"
             found.append({**place, "kind": "margin", "share": 0.0, "text": text, "words": words})

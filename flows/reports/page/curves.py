@@ -7,7 +7,7 @@ import altair as alt
 
 from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.flows.reports.page.blocks import Section, Words
-from taskdistill.flows.reports.page.charts import WIDTH, colours_of, data_of, drawn
+from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.summaries import EvaluationSummary, ModelSummary
 from taskdistill.storage.tables import read_table
@@ -22,22 +22,23 @@ def curves(subject: Subject) -> Section | None:
         return None
     metric = score_metric(subject.results[0], subject.store)
     title = f"{metric.heading} on validation {metric.unit}".rstrip()
-    models = list(subject.by_model)
     base = alt.Chart(data_of(rows)).encode(
         x=alt.X("step:Q", title="optimiser step"),
         y=alt.Y("score:Q", title=title, scale=alt.Scale(zero=False)),
-        color=alt.Color("model:N", scale=colours_of(models)),
+        color=coloured(subject.by_model, [*subject.students, subject.teacher or ""]),
     )
     seeds = base.mark_line(strokeWidth=1, opacity=0.45).encode(detail="seed:N")
     means = alt.Chart(data_of(_means(rows))).mark_line(strokeWidth=3).encode(*_same(base))
-    best = base.mark_point(size=70, filled=True, opacity=1).encode(description="words:N")
-    layers = [seeds, means, best.transform_filter("datum.is_kept"), *_teacher(subject, base)]
+    points = base.mark_point(size=80, opacity=1).encode(description="words:N")
+    best = points.transform_filter("datum.is_best")
+    kept = points.mark_point(size=60, filled=True, opacity=1).transform_filter("datum.is_kept")
+    teacher = _teacher(subject, base)
     caption = (
-        f"{metric.heading} on validation by step: each seed thin, their mean bold, a dot where the weights were kept"
-        + (", the teacher dashed" if len(layers) > 3 else "")
-        + "."
+        f"{metric.heading} on validation by step: each seed thin, their mean bold, a ring at the best step, a dot "
+        f"where the weights were kept{', the teacher dashed' if teacher else ''}."
     )
-    chart = drawn(alt.layer(*layers).properties(width=WIDTH + 160, height=260), caption, is_wide=True)
+    layers = [seeds, means, best, kept, *teacher]
+    chart = drawn(alt.layer(*layers).properties(width=WIDTH + 60, height=260), caption)
     return Section("Learning curves", [chart, *_words(subject)])
 
 
@@ -51,14 +52,15 @@ def _curves_of(subject: Subject, model: str) -> list[Row]:
         path = subject.store.path(result.artifact) / "history.parquet"
         if not path.is_file():
             continue
-        kept = ModelSummary.of(subject.store.manifest(result.artifact)).kept_step
+        model_summary = ModelSummary.of(subject.store.manifest(result.artifact))
         metric = score_metric(result, subject.store)
         for row in read_table(path):
             if row["val_score"] is not None:
                 score = row["val_score"] * metric.scale
                 words = f"{model}, seed {result.seed}: {score:.{metric.digits}f} at step {row['step']}"
                 rows.append({"model": model, "seed": result.seed, "step": row["step"], "score": score,
-                             "is_kept": row["step"] == kept, "words": words})  # fmt: skip
+                             "is_kept": row["step"] == model_summary.kept_step,
+                             "is_best": row["step"] == model_summary.best_step, "words": words})  # fmt: skip
     return rows
 
 
@@ -79,8 +81,9 @@ def _teacher(subject: Subject, base: alt.Chart) -> list[alt.Chart]:
     """Return the teacher's score as a line across; nothing where it was not scored on validation."""
     results = subject.by_model.get(subject.teacher or "", [])
     for result in results[:1]:
-        summary, metric = EvaluationSummary.of(subject.store.manifest(result.evaluation)), score_metric(
-            result, subject.store
+        summary, metric = (
+            EvaluationSummary.of(subject.store.manifest(result.evaluation)),
+            score_metric(result, subject.store),
         )
         score = summary.scores.get("val", {}).get(summary.score_name)
         if score is not None:
@@ -100,4 +103,4 @@ def _words(subject: Subject) -> list[Words]:
         for model, found in steps.items()
         if all(one.kept_step is not None for one in found)
     ]
-    return [Words(f"Weights were kept where validation was best: {'; '.join(kept)}.")] if kept else []
+    return [Words(f"Weights kept: {'; '.join(kept)}.")] if kept else []

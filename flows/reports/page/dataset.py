@@ -1,7 +1,8 @@
 """What the models were trained and scored on: counts, decisions that were taken, and images that are there twice."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from taskdistill.flows.pipeline.dataset_words import words_of_results
 from taskdistill.flows.reports.page.blocks import Block, Code, Pictures, Section, Table, Words, file_name, plain, short
@@ -34,6 +35,10 @@ def _counts(subject: Subject, images: ImageSet) -> Iterator[Block]:
     counts = _counts_of(subject, images)
     if not counts:
         return
+    if len(alike := {tuple(of_class.get(split, 0) for split in SPLITS) for of_class in counts.values()}) == 1:
+        each = ", ".join(f"{split} {number:,}" for split, number in zip(SPLITS, *alike, strict=True))
+        yield Words(f"Each of the {len(counts):,} classes has as many images: {each}.")
+        return
     names = sorted(counts, key=lambda name: sum(counts[name].values()))[:MAX_CLASSES]
     rows = [[short(name), *(f"{counts[name].get(split, 0):,}" for split in SPLITS)] for name in names]
     rest = f" (the {len(names)} smallest of {len(subject.classes)} classes)" if len(subject.classes) > len(rows) else ""
@@ -50,9 +55,7 @@ def _counts_of(subject: Subject, images: ImageSet) -> dict[str, dict[str, int]]:
         summary = IngestSummary.of(subject.store.manifest(subject.images)) if subject.images else IngestSummary()
         return {plain(name): counts for name, counts in (summary.counts or {}).items()}
     found = Counter(zip(images.labels.tolist(), images.splits.tolist(), strict=True))
-    return {
-        name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(subject.classes)
-    }
+    return {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(subject.classes)}
 
 
 def _left_out(subject: Subject) -> Iterator[Table]:
@@ -82,7 +85,7 @@ def _duplicates(subject: Subject, thumbnails: Thumbnails) -> Iterator[Block]:
     yield Pictures(rows)
 
 
-def _what(group: dict[str, list[str]]) -> str:
+def _what(group: Mapping[str, Sequence[str]]) -> str:
     if len(set(group["labels"])) > 1:
         return "contradicting labels"
     return "in several splits" if len(set(group["splits"])) > 1 else "the same image"
@@ -92,6 +95,6 @@ def _some(number: int, most: int) -> str:
     return f", of which {most} are shown" if number > most else ""
 
 
-def _table(subject: Subject, name: str) -> list[dict[str, list[str]]]:
+def _table(subject: Subject, name: str) -> list[dict[str, Any]]:
     folder = subject.store.path(subject.images) if subject.images else None
     return read_table(folder / name) if folder and (folder / name).is_file() else []

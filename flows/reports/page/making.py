@@ -5,6 +5,7 @@ from taskdistill.flows.reports.chosen import choices_of, trials_table
 from taskdistill.flows.reports.page.blocks import Block, Branch, Code, Section, Table, Tree, Words, plain
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.steps import duration
+from taskdistill.flows.reports.tables import rows_of
 from taskdistill.storage.files import bytes_in_words
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -28,9 +29,8 @@ def tried(subject: Subject) -> Section | None:
     """Show which settings were tried where they chose themselves."""
     blocks: list[Block] = []
     for ref, models in choices_of(subject.results, subject.store).items():
-        found = trials_table(subject.store, ref)
-        rows = [list(map(str, row)) for row in zip(*(column.cells for column in found.columns), strict=True)]
-        blocks.append(Table([str(column.header) for column in found.columns], rows, f"For {models}."))
+        columns, *rows = rows_of(trials_table(subject.store, ref))
+        blocks.append(Table(columns, rows, f"For {models}."))
     return Section("Settings tried", blocks, is_open=False) if blocks else None
 
 

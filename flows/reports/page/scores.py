@@ -10,6 +10,7 @@ from taskdistill.flows.reports.differences import difference_tables
 from taskdistill.flows.reports.page.blocks import Block, Section, Table, Terms, Words
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.results import score_cell, score_notes, score_rows, sizes
+from taskdistill.flows.reports.tables import rows_of
 from taskdistill.tasks.problems.metrics import Metric
 
 _TERMS = (
@@ -24,9 +25,8 @@ def scores(subject: Subject) -> Section:
     """Show every metric of every model on every split."""
     blocks: list[Block] = [*_tables(subject), Words(" ".join(score_notes(subject.results, subject.store)))]
     for table, notes in difference_tables(subject.results, subject.store):
-        columns = [list(column.cells) for column in table.columns]
-        rows = [list(map(str, row)) for row in zip(*columns, strict=True)]
-        blocks.append(Table([str(column.header) for column in table.columns], rows, notes))
+        columns, *rows = rows_of(table)
+        blocks.append(Table(columns, rows, notes))
     return Section("Scores", [*blocks, Terms([*_TERMS, *_metrics(subject)])])
 
 

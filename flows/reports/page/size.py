@@ -8,7 +8,7 @@ import altair as alt
 
 from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.flows.reports.page.blocks import Section
-from taskdistill.flows.reports.page.charts import WIDTH, colours_of, data_of, drawn
+from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.results import parameters, score_rows
 from taskdistill.tasks.functional.comparison import CLEAR
@@ -22,9 +22,11 @@ def size(subject: Subject) -> Section | None:
     metric = score_metric(subject.results[0], subject.store)
     title = f"{metric.heading} on {SPLIT} {metric.unit}".rstrip()
     x = alt.X("parameters:Q", title="million parameters", scale=alt.Scale(type="log", nice=False, padding=30))
-    colours = alt.Color("model:N", scale=colours_of(list(subject.by_model)))
+    colours = coloured(subject.by_model, [row["model"] for row in rows])
     base = alt.Chart(data_of(rows)).encode(x=x, color=colours)
-    whiskers = base.mark_rule(opacity=0.6).encode(y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=False)), y2="high:Q")
+    whiskers = base.mark_rule(opacity=0.6).encode(
+        y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=False)), y2="high:Q"
+    )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(y="score:Q", description="words:N")
     caption = f"{title} against the number of parameters, with two standard errors either way."
     return Section("Size", [drawn(alt.layer(whiskers, points).properties(width=WIDTH, height=240), caption)])

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
-from taskdistill.flows.reports.shipping import Best, best_student
 from taskdistill.flows.reports.page.blocks import plain
+from taskdistill.flows.reports.shipping import Best, best_student
 from taskdistill.storage.image_set import class_names_of
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -38,7 +38,7 @@ class Answers(NamedTuple):
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        return self.said == self.true
+        return np.asarray(self.said == self.true)
 
 
 @dataclass(frozen=True)

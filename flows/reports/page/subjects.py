@@ -65,7 +65,7 @@ def of_models(store: ArtifactStore, names: Sequence[str]) -> Subject:
     every = _one_name_each(list(results.values()))
     best = best_student(every, store)
     steps = dict(_named(store, [ref for one in every for ref in (one.artifact, one.evaluation)]))
-    command = f"taskdistill report {shlex.join(names)}"
+    command = "taskdistill run preset.yaml (which is below)"
     return Subject(", ".join(names), every, steps, store, command, best_commands(best, "best") if best else [])
 
 

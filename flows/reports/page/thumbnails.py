@@ -6,10 +6,12 @@ from PIL import Image
 
 from taskdistill.flows.reports.page.blocks import Picture, plain
 from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.image_set import ImageSet
-from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.manifest import ArtifactRef, advice
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.data.opening import UnreadableImageError
 from taskdistill.tasks.pages import as_jpeg, data_uri
 
 SIDE_PX, QUALITY = 112, 80
@@ -41,6 +43,9 @@ class Thumbnails:
     def picture(self, image_id: str, *lines: str) -> Picture:
         """Return an image with what stands under it. CorruptArtifactError for damage."""
         row = self._rows[image_id]
-        shown = Image.fromarray(decode_rgb(self.images.image(row), self.images.levels))
+        try:
+            shown = Image.fromarray(decode_rgb(self.images.image(row), self.images.levels))
+        except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
+            raise CorruptArtifactError(f"image {image_id!r}: {error}; {advice(self.images.folder)}") from error
         shown.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
         return Picture(data_uri(as_jpeg(shown, QUALITY), "image/jpeg"), plain(image_id), lines)

@@ -17,15 +17,18 @@ from taskdistill.tasks.functional.proportions import paired_p
 
 def verdict(subject: Subject) -> Section:
     """Tell what came out."""
-    blocks: list[Block] = [Words(sentence) for sentence in (*_compared(subject), *_shipped(subject))]
+    headline, *others = [*_compared(subject), ""]
+    blocks: list[Block] = [Words(sentence) for sentence in (headline, *_shipped(subject), *others) if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
     return Section("Verdict", [*blocks, Words(_made(subject))])
 
 
 def _compared(subject: Subject) -> Iterator[str]:
-    """Compare each taught student with the one that had no teacher, or where there is none with where it started."""
+    """Compare each taught student with the one that had no teacher, or where there is none with where it started; the
+    one to ship first.
+    """
     reference = next((name for name in (CONTROL, START) if name in subject.by_model), None)
-    for model in subject.students:
+    for model in sorted(subject.students, key=lambda name: not subject.chosen or name != subject.chosen.model):
         if reference and model not in (reference, CONTROL):
             yield from _sentence(subject, model, reference)
 
@@ -37,7 +40,7 @@ def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
         return
     first, second = (_scores(subject, name, found) for name in (model, reference))
     p = paired_p(*(_by_image(subject, name) for name in (model, reference)))
-    evidence = f"{found} on the same images, paired p {_written(p)}"
+    evidence = f"{found} on the same images, paired p {_written(p)} (±, SE: standard error)"
     if not found.is_clear:
         yield (
             f"The test split ({_images(found)}) cannot tell {model} {first} from {reference} {second} "
@@ -57,7 +60,7 @@ def _scores(subject: Subject, model: str, found: Comparison) -> str:
 
 def _by_image(subject: Subject, model: str) -> np.ndarray:
     """Return the score of each image, the mean over seeds."""
-    return np.mean([image_scores(one, SPLIT, subject.store) for one in subject.by_model[model]], axis=0)
+    return np.asarray(np.mean([image_scores(one, SPLIT, subject.store) for one in subject.by_model[model]], axis=0))
 
 
 def _images(found: Comparison) -> str:
@@ -75,8 +78,7 @@ def _shipped(subject: Subject) -> Iterator[str]:
     """Say which student to take, and why."""
     if best := subject.best:
         number = sum(len(subject.by_model[model]) for model in subject.students)
-        among = f", of {number} students the one with the best score on validation" if number > 1 else ""
-        yield f"Ship {best.artifact.short}: {best.result.model}{among}. {best}"
+        yield f"Ship {best.artifact.short}{f', of {number} students' if number > 1 else ''}. {best}"
 
 
 def _made(subject: Subject) -> str:

@@ -1,4 +1,4 @@
-"""Puts the sections of a page together and writes it: one file, which asks nothing of any network and runs no script."""
+"""Puts the sections of a page together and writes it: one file that runs no script and asks nothing of any network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,4 +40,4 @@ def write_report(path: Path, subject: Subject) -> None:
     template = environment.get_template("page.html.jinja")
     path.parent.mkdir(parents=True, exist_ok=True)
     # The style sheet is ours.
-    write_page(path, template.render(title=plain(subject.title), style=Markup(style), sections=found))  # noqa: S704
+    write_page(path, template.render(title=plain(subject.title), style=Markup(style), sections=found))
