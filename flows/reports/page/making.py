@@ -56,7 +56,7 @@ def _branch(store: ArtifactStore, ref: ArtifactRef, role: str, seen: set[Artifac
     if ref not in store:
         return Branch(f"{named} (not here)")
     manifest = store.manifest(ref)
-    text = f"{named}, {manifest.recipe['stage']}"
+    text = f"{named}, {manifest.recipe.get('stage', '')}"
     if ref in seen:
         return Branch(f"{text} (see above)" if manifest.inputs else text)
     seen.add(ref)

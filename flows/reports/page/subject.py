@@ -112,7 +112,7 @@ class Subject:
     def made(self, stage: str) -> Iterator[ArtifactRef]:
         """Yield the artifacts of the run that a stage made and that are here."""
         for ref in dict.fromkeys(self.steps.values()):
-            if ref in self.store and self.store.manifest(ref).recipe["stage"] == stage:
+            if ref in self.store and self.store.manifest(ref).recipe.get("stage") == stage:
                 yield ref
 
 
