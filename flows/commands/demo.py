@@ -4,6 +4,7 @@ It draws a dataset, runs a preset on it like on any other, and writes a page: sp
 its part of the bird. Nothing here computes anything of the method.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,12 @@ def world_experiment(folder: Path, world: int, overrides: Sequence[str] = (), ta
     return experiment.model_copy(update={"data": data})
 
 
+def _command(experiment: Experiment, folder: Path, world: int, overrides: Sequence[str]) -> str:
+    problem, changes = experiment.problem, [part for override in overrides for part in ("--set", override)]
+    named = ["--folder", str(folder), "--world", str(world), "--problem", problem]
+    return shlex.join(["taskdistill", "demo", *named, *changes])
+
+
 def demonstrate(
     folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console, task: Task = SPECIES
 ) -> Demonstration:
@@ -66,6 +73,6 @@ def demonstrate(
         f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/images/test",
         f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
-    title, command = f"{task.title} of world {world}", f"taskdistill demo --world {world}"
+    title, command = f"{task.title} of world {world}", _command(experiment, folder, world, overrides)
     write_report(report, Subject(title, results, refs_of(stages), store, command, next_commands))
     return Demonstration(experiment, results, stages, report, next_commands)

@@ -40,8 +40,7 @@ def by_class(subject: Subject) -> Section | None:
     found.sort(key=lambda one: _order(one.gain(chosen, control)))
     few, words = _shortened(found)
     blocks: list[Block] = [Words(f"{metric} of each class on {SPLIT}, the largest gain first.{words}")]
-    if any(one.images for one in few):
-        blocks.append(_chart(few, models, metric, list(subject.by_model)))
+    blocks.append(_chart(few, models, metric, list(subject.by_model)))
     return Section("Classes", [*blocks, _table(few, models, chosen, control)])
 
 
@@ -112,8 +111,9 @@ def _table(found: list[OfClass], models: list[str], chosen: str, control: str) -
         gain = one.gain(chosen, control)
         images = [] if one.images is None else [f"{one.images:,}"]
         rows.append([short(one.name), *images, *cells, "" if math.isnan(gain) else f"{100 * gain:+.1f}"])
+    words = "In %, with the interval of Wilson (95 %)." if found and found[0].images is not None else "In %."
     columns = ["class", *(["n"] if found and found[0].images is not None else []), *models, "gain"]
-    return Table(columns, rows, f"In %, with the interval of Wilson (95 %). Gain: {chosen} less {control}, in points.")
+    return Table(columns, rows, f"{words} Gain: {chosen} less {control}, in points.")
 
 
 def _cell(one: OfClass, model: str) -> str:

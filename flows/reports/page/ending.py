@@ -8,11 +8,13 @@ from typing import Any
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.subjects import of_run, place_of, refs_of
-from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.storage.store import ArtifactStore
 
 log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 1000
 
 
 def report_of_run(
@@ -25,9 +27,21 @@ def report_of_run(
     """Write the page of a run into the store and return where it lies; None, said, where it cannot be written."""
     subject = of_run(experiment, results, refs_of(stages), store, command)
     path = place_of(subject)
+    if _is_of(path, subject):  # a run that found everything takes no time for it
+        return path
+    from taskdistill.flows.reports.page.writing import write_report  # seconds to import
+
     try:
         write_report(path, subject)
     except (OSError, UserError) as error:  # a store that can only be read, a full disk, an image that is damaged
         log.warning("the report could not be written: %s", error)
         return None
     return path
+
+
+def _is_of(path: Path, subject: Subject) -> bool:
+    """Whether a page is there already and would be the same."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as page:
+        return subject.fingerprint.encode() in page.read(_HEAD_BYTES)

@@ -12,11 +12,16 @@ import numpy.typing as npt
 from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
 from taskdistill.flows.reports.page.blocks import plain
 from taskdistill.flows.reports.shipping import Best, best_student
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.image_set import class_names_of
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.provenance import code_commit, version_of
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tables import has_column, read_column, read_matrix
 
+FOLDER = "reports"
+"""In the store: where pages are written that nobody named a place for."""
 SPLIT = "test"
 """Whose images are shown: students were chosen on validation."""
 TRUE, SAID, TEACHER_SAID = "label", "predicted", "teacher_predicted"
@@ -53,6 +58,16 @@ class Subject:
     command: str
     """What makes it again."""
     next_commands: Sequence[str]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a page about it hangs on, this program included."""
+        models = [f"{one.model} {one.seed} {one.evaluation} {one.artifact}" for one in self.results]
+        steps = [f"{name} {ref}" for name, ref in self.steps.items()]
+        program = [version_of(PROGRAM), code_commit()]
+        return fingerprint(
+            {"words": [self.title, self.command, *self.next_commands], "made": [*models, *steps, *program]}
+        )
 
     @cached_property
     def by_model(self) -> dict[str, list[ModelResult]]:

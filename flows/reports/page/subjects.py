@@ -11,13 +11,10 @@ from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.models import resolved_model
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.reports.lineage import compared_with
-from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.subject import FOLDER, Subject
 from taskdistill.flows.reports.shipping import best_commands, best_student
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-
-FOLDER = "reports"
-"""In the store: where pages are written that nobody named a place for."""
 
 
 def of_run(

@@ -48,4 +48,4 @@ class Thumbnails:
         except UnreadableImageError as error:  # ingest decoded it, so the bytes have changed since
             raise CorruptArtifactError(f"image {image_id!r}: {error}; {advice(self.images.folder)}") from error
         shown.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-        return Picture(data_uri(as_jpeg(shown, QUALITY), "image/jpeg"), plain(image_id), lines)
+        return Picture(data_uri(as_jpeg(shown, QUALITY), "image/jpeg"), plain(image_id), list(filter(None, lines)))

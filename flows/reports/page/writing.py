@@ -13,6 +13,7 @@ from taskdistill.flows.reports.page.confusion import confusion
 from taskdistill.flows.reports.page.curves import curves
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.drawn_by_stages import overlays
+from taskdistill.flows.reports.page.feature_space import feature_space
 from taskdistill.flows.reports.page.making import again, costs, tried
 from taskdistill.flows.reports.page.mistakes import agreement, mistakes
 from taskdistill.flows.reports.page.scores import scores
@@ -23,7 +24,8 @@ from taskdistill.flows.reports.page.verdict import verdict
 from taskdistill.tasks.pages import write_page
 
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
-    verdict, dataset, scores, curves, by_class, confusion, mistakes, sureness, agreement, size, blends, overlays,
+    verdict, dataset, scores, curves, by_class, confusion, mistakes, sureness, agreement, size, feature_space,
+    blends, overlays,
     tried, costs, again,
 )  # fmt: skip
 """In the order of the page; each leaves itself out where a run has nothing for it."""
@@ -39,5 +41,6 @@ def write_report(path: Path, subject: Subject) -> None:
     style, _, _ = here.get_source(environment, "style.css")
     template = environment.get_template("page.html.jinja")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The style sheet is ours.
-    write_page(path, template.render(title=plain(subject.title), style=Markup(style), sections=found))
+    ours = Markup(style)  # a style sheet has no text of a user's
+    named = {"title": plain(subject.title), "made_of": subject.fingerprint, "style": ours, "sections": found}
+    write_page(path, template.render(**named))
