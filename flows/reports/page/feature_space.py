@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from taskdistill.configs.data import CLEAN_VIEW
+from taskdistill.configs.errors import UserError
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
-from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words, short
+from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words, plain, short
 from taskdistill.flows.reports.page.charts import MUTED, data_of, drawn
 from taskdistill.flows.reports.page.subject import FOLDER, SPLIT, Subject
 from taskdistill.storage.image_set import ImageSet
@@ -55,7 +56,10 @@ def feature_space(subject: Subject) -> Section | None:
         for model in models
         if model in subject.by_model
     ]
-    charts = [chart for result in results if (chart := _chart(subject, result, real))]
+    try:
+        charts = [chart for result in results if (chart := _chart(subject, result, real))]
+    except UserError as error:  # a network that cannot be built here, or is damaged, costs this section alone
+        return Section("Features", [Words(f"Not drawn: {plain(str(error))}")])
     words = (
         f"Features of {len(real.rows)} images of {SPLIT} along the two directions in which they differ most, coloured "
         "by class: where classes lie apart, a model tells them apart. Synthetic images are grey."

@@ -64,10 +64,8 @@ class Subject:
         """What a page about it hangs on, this program included."""
         models = [f"{one.model} {one.seed} {one.evaluation} {one.artifact}" for one in self.results]
         steps = [f"{name} {ref}" for name, ref in self.steps.items()]
-        program = [version_of(PROGRAM), code_commit()]
-        return fingerprint(
-            {"words": [self.title, self.command, *self.next_commands], "made": [*models, *steps, *program]}
-        )
+        words = [self.title, self.command, *self.next_commands, version_of(PROGRAM), code_commit()]
+        return fingerprint({"words": words, "made": [*models, *steps]})
 
     @cached_property
     def by_model(self) -> dict[str, list[ModelResult]]:

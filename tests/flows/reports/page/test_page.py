@@ -1,6 +1,7 @@
 """What a page says of runs whose predictions are known, among them those that are unlike others."""
 
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -102,8 +103,9 @@ def test_one_seed_and_no_blends_leave_their_parts_out(store: ArtifactStore, tmp_
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Verdict", "Data", "Scores", "Learning curves", "Classes", "Confusions", "Mistakes",
-        "Agreement with the teacher", "Size", "What each step cost", "How to make it again",
+        "Agreement with the teacher", "Size", "Features", "What each step cost", "How to make it again",
     ]  # fmt: skip
+    assert "<p>Not drawn: " in page  # these models have no networks
     assert "None" not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", page, flags=re.DOTALL)
 
 
@@ -161,6 +163,24 @@ def test_run_writes_its_page_into_the_store_and_report_writes_it_again(
     assert "<h2>Reliability</h2>" in page.read_text(encoding="utf-8")
     again = call(store, "report", preset, "--json")
     assert again.json == {"report": str(page)}
+
+
+def test_a_run_that_finds_everything_draws_no_page_again(finished: ArtifactStore, preset: str) -> None:
+    page = Path(call(finished, "run", preset, "--json").json["report"])
+    drawn = page.stat().st_mtime_ns
+    assert call(finished, "run", preset, "--json").json["report"] == str(page)
+    assert page.stat().st_mtime_ns == drawn
+
+
+def test_a_run_whose_page_cannot_be_written_has_done_its_work_all_the_same(
+    finished: ArtifactStore, preset: str
+) -> None:
+    shutil.rmtree(finished.root / "reports")
+    (finished.root / "reports").write_text("a file where the folder should be")
+    done = call(finished, "run", preset, "--json")
+    assert done.code == 0
+    assert done.json["report"] is None
+    assert done.json["best"]
 
 
 def test_models_are_shown_beside_what_they_are_compared_with(first_run: tuple[Path, Done], tmp_path: Path) -> None:
