@@ -24,7 +24,7 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.tables import read_matrix, write_columns
 from taskdistill.tasks.functional.components import Components
 
-MAX_CLASSES, MAX_IMAGES, MAX_SYNTHETIC, SIDE_PX = 30, 120, 60, 260
+MAX_CLASSES, MAX_IMAGES, MAX_SYNTHETIC, SIDE_PX = 30, 120, 60, 220
 FEWEST = 6
 FEATURES = "features"
 LAST = "last"
