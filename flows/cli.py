@@ -17,6 +17,7 @@ from taskdistill.flows.commands.looking_up import commands as looking_up_command
 from taskdistill.flows.commands.miniature import commands as miniature_commands
 from taskdistill.flows.commands.operation import commands as operation_commands
 from taskdistill.flows.commands.predict import commands as predict_commands
+from taskdistill.flows.commands.reporting import commands as reporting_commands
 from taskdistill.flows.commands.showing import commands as showing_commands
 from taskdistill.flows.commands.store import commands
 from taskdistill.flows.commands.study import commands as study_commands
@@ -55,6 +56,7 @@ app.add_typer(showing_commands)
 app.add_typer(compare_commands)
 app.add_typer(study_commands)
 app.add_typer(commands)
+app.add_typer(reporting_commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)
 app.add_typer(operation_commands)
@@ -158,6 +160,8 @@ def run(
     """Run the whole pipeline, doing only what is missing, and print the scores."""
     from taskdistill.flows.pipeline.console import on_console
     from taskdistill.flows.pipeline.running import run_plan
+    from taskdistill.flows.reports.page.ending import report_of_run
+    from taskdistill.flows.reports.page.subjects import command_of
     from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
     from taskdistill.flows.reports.shipping import best_commands, best_student
 
@@ -165,8 +169,9 @@ def run(
     extra = _synthetic(store, synthetic)
     with on_console(experiment, errors) as show:
         results, stages = run_plan(experiment, store, show, synthetic=extra)
+    report = report_of_run(experiment, results, stages, store, command_of(source, set_, synthetic))
     if as_json:
-        print_json(scores_for_programs(results, store) | {"stages": stages})
+        print_json(scores_for_programs(results, store) | {"stages": stages, "report": report and str(report)})
         return
     print_scores(output, results, store, experiment.name)
     output.print()
@@ -176,6 +181,8 @@ def run(
     if best := best_student(results, store):
         output.print(f"\n{best}")
         output.print("\n".join(best_commands(best, experiment.name)))
+    if report:
+        output.print(f"\nThe report is {report}: open it in a browser")
 
 
 @app.command()

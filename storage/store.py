@@ -6,6 +6,7 @@
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
     sources/                          digests of external files (storage.sources)
+    reports/                          pages about runs, which can be written again (flows.reports)
 
 Whatever else lies there, such as what a desktop program writes, is left alone.
 

@@ -249,7 +249,8 @@ def test_tests_lie_in_the_rooms_of_what_they_test(package: str):
 
 def test_tables_of_scores_are_printed_without_torch():
     code = (
-        "import sys; import taskdistill.flows.reports.page; from taskdistill.tasks.problems.metrics import metrics_of; "
+        "import sys; import taskdistill.flows.reports.page.writing; "
+        "from taskdistill.tasks.problems.metrics import metrics_of; "
         "from taskdistill.configs.choices import METRICS; "
         "assert all(map(metrics_of, METRICS)); print({'torch'} & set(sys.modules))"
     )

@@ -4,6 +4,7 @@ It draws a dataset, runs a preset on it like on any other, and writes a page: sp
 its part of the bird. Nothing here computes anything of the method.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,10 @@ from taskdistill.flows.birds import SPECIES, Task, draw_world, folder_of
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.console import on_console
 from taskdistill.flows.pipeline.running import run_plan
-from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.subjects import refs_of
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.flows.reports.shipping import best_student
-from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 
 
@@ -41,6 +43,12 @@ def world_experiment(folder: Path, world: int, overrides: Sequence[str] = (), ta
     return experiment.model_copy(update={"data": data})
 
 
+def _command(experiment: Experiment, folder: Path, world: int, overrides: Sequence[str]) -> str:
+    problem, changes = experiment.problem, [part for override in overrides for part in ("--set", override)]
+    named = ["--folder", str(folder), "--world", str(world), "--problem", problem]
+    return shlex.join(["taskdistill", "demo", *named, *changes])
+
+
 def demonstrate(
     folder: Path, world: int, overrides: Sequence[str], store: ArtifactStore, console: Console, task: Task = SPECIES
 ) -> Demonstration:
@@ -58,7 +66,6 @@ def demonstrate(
     with on_console(experiment, console) as show:
         results, stages = run_plan(experiment, store, show)
     report = folder / f"{task.report}-{world}.html"
-    refs = [ArtifactRef.parse(stage["reference"]) for stage in stages]
     best = best_student(results, store)
     shown = best.artifact if best else results[-1].artifact
     next_commands = [
@@ -66,5 +73,6 @@ def demonstrate(
         f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/images/test",
         f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
-    write_report(report, f"{task.title} of world {world}", results, refs, store, next_commands)
+    title, command = f"{task.title} of world {world}", _command(experiment, folder, world, overrides)
+    write_report(report, Subject(title, results, refs_of(stages), store, command, next_commands))
     return Demonstration(experiment, results, stages, report, next_commands)

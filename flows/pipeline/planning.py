@@ -20,7 +20,7 @@ from taskdistill.flows.pipeline.chain import Chain, ModelResult, chain, ended
 from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
 from taskdistill.flows.pipeline.graph import Step
-from taskdistill.flows.pipeline.held_features import held
+from taskdistill.flows.pipeline.held_features import HeldFeatures
 from taskdistill.flows.pipeline.staleness import OlderForms, Wanted
 from taskdistill.storage.drafts import check_draft
 from taskdistill.storage.fingerprint import fingerprint
@@ -108,10 +108,10 @@ def make_plans(
                 check_given_images(experiment, store, synthetic)
             graphs.append(_graph(experiment, synthetic, until))
     with store.sources.looking_once():
-        named = []
+        named, held = [], HeldFeatures(store)
         for experiment, graph, title in zip(experiments, graphs, titles, strict=True):
             with naming(title):
-                named.append(_named(experiment, graph.steps, store))
+                named.append(_named(experiment, graph.steps, store, held))
         planner, plans = _Planner(store, [wanted for each in named for wanted in each.values()]), []
         for experiment, graph, names, title in zip(experiments, graphs, named, titles, strict=True):
             with naming(title):
@@ -173,10 +173,12 @@ def names_of_steps(
     """Return the name of each step's artifact, and nothing of what there is to do."""
     steps = chain(experiment, synthetic=synthetic).steps
     with store.sources.looking_once():
-        return {name: wanted.ref for name, wanted in _named(experiment, steps, store).items()}
+        return {name: wanted.ref for name, wanted in _named(experiment, steps, store, HeldFeatures(store)).items()}
 
 
-def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) -> dict[str, Wanted]:
+def _named(
+    experiment: Experiment, steps: Sequence[Step], store: ArtifactStore, held: HeldFeatures
+) -> dict[str, Wanted]:
     """Name the artifact of each step: a fingerprint needs only those of the steps before it."""
     named: dict[str, Wanted] = {}
     for step in steps:
@@ -185,7 +187,7 @@ def _named(experiment: Experiment, steps: Sequence[Step], store: ArtifactStore) 
         }
         # The content of files, not their place: the same images in another folder are the same artifact.
         with naming(experiment.setting_of(getattr(step.config, "backbone", None))):
-            config = held(step.config, inputs, store) if isinstance(step.config, ExtractConfig) else step.config
+            config = held.wanted(step.config, inputs) if isinstance(step.config, ExtractConfig) else step.config
             recipe = step.stage.recipe(config, inputs, content_digests_of(config, store))
         if step.stage is COMBINE and len(set(inputs.values())) < len(inputs):
             raise SettingsError(

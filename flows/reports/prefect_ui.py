@@ -4,6 +4,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -24,8 +25,11 @@ from taskdistill.storage.store import ArtifactStore
 log = logging.getLogger(__name__)
 
 
-def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> None:
+def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: str, page: Path | None = None) -> None:
+    """Show the tables; of the page, which is larger than what Prefect's own shows, they say where it lies."""
     text = scores_in_markdown(results, store, name)
+    if page:
+        text += f"\n\nCharts, mistakes and all else: `{page}`, one file for the browser."
     with sent_or_said("the scores"):
         create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
 

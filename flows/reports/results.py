@@ -68,15 +68,15 @@ def score_table(results: Sequence[ModelResult], store: ArtifactStore, title: str
         if calibrated and metric.name == calibrated.metric:
             table.add_column(HEADING, justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
-    sizes = _sizes(results, store)
+    of_models = sizes(results, store)
     for split in dict.fromkeys(row["split"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
             cells = []
             for metric in metrics:
-                cells.append(_cell(metric, found[model, split, metric.name]))
+                cells.append(score_cell(metric, found[model, split, metric.name]))
                 if calibrated and metric.name == calibrated.metric:
                     cells.append(calibrated.cells.get((model, split), ""))
-            table.add_row(model, split, *cells, sizes.get(model, ""))
+            table.add_row(model, split, *cells, of_models.get(model, ""))
         table.add_section()
     return table
 
@@ -95,7 +95,8 @@ def score_notes(results: Sequence[ModelResult], store: ArtifactStore) -> list[st
     return notes
 
 
-def _cell(metric: Metric, rows: Rows) -> str:
+def score_cell(metric: Metric, rows: Rows) -> str:
+    """Write the rows of one metric, a seed each: their mean, its spread over seeds, and the standard error of one."""
     if not rows:
         return ""
     digits = metric.digits
@@ -109,10 +110,15 @@ def _cell(metric: Metric, rows: Rows) -> str:
     return " ".join(parts)
 
 
-def _sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
+def sizes(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, str]:
+    """Return the parameters of each model in words; of those that say."""
+    return {model: f"{count / 1e6:.2f} M" for model, count in parameters(results, store).items()}
+
+
+def parameters(results: Sequence[ModelResult], store: ArtifactStore) -> dict[str, int]:
     """Return the parameters of each model, as noted by the nearest artifact that knows them."""
     found = {result.model: parameters_of(result, store) for result in results}
-    return {model: f"{count / 1e6:.2f} M" for model, count in found.items() if count is not None}
+    return {model: count for model, count in found.items() if count is not None}
 
 
 def parameters_of(result: ModelResult, store: ArtifactStore) -> int | None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+
+from taskdistill.tasks.functional.proportions import exact_mcnemar
 
 Weighted = Callable[[npt.NDArray[np.float64]], float]
 """A metric of one model where image n counts weights_N[n] times."""
@@ -44,8 +45,7 @@ def mcnemar(right_first_N: npt.ArrayLike, right_second_N: npt.ArrayLike) -> McNe
     """
     first_N, second_N = (np.asarray(right_N, bool) for right_N in (right_first_N, right_second_N))
     only_first, only_second = int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
-    num = only_first + only_second
-    return McNemar(only_first, only_second, float(binomtest(only_first, num).pvalue) if num else 1.0)
+    return McNemar(only_first, only_second, exact_mcnemar(only_first, only_second))
 
 
 def bootstrap_interval(

@@ -5,6 +5,9 @@ tables of scores. A problem need not tell: its models are then taken as they are
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from taskdistill.configs.choices import CONFIDENCES, load
 from taskdistill.tasks.problems.metrics import Metric
 
@@ -37,6 +40,12 @@ class Confidence(Protocol):
 
     def error(self, temperature: float) -> float:
         """Return the metric with outputs divided by a temperature."""
+        ...
+
+    def sure_and_right(self, temperature: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return for each image how sure the answer is, 0..1, with outputs divided by a temperature, and whether it is
+        right.
+        """
         ...
 
     def answered(self, threshold: float, temperature: float) -> Coverage:

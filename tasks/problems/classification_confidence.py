@@ -65,7 +65,7 @@ class ClassificationConfidence:
 
     def weighed_error(self, temperature: float) -> Callable[[npt.NDArray[np.float64]], float]:
         """Return the same as a function of how many times each image counts."""
-        sure_N, right_N = self._sure_and_right(temperature)
+        sure_N, right_N = self.sure_and_right(temperature)
         edges_B = np.linspace(0, 1, CALIBRATION_BINS + 1)
         place_N = np.clip(np.searchsorted(edges_B, sure_N, side="right") - 1, 0, CALIBRATION_BINS - 1)
 
@@ -77,11 +77,12 @@ class ClassificationConfidence:
 
     def answered(self, threshold: float, temperature: float) -> Coverage:
         """Return of how many images the answer is at least so sure, and how many of those answers are right."""
-        sure_N, right_N = self._sure_and_right(temperature)
+        sure_N, right_N = self.sure_and_right(temperature)
         is_answered_N = sure_N >= threshold
         return Coverage(len(sure_N), int(is_answered_N.sum()), int(right_N[is_answered_N].sum()))
 
-    def _sure_and_right(self, temperature: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    def sure_and_right(self, temperature: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return [N] each: how sure the answer is, 0..1, with outputs divided by a temperature, and if it is right."""
         sure_N = _probabilities(self.logits_NK / temperature).max(axis=1)
         return sure_N, self.logits_NK.argmax(axis=1) == self.labels_N
 

@@ -31,6 +31,8 @@ class Metric(NamedTuple):
     """Whether it says how far a model agrees with its teacher."""
     of_classes: str = ""
     """Name of the column in the table of classes whose mean it is; '': it is no mean over classes that is shown."""
+    about: str = ""
+    """What it is, for people who have not met it: the end of a sentence."""
 
     @property
     def scale(self) -> float:

@@ -19,7 +19,9 @@ from taskdistill.configs.training import TrainingSettings
 from taskdistill.flows.commands.demo import world_experiment
 from taskdistill.flows.pipeline.console import on_console
 from taskdistill.flows.pipeline.running import run_plan
-from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.subjects import refs_of
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -116,11 +118,9 @@ def test_maps_are_judged_in_windows_by_the_metrics_of_segmentation_and_reported_
         assert {path.name for path in folder.glob("test-*.png")} == {
             f"test-{name}.png" for name in ("images", "images-by-class", "classes", "confusion")
         }
-    write_report(
-        parts / "page.html", "birds", results, [ArtifactRef.parse(one["reference"]) for one in stages], store, []
-    )
+    write_report(parts / "page.html", Subject("birds", results, refs_of(stages), store, "", []))
     page = (parts / "page.html").read_text()
-    assert page.count("<figure class=wide>") == 2 * len(results)
+    assert page.count("test-images.png of ") == 2 * 2  # of the chosen student and the teacher, to read and as a tip
     assert "<h2>Classes</h2>" in page
     assert "Not shown alike" not in page
 

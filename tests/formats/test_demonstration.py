@@ -12,7 +12,7 @@ import pytest
 from taskdistill.configs.stages import ExtractConfig
 from taskdistill.flows.commands.demo import world_experiment
 from taskdistill.flows.pipeline.chain import chain
-from taskdistill.flows.pipeline.held_features import held
+from taskdistill.flows.pipeline.held_features import HeldFeatures
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.formats import FIRST
 from taskdistill.storage.manifest import ArtifactRef, Manifest
@@ -32,13 +32,14 @@ def test_a_plan_of_the_demonstration_names_the_very_same_artifacts(tmp_path: Pat
     """Where the store has them: its features hold blocks that no head sees, which are no longer asked for."""
     shutil.copytree(FOLDER, tmp_path / "store" / "artifacts")
     store = ArtifactStore(tmp_path / "store")
+    held = HeldFeatures(store)
     # Its pictures are not drawn here: which they were, the manifest says.
     [birds] = [manifest.recipe["external"] for manifest in MANIFESTS if manifest.recipe["stage"] == "ingest"]
     named: dict[str, ArtifactRef] = {}
     for step in chain(world_experiment(tmp_path, 0)).steps:
         digests = birds if step.stage.name == "ingest" else content_digests_of(step.config, store)
         inputs = {role: named[str(source)] for role, source in step.inputs.items()}
-        config = held(step.config, inputs, store) if isinstance(step.config, ExtractConfig) else step.config
+        config = held.wanted(step.config, inputs) if isinstance(step.config, ExtractConfig) else step.config
         named[step.name] = step.stage.reference(config, inputs, digests)
     assert len(named) == 20
     assert set(named.values()) == {manifest.ref for manifest in MANIFESTS}

@@ -8,12 +8,9 @@ from rich.console import Console
 from taskdistill.configs.loading import load_experiment
 from taskdistill.flows.birds import SPECIES, TASKS, Task, draw_world
 from taskdistill.flows.commands.demo import demonstrate, world_experiment
-from taskdistill.flows.pipeline.chain import ModelResult
-from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.running import experiment_settings_of
-from taskdistill.flows.reports.page import write_report
 from taskdistill.storage.store import ArtifactStore
-from tests.flows.conftest import Done, call
+from tests.flows.conftest import call
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
@@ -50,26 +47,6 @@ def test_a_world_is_drawn_once_and_again_when_the_table_is_of_another_size(tmp_p
     assert table.read_text() == whole
 
 
-def test_the_page_holds_scores_curves_and_confusions_of_every_model(
-    first_run: tuple[Path, Done], preset: str, tmp_path: Path
-) -> None:
-    store = ArtifactStore(first_run[0])
-    plan = make_plan(load_experiment(preset), store)
-    results: list[ModelResult] = plan.results
-    page = tmp_path / "pages" / "report.html"
-    write_report(page, "Shapes & <more>", results, [step.ref for step in plan.steps], store, ["taskdistill show x"])
-    text = page.read_text()
-    assert "<title>Shapes &amp; &lt;more&gt;</title>" in text
-    assert text.count('alt="history.png of model@') == 2  # probes have no curve
-    assert text.count('alt="test-confusion.png of evaluation@') == 4
-    # A heading; val and test of four models. A heading; two students compared with their start.
-    assert text.count("<tr>") == 1 + 2 * 4 + 1 + 2
-    assert "48 images of 3 classes: train 24, val 12, test 12" in text
-    assert "  wedge  train 8  val 4  test 4" in text
-    assert "Blends" not in text
-    assert "<pre>taskdistill show x</pre>" in text
-
-
 @pytest.mark.slow
 def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictures_of_the_masks(
     store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,8 +64,7 @@ def test_the_demonstration_of_segmentation_ends_in_a_page_with_blends_and_pictur
     page = done.report.read_text()
     assert "75 images of 10 classes: train 5, val 25, test 25, unlabelled 20" in page
     assert "left out" not in page
-    assert all(f"<h2>{heading}</h2>" in page for heading in ("Classes", "Blends"))
-    assert page.count("<figure class=wide>") == 2 * len(done.results)
+    assert all(f"<h2>{heading}</h2>" in page for heading in ("Classes", "Blends", "Images"))
     show, predict = (call(store, *command.split()[1:]) for command in done.next_commands[:2])
     assert (show.code, predict.code) == (0, 0), show.stderr + predict.stderr
     assert "predictions.csv holds the predictions of 25 images" in predict.stdout

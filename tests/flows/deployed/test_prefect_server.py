@@ -5,6 +5,7 @@ One `taskdistill up` for the whole file. The pipeline runs through its worker, a
 flows of this process against the same server, which spares importing torch thirty times.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def _check_report(served: Served, run_id: UUID, student: ArtifactRef) -> None:
     assert "| student probed | test |" in report.data
     assert "SE: standard error" in report.data
     assert "    48 images of 3 classes: train 24, val 12, test 12" in report.data
+    [page] = re.findall(r"Charts, mistakes and all else: `(.*?)`", report.data)
+    assert Path(page).parent == served.store.root / "reports"
+    assert "<h2>Verdict</h2>" in Path(page).read_text(encoding="utf-8")
 
 
 def _in_two_slots(experiment: Experiment) -> Experiment:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from taskdistill.flows.reports.chosen import chosen_settings, trials_table
-from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.flows.reports.remarks import remarks
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.manifest import ArtifactRef
@@ -51,10 +52,12 @@ def tried(store: ArtifactStore) -> ArtifactRef:
 def test_the_page_of_a_run_holds_all_that_was_tried(store: ArtifactStore, tmp_path: Path) -> None:
     artifact = commit(store, "model", {"kept_step": 1}, settings=tried(store))
     results = [evaluated(store, "finetuned", 0, [1.0], artifact=artifact)]
-    write_report(tmp_path / "page.html", "A run", results, [], store, [])
+    write_report(tmp_path / "page.html", Subject("A run", results, {}, store, "taskdistill run mine", []))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<h2>Settings tried: finetuned</h2>" in page
-    assert "<td>0.0003</td><td>22</td><td>0.5235</td><td>yes</td>" in page
+    assert "<h2>Settings tried</h2>" in page
+    assert "For finetuned." in page
+    number = '<td class="number">'
+    assert f"{number}0.0003</td>{number}22</td>{number}0.5235</td>{number}yes</td>" in page
 
 
 def test_trials_are_a_table_without_the_columns_that_no_trial_has(store: ArtifactStore) -> None:

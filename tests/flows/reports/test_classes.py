@@ -9,7 +9,8 @@ from PIL import Image
 
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.reports.classes import class_rows, class_tables
-from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.flows.reports.pictures import pictures_of
 from taskdistill.flows.reports.prefect_ui import scores_in_markdown
 from taskdistill.flows.reports.remarks import remarks, scores_for_programs
@@ -47,10 +48,11 @@ def test_it_is_in_the_markdown_and_on_the_page_and_names_of_classes_are_text(
     results: list[ModelResult], store: ArtifactStore, tmp_path: Path
 ) -> None:
     assert "| <b>tree\\| | - | 20.0 |" in scores_in_markdown(results, store, "streets")
-    write_report(tmp_path / "page.html", "streets", results, [], store, [])
+    write_report(tmp_path / "page.html", Subject("streets", results, {}, store, "", []))
     page = (tmp_path / "page.html").read_text()
-    assert "<h2>Classes</h2><p>IoU of each class on test" in page
-    assert "<td>&lt;b&gt;tree|</td><td>-</td><td>20.0</td>" in page
+    assert "<p>IoU of each class on test" in page
+    number = '<td class="number">'
+    assert f"<bdi>&lt;b&gt;tree|</bdi></th>{number}20.0</td>" in page
 
 
 def test_programs_are_given_every_value_and_nothing_where_there_are_no_classes(
@@ -92,7 +94,7 @@ def test_wide_pictures_are_shown_once_and_in_few_bytes(store: ArtifactStore, tmp
         Image.fromarray(noise).save(folder / name)
     shown = [path.name for _, paths in pictures_of(result.evaluation, store) for path in paths]
     assert shown == ["test-images.png", "test-confusion.png"]
-    write_report(tmp_path / "page.html", "streets", [result], [], store, [])
+    write_report(tmp_path / "page.html", Subject("streets", [result], {}, store, "", []))
     page = (tmp_path / "page.html").read_text()
-    assert page.count('<figure class=wide><img src="data:image/jpeg') == 1
-    assert page.count('<figure><img src="data:image/png') == 1
+    assert page.count('<img src="data:image/jpeg') == 1
+    assert "data:image/png" not in page

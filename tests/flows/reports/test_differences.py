@@ -4,7 +4,7 @@ import pytest
 
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.reports.differences import difference_rows, difference_tables
-from taskdistill.flows.reports.tables import as_html, as_markdown
+from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import commit, evaluated
 
@@ -125,12 +125,6 @@ def test_without_a_probe_in_the_table_students_are_compared_with_the_control_alo
         [":---", "---:"],
         [DISTILLED, "+10.0 (SE 10.0)"],
     ]
-
-
-def test_in_html_names_are_text_and_the_star_stands_as_it_is(store: ArtifactStore) -> None:
-    results = [evaluated(store, PROBED, None, SIX), evaluated(store, "student <b>", 0, TEN)]
-    ((table, _),) = difference_tables(results, store)
-    assert "<tr><td>student &lt;b&gt;</td><td>* +40.0 (SE 16.3)</td></tr>" in as_html(table)
 
 
 def test_teacher_and_probe_on_validation_are_the_first_row_for_programs(store: ArtifactStore) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.teacher_gap import teacher_gap
 from taskdistill.flows.reports.differences import difference_tables
-from taskdistill.flows.reports.page import write_report
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.flows.reports.prefect_ui import scores_in_markdown
 from taskdistill.flows.reports.remarks import print_scores, remarks, scores_for_programs
-from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.scored import commit, evaluated
 
@@ -117,13 +117,12 @@ def test_the_screen_shows_whole_numbers_notes_and_remarks_in_a_narrow_pipe_too(
 
 
 def test_the_page_says_them_under_its_table(results: list[ModelResult], store: ArtifactStore, tmp_path: Path) -> None:
-    made: list[ArtifactRef] = []
-    write_report(tmp_path / "report.html", "shapes", results, made, store, [])
+    write_report(tmp_path / "report.html", Subject("shapes", results, {}, store, "", []))
     (said,) = remarks(results, store)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"<p>{said}</p>" in page
-    assert "<td>81.0 (SE 3.9)</td>" in page
-    assert "<tr><td>student finetuned</td><td>* -9.0 (SE 2.9)</td></tr>" in page
+    assert '<td class="number">81.0 (SE 3.9)</td>' in page
+    assert '<th scope="row"><bdi>student finetuned</bdi></th><td class="number">* -9.0 (SE 2.9)</td></tr>' in page
 
 
 def test_prefects_ui_shows_them_after_both_tables(results: list[ModelResult], store: ArtifactStore) -> None:

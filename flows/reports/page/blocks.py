@@ -1,0 +1,126 @@
+"""What a section is made of. The template has a macro for each kind, and escapes all but what is `Markup`."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+MAX_NAME = 40
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph."""
+
+    text: str
+    kind: str = "words"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What words mean: each with its sentence."""
+
+    terms: Sequence[tuple[str, str]]
+    kind: str = "terms"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text to copy, such as commands."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing, with a sentence for those who do not see it, which also stands under it where it is shown."""
+
+    svg: Markup
+    caption: str
+    is_wide: bool = False
+    kind: str = "chart"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts; the first `num_names` columns are names, the others numbers."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    num_names: int = 1
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, the file itself in its address, and what stands under it."""
+
+    address: str
+    alt: str
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Rows of pictures, each row with a heading, such as a pair of classes."""
+
+    rows: Sequence[tuple[str, Sequence[Picture]]]
+    is_wide: bool = False
+    kind: str = "pictures"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A node of a tree."""
+
+    text: str
+    branches: Sequence["Branch"] = ()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What was made from what."""
+
+    root: Branch
+    kind: str = "tree"
+
+
+Block = Words | Terms | Code | Chart | Table | Pictures | Tree
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading of its own."""
+
+    heading: str
+    blocks: Sequence[Block]
+    is_open: bool = True
+    """Whether it is unfolded when the page opens."""
+    anchor: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        letters = "".join(letter if letter.isalnum() else "-" for letter in self.heading.lower())
+        object.__setattr__(self, "anchor", letters)
+
+
+def plain(text: str) -> str:
+    """Return a user's text on one line: control characters and bytes that are no text become visible."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
+        for letter in text
+    )
+
+
+def short(name: str) -> str:
+    """Return the name of a class as it fits beside a chart."""
+    name = plain(name)
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+
+
+def file_name(image_id: str) -> str:
+    """Return the end of the path of an image, as it fits under a thumbnail."""
+    name = plain(image_id)
+    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"

@@ -1,0 +1,92 @@
+"""The first section: which student to ship and why, in sentences with numbers; and what the page is of."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from taskdistill.flows.pipeline.chain import CONTROL, START
+from taskdistill.flows.pipeline.comparing import Comparison, compared, image_scores
+from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
+from taskdistill.flows.reports.page.subject import SPLIT, Subject
+from taskdistill.flows.reports.remarks import remarks
+from taskdistill.storage.formats import PROGRAM
+from taskdistill.storage.provenance import version_of
+from taskdistill.tasks.functional.proportions import paired_p
+
+
+def verdict(subject: Subject) -> Section:
+    """Tell what came out."""
+    headline, *others = [*_compared(subject), ""]
+    blocks: list[Block] = [Words(sentence) for sentence in (headline, *_shipped(subject), *others) if sentence]
+    blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
+    return Section("Verdict", [*blocks, Words(_made(subject))])
+
+
+def _compared(subject: Subject) -> Iterator[str]:
+    """Compare each taught student with the one that had no teacher, or where there is none with where it started; the
+    one to ship first.
+    """
+    reference = next((name for name in (CONTROL, START) if name in subject.by_model), None)
+    for model in sorted(subject.students, key=lambda name: not subject.chosen or name != subject.chosen.model):
+        if reference and model not in (reference, CONTROL):
+            yield from _sentence(subject, model, reference)
+
+
+def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
+    of_model, of_reference = subject.by_model[model], subject.by_model[reference]
+    found = compared(of_model, of_reference, SPLIT, subject.store)
+    if not found:
+        return
+    first, second = (_scores(subject, name, found) for name in (model, reference))
+    p = paired_p(*(_by_image(subject, name) for name in (model, reference)))
+    evidence = f"{found} on the same images, paired p {_written(p)} (±, SE: standard error)"
+    if not found.is_clear:
+        yield (
+            f"The test split ({_images(found)}) cannot tell {model} {first} from {reference} {second} "
+            f"({found.metric.heading}): {evidence}."
+        )
+    else:
+        verb = "beats" if found.found.mean > 0 else "loses to"
+        yield f"{model} {first} {verb} {reference} {second} on {_images(found)} ({found.metric.heading}): {evidence}."
+
+
+def _scores(subject: Subject, model: str, found: Comparison) -> str:
+    """Write the mean score of a model, with its standard error on so many images."""
+    values = _by_image(subject, model)
+    error = float(np.std(values)) / math.sqrt(len(values))
+    return f"{found.metric.number(float(np.mean(values)))} ± {found.metric.number(error)}"
+
+
+def _by_image(subject: Subject, model: str) -> np.ndarray:
+    """Return the score of each image, the mean over seeds."""
+    return np.asarray(np.mean([image_scores(one, SPLIT, subject.store) for one in subject.by_model[model]], axis=0))
+
+
+def _images(found: Comparison) -> str:
+    seeds = f", {found.num_seeds} seeds" if found.num_seeds > 1 else ""
+    return f"{found.num_images} image{'s' if found.num_images != 1 else ''} of {found.split}{seeds}"
+
+
+def _written(p: float) -> str:
+    if math.isnan(p):
+        return "unknown"
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+
+
+def _shipped(subject: Subject) -> Iterator[str]:
+    """Say which student to take, and why."""
+    if best := subject.best:
+        number = sum(len(subject.by_model[model]) for model in subject.students)
+        yield f"Ship {best.artifact.short}{f', of {number} students' if number > 1 else ''}. {best}"
+
+
+def _made(subject: Subject) -> str:
+    made = [subject.store.manifest(result.artifact).provenance for result in subject.results]
+    newest = max((str(one.get("made", "")) for one in made), default="")
+    names = dict.fromkeys(str(one.get("settings", {}).get("name", "")) for one in made)
+    preset = ", ".join(filter(None, names))
+    return (
+        f"Models of {newest.replace('T', ' ')[:16]} UTC; preset {plain(preset) or 'unknown'}; "
+        f"{PROGRAM} {version_of(PROGRAM)}; {subject.command}"
+    )

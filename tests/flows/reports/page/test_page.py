@@ -1,0 +1,204 @@
+"""What a page says of runs whose predictions are known, among them those that are unlike others."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, recall_score
+from statsmodels.stats.proportion import proportion_confint
+
+from taskdistill.flows.pipeline.chain import CONTROL, STUDENT
+from taskdistill.flows.reports.page.blocks import Section, Table, plain
+from taskdistill.flows.reports.page.by_class import by_class
+from taskdistill.flows.reports.page.confusion import confusion
+from taskdistill.flows.reports.page.dataset import dataset
+from taskdistill.flows.reports.page.mistakes import agreement
+from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.verdict import verdict
+from taskdistill.flows.reports.page.writing import write_report
+from taskdistill.storage.store import ArtifactStore
+from tests.flows.conftest import Done, call
+from tests.flows.reports.page.made_up import made_up
+
+STRANGE = ["<b>bold</b>", "$$x^2$$", "🐦‍⬛ & 'bird'", "ציפור", "tab\there", "a" * 90]
+MAX_BYTES, MAX_SECONDS = 10_000_000, 60
+
+
+def written(subject: Subject, folder: Path) -> str:
+    write_report(folder / "page.html", subject)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def words(section: Section | None) -> str:
+    """What stands in the paragraphs of a section."""
+    assert section
+    return "\n".join(block.text for block in section.blocks if block.kind == "words")
+
+
+def table(section: Section | None) -> list[list[str]]:
+    assert section
+    (found,) = [block for block in section.blocks if isinstance(block, Table)]
+    return [list(row) for row in found.rows]
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Four classes, of which 60, 30, 10 and 0 images are in test."""
+    store = ArtifactStore(tmp_path_factory.mktemp("plain") / "store")
+    return made_up(store, ["ant", "bee", "cat", "dog"], [0] * 60 + [1] * 30 + [2] * 10, seeds=(0, 1))
+
+
+def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: Subject) -> None:
+    said = verdict(plain_run).blocks
+    assert re.match(
+        rf"{STUDENT} \d\d\.\d ± \d\.\d beats {CONTROL} \d\d\.\d ± \d\.\d on 100 images of test, 2 seeds \(top-1\): "
+        r"\+\d+\.\d \(SE \d\.\d\) on the same images, paired p (= 0\.\d+|< 0\.001)",
+        said[0].text,
+    )
+    best = plain_run.best
+    assert best
+    assert said[1].text.startswith(f"Ship {best.artifact.short}, of 4 students. Best on validation: ")
+
+
+def test_where_the_test_split_cannot_tell_the_verdict_says_so(store: ArtifactStore) -> None:
+    few = made_up(store, ["ant", "bee"], [0, 1, 0])
+    assert "The test split (3 images of test) cannot tell" in words(verdict(few))
+
+
+def test_recall_of_each_class_and_its_interval_are_those_of_scikit_learn_and_statsmodels(plain_run: Subject) -> None:
+    chosen = plain_run.chosen
+    assert chosen
+    answers = plain_run.answers_of(chosen.model)
+    shares = np.mean([recall_score(one.true, one.said, labels=[0, 1, 2], average=None) for one in answers], axis=0)
+    low, high = proportion_confint(shares * [60, 30, 10], [60, 30, 10], method="wilson")
+    expected = {
+        name: f"{100 * share:.0f} ({100 * a:.0f}-{100 * b:.0f})"
+        for name, share, a, b in zip(("ant", "bee", "cat"), shares, low, high, strict=True)
+    }
+    place = 3  # class, n, control, chosen, ...
+    found = {row[0]: row[place] for row in table(by_class(plain_run))}
+    assert found == {**expected, "dog": "-"}
+
+
+def test_a_class_that_test_lacks_is_named(plain_run: Subject) -> None:
+    assert "1 classes have no image in test, so nothing is known of them: dog." in words(dataset(plain_run))
+
+
+def test_agreement_counts_each_image_once(plain_run: Subject) -> None:
+    chosen = plain_run.chosen
+    assert chosen
+    answers = plain_run.answers(chosen)
+    assert answers
+    assert answers.teacher is not None
+    expected = confusion_matrix(answers.teacher != answers.true, answers.said != answers.true)
+    found = [[int(cell.split()[0]) for cell in row[1:]] for row in table(agreement(plain_run))]
+    assert found == expected.tolist()
+
+
+def test_one_seed_and_no_blends_leave_their_parts_out(store: ArtifactStore, tmp_path: Path) -> None:
+    page = written(made_up(store, ["ant", "bee"], [0, 1] * 20), tmp_path)
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Verdict", "Data", "Scores", "Learning curves", "Classes", "Confusions", "Mistakes",
+        "Agreement with the teacher", "Size", "Features", "What each step cost", "How to make it again",
+    ]  # fmt: skip
+    assert "<p>Not drawn: " in page  # these models have no networks
+    assert "None" not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", page, flags=re.DOTALL)
+
+
+def test_names_of_classes_and_files_are_shown_as_they_are(store: ArtifactStore, tmp_path: Path) -> None:
+    page = written(made_up(store, STRANGE, list(range(6)) * 10), tmp_path)
+    assert "<b>bold" not in page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    for name in ("$$x^2$$", "🐦‍⬛ &amp; ", "ציפור", r"tab\there"):
+        assert f"<bdi>{name}" in page, name
+        assert page.count(name) > 5, name  # in drawings too
+
+
+def test_the_page_asks_no_network_runs_no_script_and_each_drawing_is_told_in_words(
+    plain_run: Subject, tmp_path: Path
+) -> None:
+    page = written(plain_run, tmp_path)
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+    drawings = re.findall(r"<svg[^>]*>", page)
+    assert len(drawings) >= 4
+    assert all('role="img"' in one and re.search(r'aria-label="[^"]{20,}"', one) for one in drawings)
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names))
+
+
+def test_of_a_thousand_classes_tables_are_short_and_say_so(store: ArtifactStore, tmp_path: Path) -> None:
+    many = made_up(store, [f"class {number}" for number in range(1000)], list(range(1000)) * 2)
+    start = time.monotonic()
+    page = written(many, tmp_path)
+    assert len(page.encode()) < MAX_BYTES
+    assert time.monotonic() - start < MAX_SECONDS
+    assert len(table(by_class(many))) == 40
+    assert "Shown are 40 of 1000 classes" in words(by_class(many))
+    assert "Of 1,000 classes the 30 most confused are shown." in words(confusion(many))
+
+
+@pytest.mark.slow
+def test_of_a_hundred_thousand_images_the_page_stays_small(store: ArtifactStore, tmp_path: Path) -> None:
+    many = made_up(store, [f"class {number}" for number in range(100)], list(range(100)) * 1000)
+    assert len(written(many, tmp_path).encode()) < MAX_BYTES
+
+
+def test_a_control_character_in_a_name_becomes_visible_and_no_letter_is_lost() -> None:
+    assert plain("a\tb\x00") == r"a\tb\x00"
+    assert plain("name\udce9.png") == r"name\udce9.png"
+    assert plain("🐦‍⬛ ציפור") == "🐦‍⬛ ציפור"
+
+
+def test_run_writes_its_page_into_the_store_and_report_writes_it_again(
+    first_run: tuple[Path, Done], preset: str
+) -> None:
+    store = ArtifactStore(first_run[0])
+    page = Path(first_run[1].json["report"])
+    assert page.parent == store.root / "reports"
+    assert "<h2>Reliability</h2>" in page.read_text(encoding="utf-8")
+    again = call(store, "report", preset, "--json")
+    assert again.json == {"report": str(page)}
+
+
+def test_a_run_that_finds_everything_draws_no_page_again(finished: ArtifactStore, preset: str) -> None:
+    page = Path(call(finished, "run", preset, "--json").json["report"])
+    drawn = page.stat().st_mtime_ns
+    assert call(finished, "run", preset, "--json").json["report"] == str(page)
+    assert page.stat().st_mtime_ns == drawn
+
+
+def test_a_run_whose_page_cannot_be_written_has_done_its_work_all_the_same(
+    finished: ArtifactStore, preset: str
+) -> None:
+    shutil.rmtree(finished.root / "reports")
+    (finished.root / "reports").write_text("a file where the folder should be")
+    done = call(finished, "run", preset, "--json")
+    assert done.code == 0
+    assert done.json["report"] is None
+    assert done.json["best"]
+
+
+def test_models_are_shown_beside_what_they_are_compared_with(first_run: tuple[Path, Done], tmp_path: Path) -> None:
+    store = ArtifactStore(first_run[0])
+    (student,) = [ref for ref, recipe in store.recipes("model") if recipe["stage"] == "distill"]
+    done = call(store, "report", student.short, "--output", str(tmp_path / "page.html"))
+    assert done.code == 0, done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(f"<bdi>{model}</bdi>" in page for model in ("teacher", "student probed", CONTROL, STUDENT))
+
+
+def test_a_page_of_what_never_ran_is_refused_with_what_to_do(store: ArtifactStore, preset: str) -> None:
+    done = call(store, "report", preset)
+    assert done.code == 1
+    assert f"run it first ('taskdistill run {preset}')" in done.stderr
+
+
+def test_settings_have_no_place_where_models_are_named(store: ArtifactStore) -> None:
+    done = call(store, "report", "model@3f9c12ab", "--set", "distill.alpha=1")
+    assert done.code == 1
+    assert "it has no place where models are named" in done.stderr
