@@ -5,8 +5,7 @@
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
-    sources/                          digests of external files (storage.sources)
-    reports/                          pages about runs, which can be written again (flows.reports)
+    sources/  reports/                digests of external files (storage.sources); pages that can be written again
 
 Whatever else lies there, such as what a desktop program writes, is left alone.
 
