@@ -20,7 +20,8 @@ def verdict(subject: Subject) -> Section:
     headline, *others = [*_compared(subject), ""]
     blocks: list[Block] = [Words(sentence) for sentence in (headline, *_shipped(subject), *others) if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
-    return Section("Verdict", [*blocks, Words(_made(subject))])
+    told = "SE: standard error on so many images. p: how often chance alone makes such a difference."
+    return Section("Verdict", [*blocks, Words(told), Words(_made(subject))])
 
 
 def _compared(subject: Subject) -> Iterator[str]:
@@ -40,7 +41,7 @@ def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
         return
     first, second = (_scores(subject, name, found) for name in (model, reference))
     p = paired_p(*(_by_image(subject, name) for name in (model, reference)))
-    evidence = f"{found} on the same images, paired p {_written(p)} (±, SE: standard error)"
+    evidence = f"{found} on the same images, paired p {_written(p)}"
     if not found.is_clear:
         yield (
             f"The test split ({_images(found)}) cannot tell {model} {first} from {reference} {second} "
@@ -55,7 +56,7 @@ def _scores(subject: Subject, model: str, found: Comparison) -> str:
     """Write the mean score of a model, with its standard error on so many images."""
     values = _by_image(subject, model)
     error = float(np.std(values)) / math.sqrt(len(values))
-    return f"{found.metric.number(float(np.mean(values)))} ± {found.metric.number(error)}"
+    return f"{found.metric.number(float(np.mean(values)))} (SE {found.metric.number(error)})"
 
 
 def _by_image(subject: Subject, model: str) -> np.ndarray:

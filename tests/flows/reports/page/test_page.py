@@ -54,8 +54,8 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: Subject) -> None:
     said = verdict(plain_run).blocks
     assert re.match(
-        rf"{STUDENT} \d\d\.\d ± \d\.\d beats {CONTROL} \d\d\.\d ± \d\.\d on 100 images of test, 2 seeds \(top-1\): "
-        r"\+\d+\.\d \(SE \d\.\d\) on the same images, paired p (= 0\.\d+|< 0\.001)",
+        rf"{STUDENT} \d\d\.\d \(SE \d\.\d\) beats {CONTROL} \d\d\.\d \(SE \d\.\d\) on 100 images "
+        r"of test, 2 seeds \(top-1\): \+\d+\.\d \(SE \d\.\d\) on the same images, paired p (= 0\.\d+|< 0\.001)",
         said[0].text,
     )
     best = plain_run.best
