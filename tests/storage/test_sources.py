@@ -202,3 +202,11 @@ def test_a_link_to_nothing_is_named(sources: SourceDigests, folder: Path):
     (folder / "gone.jpg").symlink_to(folder / "nothing.jpg")
     with pytest.raises(NotInStoreError, match=r"gone\.jpg is a link to nothing: repair or remove it"):
         sources.digest(str(folder))
+
+
+def test_within_one_moment_a_folder_is_looked_at_once(folder: Path, sources: SourceDigests) -> None:
+    with sources.of_one_moment():
+        before = sources.digest(str(folder))
+        edit(folder / "a.txt", b"other")
+        assert sources.digest(str(folder)) == before
+    assert sources.digest(str(folder)) != before
