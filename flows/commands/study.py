@@ -105,7 +105,7 @@ def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, *, as_json: boo
         print_json(study_for_programs(rows) | {"stages": made.stages, "files": [str(path) for path in written]})
         return
     output.print()
-    print_study(output, rows)
+    print_study(output, rows, store)
     output.print(f"\nWritten to {folder.absolute()}: {', '.join(path.name for path in written)}")
     if chosen := best(rows.all):
         output.print(f"Look at it:  taskdistill run {folder / BEST}")

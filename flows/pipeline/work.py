@@ -63,7 +63,9 @@ class _Told(NamedTuple):
 
     seconds: float
     paces: Mapping[str, NotedPace]
-    num_same: int
+    inputs: frozenset[str]
+    """Fingerprints of what it was made from."""
+    num_same: int = 0
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -82,6 +84,7 @@ class _Paces:
     def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> None:
         self._steps, self._store, self._device = steps, store, device
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
+        self._known: dict[ArtifactRef, _Told | None] = {}
 
     def seconds(self, step: PlannedStep) -> float | None:
         """Return how long what is left of a step takes, by the artifact that compares best."""
@@ -90,7 +93,7 @@ class _Paces:
         found = [
             told
             for ref, recipe in self._recipes_of(step.ref.kind)
-            if self._alike(recipe) == wanted and (told := self._told(ref, {*inputs.values()}))
+            if self._alike(recipe) == wanted and (told := self._told_to(ref, {*inputs.values()}))
         ]
         fitting = [told for told in found if told.paces.keys() <= step.units.keys()]
         best = max(fitting, key=lambda told: told.rank, default=None)
@@ -104,7 +107,13 @@ class _Paces:
             return step.units
         return {**step.units, unit: max(0, step.units[unit] - progress["done"])}
 
-    def _told(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
+    def _told_to(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
+        if ref not in self._known:  # read once for all steps that are like it
+            self._known[ref] = self._told(ref)
+        told = self._known[ref]
+        return told._replace(num_same=len(inputs & told.inputs)) if told else None
+
+    def _told(self, ref: ArtifactRef) -> _Told | None:
         try:
             manifest = self._store.manifest(ref)
             summary = PaceSummary.of(manifest)
@@ -114,7 +123,7 @@ class _Paces:
         is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._device
         if not is_here or not summary.pace:
             return None
-        return _Told(summary.seconds, summary.pace, len(inputs & {*manifest.recipe["inputs"].values()}))
+        return _Told(summary.seconds, summary.pace, frozenset(manifest.recipe["inputs"].values()))
 
     def _alike(self, recipe: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, how

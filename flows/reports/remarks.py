@@ -71,7 +71,7 @@ def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """
     gap = teacher_gap(results, store)
     said = [
-        *_unchanged(results, store),
+        *unchanged(results, store),
         *_clearly_below(results, store),
         *_shown_otherwise(results, store),
         *_trained_with(results, store),
@@ -79,7 +79,8 @@ def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     return [*([str(gap)] if gap else []), *said, *chosen_settings(results, store)]
 
 
-def _unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+def unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
+    """Yield a sentence for each model that still is the probe it started from."""
     for result in results:
         model = ModelSummary.of(store.manifest(result.artifact))
         if model.kept_step == 0:

@@ -9,19 +9,21 @@ from rich.table import Table
 from taskdistill.configs.study import MODEL, short_name
 from taskdistill.flows.pipeline.chain import CONTROL
 from taskdistill.flows.pipeline.study import StudyPlan, in_words
-from taskdistill.flows.reports.remarks import print_whole
+from taskdistill.flows.reports.remarks import print_whole, unchanged
 from taskdistill.flows.reports.study_choice import Effect, best, effects, pareto
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
+from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.pace import taken
 from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 
-def print_study(console: Console, rows: StudyRows) -> None:
+def print_study(console: Console, rows: StudyRows, store: ArtifactStore) -> None:
     """Print the table of models, the effects, and the sentences under them."""
     print_whole(console, study_table(rows), " ".join(_notes(rows)))
     if found := list(effects(rows)):
         print_whole(console, effects_table(found), _note_of_effects(found[0]))
-    for line in [*_front(rows), *_best(rows)]:
+    kept = unchanged([result for row in rows.all for result in row.results], store)
+    for line in [*dict.fromkeys(kept), *_front(rows), *_best(rows)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
