@@ -227,7 +227,6 @@ def test_a_link_to_nothing_is_named(sources: SourceDigests, folder: Path):
         sources.digest(str(folder))
 
 
-<<<<<<< HEAD
 def test_while_looking_once_a_place_is_looked_at_once_and_afterwards_again(sources: SourceDigests, folder: Path):
     with sources.looking_once():
         with sources.looking_once():
@@ -258,11 +257,3 @@ def test_another_process_sees_what_changed_while_this_one_looks_once(
         before = sources.digest(str(folder))
         edit(folder / "a.txt", b"abd")
         assert SourceDigests(tmp_path / "memory").digest(str(folder)) != before
-=======
-def test_within_one_moment_a_folder_is_looked_at_once(folder: Path, sources: SourceDigests) -> None:
-    with sources.of_one_moment():
-        before = sources.digest(str(folder))
-        edit(folder / "a.txt", b"other")
-        assert sources.digest(str(folder)) == before
-    assert sources.digest(str(folder)) != before
->>>>>>> study
