@@ -248,6 +248,7 @@ class Experiment(Settings):
             "generator": self.synthetic_images == "blends",
             "unlabelled": self.synthetic_images == "unlabelled",
             "foreign_teacher": self.teacher_training == "foreign",
+            "runtime": False,  # a folder that is written to
         }
         return used.get(name.partition(".")[0], True)
 

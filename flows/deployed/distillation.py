@@ -15,6 +15,7 @@ from taskdistill.flows.deployed.short_form import DistillationForm, LongForm, Pr
 from taskdistill.flows.deployed.shown import ShownRun
 from taskdistill.flows.pipeline.rebuilding import check_rebuild
 from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.mlflow_runs import tell_mlflow
 from taskdistill.flows.reports.prefect_ui import report_scores
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.prefect_task import show_logs_in_ui
@@ -32,6 +33,7 @@ def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:
         named: dict[str, Any] = {"asked_by": shown.asked_by, "elsewhere": shown.elsewhere}
         results, stages = run_plan(experiment, store, shown.show, synthetic=extra, **named)
     report_scores(results, store, experiment.name)
+    tell_mlflow(experiment, results, stages, store)
     return shown.completed({stage["name"]: stage["reference"] for stage in stages})
 
 

@@ -28,6 +28,7 @@ from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.prechecks.trackers import MLFLOW, TENSORBOARD, check_installed
 from taskdistill.tasks.stage import OnProgress, content_digests_of, execute
 from taskdistill.tasks.turns import GPUS, taking_turns
 
@@ -66,12 +67,14 @@ def run_plan(
     """Make whatever is missing; returns the evaluations and what was done for each stage.
 
     Steps that do not need each other run at the same time, as many as `runtime.slots` says, and beside them those that
-    `show` has done elsewhere. Raises NoRoomError where
-    the disk cannot hold what is missing, and the error of a step that failed, when the others are done;
+    `show` has done elsewhere. Raises NoRoomError where the disk cannot hold what is missing, MissingPackageError where
+    a tracker is asked for that is not installed, and the error of a step that failed, when the others are done;
     StepsFailedError where several did.
     """
     with store.sources.looking_once():
         plan = make_plan(experiment, store, synthetic=synthetic)
+        if experiment.runtime.mlflow_uri:
+            check_installed(MLFLOW)
         if not plan.is_complete:  # a finished run is shown also from a store that can only be read
             store.check_writable()
         check_room(plan.steps, experiment, store)
@@ -97,6 +100,8 @@ def _run(
     elsewhere: Elsewhere,
     awaited: Awaited = NOTHING_AWAITED,
 ) -> list[Done]:
+    if experiment.runtime.tensorboard and any(step.action != "have" for step in steps):
+        check_installed(TENSORBOARD)
     slots = slots_of(experiment.runtime, steps, elsewhere)
     # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
     executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process
@@ -111,7 +116,7 @@ def _in_processes(
     """Yield what makes artifacts in a process for each slot."""
     turns, noted = _turns(slots, asked_by), noted_of(experiment, asked_by)
     gpus = gpus_of_each(slots, turns, experiment.runtime.ranks)
-    with StepProcesses(gpus, store, experiment.runtime, noted, turns) as processes:
+    with StepProcesses(gpus, store, experiment.runtime.within(experiment.name), noted, turns) as processes:
         yield processes.execute
 
 
@@ -123,14 +128,16 @@ def _in_this_process(
     # A store of its own, as a process for the step would have: files that changed since they were planned with are seen
     # before they are read for days, and give another artifact.
     builder = ArtifactStore(store.root)
-    named: dict[str, Any] = {"store": builder, "runtime": experiment.runtime, "noted": noted_of(experiment, asked_by)}
+    runtime = experiment.runtime.within(experiment.name)
+    named: dict[str, Any] = {"store": builder, "noted": noted_of(experiment, asked_by)}
 
     def here(step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
         ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, store))
         if ref in store:
             return ref
         with taking_turns(store, _turns(slots, asked_by)):
-            return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
+            how: dict[str, Any] = {"runtime": runtime.within(step.name), "on_progress": on_progress}
+            return execute(step.stage, step.config, step.inputs, **how, **named)
 
     yield here
 

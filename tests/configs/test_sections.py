@@ -113,7 +113,7 @@ def another(dotted: str, value: Any) -> Any:
     if kind.is_list:
         return LISTS[dotted.rpartition(".")[2]]
     if kind.type is str:
-        return "other"
+        return "http://other" if dotted.endswith("_uri") else "other"
     return value + 1 if kind.type is int else value / 2 or 0.5
 
 
