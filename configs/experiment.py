@@ -248,9 +248,8 @@ class Experiment(Settings):
             "generator": self.synthetic_images == "blends",
             "unlabelled": self.synthetic_images == "unlabelled",
             "foreign_teacher": self.teacher_training == "foreign",
-            "runtime": False,  # a folder that is written to
         }
-        return used.get(name.partition(".")[0], True)
+        return used.get(name.partition(".")[0], not name.startswith("runtime."))  # where is written, not read
 
     def control_training(self) -> TrainingSettings:
         """Return how the finetuned student trains: on mixtures of views where the distilled one does, or what mixing

@@ -88,6 +88,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "foreign_teacher.weights": {"foreign_teacher.weights": "/weights/pspnet.pth"},
     "foreign_teacher.label_map": {"foreign_teacher.label_map": {"car": "vehicle"}},
     "generator.folder": {"generator.folder": "/weights/mixer"},
+    "runtime.tensorboard": {"runtime.tensorboard": "/events"},
+    "runtime.mlflow_uri": {"runtime.mlflow_uri": "http://localhost:5000"},
 }
 """Settings whose other value needs to be chosen, or needs another setting with it."""
 
@@ -113,7 +115,7 @@ def another(dotted: str, value: Any) -> Any:
     if kind.is_list:
         return LISTS[dotted.rpartition(".")[2]]
     if kind.type is str:
-        return "http://other" if dotted.endswith("_uri") else "other"
+        return "other"
     return value + 1 if kind.type is int else value / 2 or 0.5
 
 
