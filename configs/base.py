@@ -15,10 +15,22 @@ is given one takes its values as those of the plain type, so that they mean the 
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, to_jsonable_python
+
+from taskdistill.configs.addresses import check_address, without_credentials
 
 
 class Location:
@@ -224,6 +236,15 @@ class RuntimeConfig(Settings):
     """
     checkpoint_seconds: float = Field(default=30.0, gt=0)
     """Longest time of training that a crash may cost."""
+    tensorboard: Path_ = ""
+    """Folder, outside of the store, for TensorBoard's event files: losses, learning rate and validation score of each
+    training by step, a folder for each. Empty: none. Needs the package tensorboard.
+    """
+    mlflow_uri: str = Field(default="", repr=False)
+    """Address of an MLflow server, http or https, that is told of each finished run: settings, scores, learning curves,
+    the report and the best student. Empty: none. Name and password in it are never printed or kept. Needs the package
+    mlflow-skinny.
+    """
 
     @model_validator(mode="after")
     def _workers_have_one_gpu(self) -> Self:
@@ -233,6 +254,17 @@ class RuntimeConfig(Settings):
                 "has one GPU, and ranks train on several. Set one of the two to 1"
             )
         return self
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _is_an_address(cls, uri: str) -> str:
+        check_address(uri)
+        return uri
+
+    @field_serializer("mlflow_uri")
+    def _without_credentials(self, uri: str) -> str:
+        """Manifests, and requests to other processes, hold settings as JSON."""
+        return without_credentials(uri)
 
     @property
     def cores(self) -> int:
@@ -249,3 +281,10 @@ class RuntimeConfig(Settings):
             "logits_cache_mb": self.logits_cache_mb // self.ranks,
         }
         return self.model_copy(update=share)
+
+    def within(self, name: str) -> Self:
+        """Return the same with event files in a folder of this name within theirs, where they are asked for."""
+        if not self.tensorboard:
+            return self
+        folder = Path(self.tensorboard).expanduser().absolute()  # workers have another working folder
+        return self.model_copy(update={"tensorboard": str(folder / name)})

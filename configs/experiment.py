@@ -249,7 +249,7 @@ class Experiment(Settings):
             "unlabelled": self.synthetic_images == "unlabelled",
             "foreign_teacher": self.teacher_training == "foreign",
         }
-        return used.get(name.partition(".")[0], True)
+        return used.get(name.partition(".")[0], not name.startswith("runtime."))  # where is written, not read
 
     def control_training(self) -> TrainingSettings:
         """Return how the finetuned student trains: on mixtures of views where the distilled one does, or what mixing

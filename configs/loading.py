@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from taskdistill.configs import yaml_text
+from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
@@ -77,7 +78,7 @@ def load_runtime(overrides: Sequence[str], **defaults: Any) -> RuntimeConfig:
     for override in overrides:
         for change in changes_of(override, Experiment):
             if change.names[0] != "runtime":
-                raise SettingsError(f"--set {override}: only settings of runtime are taken here, as runtime.device")
+                raise SettingsError(f"--set {shown(override)}: only settings of runtime are taken here")
             change.put_in(values)
     return validated(values, f"--set {' '.join(overrides)}").runtime
 
@@ -87,7 +88,8 @@ def validated(values: Mapping[str, Any], source: str) -> Experiment:
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n  ".join([f"{source} cannot be used:", *explained(error, Experiment)])) from None
+        said = [f"{without_credentials(source)} cannot be used:", *explained(error, Experiment)]
+        raise SettingsError("\n  ".join(said)) from None
 
 
 def dump_preset(experiment: dict[str, Any]) -> str:

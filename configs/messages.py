@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.base import NO_NUMBER, Settings
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.fields import Kind, dotted_names, kind_at
@@ -125,7 +126,7 @@ def _listed(choices: Iterable[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a person would write it, cut where it is long."""
+    """Return a value as a person would write it, cut where it is long; no password of an address is in it."""
     match value:
         case None | "":
             text = "nothing"
@@ -140,7 +141,7 @@ def shown(value: Any) -> str:
         case Settings():
             text = f"a {type(value).__name__}"
         case _:
-            text = repr(value)
+            text = without_credentials(repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.base import Settings
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.fields import Kind
@@ -69,5 +70,6 @@ def _variable(name: str, value: str) -> str:
     if name == "TASKDISTILL":
         return str(Path(__file__).parents[1])
     if name not in os.environ:
-        raise SettingsError(f"the value {value!r} needs the environment variable {name}, which is not set")
+        found = without_credentials(value)
+        raise SettingsError(f"the value {found!r} needs the environment variable {name}, which is not set")
     return os.environ[name]

@@ -22,6 +22,7 @@ from taskdistill.configs.loading import load_experiment, load_runtime
 from taskdistill.flows.pipeline.models import ready_model, resolved_model
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
+from taskdistill.flows.reports.mlflow_runs import tell_mlflow
 from taskdistill.flows.reports.remarks import scores_for_programs
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
@@ -143,6 +144,7 @@ def run(preset: str, *changes: str, settings: Mapping[str, Any] | None = None) -
     """
     store, experiment = ArtifactStore.from_env(), load_experiment(preset, list(changes), settings)
     results, steps = run_plan(experiment, store, _silently)
+    tell_mlflow(experiment, results, steps, store)
     report = scores_for_programs(results, store)
     best = report.get("best")
     return Ran(best and best["reference"], report["scores"], report, steps)

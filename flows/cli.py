@@ -1,6 +1,7 @@
 """The command line. Torch is imported only when there is work, so that help and plan answer in about a second."""
 
 import logging
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from taskdistill.flows.commands.store import commands
 from taskdistill.flows.commands.study import commands as study_commands
 from taskdistill.flows.ending.ending import EndsInWords
 from taskdistill.flows.ending.interruption import stopped_by_signals
+from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.licensing import licence_warnings
@@ -162,8 +164,7 @@ def run(
     from taskdistill.flows.pipeline.running import run_plan
     from taskdistill.flows.reports.page.ending import report_of_run
     from taskdistill.flows.reports.page.subjects import command_of
-    from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
-    from taskdistill.flows.reports.shipping import best_commands, best_student
+    from taskdistill.flows.reports.remarks import scores_for_programs
 
     store, experiment = _asked(source, set_, rehash=rehash)
     extra = _synthetic(store, synthetic)
@@ -172,7 +173,20 @@ def run(
     report = report_of_run(experiment, results, stages, store, command_of(source, set_, synthetic))
     if as_json:
         print_json(scores_for_programs(results, store) | {"stages": stages, "report": report and str(report)})
-        return
+    else:
+        _print_results(experiment, results, store, report)
+    if experiment.runtime.mlflow_uri:  # last: it costs nobody the results
+        from taskdistill.flows.reports.mlflow_runs import tell_mlflow
+
+        tell_mlflow(experiment, results, stages, store)
+
+
+def _print_results(
+    experiment: Experiment, results: Sequence[ModelResult], store: ArtifactStore, report: Path | None
+) -> None:
+    from taskdistill.flows.reports.remarks import print_scores
+    from taskdistill.flows.reports.shipping import best_commands, best_student
+
     print_scores(output, results, store, experiment.name)
     output.print()
     for student in (result for result in results if result.seed is not None):
@@ -198,6 +212,7 @@ def demo(
     """Run the whole pipeline on an embedded world of birds: no data, no download, a few minutes on a CPU."""
     from taskdistill.flows.birds import TASKS
     from taskdistill.flows.commands.demo import demonstrate
+    from taskdistill.flows.reports.mlflow_runs import tell_mlflow
     from taskdistill.flows.reports.remarks import print_scores, scores_for_programs
 
     store = ArtifactStore.from_env()
@@ -205,10 +220,11 @@ def demo(
     if as_json:
         scores = scores_for_programs(done.results, store)
         print_json(scores | {"stages": done.stages, "report": str(done.report)})
-        return
-    print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
-    output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
-    output.print("Next:        " + "\n             ".join(done.next_commands))
+    else:
+        print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
+        output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
+        output.print("Next:        " + "\n             ".join(done.next_commands))
+    tell_mlflow(done.experiment, done.results, done.stages, store)
 
 
 @app.command()

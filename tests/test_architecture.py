@@ -37,6 +37,7 @@ READS_THE_ENVIRONMENT = {
     "tasks/training/launching.py": "by which interface ranks talk",
     "flows/operation/prefect_environment.py": "what Prefect and the processes of its runs inherit",
     "flows/operation/spare.py": "what a run was started with",
+    "flows/reports/mlflow_runs.py": "what MLflow's client takes no argument for",
     "flows/presets.py": "the folders of presets of one's own, and of this program",
     "flows/deployed/nested_run.py": "what a process of a run inherits",
 }

@@ -8,7 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES: list[str] = PROJECT["dependencies"]
-OPTIONAL = {"tasks/openmmlab": "segmentation", "tasks/export": "export", "tasks/data": "jpeg"}
+OPTIONAL = {
+    "tasks/openmmlab": "segmentation",
+    "tasks/export": "export",
+    "tasks/data": "jpeg",
+    "flows/reports": "trackers",
+}
 """Room -> the extra whose packages it alone may import."""
 
 

@@ -15,6 +15,7 @@ from taskdistill.flows.deployed.short_form import DistillationForm, LongForm, Pr
 from taskdistill.flows.deployed.shown import ShownRun
 from taskdistill.flows.pipeline.rebuilding import check_rebuild
 from taskdistill.flows.pipeline.running import run_plan
+from taskdistill.flows.reports.mlflow_runs import tell_mlflow
 from taskdistill.flows.reports.page.ending import report_of_run
 from taskdistill.flows.reports.prefect_ui import report_scores
 from taskdistill.storage.store import ArtifactStore
@@ -34,6 +35,7 @@ def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:
         results, stages = run_plan(experiment, store, shown.show, synthetic=extra, **named)
     report = report_of_run(experiment, results, stages, store, f"the deployment distillation, preset {experiment.name}")
     report_scores(results, store, experiment.name, report)
+    tell_mlflow(experiment, results, stages, store)
     return shown.completed({stage["name"]: stage["reference"] for stage in stages})
 
 

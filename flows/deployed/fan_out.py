@@ -52,5 +52,5 @@ def request_of(step: PlannedStep, ref: ArtifactRef, runtime: RuntimeConfig) -> d
         "config": portable(step.config),
         "inputs": {role: str(source) for role, source in step.inputs.items()},
         "wanted": str(ref),
-        "runtime": runtime.model_dump(mode="json"),
+        "runtime": runtime.within(step.name).model_dump(mode="json"),
     }

@@ -114,7 +114,8 @@ class ShownRun:
 
     def _by_workers(self, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
         """Have workers do a step, whole or in parts. Who only waits for them needs no process of its own."""
-        runtime, noted = self._experiment.runtime, noted_of(step, self.asked_by)
+        runtime = self._experiment.runtime.within(self._experiment.name)
+        noted = noted_of(step, self.asked_by)
         if step.stage in TRAINING:
             return WholeSteps(self._store, runtime, noted, self._over).execute(step, on_progress)
         dispatch = over_workers(step, self._store, runtime, self._over)

@@ -129,7 +129,7 @@ class StepProcesses:
             "stage": step.stage.name,
             "config": portable(step.config),
             "inputs": {role: str(ref) for role, ref in step.inputs.items()},
-            "runtime": self._runtime.model_dump(mode="json"),
+            "runtime": self._runtime.within(step.name).model_dump(mode="json"),
             "store": str(self._store.root),
             "noted": dict(self._noted(step)),
             "turns": list(self._turns),

@@ -28,6 +28,7 @@ from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
+from taskdistill.tasks.prechecks.trackers import MLFLOW, TENSORBOARD, check_installed
 from taskdistill.tasks.stage import OnProgress, content_digests_of, execute
 from taskdistill.tasks.turns import GPUS, taking_turns
 
@@ -64,8 +65,8 @@ def run_plan(
     """Make whatever is missing; returns the evaluations and what was done for each stage.
 
     Steps that do not need each other run at the same time, as many as `runtime.slots` says, and beside them those that
-    `show` has done elsewhere. Raises NoRoomError where
-    the disk cannot hold what is missing, and the error of a step that failed, when the others are done;
+    `show` has done elsewhere. Raises NoRoomError where the disk cannot hold what is missing, MissingPackageError where
+    a tracker is asked for that is not installed, and the error of a step that failed, when the others are done;
     StepsFailedError where several did.
     """
     with store.sources.looking_once():
@@ -88,6 +89,8 @@ def run_plans(
     The work is done as `runtime` of the first says, and raises what `run_plan` raises.
     """
     first = plans[0]
+    if first.experiment.runtime.mlflow_uri:
+        check_installed(MLFLOW)
     if any(not plan.is_complete for plan in plans):  # a finished run is shown also from a store that can only be read
         store.check_writable()
     check_room(steps, first.experiment, store)
@@ -100,13 +103,18 @@ def run_plans(
         # teachers a table says it.
         is_told = len(plans) == 1 and not first.is_complete
         awaited = says_teacher_gap(first.results, store) if is_told else NOTHING_AWAITED
-        done = _run(first.experiment.runtime, store, steps, show, asked_by, elsewhere, awaited)
+        done = _run(_runtime(first.experiment), store, steps, show, asked_by, elsewhere, awaited)
     refs = {one.step.ref: one.ref for one in done}  # files that change after planning give other artifacts
     results = [
         [replace(result, evaluation=refs[result.evaluation], artifact=refs[result.artifact]) for result in plan.results]
         for plan in plans
     ]
     return results, [_row(one) for one in done]
+
+
+def _runtime(experiment: Experiment) -> RuntimeConfig:
+    """Return how its work is done; what is written beside the store has its name."""
+    return experiment.runtime.within(experiment.name)
 
 
 def _run(
@@ -118,6 +126,8 @@ def _run(
     elsewhere: Elsewhere,
     awaited: Awaited = NOTHING_AWAITED,
 ) -> list[Done]:
+    if runtime.tensorboard and any(step.action != "have" for step in steps):
+        check_installed(TENSORBOARD)
     slots = slots_of(runtime, steps, elsewhere)
     # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
     executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process
@@ -151,7 +161,8 @@ def _in_this_process(
             return ref
         named: dict[str, Any] = {"store": builder, "runtime": runtime, "noted": noted_of(step, asked_by)}
         with taking_turns(store, _turns(slots, asked_by)):
-            return execute(step.stage, step.config, step.inputs, on_progress=on_progress, **named)
+            how: dict[str, Any] = {"runtime": runtime.within(step.name), "on_progress": on_progress}
+            return execute(step.stage, step.config, step.inputs, **how, **named)
 
     yield here
 
@@ -199,7 +210,7 @@ def run_steps(
         with _held(steps, store):
             for step in steps:
                 _check_inputs(step, makers, store)
-            return [done.ref for done in _run(experiment.runtime, store, steps, show, asked_by, elsewhere)]
+            return [done.ref for done in _run(_runtime(experiment), store, steps, show, asked_by, elsewhere)]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Shape letters: N images.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -21,7 +22,9 @@ from taskdistill.tasks.problems.labelled import WholeImages
 from taskdistill.tasks.problems.pictures import draw_history
 from taskdistill.tasks.problems.problem import Meter, Problem, Score, score_of
 from taskdistill.tasks.stage import StageContext
+from taskdistill.tasks.training.event_files import event_files, to_nobody
 from taskdistill.tasks.training.lesson import Lesson
+from taskdistill.tasks.training.ranks import Ranks
 from taskdistill.tasks.training.trainer import Trainer
 
 
@@ -57,17 +60,20 @@ def validation_score(
 def fitted(
     model: TaskModel, training: TrainingSettings, lesson: Lesson[Any], seed: int, context: StageContext
 ) -> Trainer:
-    """Run the training to the end, alone or as one of several ranks; raises TrainingDivergedError."""
+    """Run the training to the end, alone or as one of several ranks; raises TrainingDivergedError, and
+    MissingPackageError where event files are asked for without TensorBoard.
+    """
     device, length = next(model.parameters()).device, num_steps(training, lesson.num_images)
-    trainer = Trainer(model, training, lesson, seed=seed, device=device, num_steps=length)
-    if (mode := context.runtime.training_compile) != "none":
-        model.compile(mode=mode)  # in place, so that weights keep their names
-    trainer.fit(
-        context.draft,
-        workers=context.runtime.workers,
-        checkpoint_seconds=context.runtime.checkpoint_seconds,
-        on_progress=context.on_progress,
-    )
+    with event_files(context) if Ranks.joined().is_first else nullcontext(to_nobody) as on_values:
+        trainer = Trainer(model, training, lesson, seed=seed, device=device, num_steps=length, on_values=on_values)
+        if (mode := context.runtime.training_compile) != "none":
+            model.compile(mode=mode)  # in place, so that weights keep their names
+        trainer.fit(
+            context.draft,
+            workers=context.runtime.workers,
+            checkpoint_seconds=context.runtime.checkpoint_seconds,
+            on_progress=context.on_progress,
+        )
     return trainer
 
 

@@ -35,6 +35,7 @@ from taskdistill.tasks.models.task_model import TaskModel, as_arrays
 from taskdistill.tasks.stage import OnProgress
 from taskdistill.tasks.training import checkpoint
 from taskdistill.tasks.training.averaging import running_mean
+from taskdistill.tasks.training.event_files import OnValues, to_nobody
 from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
 from taskdistill.tasks.training.loss_notes import LossNotes, add
 from taskdistill.tasks.training.parameters import Trained, freeze_batchnorm, parameter_groups
@@ -63,8 +64,11 @@ class Trainer:
         seed: int,
         device: torch.device,
         num_steps: int,
+        on_values: OnValues = to_nobody,
     ) -> None:
+        """`on_values` is told losses, learning rates and scores on validation by step."""
         self.model, self.settings, self.lesson, self._seed, self._device = model, settings, lesson, seed, device
+        self._on_values = on_values
         self._ranks = Ranks.joined()
         # At least one step is left in which all learns.
         self._num_head_steps = min(round(settings.head_first * num_steps), num_steps - 1)
@@ -176,8 +180,15 @@ class Trainer:
         self.state.step += 1
 
     def _read_losses(self) -> None:
-        for losses in self._losses.read(self.state.step, self.num_steps):
+        read = self._losses.read(self.state.step, self.num_steps)
+        for step, losses in enumerate(read, start=self.state.step - len(read) + 1):
             add(self.state.sums, {"count": 1, **losses})
+            self._on_values(step, {f"train/{name}": value for name, value in losses.items()})
+        if read:
+            self._on_values(self.state.step, {"train/learning_rate": self._largest_rate()})
+
+    def _largest_rate(self) -> float:
+        return max(float(group["lr"]) for group in self._optimizer.param_groups)
 
     def _freeze_encoder_at_first(self) -> None:
         """Freeze the encoder while the head learns alone, and let it learn from the step it joins at."""
@@ -223,12 +234,13 @@ class Trainer:
             {
                 "step": state.step,
                 "epoch": state.step * self.settings.batch_size / self.lesson.num_images,
-                "learning_rate": max(group["lr"] for group in self._optimizer.param_groups) if state.step else None,
+                "learning_rate": self._largest_rate() if state.step else None,
                 "val_score": score,
                 **{name: total / sums["count"] for name, total in sums.items() if name != "count"},
             }
         )
         state.sums = {}
+        self._on_values(state.step, {f"val/{self.lesson.score_name}": score})
         log.info(
             "step %d of %d: %s %.4f (SE %.4f) on validation",
             state.step, self.num_steps, self.lesson.score_name, score, error,

@@ -88,6 +88,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "foreign_teacher.weights": {"foreign_teacher.weights": "/weights/pspnet.pth"},
     "foreign_teacher.label_map": {"foreign_teacher.label_map": {"car": "vehicle"}},
     "generator.folder": {"generator.folder": "/weights/mixer"},
+    "runtime.tensorboard": {"runtime.tensorboard": "/events"},
+    "runtime.mlflow_uri": {"runtime.mlflow_uri": "http://localhost:5000"},
 }
 """Settings whose other value needs to be chosen, or needs another setting with it."""
 
