@@ -159,10 +159,10 @@ def _in_this_process(
         ref = step.stage.reference(step.config, step.inputs, content_digests_of(step.config, store))
         if ref in store:
             return ref
-        named: dict[str, Any] = {"store": builder, "runtime": runtime, "noted": noted_of(step, asked_by)}
+        named: dict[str, Any] = {"store": builder, "noted": noted_of(step, asked_by)}
+        named |= {"runtime": runtime.within(step.name), "on_progress": on_progress}
         with taking_turns(store, _turns(slots, asked_by)):
-            how: dict[str, Any] = {"runtime": runtime.within(step.name), "on_progress": on_progress}
-            return execute(step.stage, step.config, step.inputs, **how, **named)
+            return execute(step.stage, step.config, step.inputs, **named)
 
     yield here
 
