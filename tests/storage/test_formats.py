@@ -135,8 +135,8 @@ def test_an_attribute_of_a_later_format_means_its_neutral_value(store: ArtifactS
     ref = ArtifactRef("logits", "c" * 64)
     write_every_format(store.draft(ref, recipe))
     store.commit(ref, recipe=recipe, inputs={}, summary={})
-    monkeypatch.setitem(FORMATS, "logits", 4)
-    monkeypatch.setitem(view_outputs.ADDED, "logits", {"precision": Added(4, "fp32")})
+    monkeypatch.setitem(FORMATS, "logits", 5)
+    monkeypatch.setitem(view_outputs.ADDED, "logits", {"precision": Added(5, "fp32")})
     outputs = ViewOutputs(store.path(ref))
     assert outputs.attributes == {"images": "i" * 64, "precision": "fp32"}
     outputs.require(precision="fp32")
@@ -177,8 +177,8 @@ def test_an_index_with_a_field_unknown_here_is_of_a_newer_version(store: Artifac
 
 
 def test_a_commit_writes_the_format_of_its_kind(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(FORMATS, "logits", 4)
-    assert [store.manifest(commit(store, kind)).format for kind in ("logits", "model")] == [4, 1]
+    monkeypatch.setitem(FORMATS, "logits", 5)
+    assert [store.manifest(commit(store, kind)).format for kind in ("logits", "model")] == [5, 1]
 
 
 def test_a_manifest_without_a_format_has_the_first(store: ArtifactStore):
@@ -199,10 +199,10 @@ def test_a_format_is_no_part_of_what_an_artifact_is_named_by(monkeypatch: pytest
 # --- newer manifests ---------------------------------------------------------------------------------------------
 
 NEWER = {
-    "format": {"format": 4},
+    "format": {"format": 5},
     "field": {"licence": "CC0"},
-    "both": {"format": 4, "licence": "CC0"},
-    "another shape": {"format": 4, "summary": [1, 2]},
+    "both": {"format": 5, "licence": "CC0"},
+    "another shape": {"format": 5, "summary": [1, 2]},
     "field of a file": {"files": {"data.bin": {"sha256": "0" * 64, "num_bytes": 5, "crc": 1}}},
 }
 
@@ -225,16 +225,16 @@ def test_a_manifest_of_a_newer_version_says_which_and_what_to_do(store: Artifact
 
 def test_the_format_that_was_found_and_the_one_that_is_known_are_said(store: ArtifactStore):
     ref = commit(store, "logits")
-    write_as_newer(store.path(ref), format=5)
-    with pytest.raises(NewerFormatError, match="format 5 of the kind logits, and this version knows none above 3"):
+    write_as_newer(store.path(ref), format=6)
+    with pytest.raises(NewerFormatError, match="format 6 of the kind logits, and this version knows none above 4"):
         store.manifest(ref)
 
 
 def test_a_flipped_bit_in_the_format_is_damage_and_no_newer_version(store: ArtifactStore):
     ref = commit(store, "logits")
     path = store.path(ref) / MANIFEST
-    flip_a_bit(path, path.read_bytes().index(b'"format": 3') + len(b'"format": '))
-    assert b'"format": 7' in path.read_bytes()
+    flip_a_bit(path, path.read_bytes().index(b'"format": 4') + len(b'"format": '))
+    assert b'"format": 0' in path.read_bytes()
     with pytest.raises(CorruptArtifactError, match="changed after it was committed"):
         store.manifest(ref)
 
@@ -250,7 +250,7 @@ def test_a_flipped_bit_in_a_name_is_damage_also_where_manifests_had_no_digest(st
 
 def test_a_newer_recipe_is_not_compared_with(store: ArtifactStore):
     old, new = commit(store, "logits"), commit(store, "logits", seed=1)
-    write_as_newer(store.path(new), format=4)
+    write_as_newer(store.path(new), format=5)
     assert [ref for ref, _ in store.recipes("logits")] == [old]
 
 
@@ -271,7 +271,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("changes", [{"format": 3}, {"host": "elsewhere"}], ids=["format", "field"])
+@pytest.mark.parametrize("changes", [{"format": 4}, {"host": "elsewhere"}], ids=["format", "field"])
 def test_a_draft_begun_by_a_newer_version_is_left_as_it_is(store: ArtifactStore, changes: dict[str, object]):
     draft = begin(store, version="7.0.0", **changes)
     before = bytes_of(draft)
@@ -289,10 +289,10 @@ def test_a_draft_begun_in_an_older_format_is_left_as_it_is_with_the_ways_to_go_o
 ):
     draft = begin(store, version="0.0.9")
     before = bytes_of(draft)
-    monkeypatch.setitem(FORMATS, "features", 3)
-    monkeypatch.setitem(CONTINUES, "features", 3)
+    monkeypatch.setitem(FORMATS, "features", 4)
+    monkeypatch.setitem(CONTINUES, "features", 4)
     with pytest.raises(
-        DraftError, match=r"begun in format 2 by taskdistill 0\.0\.9 .*finish it with .*, or begin anew"
+        DraftError, match=r"begun in format 3 by taskdistill 0\.0\.9 .*finish it with .*, or begin anew"
     ):
         store.draft(REF, recipe_of("features", {}))
     assert bytes_of(draft) == before
@@ -310,7 +310,7 @@ def test_a_record_from_before_formats_had_numbers_is_of_the_first(store: Artifac
 def test_a_commit_that_a_newer_version_did_not_finish_is_left_to_it(store: ArtifactStore):
     ref = commit(store, "logits")
     store.path(ref).rename(store.draft_path(ref))
-    write_as_newer(store.draft_path(ref), format=4)
+    write_as_newer(store.draft_path(ref), format=5)
     before = bytes_of(store.draft_path(ref))
     with pytest.raises(NewerFormatError):
         store.finish_commit(ref, ANYTHING)

@@ -195,8 +195,9 @@ def test_plan_imports_neither_torch_nor_prefect(tmp_path: Path, preset: str) -> 
     assert heavy_imports(tmp_path, "plan", preset) == ""
 
 
-def test_a_run_with_nothing_to_do_imports_neither_torch_nor_prefect(first_run: tuple[Path, Done], preset: str) -> None:
-    assert heavy_imports(first_run[0], "run", preset) == ""
+def test_a_run_with_nothing_to_do_imports_neither_torch_nor_prefect(finished: ArtifactStore, preset: str) -> None:
+    call(finished, "run", preset)  # its page names the command
+    assert heavy_imports(finished.root, "run", preset) == ""
 
 
 # --- the preset of an artifact -----------------------------------------------------------------------------------

@@ -130,10 +130,12 @@ def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_
     client: Any, name: str, request: pytest.FixtureRequest, emptied: ArtifactStore
 ) -> None:
     wanted: Experiment = request.getfixturevalue(PART_OF.get(name, "experiment"))
+    there = {step.ref for step in make_plan(wanted, emptied).steps if step.stage.name == name}
+    for ref in there & set(emptied.references()):
+        upkeep.discard(emptied, ref, with_dependents=True)
+    # Named anew: features of the bench hold more than is asked for, which are taken while they, or their heads, are there.
     steps = [step for step in make_plan(wanted, emptied).steps if step.stage.name == name]
     own = {step.ref for step in steps}
-    for ref in own & set(emptied.references()):
-        upkeep.discard(emptied, ref, with_dependents=True)
     source = next(iter(steps[0].inputs.values()))
     hidden = emptied.path(source).rename(emptied.root / "hidden")
 
