@@ -133,7 +133,7 @@ def test_a_stage_fails_while_its_input_is_missing_then_builds_its_artifacts_and_
     there = {step.ref for step in make_plan(wanted, emptied).steps if step.stage.name == name}
     for ref in there & set(emptied.references()):
         upkeep.discard(emptied, ref, with_dependents=True)
-    # Named anew: the features of the bench hold more than is asked for, and are taken while they or their heads are there.
+    # Named anew: features of the bench hold more than is asked for, and are taken while they or their heads are there.
     steps = [step for step in make_plan(wanted, emptied).steps if step.stage.name == name]
     own = {step.ref for step in steps}
     source = next(iter(steps[0].inputs.values()))
