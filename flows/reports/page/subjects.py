@@ -8,9 +8,7 @@ from typing import Any
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.chain import ModelResult
-from taskdistill.flows.pipeline.models import resolved_model
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.reports.lineage import compared_with
 from taskdistill.flows.reports.page.subject import FOLDER, Subject
 from taskdistill.flows.reports.shipping import best_commands, best_student
 from taskdistill.storage.manifest import ArtifactRef
@@ -52,6 +50,10 @@ def of_models(store: ArtifactStore, names: Sequence[str]) -> Subject:
 
     Raises NotInStoreError where a name means no model, and UserError where one was never scored.
     """
+    # Both import torch, which a run that finds its page does without.
+    from taskdistill.flows.pipeline.models import resolved_model
+    from taskdistill.flows.reports.lineage import compared_with
+
     results: dict[ArtifactRef, ModelResult] = {}
     for name in names:
         found = compared_with(store, resolved_model(store, name))
