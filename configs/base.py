@@ -287,4 +287,5 @@ class RuntimeConfig(Settings):
         if not self.tensorboard:
             return self
         folder = Path(self.tensorboard).expanduser().absolute()  # workers have another working folder
-        return self.model_copy(update={"tensorboard": str(folder / name)})
+        # Names of a study's steps have values of settings in them, such as paths.
+        return self.model_copy(update={"tensorboard": str(folder / name.replace("/", "_"))})

@@ -25,6 +25,11 @@ FEWEST_IMAGES = 6
 """
 
 
+def is_clear(found: Difference, num_images: int) -> bool:
+    """Whether a difference on so many images is more than chance."""
+    return num_images >= FEWEST_IMAGES and found.is_clear
+
+
 class Comparison(NamedTuple):
     """How far a model, the mean over its seeds, lies above another on the same images."""
 
@@ -44,7 +49,7 @@ class Comparison(NamedTuple):
     @property
     def is_clear(self) -> bool:
         """Whether the difference is more than chance."""
-        return self.can_tell and self.found.is_clear
+        return is_clear(self.found, self.num_images)
 
     def row(self) -> dict[str, Any]:
         """Return it as plain JSON values, in the scale of the metric as artifacts have it."""

@@ -38,4 +38,4 @@ class HeldFeatures:
     @cached_property
     def _used(self) -> set[str]:
         """Fingerprints of what the heads in the store were trained on."""
-        return {str(recipe["inputs"].get("features")) for _, recipe in self._store.recipes("probe")}
+        return {str(recipe.get("inputs", {}).get("features")) for _, recipe in self._store.recipes("probe")}

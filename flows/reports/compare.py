@@ -18,7 +18,8 @@ from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.storage.tables import has_column, read_column
 from taskdistill.tasks.deploy.temperature import problem_of
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
-from taskdistill.tasks.functional.resampling import Interval, McNemar, Weighted, bootstrap_interval, mcnemar
+from taskdistill.tasks.functional.proportions import Interval
+from taskdistill.tasks.functional.resampling import McNemar, Weighted, bootstrap_interval, mcnemar
 from taskdistill.tasks.problems.metrics import Metric, metrics_of, undeclared
 from taskdistill.tasks.problems.weighing import weighed
 

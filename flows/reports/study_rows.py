@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from taskdistill.configs.study import MODEL, level_of
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
-from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, image_scores, score_metric
+from taskdistill.flows.pipeline.comparing import image_scores, is_clear, score_metric
 from taskdistill.flows.pipeline.study import StudyRun, common_levels, in_words
 from taskdistill.flows.reports.results import parameters_of
 from taskdistill.storage.fingerprint import canonical_json
@@ -56,7 +56,7 @@ class Compared(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        return self.num_images >= FEWEST_IMAGES and self.found.is_clear
+        return is_clear(self.found, self.num_images)
 
 
 @dataclass(frozen=True)

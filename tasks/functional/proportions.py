@@ -17,10 +17,14 @@ Z_95 = 1.959963984540054
 
 
 class Interval(NamedTuple):
-    """Where a share lies, 95 times in 100."""
+    """Where a share, or a difference, lies 95 times in 100."""
 
     low: float
     high: float
+
+    @property
+    def has_zero(self) -> bool:
+        return self.low <= 0 <= self.high
 
 
 def wilson_interval(share: float, number: int) -> Interval:

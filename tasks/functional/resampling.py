@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from taskdistill.tasks.functional.proportions import exact_mcnemar
+from taskdistill.tasks.functional.proportions import Interval, exact_mcnemar
 
 Weighted = Callable[[npt.NDArray[np.float64]], float]
 """A metric of one model where image n counts weights_N[n] times."""
@@ -24,17 +24,6 @@ class McNemar(NamedTuple):
     only_first: int
     only_second: int
     p_value: float
-
-
-class Interval(NamedTuple):
-    """The middle 95 % of what other images, and other seeds, might have given."""
-
-    low: float
-    high: float
-
-    @property
-    def has_zero(self) -> bool:
-        return self.low <= 0 <= self.high
 
 
 def mcnemar(right_first_N: npt.ArrayLike, right_second_N: npt.ArrayLike) -> McNemar:

@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 from statsmodels.stats.contingency_tables import mcnemar as by_statsmodels
 
-from taskdistill.tasks.functional.resampling import Interval, Weighted, bootstrap_interval, mcnemar
+from taskdistill.tasks.functional.proportions import Interval
+from taskdistill.tasks.functional.resampling import Weighted, bootstrap_interval, mcnemar
 
 
 def mean_of(values_N: npt.ArrayLike) -> Weighted:
