@@ -1,0 +1,68 @@
+"""Run the studies and write the page of what holds.
+
+    REAL_DATA_DIR=... python -m tests.evidence --folder RUNS [--trials clothing,birds,parts,roads] [--page FILE]
+
+Each trial is a study in the store of `RUNS`: what is there is not computed again, and what is stopped goes on. Trials
+that are not named are left out of the page, which says so.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from taskdistill.configs.study_loading import points_of
+from taskdistill.flows.pipeline.console import on_console
+from taskdistill.flows.pipeline.study import plan_study, run_study
+from taskdistill.flows.reports.study_rows import StudyRows
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.summaries import PaceSummary
+from tests.evidence.answers import Answer, answer
+from tests.evidence.claims import CLAIMS
+from tests.evidence.page import page
+from tests.evidence.trials import Trial, draw_worlds, trials
+
+PAGE = Path(__file__).parents[2] / ".github" / "EVIDENCE.md"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--folder", type=Path, required=True)
+    options.add_argument("--trials", default="clothing,birds,parts,roads")
+    options.add_argument("--page", type=Path, default=PAGE)
+    arguments = options.parse_args()
+    known, named = trials(arguments.folder.absolute()), arguments.trials.split(",")
+    if unknown := set(named) - known.keys():
+        options.error(f"there is no trial {', '.join(sorted(unknown))}: {', '.join(known)}")
+    store = ArtifactStore(arguments.folder / "store")
+    rows = {name: run(name, known[name], store) for name in named}
+    found = defaultdict[str, list[Answer]](list)
+    for claim in CLAIMS:
+        for question in claim.questions:
+            if question.trial in rows:
+                found[claim.sentence].append(answer(question, known[question.trial], rows[question.trial]))
+    took = {name: cpu_minutes(made, store) for name, made in rows.items()}
+    arguments.page.write_text(page(found, known, took), encoding="utf-8")
+
+
+def run(name: str, trial: Trial, store: ArtifactStore) -> StudyRows:
+    """Do what is missing of a trial."""
+    draw_worlds(trial)
+    study = trial.study(name)
+    planned = plan_study(study, points_of(study), store)
+    with on_console(planned.plans[0].experiment, Console(stderr=True)) as show:
+        return StudyRows(run_study(planned, store, show), store)
+
+
+def cpu_minutes(rows: StudyRows, store: ArtifactStore) -> str:
+    """Return how long all steps of a trial took, one after the other."""
+    refs = {step.ref for step in rows.run.planned.steps if step.ref in store}
+    seconds = sum(PaceSummary.of(store.manifest(ref)).seconds for ref in refs)
+    return f"{seconds / 60:.0f} min"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

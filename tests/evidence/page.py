@@ -1,0 +1,77 @@
+"""The page of answers, as Markdown."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tests.evidence.answers import CHANCE, Answer
+from tests.evidence.claims import CLAIMS, Claim
+from tests.evidence.trials import Trial
+
+COMMAND = "REAL_DATA_DIR=... python -m tests.evidence --folder RUNS"
+_HEADS = ("on", "is", "above", "mean", "mean", "difference (SE)", "p", "over", "answer")
+
+
+_ABOVE = (
+    "# Evidence",
+    "",
+    "What the paper claims, tried where it can be on two CPU cores, with the settings of the presets as they are. "
+    "A question is whether one model lies above another on images that neither has seen. The answer is *yes*, or *no, "
+    f"the reverse*, where chance alone makes such a difference in fewer than {CHANCE:.0%} of cases (p, two-sided, "
+    "paired), and else *cannot be told*. Of so many questions one or two are answered by chance. SE is the standard "
+    "error of the difference; all are points of top-1, or of mIoU for masks.",
+    "",
+    "Worlds of birds are drawn, each with species of its own: there a world counts once, by the paired t-test over "
+    "worlds. Of photographs each image counts once: by the exact test of McNemar where both models were trained once, "
+    "else by the paired t-test.",
+    "",
+    f"`{COMMAND}` makes this page and goes on where it was stopped; with `--trials clothing` a part of it.",
+    "",
+)
+
+
+def page(answers: Mapping[str, Sequence[Answer]], trials: Mapping[str, Trial], took: Mapping[str, str]) -> str:
+    """Return the page: each claim with the answers of the trials that were run; `answers` by sentence of the claim."""
+    lines = [
+        *_ABOVE,
+        "| trial | preset | places | models share | took |",
+        "| --- | --- | --- | --- | --- |",
+        *(_trial(name, trial, took[name]) for name, trial in trials.items() if name in took),
+    ]
+    for number, claim in enumerate(CLAIMS, 1):
+        lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers.get(claim.sentence, ()), trials)]
+    return "\n".join(lines) + "\n"
+
+
+def _trial(name: str, trial: Trial, took: str) -> str:
+    places = ", ".join(filter(None, trial.places)) or "its own test split"
+    shared = ", ".join(f"`{setting}={value}`" for setting, value in trial.shared.items())
+    return f"| {name}: {trial.told} | `{trial.preset}` | {places} | {shared} | {took} |"
+
+
+def _claim(claim: Claim, answers: Sequence[Answer], trials: Mapping[str, Trial]) -> list[str]:
+    lines = []
+    if answers:
+        lines += [f"| {' | '.join(_HEADS)} |", f"|{' --- |' * len(_HEADS)}"]
+        lines += [f"| {' | '.join(_cells(one, trials))} |" for one in answers]
+    missing = dict.fromkeys(
+        question.trial for question in claim.questions if question not in [one.question for one in answers]
+    )
+    if missing:
+        lines += ["", f"Not run for this page: {', '.join(missing)}."]
+    return lines + (["", claim.remark] if claim.remark else [])
+
+
+def _cells(one: Answer, trials: Mapping[str, Trial]) -> list[str]:
+    number, error = one.metric.number, one.difference.standard_error
+    written = "" if math.isnan(error) else f" ({number(error)})"
+    return [
+        trials[one.question.trial].told,
+        one.question.first.called,
+        one.question.second.called,
+        number(one.first),
+        number(one.second),
+        one.metric.signed(one.difference.mean) + written,
+        "< 0.001" if one.p < 0.001 else f"{one.p:.2g}",
+        one.counted,
+        f"**{one.said}**" if one.p < CHANCE else one.said,
+    ]

@@ -1,0 +1,79 @@
+"""The answers of the evidence, and that each question can be asked.
+
+Shape letters: N images.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from taskdistill.configs.study_loading import points_of
+from taskdistill.flows.pipeline.chain import chain
+from taskdistill.tasks.functional.comparison import Difference
+from taskdistill.tasks.problems.metrics import metrics_of
+from tests.evidence.answers import Answer, over_images, over_places
+from tests.evidence.claims import CLAIMS
+from tests.evidence.page import page
+from tests.evidence.trials import trials
+
+TOP1 = metrics_of("classification")[0]
+WORLDS = [np.array([1.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0, 1.0])]
+BESIDE = [np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])]
+
+
+def test_over_worlds_the_means_of_the_worlds_are_compared_as_scipy_does() -> None:
+    found, p, counted = over_places(WORLDS, BESIDE)
+    expected = stats.ttest_rel([0.75, 0.5, 1.0], [0.5, 0.25, 0.5])
+    assert found.mean == pytest.approx(1 / 3)
+    assert found.standard_error == pytest.approx(stats.sem([0.25, 0.25, 0.5]))
+    assert p == pytest.approx(expected.pvalue)
+    assert counted == "3 worlds (above in 3)"
+
+
+def test_of_one_split_images_are_compared_by_the_exact_test_of_mcnemar() -> None:
+    first_N, second_N = np.array([1.0] * 9 + [0.0] * 11), np.array([1.0] + [0.0] * 8 + [1.0, 1.0] + [0.0] * 9)
+    found, p, counted = over_images([first_N], [second_N])
+    assert p == pytest.approx(stats.binomtest(2, 10).pvalue)
+    assert (found.mean, counted) == (pytest.approx(6 / 20), "20 images")
+
+
+def test_of_several_sequences_each_counts_alike_and_the_error_is_that_of_the_images_in_each() -> None:
+    first, second = [np.array([0.5, 0.7, 0.9]), np.array([0.2, 0.6])], [np.array([0.4, 0.4, 0.6]), np.array([0.1, 0.3])]
+    found, p, counted = over_images(first, second)
+    errors = [stats.sem([0.1, 0.3, 0.3]), stats.sem([0.1, 0.3])]
+    assert found.mean == pytest.approx((0.7 / 3 + 0.2) / 2)
+    assert found.standard_error == pytest.approx(np.hypot(*errors) / 2)
+    assert p == pytest.approx(2 * stats.t.sf(found.mean / found.standard_error, df=3))
+    assert counted == "5 images of 2 sequences"
+
+
+@pytest.mark.parametrize(
+    ("mean", "p", "said"), [(0.1, 0.01, "yes"), (-0.1, 0.01, "no, the reverse"), (0.1, 0.05, "cannot be told")]
+)
+def test_an_answer_is_yes_or_no_only_where_chance_is_rare(mean: float, p: float, said: str) -> None:
+    question = CLAIMS[0].questions[0]
+    assert Answer(question, TOP1, 0.5, 0.5, Difference(mean, 0.05), p, "").said == said
+
+
+def test_every_question_names_models_that_the_study_of_its_trial_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REAL_DATA_DIR", str(tmp_path))
+    for name, trial in trials(tmp_path).items():
+        points = points_of(trial.study(name))
+        for question in (one for claim in CLAIMS for one in claim.questions if one.trial == name):
+            for side in (question.first, question.second):
+                graphs = [chain(points[trial.point(place, side.arm)].experiment) for place in trial.places]
+                assert all(side.model in {model.model for model in graph.models} for graph in graphs)
+
+
+def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> None:
+    question = CLAIMS[0].questions[0]
+    known = trials(tmp_path)
+    one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01), 0.02, "5 worlds (above in 4), 1 seed")
+    written = page({CLAIMS[0].sentence: [one]}, known, {"birds": "40 min"})
+    assert all(claim.sentence in written for claim in CLAIMS)
+    assert "| 62.5 | 60.0 | +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
+    assert "Not run for this page: birds, clothing." in written
