@@ -6,11 +6,15 @@ Preset `clothing10` with one seed runs in this process, step by step; CPU second
 its floor: so many forward passes of a network, or so many optimiser steps of the student, in the same batches. Floors
 are measured before the run and after it, and the mean of both counts. What is above 1 is decoding, cutting, reading,
 writing, validating, drawing and starting. Stages without a network are told in seconds alone, and so is the whole run.
+
+One student alone, with all it is made from, is compared with the same training whose teacher answers at every step: it
+needs no cached views and logits, but one pass of the teacher over its clean images, for the probe, and one over each
+batch.
 """
 
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -24,7 +28,7 @@ from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.storage.summaries import EvaluationSummary, ImageSetSummary
 from taskdistill.tasks.models.device import keep_freed_memory, on_device
 from taskdistill.tasks.models.encoder import blocks_named, build_encoder
 from taskdistill.tasks.models.task_model import TaskModel
@@ -55,6 +59,7 @@ def main() -> None:
         spent = cpu_seconds(experiment, store)
         bare = before.mean(Bare(experiment))
         rows = [row for step, seconds in spent for row in rows_of(step, seconds, bare, store)]
+        rows.append(alone({step.name: (step, seconds) for step, seconds in spent}, bare, experiment, store))
     rows.append(Row("whole run", sum(seconds for _, seconds in spent), "CPU s"))
     finish("CPU time of each stage over its floor", rows, as_json=arguments.json)
 
@@ -130,6 +135,23 @@ def cpu_seconds(experiment: Experiment, store: ArtifactStore) -> list[tuple[Plan
 def rows_of(step: PlannedStep, seconds: float, bare: Bare, store: ArtifactStore) -> list[Row]:
     told, floor = Row(step.name, seconds, "CPU s"), floor_of(step, bare, store)
     return [told, Row(f"{step.name} / floor", seconds / floor, at_most=AT_MOST.get(step.name))] if floor else [told]
+
+
+def alone(
+    spent: Mapping[str, tuple[PlannedStep, float]], bare: Bare, experiment: Experiment, store: ArtifactStore
+) -> Row:
+    """Return what one distilled student takes over the same with its teacher at every step."""
+    distill, images = spent["distill-seed0"][0], spent["ingest"][0].ref
+    splits = ImageSetSummary.of(store.manifest(images)).splits
+    answered = distill.num_steps * experiment.training.batch_size
+    shared = sum(spent[name][1] for name in ("ingest", "probe-teacher", "extract-student", "probe-student"))
+    online = (
+        shared
+        + spent["distill-seed0"][1]
+        + (splits["train"] + splits["val"] + answered) * bare.forward[experiment.teacher.name]
+    )
+    ours = shared + sum(spent[name][1] for name in ("extract-teacher", "precompute", "distill-seed0"))
+    return Row("one student alone / its teacher online", ours / online, at_most=0.9)
 
 
 def floor_of(step: PlannedStep, bare: Bare, store: ArtifactStore) -> float:

@@ -1,5 +1,6 @@
 """Large photographs, which take longer to decode than a small network to look at, are decoded once for all views."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.models import Backbone
 from taskdistill.configs.stages import ExtractConfig
@@ -72,3 +74,20 @@ def test_without_that_memory_the_features_are_the_same_bytes(
     run(EXTRACT, CONFIG, {"images": images}, image_cache_mb=0)
     assert store.manifest(ref).files == files
     assert Counter(decoded.values()) == {4: TRAIN, 1: 8}
+
+
+@pytest.mark.nightly
+@pytest.mark.real_data
+@pytest.mark.skipif("REAL_DATA_DIR" not in os.environ, reason="REAL_DATA_DIR is not set")
+def test_forty_photographs_of_12_megapixels_are_decoded_once_with_the_default_memory(
+    tmp_path: Path, decoded: Counter[int], run: Run, store: ArtifactStore
+) -> None:
+    """Decoded they are 1.3 GiB, and 1 GiB is there by default."""
+    originals = sorted((Path(os.environ["REAL_DATA_DIR"]) / "clothing10" / "train").glob("*/*.jpg"))[::9]
+    for number, path in enumerate(originals[:40]):
+        (folder := tmp_path / "data" / "train" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.convert("RGB").resize((4000, 3000), Image.Resampling.BILINEAR).save(folder / f"{number}.jpg")
+    images = run(INGEST, IngestConfig(path=str(tmp_path / "data")))
+    run(EXTRACT, CONFIG, {"images": images}, image_cache_mb=RuntimeConfig().image_cache_mb)
+    assert decoded == Counter(dict.fromkeys(range(40), 1))
