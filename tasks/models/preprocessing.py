@@ -63,7 +63,7 @@ def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.d
 
     The memory stays channels last, the faster order for convolutions on CPU and GPU alike.
     """
-    images_NCHW = torch.from_numpy(pixels_NHWC).to(device).permute(0, 3, 1, 2).float()
+    images_NCHW = torch.from_numpy(pixels_NHWC).to(device).permute(0, 3, 1, 2).float()  # a copy, changed in place
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
-    return (images_NCHW - mean) / std
+    return images_NCHW.sub_(mean).div_(std)

@@ -7,6 +7,9 @@ its floor: so many forward passes of a network, or so many optimiser steps of th
 are measured before the run and after it, and the mean of both counts. What is above 1 is decoding, cutting, reading,
 writing, validating, drawing and starting. Stages without a network are told in seconds alone, and so is the whole run.
 
+The floor of pictures adds what decoding and cutting them takes at least, each image once and each view once, with the
+same bits: nothing but another resampling (`views.resize`) could be cheaper. What is above it is our own.
+
 One student alone, with all it is made from, is compared with the same training whose teacher answers at every step: it
 needs no cached views and logits, but one pass of the teacher over its clean images, for the probe, and one over each
 batch.
@@ -14,13 +17,14 @@ batch.
 
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.loading import load_experiment
 from taskdistill.configs.models import Backbone
@@ -29,6 +33,8 @@ from taskdistill.flows.pipeline.running import ExecuteStep, run_plan
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary, ImageSetSummary
+from taskdistill.tasks.data.decode import decode_rgb
+from taskdistill.tasks.functional.views import Pixels, draw_view
 from taskdistill.tasks.models.device import keep_freed_memory, on_device
 from taskdistill.tasks.models.encoder import blocks_named, build_encoder
 from taskdistill.tasks.models.task_model import TaskModel
@@ -40,6 +46,8 @@ from tests.benchmarks.report import Row, finish, parser
 from tests.benchmarks.timing import processor_seconds_of
 
 NUM_CLASSES, ROUNDS = 10, 9
+PHOTOGRAPHS_APART = 6
+"""Of those to train on one in so many is timed."""
 AT_MOST = {
     "extract-teacher": 1.10, "extract-student": 1.6, "finetune-seed0": 1.15, "distill-seed0": 1.15,
     "evaluate-finetuned-seed0": 1.6,
@@ -58,7 +66,7 @@ def main() -> None:
         before = Bare(experiment)
         spent = cpu_seconds(experiment, store)
         bare = before.mean(Bare(experiment))
-        rows = [row for step, seconds in spent for row in rows_of(step, seconds, bare, store)]
+        rows = [row for step, seconds in spent for row in rows_of(step, seconds, bare, experiment, store)]
         rows.append(alone({step.name: (step, seconds) for step, seconds in spent}, bare, experiment, store))
     rows.append(Row("whole run", sum(seconds for _, seconds in spent), "CPU s"))
     finish("CPU time of each stage over its floor", rows, as_json=arguments.json)
@@ -74,11 +82,22 @@ class Bare:
             for backbone in (experiment.teacher, experiment.student)
         }
         self.step = step_seconds(experiment)
+        photographs = sorted(Path(experiment.data.path).glob("train/*/*.jpg"))[::PHOTOGRAPHS_APART]
+        self.decode = median_seconds(lambda: [decode_rgb(path.read_bytes()) for path in photographs]) / len(photographs)
+        self.cut = {
+            backbone.name: cut_seconds(backbone, [decode_rgb(path.read_bytes()) for path in photographs])
+            for backbone in (experiment.teacher, experiment.student)
+        }
 
     def mean(self, other: "Bare") -> "Bare":
         self.forward = {name: (seconds + other.forward[name]) / 2 for name, seconds in self.forward.items()}
-        self.step = (self.step + other.step) / 2
+        self.step, self.decode = (self.step + other.step) / 2, (self.decode + other.decode) / 2
+        self.cut = {name: (seconds + other.cut[name]) / 2 for name, seconds in self.cut.items()}
         return self
+
+    def pictures(self, name: str, num_decoded: int, num_cut: int) -> float:
+        """Return the seconds of decoding so many images and cutting so many views for a network."""
+        return num_decoded * self.decode + num_cut * self.cut[name]
 
 
 def forward_seconds(backbone: Backbone, batch_size: int) -> float:
@@ -101,6 +120,15 @@ def step_seconds(experiment: Experiment) -> float:
         optimizer.step()
 
     return median_seconds(step)
+
+
+def cut_seconds(backbone: Backbone, images: Sequence[Pixels]) -> float:
+    """Return the CPU seconds of cutting one augmented view of a decoded image."""
+    preprocessing = build_encoder(backbone).preprocessing
+    views = [
+        draw_view(f"{number}", 1, image.shape[0], image.shape[1], ViewSettings()) for number, image in enumerate(images)
+    ]
+    return median_seconds(lambda: [*map(preprocessing.cut, images, views)]) / len(images)
 
 
 def network(backbone: Backbone) -> TaskModel:
@@ -132,9 +160,13 @@ def cpu_seconds(experiment: Experiment, store: ArtifactStore) -> list[tuple[Plan
     return spent
 
 
-def rows_of(step: PlannedStep, seconds: float, bare: Bare, store: ArtifactStore) -> list[Row]:
+def rows_of(step: PlannedStep, seconds: float, bare: Bare, experiment: Experiment, store: ArtifactStore) -> list[Row]:
     told, floor = Row(step.name, seconds, "CPU s"), floor_of(step, bare, store)
-    return [told, Row(f"{step.name} / floor", seconds / floor, at_most=AT_MOST.get(step.name))] if floor else [told]
+    if not floor:
+        return [told]
+    ratio = Row(f"{step.name} / floor", seconds / floor, at_most=AT_MOST.get(step.name))
+    with_pictures = floor + pictures_of(step, bare, experiment, store)
+    return [told, ratio, Row(f"{step.name} / floor of pictures", seconds / with_pictures)]
 
 
 def alone(
@@ -164,6 +196,21 @@ def floor_of(step: PlannedStep, bare: Bare, store: ArtifactStore) -> float:
     if step.stage.name == "evaluate":
         return sum(EvaluationSummary.of(store.manifest(step.ref)).num_images.values()) * bare.forward[bare.student]
     return 0.0
+
+
+def pictures_of(step: PlannedStep, bare: Bare, experiment: Experiment, store: ArtifactStore) -> float:
+    """Return the CPU seconds that the pictures of a step take at least; a training's validations are its network's."""
+    images = ImageSetSummary.of(store.manifest(step.inputs["images"]))
+    if step.stage.name == "extract":
+        backbone = experiment.teacher if step.name == "extract-teacher" else experiment.student
+        return bare.pictures(backbone.name, images.images, num_shown(step.shown))
+    if step.stage.name == "evaluate":
+        judged = sum(EvaluationSummary.of(store.manifest(step.ref)).num_images.values())
+        return bare.pictures(bare.student, judged, judged)
+    train, val = images.splits["train"], images.splits["val"]
+    validated = experiment.training.epochs // experiment.training.validate_every * val
+    views = train * experiment.views.num_views + val
+    return bare.pictures(bare.student, train + val, views) + validated * bare.forward[bare.student]
 
 
 if __name__ == "__main__":
