@@ -6,9 +6,9 @@ Preset `clothing10`: a MobileNetV2 1.0 at 224 px teaches a MobileNetV2 0.35 at 1
 the same pixels, so it is measured with both at 128 px, where its teacher is a worse one, and with both at 224 px, where
 its student is dearer. timm's part is its `LogitDistillationTask`, its loader with its own augmentation, AdamW, and a
 validation after each epoch; ours is the stage `distill`, its validations, checkpoints and files included, and the
-stage `finetune`. All in this process on one thread, CPU seconds, taking turns; medians. Ours train as long as the preset
-says, as views are cut once and then read from memory; timm cuts each anew, so that some epochs tell. `--quick` trains
-single epochs, in which beginning and ending weigh more.
+stage `finetune`. All in this process on one thread, CPU seconds, taking turns; medians. Ours train as long as the
+preset says, as views are cut once and then read from memory; timm cuts each anew, so that some epochs tell. `--quick`
+trains single epochs, in which beginning and ending weigh more.
 
 Of a sweep the whole is compared: for us reading the folder, all passes of both encoders, both probes and the teacher's
 logits once, then so many students of 20 epochs.
