@@ -73,6 +73,7 @@ def demonstrate(
         f"taskdistill predict {shown.short} {folder_of(folder, world, task)}/images/test",
         f"taskdistill plan {task.preset_of_yours} --set data.path=/path/to/your/images",
     ]
-    title, command = f"{task.title} of world {world}", _command(experiment, folder, world, overrides)
+    title = f"{task.title} of world {world} (drawn, not photographed)"
+    command = _command(experiment, folder, world, overrides)
     write_report(report, Subject(title, results, refs_of(stages), store, command, next_commands))
     return Demonstration(experiment, results, stages, report, next_commands)

@@ -1,4 +1,4 @@
-"""What training added: how far each student lies above what it started from and above its control, image by image."""
+"""What training added: how far each student lies above what it started from and above its controls, image by image."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
 from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, Comparison, compared
 from taskdistill.flows.pipeline.teacher_gap import teacher_gap
 from taskdistill.storage.store import ArtifactStore
@@ -15,8 +15,8 @@ from taskdistill.tasks.problems.metrics import PERCENT
 
 SPLIT = "test"
 """Where students are compared: their weights were chosen on validation."""
-REFERENCES = (START, CONTROL)
-"""What students are compared with."""
+REFERENCES = (START, CONTROL, STUDENT)
+"""What students are compared with: each with those that have less than it, in this order."""
 
 
 class DifferenceTable(NamedTuple):
@@ -35,7 +35,8 @@ def differences(results: Sequence[ModelResult], store: ArtifactStore) -> Iterato
         by_model[result.model].append(result)
     students = {model: seeds for model, seeds in by_model.items() if seeds[0].seed is not None}
     for model, seeds in students.items():
-        for reference in (name for name in REFERENCES if name != model and name in by_model):
+        before = REFERENCES[: REFERENCES.index(model)] if model in REFERENCES else REFERENCES
+        for reference in (name for name in before if name in by_model):
             if found := compared(seeds, by_model[reference], SPLIT, store):
                 yield found
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
 from taskdistill.flows.pipeline.teacher_gap import teacher_gap
 from taskdistill.flows.reports.calibrated import calibrated_rows
 from taskdistill.flows.reports.chosen import chosen_settings
@@ -27,6 +27,7 @@ WIDE = 1000
 BELOW = {
     START: "training made it worse. Lower training.learning_rate or training.epochs, or use the probe as it is",
     CONTROL: "this teacher made it worse. Lower distill.alpha, or take another teacher",
+    STUDENT: "images without labels made it worse. Leave them out (synthetic_images=none)",
 }
 """What a student is compared with -> what is said of one that is clearly below it."""
 

@@ -79,6 +79,7 @@ def best_commands(best: Best, name: str) -> list[str]:
         f"Look at it:  taskdistill show {best.artifact.short}",
         f"Name it:     taskdistill label {name} {best.artifact.short}",
         f"Use it:      taskdistill predict {best.artifact.short} FOLDER_OF_IMAGES",
+        f"Take it out: taskdistill export {best.artifact.short} FOLDER --to onnx",
     ]
 
 

@@ -39,13 +39,26 @@ def by_class(subject: Subject) -> Section | None:
     chosen, control = subject.chosen.model, subject.control or ""
     found.sort(key=lambda one: _order(one.gain(chosen, control)))
     few, words = _shortened(found)
-    blocks: list[Block] = [Words(f"{metric} of each class on {SPLIT}, the largest gain first.{words}")]
+    told = f"{metric} of each class on {SPLIT}, the largest gain first.{_gains(found, chosen, control)}{words}"
+    blocks: list[Block] = [Words(told)]
     blocks.append(_chart(few, models, metric, list(subject.by_model)))
     return Section("Classes", [*blocks, _table(few, models, chosen, control)])
 
 
 def _order(gain: float) -> float:
     return math.inf if math.isnan(gain) else -gain
+
+
+def _gains(found: list[OfClass], chosen: str, control: str) -> str:
+    """Say in how many classes a model is above another, and in which it is most below it."""
+    gains = [one.gain(chosen, control) for one in found]
+    worse = [one for one in found if one.gain(chosen, control) < 0]
+    worst = min(worse, key=lambda one: one.gain(chosen, control), default=None)
+    counted = f" {chosen} is above {control} in {sum(gain > 0 for gain in gains)} classes and below it in {len(worse)}"
+    if worst is None:
+        return f"{counted}."
+    values = " to ".join(f"{100 * worst.values[model]:.0f}" for model in (control, chosen))
+    return f"{counted}, most in {short(worst.name)} ({values} %)."
 
 
 def _shortened(found: list[OfClass]) -> tuple[list[OfClass], str]:

@@ -61,9 +61,12 @@ def _matrix(subject: Subject, counts: Numbers, chosen: Numbers) -> Chart:
     layers = [cells]
     if len(order) <= MAX_WRITTEN:
         layers.append(base.mark_text(fontSize=11).encode(text="text:N"))
+    else:  # no room for the counts of so many
+        layers.append(base.mark_text(fontSize=9).encode(text="text:N").transform_filter("datum.kind == 'margin'"))
     caption = (
         "Confusion matrix: true classes in rows, answers in columns, ordered so that classes that are confused are "
-        "neighbours; darker is a larger share of the row."
+        "neighbours; darker is a larger share of the row. Recall is the share of a class that is found, precision the "
+        "share of an answer that is right."
     )
     side = CELL_PX if len(order) <= MAX_WRITTEN else CELL_PX - 8
     chart = alt.layer(*layers).properties(width=alt.Step(side), height=alt.Step(side))

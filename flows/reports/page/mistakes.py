@@ -7,6 +7,7 @@ from taskdistill.flows.reports.page.subject import Answers, Numbers, Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
 
 MAX_IMAGES = 24
+_SURE = "In brackets how sure the student is, as it was trained; predictions and exports have its calibrated outputs."
 
 
 def mistakes(subject: Subject) -> Section | None:
@@ -25,7 +26,7 @@ def mistakes(subject: Subject) -> Section | None:
         "Both are wrong, each in its own way (hard, or the label is wrong)": wrong & ~teacher_right & ~same,
     }
     blocks = [block for words, rows in groups.items() for block in _shown(subject, answers, thumbnails, rows, words)]
-    return Section("Mistakes", blocks)
+    return Section("Mistakes", [Words(_SURE), *blocks])
 
 
 def _shown(

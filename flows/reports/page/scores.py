@@ -17,7 +17,11 @@ _TERMS = (
     ("±", "standard deviation over seeds: how much another seed would change the number"),
     ("SE", "standard error: how much other images, as many, would change it; two of them either way hold the truth "
            "about 19 times in 20"),
-    ("gap closed", "how much of the way from the student without a teacher to the teacher a student has come"),
+    ("gap closed", f"how much of the way from {CONTROL} to the teacher a student has come"),
+    ("probed", "a frozen pretrained network with a linear head, trained on the labels"),
+    ("finetuned", "all of the network trained on the labels, without a teacher"),
+    ("distilled", "all of it trained on the labels and on the teacher's answers"),
+    ("+blends, +unlabelled", "distilled with more images that have no labels: painted ones, or those of a folder"),
 )  # fmt: skip
 
 
@@ -44,8 +48,8 @@ def _tables(subject: Subject) -> Iterator[Table]:
                 score_cell(metric, [row for row in of_model if row["metric"] == metric.name]) for metric in metrics
             ]
             after = [calibrated.cells.get((model, split), "")] if calibrated else []
-            table.append([model, *cells, *after, _gap(subject, model, split), parameters.get(model, "")])
-        columns = ["model", *(_heading(one) for one in metrics), *(["ECE calibrated"] if calibrated else [])]
+            table.append([model, *cells, *after, gap_closed(subject, model, split), parameters.get(model, "")])
+        columns = ["model", *(_heading(one) for one in metrics), *(["ECE calibrated %"] if calibrated else [])]
         yield Table([*columns, "gap closed", "size"], table, f"On {split}.")
 
 
@@ -53,7 +57,7 @@ def _heading(metric: Metric) -> str:
     return f"{metric.heading} {metric.unit}".rstrip()
 
 
-def _gap(subject: Subject, model: str, split: str) -> str:
+def gap_closed(subject: Subject, model: str, split: str) -> str:
     """Write which share of the way from control to teacher a student has come; empty where the teacher is not ahead."""
     if model not in subject.students or model == CONTROL:
         return ""

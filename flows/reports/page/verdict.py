@@ -8,8 +8,10 @@ import numpy as np
 from taskdistill.flows.pipeline.chain import CONTROL, START
 from taskdistill.flows.pipeline.comparing import Comparison, compared, image_scores
 from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
+from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.remarks import remarks
+from taskdistill.flows.reports.shipping import CHOSEN_ON
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
 from taskdistill.tasks.functional.proportions import paired_p
@@ -18,9 +20,10 @@ from taskdistill.tasks.functional.proportions import paired_p
 def verdict(subject: Subject) -> Section:
     """Tell what came out."""
     headline, *others = [*_compared(subject), ""]
-    blocks: list[Block] = [Words(sentence) for sentence in (headline, *_shipped(subject), *others) if sentence]
+    said = (headline, *_shipped(subject), *others, *_reservations(subject))
+    blocks: list[Block] = [Words(sentence) for sentence in said if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
-    told = "SE: standard error on so many images. p: how often chance alone makes such a difference."
+    told = "SE: how far other images, as many, would move a number. p: how often chance alone makes such a difference."
     return Section("Verdict", [*blocks, Words(told), Words(_made(subject))])
 
 
@@ -76,10 +79,52 @@ def _written(p: float) -> str:
 
 
 def _shipped(subject: Subject) -> Iterator[str]:
-    """Say which student to take, and why."""
-    if best := subject.best:
-        number = sum(len(subject.by_model[model]) for model in subject.students)
-        yield f"Ship {best.artifact.short}{f', of {number} students' if number > 1 else ''}. {best}"
+    """Say which student to take, and why; how it compares with the next best, and with its teacher."""
+    best = subject.best
+    if not best:
+        return
+    number = sum(len(subject.by_model[model]) for model in subject.students)
+    yield f"Ship {best.artifact.short}{f', of {number} that were trained' if number > 1 else ''}. {best}"
+    yield from _next_best(subject, best.result.model)
+    closed = gap_closed(subject, best.result.model, SPLIT)
+    if closed and subject.teacher:
+        score = f"{best.metric.in_words(float(np.mean(_by_image(subject, subject.teacher))))}"
+        yield f"Its teacher has {score} on {SPLIT}: of the way there from {CONTROL}, {closed} is done."
+
+
+def _next_best(subject: Subject, chosen: str) -> Iterator[str]:
+    """Say how far the chosen student is above the next best one on validation, which it was chosen by, and on test."""
+    on_val = [
+        found
+        for model in subject.students
+        if model != chosen
+        and (found := compared(subject.by_model[chosen], subject.by_model[model], CHOSEN_ON, subject.store))
+    ]
+    if not on_val:
+        return
+    nearest = min(on_val, key=lambda one: one.found.mean)
+    on_test = compared(subject.by_model[chosen], subject.by_model[nearest.reference], SPLIT, subject.store)
+    by_chance = "" if nearest.is_clear else ", so that chance may have chosen between the two"
+    then = f"; on {SPLIT} {on_test}" if on_test else ""
+    yield (
+        f"The next best is {nearest.reference}: on validation ({_images(nearest)}) the difference is {nearest}"
+        f"{by_chance}{then}."
+    )
+
+
+def _reservations(subject: Subject) -> Iterator[str]:
+    """Say what the comparison with the control does not prove."""
+    if not subject.students:
+        return
+    if CONTROL in subject.by_model and START in subject.by_model:
+        found = compared(subject.by_model[CONTROL], subject.by_model[START], SPLIT, subject.store)
+        if found and not (found.is_clear and found.found.mean > 0):
+            yield (
+                f"{CONTROL} is {found} to its own probe on {SPLIT}: on these labels finetuning alone gains nothing "
+                f"that shows. So look at the difference to {START} too, under Scores."
+            )
+    if all(len(subject.by_model[model]) == 1 for model in subject.students):
+        yield "One seed: how much another would change is not known; SE and p speak of the images alone."
 
 
 def _made(subject: Subject) -> str:

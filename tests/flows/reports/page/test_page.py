@@ -21,7 +21,7 @@ from taskdistill.flows.reports.page.verdict import verdict
 from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call
-from tests.flows.reports.page.made_up import made_up
+from tests.flows.reports.page.made_up import TEACHER, made_up
 
 STRANGE = ["<b>bold</b>", "$$x^2$$", "🐦‍⬛ & 'bird'", "ציפור", "tab\there", "a" * 90]
 MAX_BYTES, MAX_SECONDS = 10_000_000, 60
@@ -60,7 +60,36 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
     )
     best = plain_run.best
     assert best
-    assert said[1].text.startswith(f"Ship {best.artifact.short}, of 4 students. Best on validation: ")
+    assert said[1].text.startswith(f"Ship {best.artifact.short}, of 4 that were trained. Best on validation: ")
+
+
+def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Subject) -> None:
+    answers = {model: plain_run.answers_of(model) for model in (STUDENT, CONTROL, TEACHER)}
+    student, control, teacher = (100 * np.mean([one.is_right for one in seeds]) for seeds in answers.values())
+    said = words(verdict(plain_run))
+    assert f"The next best is {CONTROL}: on validation (100 images of val, 2 seeds) the difference is +" in said
+    assert f"; on test {student - control:+.1f} (SE " in said
+    closed = 100 * (student - control) / (teacher - control)
+    assert f"Its teacher has {teacher:.1f} % on test: of the way there from {CONTROL}, {closed:.0f} % is done." in said
+    assert "One seed" not in said
+
+
+def test_of_one_seed_the_verdict_says_what_it_does_not_know(store: ArtifactStore) -> None:
+    assert "One seed: how much another would change is not known" in words(
+        verdict(made_up(store, ["ant", "bee"], [0, 1] * 20))
+    )
+
+
+def test_classes_in_which_the_student_is_below_the_control_are_counted_and_the_worst_is_named(
+    plain_run: Subject,
+) -> None:
+    gains = [
+        np.mean([one.is_right[one.true == number] for one in plain_run.answers_of(STUDENT)])
+        - np.mean([one.is_right[one.true == number] for one in plain_run.answers_of(CONTROL)])
+        for number in range(3)
+    ]
+    above, below = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    assert f"is above {CONTROL} in {above} classes and below it in {below}" in words(by_class(plain_run))
 
 
 def test_where_the_test_split_cannot_tell_the_verdict_says_so(store: ArtifactStore) -> None:
