@@ -36,7 +36,7 @@ class StillNeededError(StoreError):
 
 
 class NotFiniteError(StoreError, ValueError):
-    """Numbers that float16 cannot hold."""
+    """Numbers that float16 cannot hold, or that are none."""
 
 
 class CacheMismatchError(StoreError):

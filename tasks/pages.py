@@ -43,3 +43,9 @@ def as_jpeg(picture: Image.Image, quality: int) -> bytes:
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=quality)
     return data.getvalue()
+
+
+def as_png(picture: Image.Image) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    return data.getvalue()

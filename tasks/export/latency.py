@@ -24,8 +24,20 @@ from taskdistill.tasks.export.tried import Answers, Run
 from taskdistill.tasks.functional.views import Pixels
 
 BATCHES = (1, 32)
-WARM_UP, MIN_PASSES, MAX_PASSES = 3, 20, 300
-ENOUGH_SECONDS = 3.0
+
+
+class Effort(NamedTuple):
+    """How often an answer is asked for."""
+
+    warm_up: int
+    """Passes before any is timed: the first ones choose kernels and fill caches."""
+    least: int
+    most: int
+    """Passes that are timed, of which there are more than `least` only within `seconds`."""
+    seconds: float
+
+
+THOROUGH, BRIEF = Effort(3, 20, 300, 3.0), Effort(3, 3, 30, 1.0)
 PILLOW = "store (torch)"
 """The model as it lies in the store: images are cut by Pillow and go through torch."""
 
@@ -78,6 +90,17 @@ def _in_store(artifact: Path, device: torch.device, threads: int) -> Run:
     return functools.partial(_answer, Deployable.load(artifact, device))
 
 
+def measured_alone(deployable: Deployable, effort: Effort = BRIEF) -> Latency:
+    """Return the latency of a network that is loaded, for single images of the size that it sees, on all threads."""
+    before, threads = torch.get_num_threads(), num_cores()
+    torch.set_num_threads(threads)
+    try:
+        run = functools.partial(_answer, deployable)
+        return _latency(PILLOW, deployable.device, threads, _passes(run, 1, deployable.preprocessing.size, effort))
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.inference_mode()
 def _answer(deployable: Deployable, images_NHW3: Pixels) -> Answers:
     outputs = deployable.outputs(np.stack([deployable.shown(image_HW3) for image_HW3 in images_NHW3]))
@@ -99,9 +122,7 @@ def measured(form: Form, height: int, width: int) -> Iterator[Latency]:
                     raise
                 continue  # such as an ONNX Runtime without CUDA
             for batch in BATCHES:
-                seconds = _seconds(run, np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8))
-                p50, p95 = (float(np.percentile(seconds, share)) * 1000 for share in (50, 95))
-                yield Latency(form.name, _named(device), threads, batch, round(p50, 3), round(p95, 3), len(seconds))
+                yield _latency(form.name, device, threads, _passes(run, batch, (height, width), THOROUGH))
     finally:
         torch.set_num_threads(before)  # of whoever calls: it is a setting of the whole process
 
@@ -117,17 +138,28 @@ def busy() -> float:
     return os.getloadavg()[0]
 
 
-def _seconds(run: Run, images_NHW3: Pixels) -> list[float]:
-    # The first passes choose kernels and fill caches; the answer lies in memory when `run` returns.
-    for _ in range(WARM_UP):
+class _Passes(NamedTuple):
+    batch: int
+    seconds: list[float]
+
+
+def _passes(run: Run, batch: int, size: tuple[int, int], effort: Effort) -> _Passes:
+    """Ask for answers; the answer lies in memory when `run` returns."""
+    images_NHW3 = np.random.default_rng(0).integers(0, 256, (batch, *size, 3), np.uint8)
+    for _ in range(effort.warm_up):
         run(images_NHW3)
     seconds: list[float] = []
-    end = time.monotonic() + ENOUGH_SECONDS
-    while len(seconds) < MIN_PASSES or (len(seconds) < MAX_PASSES and time.monotonic() < end):
+    end = time.monotonic() + effort.seconds
+    while len(seconds) < effort.least or (len(seconds) < effort.most and time.monotonic() < end):
         began = time.perf_counter()
         run(images_NHW3)
         seconds.append(time.perf_counter() - began)
-    return seconds
+    return _Passes(batch, seconds)
+
+
+def _latency(form: str, device: torch.device, threads: int, passes: _Passes) -> Latency:
+    p50, p95 = (round(float(np.percentile(passes.seconds, share)) * 1000, 3) for share in (50, 95))
+    return Latency(form, _named(device), threads, passes.batch, p50, p95, len(passes.seconds))
 
 
 def _named(device: torch.device) -> str:

@@ -73,22 +73,15 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A node of a tree."""
+class Folded:
+    """A table that opens when its line is clicked on."""
 
-    text: str
-    branches: Sequence["Branch"] = ()
-
-
-@dataclass(frozen=True)
-class Tree:
-    """What was made from what."""
-
-    root: Branch
-    kind: str = "tree"
+    line: str
+    table: Table
+    kind: str = "folded"
 
 
-Block = Words | Terms | Code | Chart | Table | Pictures | Tree
+Block = Words | Terms | Code | Chart | Table | Pictures | Folded
 
 
 @dataclass(frozen=True)

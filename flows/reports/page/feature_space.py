@@ -18,6 +18,7 @@ from taskdistill.configs.errors import UserError
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
 from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words, plain, short
 from taskdistill.flows.reports.page.charts import MUTED, data_of, drawn
+from taskdistill.flows.reports.page.networks import network_of
 from taskdistill.flows.reports.page.subject import FOLDER, SPLIT, Subject
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef
@@ -129,11 +130,12 @@ def _of_network(subject: Subject, model: ArtifactRef, shown: Shown) -> Vectors:
     kept = subject.store.root / FOLDER / "features" / f"{model.fingerprint[:16]}-{shown.ref.fingerprint[:16]}.parquet"
     if kept.is_file():
         return np.asarray(read_matrix(kept, "vector"), np.float32)
-    import torch  # seconds, only where something is to be computed
+    # torch takes seconds: only where something is to be computed
+    from taskdistill.tasks.data.batches import decoded_row
+    from taskdistill.tasks.deploy.encoded import encoded
 
-    from taskdistill.tasks.deploy.vectors import vectors_of
-
-    found = vectors_of(subject.store.path(model), shown.images, shown.rows, torch.device("cpu"))
+    network = network_of(subject, model)
+    found = encoded(network, (network.shown(decoded_row(shown.images, row)) for row in shown.rows), LAST)
     _keep(kept, {"id": shown.ids, "vector": found})
     return found
 

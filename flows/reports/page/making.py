@@ -1,14 +1,12 @@
-"""What each step cost, what the chosen model was made from, and how to make it again and go on."""
+"""What each step cost, and how to make the chosen model again and go on."""
 
 from taskdistill.configs.loading import dump_preset
 from taskdistill.flows.reports.chosen import choices_of, trials_table
-from taskdistill.flows.reports.page.blocks import Block, Branch, Code, Section, Table, Tree, Words, plain
+from taskdistill.flows.reports.page.blocks import Block, Code, Section, Table, Words, plain
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.steps import duration
 from taskdistill.flows.reports.tables import rows_of
 from taskdistill.storage.files import bytes_in_words
-from taskdistill.storage.manifest import ArtifactRef
-from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import PaceSummary
 
 
@@ -42,25 +40,12 @@ def again(subject: Subject) -> Section:
         ref = subject.chosen.artifact
         settings = subject.store.manifest(ref).provenance.get("settings", {})
         blocks += [
-            Words(f"What {ref.short} was made from:"),
-            Tree(_branch(subject.store, ref, "", set())),
-            Words("The preset that makes it again (save it as preset.yaml, then: taskdistill run preset.yaml):"),
+            Words(
+                f"The preset that makes {ref.short} again (save it as preset.yaml, then: taskdistill run preset.yaml):"
+            ),
             Code(plain_lines(dump_preset(settings))),
         ]
     return Section("How to make it again", blocks, is_open=False)
-
-
-def _branch(store: ArtifactStore, ref: ArtifactRef, role: str, seen: set[ArtifactRef]) -> Branch:
-    """Return an artifact with its inputs; one that stands further up already without them."""
-    named = f"{role}: {ref.short}" if role else ref.short
-    if ref not in store:
-        return Branch(f"{named} (not here)")
-    manifest = store.manifest(ref)
-    text = f"{named}, {manifest.recipe.get('stage', '')}"
-    if ref in seen:
-        return Branch(f"{text} (see above)" if manifest.inputs else text)
-    seen.add(ref)
-    return Branch(text, [_branch(store, one, input_role, seen) for input_role, one in manifest.input_refs.items()])
 
 
 def plain_lines(text: str) -> str:

@@ -14,8 +14,10 @@ from taskdistill.flows.reports.page.curves import curves
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.drawn_by_stages import overlays
 from taskdistill.flows.reports.page.feature_space import feature_space
+from taskdistill.flows.reports.page.lineage import lineage
 from taskdistill.flows.reports.page.making import again, costs, tried
 from taskdistill.flows.reports.page.mistakes import agreement, mistakes
+from taskdistill.flows.reports.page.patches import patches
 from taskdistill.flows.reports.page.scores import scores
 from taskdistill.flows.reports.page.size import size
 from taskdistill.flows.reports.page.subject import Subject
@@ -25,8 +27,8 @@ from taskdistill.tasks.pages import write_page
 
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict, dataset, scores, curves, by_class, confusion, mistakes, sureness, agreement, size, feature_space,
-    blends, overlays,
-    tried, costs, again,
+    patches, blends, overlays,
+    lineage, tried, costs, again,
 )  # fmt: skip
 """In the order of the page; each leaves itself out where a run has nothing for it."""
 

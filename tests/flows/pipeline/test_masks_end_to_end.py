@@ -19,27 +19,13 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.conftest import Done, call, write_preset
+from tests.flows.streets import SETTINGS
 from tests.tasks.data.mask_files import HALVES, coloured, indexed, photograph, write_folders, write_masks
 
 pytestmark = pytest.mark.usefixtures("bare_pictures")
 
 Told = Callable[..., Done]
 
-VIT = {"patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 2}
-PROBE = {"inputs": ["last4"], "learning_rates": [0.01], "optimizer": "adamw", "steps": 3, "batch_size": 4}
-SETTINGS: dict[str, Any] = {
-    "name": "streets",
-    "problem": "segmentation",
-    "data": {"path": "data", "form": "masks"},
-    "teacher": {"name": "test_vit", "weights": "random", "input_px": 32, "clean_view": "whole", "arguments": VIT},
-    "student": {"name": "test_resnet", "weights": "random", "input_px": 32, "clean_view": "whole"},
-    "teacher_cache": "logits",
-    "views": {"num_views": 2, "crop": "scaled"},
-    "probe": PROBE,
-    "student_probe": PROBE,
-    "training": {"epochs": 1, "batch_size": 4, "keep": "last"},
-    "runtime": {"device": "cpu", "slots": 1},
-}
 FOREIGN = [
     "teacher_training=foreign", "foreign_teacher.function=tests.foreign_nets:build_map",
     "foreign_teacher.pixels=uint8", "foreign_teacher.input_px=32",

@@ -1,28 +1,17 @@
 """Features of images along two components, of networks that a small run trained."""
 
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from taskdistill.configs.loading import load_experiment
 from taskdistill.flows.reports.page.feature_space import feature_space
 from taskdistill.flows.reports.page.subject import Subject
-from taskdistill.flows.reports.page.subjects import of_preset
 from taskdistill.storage.image_set import ImageSet
-from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.data.batches import decoded_row
 from taskdistill.tasks.deploy.deployable import Deployable
-from taskdistill.tasks.deploy.vectors import vectors_of
-from tests.flows.conftest import Done
-
-
-@pytest.fixture
-def subject(run_with_blends: tuple[Path, Done], preset_with_blends: str, tmp_path: Path) -> Subject:
-    shutil.copytree(run_with_blends[0], tmp_path / "store")
-    return of_preset(load_experiment(preset_with_blends), ArtifactStore(tmp_path / "store"), "")
+from taskdistill.tasks.deploy.encoded import encoded
 
 
 def test_teacher_control_and_chosen_student_are_drawn_with_synthetic_images_grey(subject: Subject) -> None:
@@ -54,11 +43,9 @@ def test_the_vectors_are_what_the_head_turns_into_the_outputs(subject: Subject) 
     assert subject.images
     folder = subject.store.path(subject.chosen.artifact)
     images = ImageSet.open(subject.store.path(subject.images))
-    vectors = vectors_of(folder, images, [0, 1, 2], torch.device("cpu"))
     deployable = Deployable.load(folder, torch.device("cpu"))
-    from taskdistill.tasks.data.batches import decoded_row
-
     shown = np.stack([deployable.shown(decoded_row(images, row)) for row in range(3)])
+    vectors = encoded(deployable, shown, "last")
     with torch.inference_mode():
         outputs = deployable.model.head(torch.from_numpy(vectors)).numpy()
     assert outputs == pytest.approx(deployable.outputs(shown).numpy(), abs=1e-5)

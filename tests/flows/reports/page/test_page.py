@@ -132,7 +132,8 @@ def test_one_seed_and_no_blends_leave_their_parts_out(store: ArtifactStore, tmp_
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Verdict", "Data", "Scores", "Learning curves", "Classes", "Confusions", "Mistakes",
-        "Agreement with the teacher", "Size", "Features", "What each step cost", "How to make it again",
+        "Agreement with the teacher", "Size", "Features", "Patches", "Lineage", "What each step cost",
+        "How to make it again",
     ]  # fmt: skip
     assert "<p>Not drawn: " in page  # these models have no networks
     assert "None" not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", page, flags=re.DOTALL)
