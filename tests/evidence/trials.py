@@ -67,7 +67,13 @@ def trials(folder: Path) -> dict[str, Trial]:
         # On 100 validation pictures no finetuned teacher scores above its own probe, which `keep: best` would take.
         FINETUNED: _TEACHERS[FINETUNED] | {"teacher_finetuning.keep": "last"} | _ALONE,
         LONGER: {"training.epochs": 240} | _ALONE,
-        CNN: {"student": MOBILENET, "training.epochs": 60, "training.batchnorm": "frozen"} | _ALONE,
+        CNN: {
+            "student": MOBILENET,
+            "student_probe.inputs": ["last"],
+            "training.epochs": 60,
+            "training.batchnorm": "frozen",
+        }
+        | _ALONE,
     }
     clothing = _TEACHERS | {LARGER: {"teacher": LITE1}}
     return {
