@@ -14,9 +14,9 @@ from taskdistill.flows.reports.page.blocks import Chart
 from taskdistill.flows.reports.page.charts import ACCENT, LINE, MUTED, SVG, TEXT
 from taskdistill.flows.reports.page.layering import Layers, Passing, Place, layered, without_detours
 
-BOX_WIDTH, BOX_HEIGHT, BETWEEN_COLUMNS, BETWEEN_ROWS, PASSING_HEIGHT, EDGE = 136, 38, 24, 10, 8, 4
+BOX_WIDTH, BOX_HEIGHT, BETWEEN_COLUMNS, BETWEEN_ROWS, PASSING_HEIGHT, EDGE = 136, 38, 20, 10, 8, 4
 """Pixels."""
-MAX_LETTERS, DIGITS = 21, 8
+MAX_LETTERS, DIGITS = 20, 8
 """Of a name that fits into a box; of a fingerprint."""
 ARROW = "lineage-arrow"
 
@@ -109,7 +109,7 @@ def _add_box(root: ET.Element, node: Node, corner: Corner) -> None:
     box.set("stroke-width", "1.8" if node.is_strong else "1")
     if not node.is_here:
         box.set("stroke-dasharray", "4 3")
-    _add_line(group, node.name, corner.x + 8, corner.y + 16, 11.5)
+    _add_line(group, node.name, corner.x + 8, corner.y + 16, 11)
     reference = node.short[: len(node.kind) + 1 + DIGITS]
     _add_line(group, reference, corner.x + 8, corner.y + 31, 10)
 
@@ -119,7 +119,7 @@ def _add_line(group: ET.Element, words: str, x: float, y: float, size: float) ->
     text.set("font-size", str(size))
     # Names of steps differ at their ends, such as -seed0.
     half = MAX_LETTERS // 2
-    text.text = words if len(words) <= MAX_LETTERS else f"{words[:half]}…{words[-half:]}"
+    text.text = words if len(words) <= MAX_LETTERS else f"{words[: half - 1]}…{words[-half:]}"
 
 
 def _element(parent: ET.Element | None, name: str, **attributes: str | float) -> ET.Element:

@@ -10,7 +10,7 @@ import altair as alt
 from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words
 from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, drawn
-from taskdistill.flows.reports.page.latency import latency_table, timed
+from taskdistill.flows.reports.page.latency import timed
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.results import parameters, score_rows
 from taskdistill.tasks.functional.comparison import CLEAR
@@ -34,7 +34,7 @@ def _times(subject: Subject, rows: Rows) -> list[Block]:
     known = [row | {"latency": times.by_model[row["model"]].p50_ms} for row in rows if row["model"] in times.by_model]
     told = [row | {"words": f"{row['words']}, {row['latency']:.1f} ms"} for row in known]
     chart = [_against(subject, told, "latency", "ms for one image")] if told else []
-    return [*chart, latency_table(times.by_model), *map(Words, times.missing)]
+    return [*chart, times.table, *map(Words, times.missing)]
 
 
 def _against(subject: Subject, rows: Rows, column: str, title: str) -> Chart:

@@ -1,7 +1,10 @@
 """What a brief measurement of a loaded network says."""
 
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.deploy.deployable import Deployable
-from taskdistill.tasks.export.latency import Effort, measured_alone
+from taskdistill.tasks.export.latency import Effort, beside_this, measured_alone
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.problem import problem_named
 
@@ -46,4 +49,13 @@ def test_a_slow_network_is_asked_only_as_often_as_it_must_be() -> None:
     deployable = Deployable(Sleeping(), problem_named("classification"), ["a", "b"], see, torch.device("cpu"))
     found = measured_alone(deployable, Effort(warm_up=1, least=2, most=1000, seconds=4 * NAP_SECONDS))
     assert 2 <= found.passes <= 5
-    assert found.p50_ms == pytest.approx(found.p50_ms)
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").is_file(), reason="only Linux says what runs")
+def test_a_program_that_computes_beside_this_one_is_counted() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            time.sleep(0.2)
+            assert beside_this() >= 1
+        finally:
+            busy.kill()

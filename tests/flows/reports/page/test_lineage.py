@@ -83,7 +83,7 @@ def test_what_the_chosen_student_was_made_from_has_a_strong_line_and_what_is_gon
 
 
 def test_of_very_many_artifacts_those_are_drawn_that_lead_to_the_chosen_student(store: ArtifactStore) -> None:
-    many = made_up(store, ["ant", "bee"], [0, 1], seeds=range(40))
+    many = made_up(store, ["ant", "bee"], [0, 1], seeds=range(30))
     section = lineage(many)
     assert section
     words = section.blocks[0]

@@ -1,12 +1,15 @@
 """Score against parameters and latency, of a small real run."""
 
+import os
+
 from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT
 from taskdistill.flows.reports.page.blocks import Chart, Table, Words
-from taskdistill.flows.reports.page.latency import timed
+from taskdistill.flows.reports.page.latency import Timed, timed
 from taskdistill.flows.reports.page.size import size
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.export.latency import Latency
 from tests.flows.reports.page.made_up import TEACHER, made_up
 
 
@@ -55,3 +58,12 @@ def test_where_no_network_is_there_the_size_is_drawn_all_the_same(store: Artifac
     assert isinstance(words, Words)
     assert words.text.startswith(f"The latency of {TEACHER} is not known: ")
     assert STUDENT not in words.text
+
+
+def test_what_other_programs_took_of_the_processors_is_told() -> None:
+    latency = Latency("store (torch)", "cpu", os.cpu_count() or 1, 1, 5.0, 6.0, 30)
+    assert "but other programs were" not in Timed({TEACHER: latency}, [], beside=0.1).table.caption
+    assert (
+        f"but other programs were (2.0 threads beside this one on {os.cpu_count()} processors), so these are not the "
+        "figures of an idle machine"
+    ) in Timed({TEACHER: latency}, [], beside=2.0).table.caption
