@@ -189,8 +189,8 @@ class ScoredSummary(Summary):
 _ERROR = "_standard_error"
 
 
-class ProbeSummary(ScoredSummary):
-    """Of a probe: the cell of the grid that was kept."""
+class ProbeSummary(ScoredSummary, NetworkSummary):
+    """Of a probe: the cell of the grid that was kept. Its network's parameters, where its features do not say them."""
 
     prefix = "val_"
     input: str = ""

@@ -18,7 +18,7 @@ from torch import Tensor
 from taskdistill.configs.data import views_of_train
 from taskdistill.configs.stages import ProbeImagesConfig
 from taskdistill.storage.image_set import ImageSet
-from taskdistill.storage.summaries import ProbeSummary
+from taskdistill.storage.summaries import NetworkSummary, ProbeSummary
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.functional.order import visits
@@ -61,7 +61,9 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
         encoder=encoder_fingerprint(config.backbone, context.content_digests),
     )
     verdicts = grid.judged(grid.cells, _validation(labelled, encode, context, device))
-    return grid.write(context.draft, config.problem, encoded, verdicts, len(images.rows_of("train")))
+    kept = grid.write(context.draft, config.problem, encoded, verdicts, len(images.rows_of("train")))
+    network = NetworkSummary(parameters=sum(parameter.numel() for parameter in encoder.parameters()))
+    return ProbeSummary.joined(network, kept)
 
 
 def _train(

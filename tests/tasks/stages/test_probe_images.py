@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 
 from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.stages import PrecomputeConfig, PrecomputeProbedConfig, ProbeConfig, ProbeImagesConfig
@@ -78,3 +79,8 @@ def test_a_probe_of_another_encoder_is_refused(bench: Bench) -> None:
 def test_augmented_views_that_are_not_there_are_refused_when_they_are_set() -> None:
     with pytest.raises(ValueError, match=r"set it to .clean., or views\.num_views to at least 1"):
         ProbeImagesConfig(views=ViewSettings(num_views=0))
+
+
+def test_it_says_how_large_its_network_is_as_no_features_do(bench: Bench) -> None:
+    network = timm.create_model("test_vit", num_classes=0)
+    assert bench.summary(probed(bench))["parameters"] == sum(one.numel() for one in network.parameters())
