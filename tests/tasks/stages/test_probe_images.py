@@ -82,5 +82,5 @@ def test_augmented_views_that_are_not_there_are_refused_when_they_are_set() -> N
 
 
 def test_it_says_how_large_its_network_is_as_no_features_do(bench: Bench) -> None:
-    network = timm.create_model("test_vit", num_classes=0)
+    network = timm.create_model("test_vit", num_classes=0, img_size=TEACHER.input_px)
     assert bench.summary(probed(bench))["parameters"] == sum(one.numel() for one in network.parameters())
