@@ -9,22 +9,33 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from taskdistill.configs.loading import dump_preset
-from taskdistill.configs.study import Variant
+from taskdistill.configs.study import Study, Variant
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.flows.pipeline.study import common_levels
+from taskdistill.flows.reports.page.subject import FOLDER
 from taskdistill.flows.reports.results import score_rows
 from taskdistill.flows.reports.study_choice import best, effects, pareto
+from taskdistill.flows.reports.study_page import PAGE, is_page_there
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, StudyRow, StudyRows, as_values
 from taskdistill.storage.files import atomic
+from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.store import ArtifactStore
 
 BEST = "best.yaml"
 
 
-def write_study(folder: Path, rows: StudyRows, store: ArtifactStore) -> list[Path]:
-    """Write scores (a row for each model, seed, split and metric), table, effects, and the preset of the best model on
-    validation; returns the files.
+def folder_of(study: Study, store: ArtifactStore) -> Path:
+    """Return where the files of a study lie that nobody named a place for: by what it asks, so that another study of
+    the same name has another one.
+    """
+    asked = fingerprint(study.model_dump(mode="json", exclude={"baseline"}))
+    return store.root / FOLDER / "studies" / f"{study.name}-{asked[:8]}"
+
+
+def write_study(folder: Path, rows: StudyRows, store: ArtifactStore, command: str) -> list[Path]:
+    """Write scores (a row for each model, seed, split and metric), table, effects, the preset of the best model on
+    validation, and the page that shows all of it, with the command that makes it again; returns the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [
@@ -35,6 +46,8 @@ def write_study(folder: Path, rows: StudyRows, store: ArtifactStore) -> list[Pat
     if chosen := best(rows.all):
         _write_preset(folder / BEST, chosen, rows)
         written.append(folder / BEST)
+    if is_page_there(folder / PAGE, rows, store, command):
+        written.append(folder / PAGE)
     return written
 
 
@@ -49,6 +62,7 @@ def study_for_programs(rows: StudyRows) -> dict[str, Any]:
     return {
         "study": rows.run.planned.study.name,
         "points": [dict(variant.levels) for variant in rows.run.planned.variants],
+        "stopped": sorted(rows.run.planned.stopped),
         "table": table_rows(rows),
         "effects": [one.as_values() for one in effects(rows)],
         "pareto": [str(row) for row in pareto(rows.all)],
@@ -89,6 +103,6 @@ def _write_preset(path: Path, row: StudyRow, rows: StudyRows) -> None:
         f"# The best model of the study {planned.study.name} on validation: {row} ({score}).",
         f"# taskdistill run {path.name}",
     ]
-    settings = experiment_settings_of(planned.plans[row.points[0]].experiment)
+    settings = experiment_settings_of(planned.plans[rows.whole_point(row)].experiment)
     with atomic(path) as partial:
         partial.write_text("\n".join([*lines, dump_preset(settings)]), encoding="utf-8")

@@ -24,13 +24,23 @@ from taskdistill.tasks.export.tried import Answers, Run
 from taskdistill.tasks.functional.views import Pixels
 
 BATCHES = (1, 32)
-WARM_UP, MIN_PASSES, MAX_PASSES = 3, 20, 300
-ENOUGH_SECONDS = 3.0
 PILLOW = "store (torch)"
 """The model as it lies in the store: images are cut by Pillow and go through torch."""
 
 RunOf = Callable[[torch.device, int], Run]
 """Device and threads -> what runs a network there."""
+
+
+class Passes(NamedTuple):
+    """How often a model is asked: as long as `seconds` allow, within these numbers."""
+
+    warm_up: int
+    fewest: int
+    most: int
+    seconds: float
+
+
+THOROUGH, SHORT = Passes(3, 20, 300, 3.0), Passes(2, 5, 100, 1.0)
 
 
 class Latency(NamedTuple):
@@ -99,11 +109,21 @@ def measured(form: Form, height: int, width: int) -> Iterator[Latency]:
                     raise
                 continue  # such as an ONNX Runtime without CUDA
             for batch in BATCHES:
-                seconds = _seconds(run, np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8))
+                seconds = _seconds(run, _noise(batch, height, width), THOROUGH)
                 p50, p95 = (float(np.percentile(seconds, share)) * 1000 for share in (50, 95))
                 yield Latency(form.name, _named(device), threads, batch, round(p50, 3), round(p95, 3), len(seconds))
     finally:
         torch.set_num_threads(before)  # of whoever calls: it is a setting of the whole process
+
+
+def of_one_image(form: Form, height: int, width: int) -> float:
+    """Return the median in ms for one image of this size, on one thread of the CPU; takes a second or five passes."""
+    before = torch.get_num_threads()
+    try:
+        seconds = _seconds(form.run_of(torch.device("cpu"), 1), _noise(1, height, width), SHORT)
+    finally:
+        torch.set_num_threads(before)  # of whoever calls: it is a setting of the whole process
+    return round(float(np.median(seconds)) * 1000, 3)
 
 
 def _places() -> list[tuple[torch.device, int]]:
@@ -117,13 +137,17 @@ def busy() -> float:
     return os.getloadavg()[0]
 
 
-def _seconds(run: Run, images_NHW3: Pixels) -> list[float]:
+def _noise(batch: int, height: int, width: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def _seconds(run: Run, images_NHW3: Pixels, passes: Passes) -> list[float]:
     # The first passes choose kernels and fill caches; the answer lies in memory when `run` returns.
-    for _ in range(WARM_UP):
+    for _ in range(passes.warm_up):
         run(images_NHW3)
     seconds: list[float] = []
-    end = time.monotonic() + ENOUGH_SECONDS
-    while len(seconds) < MIN_PASSES or (len(seconds) < MAX_PASSES and time.monotonic() < end):
+    end = time.monotonic() + passes.seconds
+    while len(seconds) < passes.fewest or (len(seconds) < passes.most and time.monotonic() < end):
         began = time.perf_counter()
         run(images_NHW3)
         seconds.append(time.perf_counter() - began)
