@@ -15,6 +15,7 @@ from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.planning import Plan
 from taskdistill.flows.pipeline.study import StudyPlan, StudyRun
+from taskdistill.flows.reports import study_in_ui
 from taskdistill.flows.reports.study import baseline_in_words, effects_table, sentences, study_table, study_tables
 from taskdistill.flows.reports.study_choice import best, effects, pareto
 from taskdistill.flows.reports.study_files import table_rows, write_study
@@ -354,14 +355,16 @@ def test_its_charts_are_size_and_latency_and_a_set_of_curves_for_each_factor(pag
     assert 'stroke="var(--c0)"' in page.replace("'", '"')
 
 
-def test_a_page_that_would_be_the_same_is_not_written_again(
+def test_files_that_would_be_the_same_are_not_written_again(
     page: str, with_curves: StudyRows, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    before = (tmp_path / "study.html").stat().st_mtime_ns
-    write_study(tmp_path, with_curves, store, "taskdistill study mine --sweep '<b>=1,2'")
-    assert (tmp_path / "study.html").stat().st_mtime_ns == before
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    before = {path.name: path.stat().st_mtime_ns for path in files}
+    again = write_study(tmp_path, with_curves, store, "taskdistill study mine --sweep '<b>=1,2'")
+    assert set(again) == set(files)
+    assert {path.name: path.stat().st_mtime_ns for path in files} == before
     write_study(tmp_path, with_curves, store, "taskdistill study mine")
-    assert (tmp_path / "study.html").stat().st_mtime_ns > before
+    assert all(path.stat().st_mtime_ns > before[path.name] for path in files)
 
 
 def test_a_study_of_teachers_has_no_curves(store: ArtifactStore, tmp_path: Path) -> None:
@@ -383,12 +386,11 @@ def test_the_report_of_the_ui_says_the_best_first_and_where_the_files_are(
     assert lines.endswith("all rows: `/store/reports`: table.csv, study.html.")
 
 
-def test_of_a_long_table_it_shows_the_best_hundred_on_validation(store: ArtifactStore) -> None:
-    points = [[distilled(store, 8, 8 if number < 5 else 9)] for number in range(105)]
-    alphas = [round(number / 200, 3) for number in range(105)]
-    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": alphas}), points), store)
+def test_of_a_long_table_it_shows_the_best_on_validation(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_in_ui, "MAX_ROWS", 3)
+    points = [[distilled(store, 8, val)] for val in (9, 8, 12, 7, 9)]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.1, 0.2, 0.3, 0.4, 0.5]}), points), store)
     text = study_in_markdown(rows, store, [Path("/store/table.csv")])
-    lines = [line for line in text.splitlines() if line.startswith("| 0") and "| student distilled | 5" in line]
-    assert len(lines) == 100
-    assert "5 more lines are in the files: these are the best on validation." in text
-    assert lines[0].startswith("| 0.025 |")
+    models, *_ = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert [line.split(" | ")[0] for line in models.splitlines()] == ["| alpha", "| :---", "| 0.1", "| 0.3", "| 0.5"]
+    assert "2 more lines are in the files: these are the best on validation." in text
