@@ -23,6 +23,8 @@ Values = dict[str, Any]
 """Dotted name of a setting -> what it is set to."""
 
 MAX_POINTS = 1000
+FEWEST_TO_HALVE = 3
+"""Points of a study with `halving`."""
 MODEL = "model"
 """The name in `baseline` that no setting has: which model of the final table others are compared with."""
 _NO_FACTORS = {"runtime": "says how work is done, not what is made", "name": "is only a name", "schema": "is a form"}
@@ -51,6 +53,10 @@ class Study(Settings):
     """
     until: str = ""
     """The step that each point ends with, such as evaluate-teacher where only teachers are compared; empty: all."""
+    halving: int = Field(default=0, ge=0, le=MAX_POINTS)
+    """Successive halving: all points are made with their first seed, and the best by validation, one in so many, with
+    the other seeds too: 2 has the better half go on. 0: all points have all seeds.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -90,6 +96,14 @@ class Study(Settings):
             known |= dict.fromkeys(leaves, self._where)
         if len(self.variants()) < 2:
             raise ValueError("there is one point only: add values to sweep, or use 'taskdistill run'")
+        return self
+
+    @model_validator(mode="after")
+    def _halving_stops_something(self) -> Self:
+        if self.halving == 1:
+            raise ValueError("halving: of 1 in 1 all points go on: give 2 for the better half, or leave it out")
+        if self.halving and (number := len(self.variants())) < FEWEST_TO_HALVE:
+            raise ValueError(f"halving: of {number} points one alone would go on, beside none: leave it out")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """From a study's name or file, or a preset and a sweep on the command line, to its points: validated experiments."""
 
+import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,8 @@ class Given(NamedTuple):
     sweeps: Sequence[str] = ()
     """Such as distill.temperature=1,2,4."""
     baseline: Sequence[str] = ()
+    halving: int | None = None
+    """None: as the study says."""
 
 
 def study_names() -> list[str]:
@@ -66,11 +69,21 @@ def load_study(source: str, given: Given = NOTHING_GIVEN) -> Study:
         "set": _without(values.get("set"), named) | fixed,
         "sweep": _without(values.get("sweep"), named) | sweep,
         "baseline": (values.get("baseline") or {}) | dict(_in_baseline(text) for text in given.baseline),
+        **({} if given.halving is None else {"halving": given.halving}),
     }
     try:
         return Study.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n  ".join([f"{source} cannot be used:", *explained(error, Study)])) from None
+
+
+def command_of(source: str, given: Given) -> str:
+    """Return the line that runs a study with what was given."""
+    options = [("--preset", [given.preset] if given.preset else []), ("--set", given.overrides)]
+    options += [("--sweep", given.sweeps), ("--baseline", given.baseline)]
+    options += [("--halving", [] if given.halving is None else [str(given.halving)])]
+    return shlex.join(["taskdistill", "study", source, *(word for name, values in options for value in values
+                                                          for word in (name, value))])  # fmt: skip
 
 
 def points_of(study: Study) -> list[Point]:

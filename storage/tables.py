@@ -175,7 +175,11 @@ def _read(folder: Path, name: str) -> tuple[pa.Table, int]:
 
 def _table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(folder / name, columns=columns, page_checksum_verification=True)
+        # Not pq.read_table, which imports pandas where that is installed: as long as a command takes for all else.
+        with pq.ParquetFile(folder / name, page_checksum_verification=True) as file:
+            if missing := set(columns or ()) - set(file.schema_arrow.names):
+                raise pa.ArrowKeyError(f"it has no column {', '.join(missing)}")
+            return file.read(columns)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(folder / name, error) from error
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from taskdistill.configs.study_loading import Given, load_study, points_of
+from taskdistill.configs.study_loading import Given, command_of, load_study, points_of
 from taskdistill.flows import completing
 from taskdistill.flows.birds import draw_where_missing
 from taskdistill.flows.pipeline.forecast import time_in_all
@@ -48,10 +48,16 @@ def study(
     preset: Annotated[
         str, typer.Option(help="Another preset than the study's.", autocompletion=completing.presets)
     ] = "",
+    halving: Annotated[
+        int | None,
+        typer.Option(min=0, help="One in so many points, the best by the first seed, has the other seeds too; 0: all."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what there is to do and what it costs; do nothing.")
     ] = False,
-    folder: Annotated[Path | None, typer.Option(help="Where tables are written; study-NAME if not given.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where tables and page are written; study-NAME if not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a preset in many variants, each shared step once, and compare what comes out.
@@ -59,7 +65,8 @@ def study(
     Kill it whenever you like: the same command goes on.
     """
     store = ArtifactStore.from_env()
-    asked = load_study(source, Given(preset, set_, sweep, baseline))
+    given = Given(preset, set_, sweep, baseline, halving)
+    asked = load_study(source, given)
     points = points_of(asked)
     for point in points:
         draw_where_missing(point.experiment)
@@ -67,7 +74,7 @@ def study(
     if plan:
         _print_plan(planned, store, as_json=as_json)
         return
-    _run(planned, store, folder or Path(f"study-{asked.name}"), as_json=as_json)
+    _run(planned, store, folder or Path(f"study-{asked.name}"), command_of(source, given), as_json=as_json)
 
 
 def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> None:
@@ -84,12 +91,13 @@ def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> N
     check_room(steps, experiment, store)
 
 
-def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, *, as_json: bool) -> None:
+def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, command: str, *, as_json: bool) -> None:
     """Do what is missing, write the tables and print what came out."""
     from taskdistill.flows.pipeline.console import on_console
     from taskdistill.flows.reports.study import print_study
     from taskdistill.flows.reports.study_choice import best
     from taskdistill.flows.reports.study_files import BEST, study_for_programs, write_study
+    from taskdistill.flows.reports.study_latency import latencies_of
     from taskdistill.flows.reports.study_rows import StudyRows
 
     if not as_json:
@@ -99,8 +107,8 @@ def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, *, as_json: boo
     errors.print(f"{finished} of {len(planned.steps)} steps are there")
     with on_console(planned.plans[0].experiment, errors) as show:
         made = run_study(planned, store, _silent_where_finished(show))
-    rows = StudyRows(made, store)
-    written = write_study(folder, rows, store)
+    rows = StudyRows(made, store, latencies_of(made, store))
+    written = write_study(folder, rows, store, command)
     if as_json:
         print_json(study_for_programs(rows) | {"stages": made.stages, "files": [str(path) for path in written]})
         return

@@ -90,16 +90,23 @@ def line_of_a_setting() -> Schema:
     """Return the schema of a line such as distill.alpha=0.5, as `--set` takes it."""
     from taskdistill.configs.experiment import Experiment
 
+    line = line_that_names("a line such as distill.alpha=0.5, which begins with the name of a setting")
+    # Within the branch, as the page draws a field for each of them elsewhere.
+    return line | {"then": {"allOf": _values_of(dotted_names(Kind(Experiment)))}}
+
+
+def line_that_names(sentence: str, *more: str) -> Schema:
+    """Return the schema of a line that begins with the name of a setting, or one of `more`, and a = behind it."""
+    from taskdistill.configs.experiment import Experiment
+
     leaves = list(dotted_names(Kind(Experiment)))
-    names = {name for leaf in leaves for name in (leaf, *_sections(leaf))}
+    names = {*more, *(name for leaf in leaves for name in (leaf, *_sections(leaf)))}
     # Names that no schema knows may follow these: teacher.arguments.depth, more_teachers[0].name.
     open_ended = [
         leaf for leaf in leaves if (kind := kind_at(leaf.split("."), Experiment)) and (kind.is_mapping or kind.is_list)
     ]
     pattern = rf"^\s*({_one_of(names)}|({_one_of(open_ended)})[.\[][^=]*)\s*="
-    sentence = "a line such as distill.alpha=0.5, which begins with the name of a setting"
-    # Within the branch, as the page draws a field for each of them elsewhere.
-    return said({"type": "string"}, {"pattern": pattern}, sentence) | {"then": {"allOf": _values_of(leaves)}}
+    return said({"type": "string"}, {"pattern": pattern}, sentence)
 
 
 def _values_of(leaves: Iterable[str]) -> list[Schema]:

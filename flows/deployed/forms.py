@@ -13,11 +13,20 @@ from pydantic_core import to_jsonable_python
 
 from taskdistill.configs.base import Settings
 from taskdistill.configs.experiment import Experiment
-from taskdistill.flows.deployed.form_schema import Schema, field_schema, form_of, line_of_a_setting, said
+from taskdistill.configs.study import MODEL
+from taskdistill.flows.deployed.form_schema import (
+    Schema,
+    field_schema,
+    form_of,
+    line_of_a_setting,
+    line_that_names,
+    said,
+)
 from taskdistill.flows.deployed.short_form import ShortForm
+from taskdistill.flows.deployed.study_form import AS_STUDY
 from taskdistill.flows.presets import preset_choices
 
-FIRST, LAST = ("preset", "experiment"), ("synthetic", "inputs", "rebuild_from", "overrides")
+FIRST, LAST = ("study", "preset", "experiment"), ("synthetic", "inputs", "rebuild_from", "overrides")
 
 _A_NETWORK: tuple[Schema, str] = (
     {"pattern": r"^[^/\\:]*$"},
@@ -25,6 +34,10 @@ _A_NETWORK: tuple[Schema, str] = (
 )
 RULES: dict[str, tuple[Schema, str]] = {
     "data_path": ({"pattern": r"^($|/|~|\$\{)"}, "an absolute path, such as /data/birds"),
+    "study": (
+        {"pattern": r"^($|[a-z0-9][^/\\]*$|/|~|\$\{)"},
+        "the name of a study, such as paper, or the absolute path of a file, such as /data/study.yaml",
+    ),
     "teacher": _A_NETWORK,
     "student": _A_NETWORK,
     "temperature": (
@@ -33,6 +46,12 @@ RULES: dict[str, tuple[Schema, str]] = {
     ),
 }
 """Parameter -> what holds for it beside its type, and what is said to have been expected where it does not."""
+
+LINES = {
+    "sweep": ("a line such as distill.temperature=1,2,4, which begins with the name of a setting",),
+    "baseline": ("a line such as distill.temperature=2, or model=student finetuned", MODEL),
+}
+"""Parameter that is a list of lines -> what is said to have been expected, and names that no setting has."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -73,7 +92,9 @@ def _schema(form: type[Settings], name: str, roles: list[str]) -> Schema:
     schema = field_schema(form, name)
     match name:
         case "preset":
-            return schema | {"enum": preset_choices()}
+            return schema | {"enum": [*([AS_STUDY] if "study" in form.model_fields else []), *preset_choices()]}
+        case "sweep" | "baseline":
+            return schema | {"items": line_that_names(*LINES[name])}
         case "overrides":
             return schema | {"items": line_of_a_setting()}
         case "inputs":

@@ -114,7 +114,7 @@ def experiment_of(form: PresetForm) -> Experiment:
             f"and {form.teacher!r} would have no part: leave teacher empty, or add the line teacher_training=probed "
             "to overrides"
         )
-    return _with_images(experiment, form.preset)
+    return with_images(experiment, form.preset)
 
 
 def lines_of(form: ShortForm) -> list[str]:
@@ -154,8 +154,10 @@ def _changes(form: ShortForm) -> Iterator[tuple[str, Any]]:
 _OF_ONE_NETWORK = {"file": "", "arguments": "{}", "mean": "[]", "std": "[]"}
 
 
-def _with_images(experiment: Experiment, preset: str) -> Experiment:
-    """Return an experiment whose images have a place that means the same in any folder."""
+def with_images(experiment: Experiment, preset: str) -> Experiment:
+    """Return an experiment whose images have a place that means the same in any folder; SettingsError where its preset
+    names none.
+    """
     if Path(experiment.data.path).expanduser().is_absolute():
         return experiment
     if preset != PRESET:

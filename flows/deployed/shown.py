@@ -27,6 +27,7 @@ from taskdistill.flows.pipeline.running import AskedBy, ExecuteStep, noted_of
 from taskdistill.flows.reports.prefect_ui import report_pictures, report_steps
 from taskdistill.flows.reports.steps import (
     NOT_FINISHED,
+    REUSED,
     ShownStep,
     are_all_reused,
     in_words,
@@ -38,7 +39,7 @@ from taskdistill.flows.reports.steps import (
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.prefect_task import as_task, show_logs_in_ui
-from taskdistill.tasks.stage import OnProgress, execute
+from taskdistill.tasks.stage import OnProgress, execute, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,15 @@ class ShownRun:
         # Those of a reused artifact are with the run that made it, which the table names.
         if not is_reused(shown):
             report_pictures(step, ref, self._store)
+        return ref
+
+    def show_what_is_made(self, step: PlannedStep, execute_step: ExecuteStep) -> ArtifactRef:
+        """The same, with no task run for a step that is there, of which a study has hundreds; the table has it."""
+        if step.action != "have":
+            return self.show(step, execute_step)
+        ref = execute_step(step, no_progress)
+        if ref not in {one.ref for one in self._steps}:  # such as made in the first rung of the same study
+            self._steps.append(ShownStep(step.name, REUSED, 0.0, ref))
         return ref
 
     def _by_workers(self, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:

@@ -32,6 +32,7 @@ IMPORTED = (
     "taskdistill.flows.deployed.single_stage",
     "taskdistill.flows.deployed.spans",
     "taskdistill.flows.deployed.steps",
+    "taskdistill.flows.deployed.study",
 )
 """No torch: a run that finds everything in the store does without."""
 

@@ -1,5 +1,6 @@
 """The points of a study as one graph: steps with the same fingerprint are one step, whichever points have it."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,22 +12,40 @@ from taskdistill.configs.study import MODEL, Study, Variant, short_name
 from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plans
-from taskdistill.flows.pipeline.running import ShowStep, run_plans
+from taskdistill.flows.pipeline.running import NOBODY, AskedBy, ShowStep, run_plans
+from taskdistill.flows.pipeline.scheduling import NOWHERE, Elsewhere
+from taskdistill.flows.pipeline.study_rungs import (
+    check_comparable,
+    compared_students,
+    going_on,
+    num_going_on,
+    with_first_seed,
+)
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
+
+log = logging.getLogger(__name__)
 
 
 class StudyPlan(NamedTuple):
     """What a study would do."""
 
     study: Study
-    variants: list[Variant]
+    points: Sequence[Point]
     plans: list[Plan]
     """Of each point, in the same order."""
     steps: list[PlannedStep]
     """Of all points, each artifact once, makers before users."""
     said: list[str]
     """A sentence for what a person should know of the points."""
+    stopped: frozenset[int] = frozenset()
+    """The places of the points that have their first seed alone, as others were better by it."""
+    is_first_rung: bool = False
+    """Whether what this makes decides which points go on."""
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [point.variant for point in self.points]
 
     @property
     def num_unshared(self) -> int:
@@ -49,22 +68,69 @@ class StudyRun(NamedTuple):
 
 
 def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
-    """Name every artifact of all points and say what there is to do.
+    """Name every artifact of all points and say what there is to do. Of a study with `halving` that is the first rung,
+    until all of it is in the store: then it is known which points go on.
 
-    Raises SettingsError where a factor changes nothing or the baseline names no model, and what `make_plan` raises.
+    Raises SettingsError where a factor changes nothing, the baseline names no model or `halving` has nothing to compare
+    by, and what `make_plan` raises.
     """
+    if not study.halving:
+        return _planned(study, points, store)
+    check_comparable(points)
+    first = _planned(study, [with_first_seed(point) for point in points], store)
+    if not any(map(compared_students, first.plans)):
+        raise SettingsError("halving: this study trains no student, and nothing else has seeds: leave halving out")
+    if not first.is_complete:
+        return first._replace(points=points, said=[*first.said, _rungs_in_words(first, points)], is_first_rung=True)
+    kept = set(going_on(study, first.plans, store))
+    whole = [point if number in kept else with_first_seed(point) for number, point in enumerate(points)]
+    second = _merged_plan(study, whole, store)
+    said = [*first.said, _rungs_in_words(first, points)]
+    return second._replace(points=points, said=said, stopped=frozenset(range(len(points))) - kept)
+
+
+def run_study(
+    planned: StudyPlan,
+    store: ArtifactStore,
+    show: ShowStep,
+    *,
+    asked_by: AskedBy = NOBODY,
+    elsewhere: Elsewhere = NOWHERE,
+) -> StudyRun:
+    """Make whatever is missing, on as many slots as `runtime` of the study says; raises what `run_plan` raises."""
+    how: dict[str, Any] = {"asked_by": asked_by, "elsewhere": elsewhere}
+    results, stages = run_plans(planned.plans, planned.steps, store, show, **how)
+    if not planned.is_first_rung:
+        return StudyRun(planned, results, stages)
+    to_come = plan_study(planned.study, planned.points, store)
+    log.info("%s", to_come.said[-1])
+    second = run_study(to_come, store, show, **how)
+    made = {stage["reference"] for stage in stages}
+    return second._replace(stages=[*stages, *(stage for stage in second.stages if stage["reference"] not in made)])
+
+
+def _planned(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
+    planned = _merged_plan(study, points, store)
+    _check_baseline(study, planned.plans)
+    _check_factors_change_something(planned.variants, planned.plans)
+    return planned._replace(said=list(_alike(planned.variants, planned.plans)))
+
+
+def _merged_plan(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
     variants = [point.variant for point in points]
     titles = [f"point {number} ({variant})" for number, variant in enumerate(variants, 1)]
     plans = make_plans([point.experiment for point in points], store, until=study.until, titles=titles)
-    _check_baseline(study, plans)
-    _check_factors_change_something(variants, plans)
-    return StudyPlan(study, variants, plans, _merged(variants, plans), list(_alike(variants, plans)))
+    return StudyPlan(study, points, plans, _merged(variants, plans), [])
 
 
-def run_study(planned: StudyPlan, store: ArtifactStore, show: ShowStep) -> StudyRun:
-    """Make whatever is missing, on as many slots as `runtime` of the study says; raises what `run_plan` raises."""
-    results, stages = run_plans(planned.plans, planned.steps, store, show)
-    return StudyRun(planned, results, stages)
+def _rungs_in_words(first: StudyPlan, points: Sequence[Point]) -> str:
+    seed, *others = points[0].experiment.seeds
+    number = num_going_on(first.study, len(points))
+    went, when = ("have gone", "") if first.is_complete else ("go", ", which is planned when the first is made")
+    return (
+        f"halving: all {len(points)} points are made with seed {seed}; the best {number} of them on validation {went} "
+        f"on with seed{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}{when}"
+    )
 
 
 def _check_baseline(study: Study, plans: Sequence[Plan]) -> None:

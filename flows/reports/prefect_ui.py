@@ -31,7 +31,7 @@ def report_scores(results: Sequence[ModelResult], store: ArtifactStore, name: st
     if page:
         text += f"\n\nCharts, mistakes and all else: `{page}`, one file for the browser."
     with sent_or_said("the scores"):
-        create_markdown_artifact(text, key=_key(f"scores-{name}"), description=f"Scores of {name}")
+        create_markdown_artifact(text, key=key_of(f"scores-{name}"), description=f"Scores of {name}")
 
 
 def scores_in_markdown(results: Sequence[ModelResult], store: ArtifactStore, name: str) -> str:
@@ -50,7 +50,7 @@ def report_steps(steps: Sequence[ShownStep], store: ArtifactStore, name: str) ->
         "`taskdistill show REFERENCE` tells what one is, and which run made it."
     )
     with sent_or_said("the table of steps"):
-        create_table_artifact(step_rows(steps, store), key=_key(f"steps-{name}"), description=words)
+        create_table_artifact(step_rows(steps, store), key=key_of(f"steps-{name}"), description=words)
 
 
 def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -> None:
@@ -58,7 +58,7 @@ def report_pictures(step: PlannedStep, ref: ArtifactRef, store: ArtifactStore) -
     with sent_or_said(f"pictures of {ref.short}"):
         for path in (path for _, paths in pictures_of(ref, store) for path in paths):
             text = picture_markdown(path, f"{step.name}: {ref}")
-            key = _key(f"pictures-{step.name}-{path.stem}")
+            key = key_of(f"pictures-{step.name}-{path.stem}")
             create_markdown_artifact(text, key=key, description=f"Pictures of {ref.short}")
 
 
@@ -71,5 +71,6 @@ def sent_or_said(what: str) -> Iterator[None]:
         log.warning("%s could not be sent to the server (%s)", what, error)
 
 
-def _key(text: str) -> str:
+def key_of(text: str) -> str:
+    """Return the key of a report by which later ones of the same thing are found."""
     return re.sub("[^a-z0-9]+", "-", text).strip("-")

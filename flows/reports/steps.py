@@ -15,8 +15,8 @@ RUN = "run"
 """Field of a manifest's provenance: the Prefect run that made the artifact; missing where it was the command line."""
 
 
-NOT_FINISHED = "not finished"
-_KINDS = ("reused", "resumed", "built", NOT_FINISHED)
+REUSED, NOT_FINISHED = "reused", "not finished"
+_KINDS = (REUSED, "resumed", "built", NOT_FINISHED)
 """How what became of a step begins."""
 
 
@@ -41,7 +41,7 @@ def what_was_done(step: PlannedStep, made: Manifest, run_id: str) -> str:
     """Say how a step that is done came by its artifact; `run_id` is the run that asked for it."""
     made_by = made.provenance.get(RUN, {}).get("id", "")
     if step.action == "have":
-        return "reused"
+        return REUSED
     # Another run may have been faster: this one waited for its lock, and found the artifact there.
     if made_by != run_id:
         return "reused, made meanwhile"
@@ -49,7 +49,7 @@ def what_was_done(step: PlannedStep, made: Manifest, run_id: str) -> str:
 
 
 def is_reused(step: ShownStep) -> bool:
-    return step.what.startswith("reused")
+    return step.what.startswith(REUSED)
 
 
 def are_all_reused(steps: Sequence[ShownStep]) -> bool:

@@ -10,21 +10,36 @@ from taskdistill.configs.study import MODEL, short_name
 from taskdistill.flows.pipeline.chain import CONTROL
 from taskdistill.flows.pipeline.study import StudyPlan, in_words
 from taskdistill.flows.reports.remarks import print_whole, unchanged
-from taskdistill.flows.reports.study_choice import Effect, best, effects, pareto
+from taskdistill.flows.reports.study_choice import Effect, best, effects, num_data_sets, pareto
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.pace import taken
 from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
+STOPPED = "(stopped after rung 1)"
+LATENCY = "latency"
+
 
 def print_study(console: Console, rows: StudyRows, store: ArtifactStore) -> None:
-    """Print the table of models, the effects, and the sentences under them."""
-    print_whole(console, study_table(rows), " ".join(_notes(rows)))
-    if found := list(effects(rows)):
-        print_whole(console, effects_table(found), _note_of_effects(found[0]))
-    kept = unchanged([result for row in rows.all for result in row.results], store)
-    for line in [*dict.fromkeys(kept), *_front(rows), *_best(rows)]:
+    """Print the tables and the sentences under them."""
+    for table, notes in study_tables(rows):
+        print_whole(console, table, notes)
+    for line in sentences(rows, store):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def study_tables(rows: StudyRows) -> list[tuple[Table, str]]:
+    """Return the table of models, and where there are any that of the effects, each with what its numbers mean."""
+    tables = [(study_table(rows), " ".join(_notes(rows)))]
+    if found := list(effects(rows)):
+        tables.append((effects_table(found), _note_of_effects(found[0])))
+    return tables
+
+
+def sentences(rows: StudyRows, store: ArtifactStore) -> list[str]:
+    """Return what there is to say of the models, which to take last."""
+    kept = unchanged([result for row in rows.all for result in row.results], store)
+    return [*dict.fromkeys(kept), *_front(rows), *_best(rows)]
 
 
 def study_table(rows: StudyRows) -> Table:
@@ -33,13 +48,18 @@ def study_table(rows: StudyRows) -> Table:
     for factor in rows.factors:
         table.add_column(short_name(factor, rows.factors), no_wrap=True)
     table.add_column("model", no_wrap=True)
-    heading = rows.all[0].metric.heading
-    for column in (f"val {heading}", f"test {heading}", f"to {baseline_in_words(rows.run.planned)}", "size", "time"):
+    headings = list(dict.fromkeys(row.metric.heading for row in rows.all))
+    heading = headings[0] if len(headings) == 1 else "score"  # of several problems
+    latency = [LATENCY] if _has_latencies(rows) else []
+    scored = (f"val {heading}", f"test {heading}", f"to {baseline_in_words(rows.run.planned)}")
+    for column in (*scored, "size", *latency, "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows.all:
         scores = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
         levels = (row.levels.get(factor, "") for factor in rows.factors)
-        table.add_row(*levels, row.model, *scores, _difference(row.metric, rows.baseline(row)), _size(row), _time(row))
+        model = f"{row.model} {STOPPED}" if row.is_stopped else row.model
+        costs = (_size(row), *([_latency(row)] if latency else []), taken(row.seconds))
+        table.add_row(*levels, model, *scores, _difference(row.metric, rows.baseline(row)), *costs)
     return table
 
 
@@ -91,8 +111,12 @@ def _size(row: StudyRow) -> str:
     return "" if row.parameters is None else f"{row.parameters / 1e6:.2f} M"
 
 
-def _time(row: StudyRow) -> str:
-    return taken(row.seconds)
+def _latency(row: StudyRow) -> str:
+    return "" if row.latency_ms is None else f"{row.latency_ms:.3g} ms"
+
+
+def _has_latencies(rows: StudyRows) -> bool:
+    return any(row.latency_ms is not None for row in rows.all)
 
 
 def _notes(rows: StudyRows) -> Iterator[str]:
@@ -102,6 +126,14 @@ def _notes(rows: StudyRows) -> Iterator[str]:
     if (num_seeds := max(len(row.results) for row in rows.all)) > 1:
         yield f"±: standard deviation over {num_seeds} seeds."
     yield f"Differences are {unit} on test, image by image, between models that differ in this alone; *: beyond two SE."
+    if stopped := [row for row in rows.all if row.is_stopped]:
+        seed = stopped[0].results[0].seed
+        yield (
+            f"{STOPPED}: has seed {seed} alone, as others were better by it on validation; compared by that seed, and "
+            "never the best."
+        )
+    if _has_latencies(rows):
+        yield f"{LATENCY}: median for one image on one CPU thread of this computer, measured at the end of the study."
     yield "time: what a model takes from the images on, with all that it shares with others."
 
 
@@ -118,11 +150,15 @@ def _front(rows: StudyRows) -> Iterator[str]:
         yield "No smaller model is as good on validation as these:"
     for row in front if len(front) > 1 else ():
         val, test = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
-        yield f"  {_size(row)}  {row}: val {val}, test {test}"
+        stopped = f" {STOPPED}" if row.is_stopped else ""
+        yield f"  {_size(row)}  {row}{stopped}: val {val}, test {test}"
 
 
 def _best(rows: StudyRows) -> Iterator[str]:
     row = best(rows.all)
+    if (number := num_data_sets(rows.all)) > 1:
+        yield f"None is the best: the models were scored on {number} sets of images, each of which is another matter."
+        return
     if row is None:
         yield "None of the models was scored on validation, so that none can be chosen."
         return

@@ -61,15 +61,29 @@ def effects(rows: StudyRows) -> Iterator[Effect]:
                     yield Effect(factor, model, level or "as it is", pairs[0][0].metric, len(found_PN), compared)
 
 
+def num_data_sets(rows: Sequence[StudyRow]) -> int:
+    """Return on how many sets of images rows were scored, as far as these are known, each with a metric of its own."""
+    return len({(row.metric.name, row.on_test.images) for row in rows if row.on_test})
+
+
 def candidates(rows: Sequence[StudyRow]) -> list[StudyRow]:
-    """Return the rows that may be chosen: the students, or where there are none all models; scored on validation."""
+    """Return the rows that may be chosen: the students, or where there are none all models; scored on validation.
+
+    None are, where they were scored on different images, as those of several data sets: nothing is the best of them.
+    """
+    if num_data_sets(rows) > 1:
+        return []
     scored = [row for row in rows if CHOSEN_ON in row.spreads]
     return [row for row in scored if row.is_student] or scored
 
 
 def best(rows: Sequence[StudyRow]) -> StudyRow | None:
-    """Return the row with the highest mean on validation, of equal ones the first; None where none was scored there."""
-    return max(candidates(rows), key=lambda row: row.spreads[CHOSEN_ON].mean, default=None)
+    """Return the row with the highest mean on validation, of equal ones the first; None where none was scored there.
+
+    Those that were stopped are none of them: the score of one seed is more often high by chance than a mean of several.
+    """
+    whole = [row for row in candidates(rows) if not row.is_stopped]
+    return max(whole, key=lambda row: row.spreads[CHOSEN_ON].mean, default=None)
 
 
 def pareto(rows: Sequence[StudyRow]) -> list[StudyRow]:

@@ -1,5 +1,6 @@
 """The files of a study: all scores and the table of models as Parquet and CSV, and the best model's preset."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,47 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from taskdistill.configs.errors import UserError
 from taskdistill.configs.loading import dump_preset
-from taskdistill.configs.study import Variant
+from taskdistill.configs.study import Study, Variant
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from taskdistill.flows.pipeline.study import common_levels
+from taskdistill.flows.reports.page.ending import is_page_of
+from taskdistill.flows.reports.page.subject import FOLDER
 from taskdistill.flows.reports.results import score_rows
 from taskdistill.flows.reports.study_choice import best, effects, pareto
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, StudyRow, StudyRows, as_values
 from taskdistill.storage.files import atomic
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.formats import PROGRAM
+from taskdistill.storage.provenance import code_commit, version_of
 from taskdistill.storage.store import ArtifactStore
 
-BEST = "best.yaml"
+log = logging.getLogger(__name__)
+
+BEST, PAGE = "best.yaml", "study.html"
+_TABLES = ("scores", "table", "effects")
+FILES = (*(f"{name}.{end}" for name in _TABLES for end in ("parquet", "csv")), BEST, PAGE)
 
 
-def write_study(folder: Path, rows: StudyRows, store: ArtifactStore) -> list[Path]:
-    """Write scores (a row for each model, seed, split and metric), table, effects, and the preset of the best model on
-    validation; returns the files.
+def folder_of(study: Study, store: ArtifactStore) -> Path:
+    """Return where the files of a study lie that nobody named a place for: by what it asks, so that another study of
+    the same name has another one.
     """
+    asked = fingerprint(study.model_dump(mode="json", exclude={"baseline"}))
+    return store.root / FOLDER / "studies" / f"{study.name}-{asked[:8]}"
+
+
+def write_study(folder: Path, rows: StudyRows, store: ArtifactStore, command: str) -> list[Path]:
+    """Write scores (a row for each model, seed, split and metric), table, effects, the preset of the best model on
+    validation, and the page that shows all of it, with the command that makes it again; returns the files.
+
+    Where the page is there already and would be the same, nothing is written.
+    """
+    made_of = _fingerprint(rows, command)
+    if is_page_of(folder / PAGE, made_of):
+        return [path for name in FILES if (path := folder / name).is_file()]
     folder.mkdir(parents=True, exist_ok=True)
     written = [
         *_write_rows(folder / "scores", _score_rows(rows, store)),
@@ -35,7 +59,31 @@ def write_study(folder: Path, rows: StudyRows, store: ArtifactStore) -> list[Pat
     if chosen := best(rows.all):
         _write_preset(folder / BEST, chosen, rows)
         written.append(folder / BEST)
+    if _is_written(folder / PAGE, rows, store, command, made_of):  # the last, as it says that all are there
+        written.append(folder / PAGE)
     return written
+
+
+def _is_written(path: Path, rows: StudyRows, store: ArtifactStore, command: str, made_of: str) -> bool:
+    """Write the page, and say so where that is not possible; whether it is there."""
+    from taskdistill.flows.reports.page.study import write_study_page  # seconds to import
+
+    try:
+        write_study_page(path, rows, store, command, made_of)
+    except (OSError, UserError) as error:  # a full disk, a learning curve that is damaged
+        log.warning("the page of the study could not be written: %s", error)
+        return False
+    return True
+
+
+def _fingerprint(rows: StudyRows, command: str) -> str:
+    """Return what the files hang on, this program included."""
+    planned = rows.run.planned
+    models = [f"{one.model} {one.seed} {one.evaluation} {one.artifact}" for row in rows.all for one in row.results]
+    costs = [f"{row} {row.latency_ms} {row.seconds:.1f} {row.is_stopped}" for row in rows.all]
+    words = [command, *planned.said, version_of(PROGRAM), code_commit()]
+    asked = planned.study.model_dump(mode="json")
+    return fingerprint({"words": words, "models": models, "costs": costs, "study": asked})
 
 
 def table_rows(rows: StudyRows) -> list[dict[str, Any]]:
@@ -49,6 +97,7 @@ def study_for_programs(rows: StudyRows) -> dict[str, Any]:
     return {
         "study": rows.run.planned.study.name,
         "points": [dict(variant.levels) for variant in rows.run.planned.variants],
+        "stopped": sorted(rows.run.planned.stopped),
         "table": table_rows(rows),
         "effects": [one.as_values() for one in effects(rows)],
         "pareto": [str(row) for row in pareto(rows.all)],
@@ -89,6 +138,6 @@ def _write_preset(path: Path, row: StudyRow, rows: StudyRows) -> None:
         f"# The best model of the study {planned.study.name} on validation: {row} ({score}).",
         f"# taskdistill run {path.name}",
     ]
-    settings = experiment_settings_of(planned.plans[row.points[0]].experiment)
+    settings = experiment_settings_of(planned.plans[rows.whole_point(row)].experiment)
     with atomic(path) as partial:
         partial.write_text("\n".join([*lines, dump_preset(settings)]), encoding="utf-8")

@@ -6,6 +6,7 @@ Shape letters: N images.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,19 @@ class Spread(NamedTuple):
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
+class OnTest(NamedTuple):
+    """The score of each image of test."""
+
+    images: int
+    """Which they are, by a number: those of another data set have another."""
+    by_seed: Mapping[int | None, npt.NDArray[np.float64]]
+    """[N] for each seed."""
+
+    def mean_of(self, seeds: Sequence[int | None]) -> npt.NDArray[np.float64]:
+        """Return the mean over seeds for each image, [N]."""
+        return np.asarray(np.mean([self.by_seed[seed] for seed in seeds], axis=0))
+
+
 class Compared(NamedTuple):
     """How far a model lies above another on the same images."""
 
@@ -75,8 +89,12 @@ class StudyRow:
     parameters: int | None
     seconds: float
     """What it took to make it, from the images on: all it is made from, which other models may share. Mean of seeds."""
-    on_test: tuple[list[str], npt.NDArray[np.float64]] | None = None
-    """Ids of the images of test, and the score of each, [N], the mean of the seeds; None where they are not known."""
+    on_test: OnTest | None = None
+    """None where they are not known."""
+    latency_ms: float | None = None
+    """Of one image, on one thread of the CPU; None where it was not measured."""
+    is_stopped: bool = False
+    """Whether it has its first seed alone, as others were better by it (`halving`)."""
 
     @property
     def is_student(self) -> bool:
@@ -91,9 +109,13 @@ class StudyRow:
 class StudyRows:
     """All models of a study, and which of them differ in one thing."""
 
-    def __init__(self, run: StudyRun, store: ArtifactStore) -> None:
+    def __init__(
+        self, run: StudyRun, store: ArtifactStore, latencies: Mapping[ArtifactRef, float] = MappingProxyType({})
+    ) -> None:
+        """`latencies` are those of models, in ms."""
         self.run = run
-        self._store, self._seconds = store, _Seconds(store)
+        self._store, self._seconds, self._latencies = store, _Seconds(store), latencies
+        self._image_sets: dict[tuple[str, ...], int] = {}
         self._asked: dict[ArtifactRef, str] = {}
         self._at: dict[tuple[frozenset[tuple[str, str]], str], StudyRow] = {}
         self.all = list(self._rows())
@@ -107,6 +129,10 @@ class StudyRows:
         variant = self.run.planned.variants[row.points[0]]
         found = self._at.get((frozenset({**variant.levels, **levels}.items()), model))
         return None if found is row else found
+
+    def whole_point(self, row: StudyRow) -> int:
+        """Return the place of the first point that a row was made for with all its seeds; the row was not stopped."""
+        return next(point for point in row.points if point not in self.run.planned.stopped)
 
     def baseline(self, row: StudyRow) -> Compared | None:
         """Compare a row with what the study names, or with the student that is trained on the labels alone."""
@@ -123,12 +149,13 @@ class StudyRows:
 
     def _rows(self) -> list[StudyRow]:
         variants = self.run.planned.variants
-        groups: dict[tuple[str, tuple[str, ...]], tuple[list[ModelResult], list[int]]] = {}
+        groups: dict[tuple[str, str], tuple[list[ModelResult], list[int]]] = {}
         for point, results in enumerate(self.run.results):
             for model in dict.fromkeys(result.model for result in results):
                 seeds = [result for result in results if result.model == model]
-                key = model, tuple(self._scored(result) for result in seeds)
-                groups.setdefault(key, (seeds, []))[1].append(point)
+                # The first seed tells models apart, and of a point that was stopped there is no other.
+                known, points = groups.get((model, self._scored(seeds[0])), ([], []))
+                groups[model, self._scored(seeds[0])] = max(known, seeds, key=len), [*points, point]
         rows = []
         for (model, _), (seeds, points) in groups.items():
             row = self._row(model, seeds, points)
@@ -151,22 +178,37 @@ class StudyRows:
         spreads = {split: found for split in (CHOSEN_ON, TOLD_ON) if (found := _spread(summaries, split))}
         parameters = parameters_of(seeds[0], self._store)
         metric = score_metric(seeds[0], self._store)
-        return StudyRow(model, levels, points, seeds, metric, spreads, parameters, seconds, self._on_test(seeds))
+        return StudyRow(
+            model, levels, points, seeds, metric, spreads, parameters, seconds, self._on_test(seeds),
+            latency_ms=self._latencies.get(seeds[0].artifact),
+            is_stopped=seeds[0].seed is not None and self.run.planned.stopped.issuperset(points),
+        )  # fmt: skip
 
-    def _on_test(self, seeds: Sequence[ModelResult]) -> tuple[list[str], npt.NDArray[np.float64]] | None:
-        scores = [image_scores(result, TOLD_ON, self._store) for result in seeds]
-        if not all(scores):
+    def _on_test(self, seeds: Sequence[ModelResult]) -> OnTest | None:
+        scores = {result.seed: image_scores(result, TOLD_ON, self._store) for result in seeds}
+        if not all(scores.values()):
             return None
-        path = self._store.path(seeds[0].evaluation) / f"{TOLD_ON}-predictions.parquet"
-        return read_column(path, _ID), np.mean(np.asarray(scores, np.float64), axis=0)
+        return OnTest(self._images(seeds[0]), {seed: np.asarray(found) for seed, found in scores.items()})
+
+    def _images(self, result: ModelResult) -> int:
+        """Return the number of the images of test: those of two folders may have the same names."""
+        images = self._store.manifest(result.evaluation).input_refs.get("images")
+        # What the set was made from, and not the set: with fewer labels of training images it is another one.
+        source = self._store.manifest(images).recipe.get("external", {}) if images and images in self._store else {}
+        ids = read_column(self._store.path(result.evaluation) / f"{TOLD_ON}-predictions.parquet", _ID)
+        return self._image_sets.setdefault((canonical_json(source), *ids), len(self._image_sets))
 
 
 def differences(row: StudyRow, other: StudyRow) -> npt.NDArray[np.float64] | None:
-    """Return how far one row lies above another on each image of test, [N]; None where they were scored on others."""
+    """Return how far one row lies above another on each image of test, [N]; None where they were scored on others.
+
+    Of two that were trained with several seeds those count that both have: one that was stopped has fewer.
+    """
     mine, theirs = row.on_test, other.on_test
-    if mine is None or theirs is None or mine[0] != theirs[0]:
+    if mine is None or theirs is None or mine.images != theirs.images:
         return None
-    return mine[1] - theirs[1]
+    shared = [seed for seed in mine.by_seed if seed in theirs.by_seed]
+    return mine.mean_of(shared or list(mine.by_seed)) - theirs.mean_of(shared or list(theirs.by_seed))
 
 
 def _spread(summaries: Sequence[EvaluationSummary], split: str) -> Spread | None:
@@ -217,6 +259,8 @@ def as_values(row: StudyRow, compared: Compared | None, factors: Sequence[str]) 
         "difference_standard_error": None if error is None or np.isnan(error) else error,
         "is_clear": compared.is_clear if compared else None,
         "parameters": row.parameters,
+        "latency_ms": row.latency_ms,
         "seconds": round(row.seconds, 1),
+        "is_stopped": row.is_stopped,
         "artifacts": " ".join(str(result.artifact) for result in row.results),
     }

@@ -92,9 +92,9 @@ def _in_store(artifact: Path, device: torch.device, threads: int) -> Run:
     return functools.partial(_answer, Deployable.load(artifact, device))
 
 
-def measured_alone(deployable: Deployable, effort: Effort = BRIEF) -> Latency:
-    """Return the latency of a network that is loaded, for single images of the size that it sees, on all threads."""
-    before, threads = torch.get_num_threads(), num_cores()
+def measured_alone(deployable: Deployable, threads: int, effort: Effort = BRIEF) -> Latency:
+    """Return the latency of a network that is loaded, for single images of the size that it sees."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         run = functools.partial(_answer, deployable)

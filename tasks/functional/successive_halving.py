@@ -145,9 +145,15 @@ def search(plan: Sequence[Rung], tried: Callable[[Rung, int], Scores]) -> Choice
 
 def going_on(scores: Mapping[int, Scores], size: int) -> list[int]:
     """Return the default and the best others, `size` in all, as they stood; of equals the earlier."""
-    others = [candidate for candidate in scores if candidate != DEFAULT]
-    best = sorted(others, key=lambda candidate: -_mean(scores[candidate]))[: size - 1]
-    return [DEFAULT, *sorted(best)]
+    others = {candidate: _mean(scores_N) for candidate, scores_N in scores.items() if candidate != DEFAULT}
+    return [DEFAULT, *best_of(others, size - 1)]
+
+
+def best_of(means: Mapping[int, float], size: int) -> list[int]:
+    """Return the best, `size` in all, as they stood; of equals the earlier, and last what is not a number."""
+    by_mean = sorted(means, key=lambda candidate: -means[candidate] if math.isfinite(means[candidate]) else math.inf)
+    kept = set(by_mean[:size])
+    return [candidate for candidate in means if candidate in kept]
 
 
 def _mean(scores_N: Scores) -> float:

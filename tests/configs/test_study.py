@@ -6,7 +6,7 @@ import pytest
 
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.study import Study
-from taskdistill.configs.study_loading import Given, load_study, points_of, study_names
+from taskdistill.configs.study_loading import Given, command_of, load_study, points_of, study_names
 
 POINTS_2_AND_3 = "2 (temperature 1, alpha 2", "3 (temperature 0, alpha 0.5"
 FIFTY = ",".join(map(str, range(1, 51)))
@@ -135,6 +135,36 @@ def test_a_baseline_names_a_factor_and_one_of_its_levels(preset: str) -> None:
         load_study(preset, Given(sweeps=sweep, baseline=["distill.temperature=3"]))
     with pytest.raises(SettingsError, match=r"baseline: 'distill\.alpha' is no factor of this study"):
         load_study(preset, Given(sweeps=sweep, baseline=["distill.alpha=0.5"]))
+
+
+@pytest.mark.parametrize(
+    ("halving", "levels", "message"),
+    [
+        (1, "1,2,4", "halving: of 1 in 1 all points go on"),
+        (2, "1,2", "halving: of 2 points one alone would go on, beside none"),
+        (-1, "1,2,4", "halving: expected a whole number from 0 to 1000, found -1"),
+    ],
+)
+def test_a_halving_that_stops_nothing_or_leaves_nothing_to_compare_is_refused(
+    preset: str, halving: int, levels: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_study(preset, Given(sweeps=[f"distill.temperature={levels}"], halving=halving))
+    assert message in str(error.value)
+
+
+def test_halving_is_said_by_the_file_unless_the_command_line_says_another(preset: str, tmp_path: Path) -> None:
+    source = written(tmp_path, "halving: 3\nsweep: {distill.temperature: [1, 2, 4]}")
+    assert load_study(source).halving == 3
+    assert load_study(source, Given(halving=0)).halving == 0
+
+
+def test_the_command_of_a_study_is_read_as_the_same_study(preset: str) -> None:
+    given = Given("", ["seeds=0,1"], ["distill.temperature=1,2,4"], ["model=student finetuned"], 2)
+    assert command_of("mine.yaml", given) == (
+        "taskdistill study mine.yaml --set seeds=0,1 --sweep distill.temperature=1,2,4 --baseline "
+        "'model=student finetuned' --halving 2"
+    )
 
 
 def test_what_is_no_study_and_no_preset_is_said_with_what_there_is() -> None:

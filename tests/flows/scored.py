@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from taskdistill.flows.pipeline.chain import ModelResult
@@ -13,9 +14,15 @@ from taskdistill.storage.tables import write_columns
 _number = itertools.count()
 
 
-def commit(store: ArtifactStore, kind: str, summary: Mapping[str, Any], **inputs: ArtifactRef) -> ArtifactRef:
-    """Commit an artifact that has nothing but a summary and inputs."""
-    recipe = {"stage": kind, "config": {"number": next(_number)}, "inputs": {}}
+def commit(
+    store: ArtifactStore,
+    kind: str,
+    summary: Mapping[str, Any],
+    external: Mapping[str, str] = MappingProxyType({}),
+    **inputs: ArtifactRef,
+) -> ArtifactRef:
+    """Commit an artifact that has nothing but a summary and inputs; `external` are digests of what it was read from."""
+    recipe = {"stage": kind, "config": {"number": next(_number)}, "external": dict(external), "inputs": {}}
     ref = ArtifactRef(kind, fingerprint(recipe))
     with store.lock(ref):
         store.draft(ref, recipe)

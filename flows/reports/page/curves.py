@@ -1,14 +1,17 @@
 """How the students learnt: the score on validation over the steps, all in one plot."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
+from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.flows.reports.page.blocks import Section, Words
 from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary, ModelSummary
 from taskdistill.storage.tables import read_table
 
@@ -17,7 +20,8 @@ Row = dict[str, Any]
 
 def curves(subject: Subject) -> Section | None:
     """Draw the curves; None where no student was trained."""
-    rows = [row for model in subject.students for row in _curves_of(subject, model)]
+    students = [result for model in subject.students for result in subject.by_model[model]]
+    rows = [row for result in students for row in curve_of(result, subject.store)]
     if not rows:
         return None
     metric = score_metric(subject.results[0], subject.store)
@@ -28,7 +32,7 @@ def curves(subject: Subject) -> Section | None:
         color=coloured(subject.by_model, [*subject.students, subject.teacher or ""]),
     )
     seeds = base.mark_line(strokeWidth=1, opacity=0.45).encode(detail="seed:N")
-    means = alt.Chart(data_of(_means(rows))).mark_line(strokeWidth=3).encode(*_same(base))
+    means = alt.Chart(data_of(mean_curves(rows))).mark_line(strokeWidth=3).encode(*_same(base))
     points = base.mark_point(size=80, opacity=1).encode(description="words:N")
     best = points.transform_filter("datum.is_best")
     kept = points.mark_point(size=60, filled=True, opacity=1).transform_filter("datum.is_kept")
@@ -46,26 +50,25 @@ def _same(base: alt.Chart) -> list[Any]:
     return [base.encoding.x, base.encoding.y, base.encoding.color]
 
 
-def _curves_of(subject: Subject, model: str) -> list[Row]:
+def curve_of(result: ModelResult, store: ArtifactStore) -> list[Row]:
+    """Return a row for each validation of one student; none where its artifact has no history."""
+    path = store.path(result.artifact) / "history.parquet"
+    if not path.is_file():
+        return []
+    summary, metric = ModelSummary.of(store.manifest(result.artifact)), score_metric(result, store)
     rows = []
-    for result in subject.by_model[model]:
-        path = subject.store.path(result.artifact) / "history.parquet"
-        if not path.is_file():
-            continue
-        model_summary = ModelSummary.of(subject.store.manifest(result.artifact))
-        metric = score_metric(result, subject.store)
-        for row in read_table(path):
-            if row["val_score"] is not None:
-                score = row["val_score"] * metric.scale
-                words = f"{model}, seed {result.seed}: {score:.{metric.digits}f} at step {row['step']}"
-                rows.append({"model": model, "seed": result.seed, "step": row["step"], "score": score,
-                             "is_kept": row["step"] == model_summary.kept_step,
-                             "is_best": row["step"] == model_summary.best_step, "words": words})  # fmt: skip
+    for row in read_table(path):
+        if row["val_score"] is not None:
+            score = row["val_score"] * metric.scale
+            words = f"{result.model}, seed {result.seed}: {score:.{metric.digits}f} at step {row['step']}"
+            rows.append({"model": result.model, "seed": result.seed, "step": row["step"], "score": score,
+                         "is_kept": row["step"] == summary.kept_step,
+                         "is_best": row["step"] == summary.best_step, "words": words})  # fmt: skip
     return rows
 
 
-def _means(rows: list[Row]) -> list[Row]:
-    """Return the mean over seeds at each step that all of them have."""
+def mean_curves(rows: Sequence[Row]) -> list[Row]:
+    """Return the mean of each model over its curves, at each step that all of them have."""
     found = defaultdict[tuple[str, int], list[float]](list)
     for row in rows:
         found[row["model"], row["step"]].append(row["score"])

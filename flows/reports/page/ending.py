@@ -8,7 +8,6 @@ from typing import Any
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.chain import ModelResult
-from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.subjects import of_run, place_of, refs_of
 from taskdistill.storage.store import ArtifactStore
 
@@ -27,7 +26,7 @@ def report_of_run(
     """Write the page of a run into the store and return where it lies; None, said, where it cannot be written."""
     subject = of_run(experiment, results, refs_of(stages), store, command)
     path = place_of(subject)
-    if _is_of(path, subject):  # a run that found everything takes no time for it
+    if is_page_of(path, subject.fingerprint):  # a run that found everything takes no time for it
         return path
     from taskdistill.flows.reports.page.writing import write_report  # seconds to import
 
@@ -39,9 +38,9 @@ def report_of_run(
     return path
 
 
-def _is_of(path: Path, subject: Subject) -> bool:
+def is_page_of(path: Path, made_of: str) -> bool:
     """Whether a page is there already and would be the same."""
     if not path.is_file():
         return False
     with path.open("rb") as page:
-        return subject.fingerprint.encode() in page.read(_HEAD_BYTES)
+        return made_of.encode() in page.read(_HEAD_BYTES)

@@ -12,6 +12,7 @@ from taskdistill.flows.reports.page.blocks import Table, plain
 from taskdistill.flows.reports.page.networks import artifact_of_network, network_of
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.weights import ModelDescription
+from taskdistill.tasks.cores import num_cores
 
 if TYPE_CHECKING:
     from taskdistill.tasks.export.latency import Latency
@@ -72,7 +73,7 @@ def timed(subject: Subject) -> Timed:
             kind = _kind_of(subject, results[0])
             if kind not in of_networks:
                 network, beside = network_of(subject, results[0].artifact), max(beside, beside_this())
-                of_networks[kind] = measured_alone(network)
+                of_networks[kind] = measured_alone(network, num_cores())
         except UserError as error:  # weights that are gone, or a mean of several teachers
             missing.append(f"The latency of {model} is not known: {plain(str(error))}")
         else:

@@ -1,13 +1,10 @@
-"""Puts the sections of a page together and writes it: one file that runs no script and asks nothing of any network."""
+"""Puts the sections of the page of a run together."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
 from taskdistill.flows.reports.page.blends import blends
-from taskdistill.flows.reports.page.blocks import Section, plain
+from taskdistill.flows.reports.page.blocks import Section
 from taskdistill.flows.reports.page.by_class import by_class
 from taskdistill.flows.reports.page.confusion import confusion
 from taskdistill.flows.reports.page.curves import curves
@@ -22,8 +19,8 @@ from taskdistill.flows.reports.page.scores import scores
 from taskdistill.flows.reports.page.size import size
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.sureness import sureness
+from taskdistill.flows.reports.page.template import write_sections
 from taskdistill.flows.reports.page.verdict import verdict
-from taskdistill.tasks.pages import write_page
 
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict, dataset, scores, curves, by_class, confusion, mistakes, sureness, agreement, size, feature_space,
@@ -36,13 +33,4 @@ SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
 def write_report(path: Path, subject: Subject) -> None:
     """Write the page of a run. CorruptArtifactError where something it shows is damaged."""
     found = [section for make in SECTIONS if (section := make(subject))]
-    here = jinja2.PackageLoader("taskdistill.flows.reports", "page")
-    environment = jinja2.Environment(
-        loader=here, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style, _, _ = here.get_source(environment, "style.css")
-    template = environment.get_template("page.html.jinja")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ours = Markup(style)  # a style sheet has no text of a user's
-    named = {"title": plain(subject.title), "made_of": subject.fingerprint, "style": ours, "sections": found}
-    write_page(path, template.render(**named))
+    write_sections(path, subject.title, subject.fingerprint, found)

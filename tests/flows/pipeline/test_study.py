@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,9 @@ from taskdistill.configs.study_loading import Given, load_study, points_of
 from taskdistill.flows.pipeline.study import StudyPlan, plan_study, run_study
 from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
+from tests.fakes import write_shapes
 from tests.flows.conftest import call, quietly, when_made
+from tests.flows.local_server import until
 
 PAPER = ["teacher_training=probed,finetuned", "synthetic_images=none,blends", "student.seed=0,1"]
 
@@ -112,6 +113,21 @@ def test_a_finished_experiment_is_part_of_the_study_that_has_it(preset: str, fin
     assert built == {"distill": 2, "evaluate": 2}
 
 
+def test_points_of_different_data_sets_share_nothing_that_is_made_from_their_images(
+    preset: str, store: ArtifactStore, tmp_path: Path
+) -> None:
+    write_shapes(tmp_path / "other", {"train": 8, "val": 5, "test": 4})
+    path = points_of(load_study(preset, Given(sweeps=["distill.alpha=0.5,1"])))[0].experiment.data.path
+    plan = planned(preset, store, f"data.path={path},{tmp_path / 'other'}", "distill.temperature=1,2")
+    images = [step.ref for step in plan.steps if step.stage.name == "ingest"]
+    assert len(images) == 2
+    assert by_stage(plan) == {
+        "ingest": 2, "extract": 4, "probe": 4, "precompute": 4, "evaluate-teacher": 4, "finetune": 2, "distill": 4,
+        "evaluate": 6,
+    }  # fmt: skip
+    assert {step.inputs["images"] for step in plan.steps if "images" in step.inputs} == set(images)
+
+
 # --- what is refused or said ---------------------------------------------------------------------------------------
 
 
@@ -170,16 +186,16 @@ def test_killed_and_run_again_a_study_goes_on_and_ends_as_one_that_was_left_alon
     whole, killed = (ArtifactStore(shutil.copytree(finished_bench.store.root, tmp_path / name)) for name in "ab")
     assert call(whole, *arguments).code == 0
 
-    environment = os.environ | {"TASKDISTILL_STORE": str(killed.root)}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "taskdistill", *arguments], env=environment, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while len(killed.references("model")) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    steps = {step.name: step.ref for step in planned(preset, killed, "distill.temperature=1,2,4").steps}
+    [second] = [ref for name, ref in steps.items() if name == "distill-seed0 [temperature 2]"]
+    log, environment = tmp_path / "log", os.environ | {"TASKDISTILL_STORE": str(killed.root)}
+    # However late it is seen that the second student is being trained: the study cannot have come to its end.
+    with killed.lock(list(steps.values())[-1]), log.open("wb") as said:
+        run = subprocess.Popen([sys.executable, "-m", "taskdistill", *arguments], env=environment, stderr=said)
+        until(lambda: killed.draft_path(second).is_dir() or second in killed or run.poll(), seconds=600, log=log)
+        assert run.poll() is None, log.read_text()
+        run.send_signal(signal.SIGKILL)
+        run.wait()
     before = when_made(killed)
     assert len(before) < len(whole.references())
 

@@ -1,6 +1,8 @@
 """What a study says, against numbers worked out by hand: differences, effects, the front, the choice."""
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,15 +11,21 @@ import pytest
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.loading import load_experiment
 from taskdistill.configs.study import Study
+from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.planning import Plan
 from taskdistill.flows.pipeline.study import StudyPlan, StudyRun
-from taskdistill.flows.reports.study import baseline_in_words, effects_table, study_table
+from taskdistill.flows.reports import study_in_ui
+from taskdistill.flows.reports.study import baseline_in_words, effects_table, sentences, study_table, study_tables
 from taskdistill.flows.reports.study_choice import best, effects, pareto
 from taskdistill.flows.reports.study_files import table_rows, write_study
+from taskdistill.flows.reports.study_in_ui import study_in_markdown
 from taskdistill.flows.reports.study_rows import StudyRows
 from taskdistill.flows.reports.tables import as_markdown
+from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.storage.tables import HISTORY, write_table
 from tests.flows.scored import commit, evaluated
 
 CONTROL, DISTILLED = "student finetuned", "student distilled"
@@ -34,10 +42,11 @@ def study_of(**fields: object) -> Study:
     return Study.model_validate({"name": "mine", "preset": "small-cpu", "sweep": sweep} | fields)
 
 
-def run_of(study: Study, results: list[list[ModelResult]]) -> StudyRun:
-    variants = study.variants()
-    plans = [Plan(Experiment(name=f"point-{number}"), [], point, []) for number, point in enumerate(results)]
-    return StudyRun(StudyPlan(study, variants, plans, [], []), results, [])
+def run_of(study: Study, results: list[list[ModelResult]], stopped: Sequence[int] = ()) -> StudyRun:
+    experiments = [Experiment(name=f"point-{number}") for number in range(len(results))]
+    points = list(map(Point, study.variants(), experiments))
+    plans = [Plan(experiment, [], point, []) for experiment, point in zip(experiments, results, strict=True)]
+    return StudyRun(StudyPlan(study, points, plans, [], [], frozenset(stopped)), results, [])
 
 
 @pytest.fixture
@@ -111,6 +120,35 @@ def test_models_of_other_test_images_are_not_compared(store: ArtifactStore, cont
     assert list(effects(rows)) == []
 
 
+def test_images_of_another_folder_are_others_whatever_they_are_called(store: ArtifactStore) -> None:
+    points = []
+    for folder in "ab":
+        images = commit(store, "image-set", {}, external={"path": folder})
+        result = evaluated(store, DISTILLED, 0, right(8), val=right(8), inputs={"images": images})
+        points.append([result])
+    study = study_of(sweep={"data.path": ["red", "blue"]}, baseline={"data.path": "red"})
+    rows = StudyRows(run_of(study, points), store)
+    assert [rows.baseline(row) for row in rows.all] == [None, None]
+    assert list(effects(rows)) == []
+
+
+def test_of_several_data_sets_none_is_the_best_and_that_is_said(store: ArtifactStore, tmp_path: Path) -> None:
+    points = [[evaluated(store, DISTILLED, 0, [1.0] * number, val=right(8))] for number in (9, 10)]
+    rows = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
+    assert best(rows.all) is None
+    assert sentences(rows, store) == [
+        "None is the best: the models were scored on 2 sets of images, each of which is another matter."
+    ]
+    assert tmp_path / "best.yaml" not in write_study(tmp_path, rows, store, "")
+
+
+def test_of_several_problems_the_column_is_called_score(store: ArtifactStore) -> None:
+    of_masks = evaluated(store, DISTILLED, 0, right(8), score_name="miou", problem="segmentation")
+    points = [[evaluated(store, DISTILLED, 0, right(8))], [of_masks]]
+    rows = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
+    assert "| test score |" in as_markdown(study_table(rows)).splitlines()[0]
+
+
 def test_seeds_are_one_line_with_their_spread(store: ArtifactStore) -> None:
     points = [[distilled(store, 8, 8, seed=0), distilled(store, 12, 10, seed=1)], [distilled(store, 8, 8)]]
     rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.5, 1]}), points), store)
@@ -136,6 +174,65 @@ def test_the_table_shows_every_model(rows: StudyRows) -> None:
     assert lines[0] == heading
     assert lines[2].startswith("|  |  | student finetuned | 37.5 (SE 12.1) | 50.0 (SE 12.5) |  |")
     assert lines[-1].startswith(f"| 2 | 1 | {DISTILLED} | 56.2 (SE 12.4) | 100.0 (SE 0.0) | \\* +50.0 (SE 12.9) |")
+
+
+def test_a_latency_that_is_known_has_a_column(results: list[list[ModelResult]], store: ArtifactStore) -> None:
+    rows = StudyRows(run_of(study_of(), results), store, {results[0][1].artifact: 12.345})
+    lines = as_markdown(study_table(rows)).splitlines()
+    assert lines[0].endswith("| size | latency | time |")
+    assert [line.split(" | ")[-2] for line in lines[2:]] == ["", "12.3 ms", "", "", ""]
+    assert [row["latency_ms"] for row in table_rows(rows)] == [None, 12.345, None, None, None]
+    assert "latency: median for one image on one CPU thread" in study_tables(rows)[0][1]
+
+
+# --- points that were stopped --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def halved(store: ArtifactStore, control: ModelResult) -> StudyRows:
+    """Three points, of which the second was stopped; their control is the same."""
+    other = evaluated(store, CONTROL, 1, right(8), val=right(6))
+    points = [
+        [control, distilled(store, 9, 8, seed=0), other, distilled(store, 9, 7, seed=1)],
+        [control, distilled(store, 11, 8, seed=0)],
+        [control, distilled(store, 16, 8, seed=0), other, distilled(store, 0, 6, seed=1)],
+    ]
+    study = study_of(sweep={"distill.alpha": [0.25, 0.5, 1]}, baseline={"distill.alpha": 0.25})
+    return StudyRows(run_of(study, points, stopped=[1]), store)
+
+
+def test_a_point_that_was_stopped_stays_in_the_table_with_its_seed_and_a_mark(halved: StudyRows) -> None:
+    assert [(str(row), len(row.results), row.is_stopped) for row in halved.all] == [
+        (CONTROL, 2, False),  # which the point that was stopped shares
+        (f"{DISTILLED} (alpha 0.25)", 2, False),
+        (f"{DISTILLED} (alpha 0.5)", 1, True),
+        (f"{DISTILLED} (alpha 1)", 2, False),
+    ]
+    table, notes = study_tables(halved)[0]
+    assert "| 0.5 | student distilled (stopped after rung 1) | 50.0 " in as_markdown(table)
+    assert "(stopped after rung 1): has seed 0 alone, as others were better by it on validation" in notes
+
+
+def test_it_is_compared_by_the_seed_that_both_have(halved: StudyRows) -> None:
+    found = {row["distill.alpha"]: row["difference"] for row in table_rows(halved)[1:]}
+    assert found == {"0.25": None, "0.5": (11 - 9) / 16, "1": (16 + 0 - 9 - 9) / 2 / 16}
+
+
+def test_it_is_never_the_best_also_where_its_one_seed_is_above_the_means_of_the_others(halved: StudyRows) -> None:
+    val = {str(row): row.spreads["val"].mean * 16 for row in halved.all if row.model == DISTILLED}
+    assert list(val.values()) == [7.5, 8, 7]
+    assert str(best(halved.all)) == f"{DISTILLED} (alpha 0.25)"
+    assert str(pareto(halved.all)[-1]) == f"{DISTILLED} (alpha 0.5)"  # by what is known of it nothing is better
+
+
+def test_the_preset_of_the_best_has_all_seeds_also_where_a_stopped_point_comes_first(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    first, second = (distilled(store, 9, 8, seed=seed) for seed in (0, 1))
+    points = [[first], [first, second], [distilled(store, 9, 7)]]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.25, 0.5, 1]}), points, stopped=[0, 2]), store)
+    write_study(tmp_path, rows, store, "")
+    assert load_experiment(str(tmp_path / "best.yaml")).name == "point-1"
 
 
 # --- effects, front, choice ----------------------------------------------------------------------------------------
@@ -182,9 +279,9 @@ def test_teachers_are_no_choice_where_there_are_students(store: ArtifactStore, c
 def test_tables_are_written_as_parquet_and_csv_with_the_same_rows(
     rows: StudyRows, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    written = {path.name for path in write_study(tmp_path / "out", rows, store)}
+    written = {path.name for path in write_study(tmp_path / "out", rows, store, "")}
     tables = {f"{name}.{end}" for name in ("scores", "table", "effects") for end in ("parquet", "csv")}
-    assert written == {*tables, "best.yaml"}
+    assert written == {*tables, "best.yaml", "study.html"}
     parquet = pq.read_table(tmp_path / "out" / "table.parquet").to_pylist()
     assert parquet == table_rows(rows)
     with (tmp_path / "out" / "table.csv").open() as file:
@@ -194,9 +291,106 @@ def test_tables_are_written_as_parquet_and_csv_with_the_same_rows(
 
 
 def test_the_preset_of_the_best_is_that_of_its_point(rows: StudyRows, store: ArtifactStore, tmp_path: Path) -> None:
-    write_study(tmp_path, rows, store)
+    write_study(tmp_path, rows, store, "")
     assert load_experiment(str(tmp_path / "best.yaml")).name == "point-0"
     assert (
         "student distilled (temperature 1, alpha 0.5) (top-1 75.0 % on validation"
         in (tmp_path / "best.yaml").read_text()
     )
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def learnt(store: ArtifactStore, test: int, val: int, parameters: int, seed: int) -> ModelResult:
+    """A student with a learning curve."""
+    recipe = {"stage": "distill", "config": {"test": test, "seed": seed, "parameters": parameters}, "inputs": {}}
+    ref = ArtifactRef("model", fingerprint(recipe))
+    with store.lock(ref):
+        curve = [{"step": step, "val_score": val / 16 * step / 2} for step in range(3)]
+        write_table(store.draft(ref, recipe) / "history.parquet", HISTORY, curve)
+        summary = {"parameters": parameters, "kept_step": 2, "best_step": 2, "steps": 2}
+        store.commit(ref, recipe=recipe, inputs={}, summary=summary)
+    return evaluated(store, DISTILLED, seed, right(test), val=right(val), artifact=ref)
+
+
+@pytest.fixture
+def with_curves(store: ArtifactStore) -> StudyRows:
+    """2 x 2 points of two seeds, of two sizes, the second of which is stopped."""
+    points = [
+        [learnt(store, 8 + number, 6 + number, 10**6 * (1 + number % 2), seed) for seed in (0, 1)]
+        for number in range(4)
+    ]
+    points[1] = points[1][:1]
+    latencies = {results[0].artifact: 3.0 + number for number, results in enumerate(points)}
+    return StudyRows(run_of(study_of(name="a-study"), points, stopped=[1]), store, latencies)
+
+
+@pytest.fixture
+def page(with_curves: StudyRows, store: ArtifactStore, tmp_path: Path) -> str:
+    command = "taskdistill study mine --sweep '<b>=1,2'"
+    assert tmp_path / "study.html" in write_study(tmp_path, with_curves, store, command)
+    return (tmp_path / "study.html").read_text(encoding="utf-8")
+
+
+def test_the_page_has_verdict_tables_costs_curves_and_the_command(page: str) -> None:
+    assert re.findall("<h2>(.*?)</h2>", page) == [
+        "Verdict", "Models", "What each level is worth", "Score and cost", "Learning curves", "How to make it again",
+    ]  # fmt: skip
+    assert "<p>Best on validation: student distilled (temperature 2, alpha 1) (val 56.2" in page
+    assert "student distilled (stopped after rung 1)" in page
+    assert "taskdistill study mine --sweep &#39;&lt;b&gt;=1,2&#39;" in page
+    assert "<script" not in page
+
+
+def test_its_charts_are_size_and_latency_and_a_set_of_curves_for_each_factor(page: str) -> None:
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert [caption.partition(",")[0].partition(" by step")[0] for caption in captions] == [
+        "top-1 on validation % against million parameters",
+        "top-1 on validation % against ms for one image",
+        "student distilled by temperature: top-1 on validation",
+        "student distilled by alpha: top-1 on validation",
+    ]
+    assert "temperature 2, alpha 1, seed 1: 56.2 at step 2" in page  # a dot where the weights were kept
+    assert 'stroke="var(--c0)"' in page.replace("'", '"')
+
+
+def test_files_that_would_be_the_same_are_not_written_again(
+    page: str, with_curves: StudyRows, store: ArtifactStore, tmp_path: Path
+) -> None:
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    before = {path.name: path.stat().st_mtime_ns for path in files}
+    again = write_study(tmp_path, with_curves, store, "taskdistill study mine --sweep '<b>=1,2'")
+    assert set(again) == set(files)
+    assert {path.name: path.stat().st_mtime_ns for path in files} == before
+    write_study(tmp_path, with_curves, store, "taskdistill study mine")
+    assert all(path.stat().st_mtime_ns > before[path.name] for path in files)
+
+
+def test_a_study_of_teachers_has_no_curves(store: ArtifactStore, tmp_path: Path) -> None:
+    points = [[evaluated(store, "teacher probed", None, right(8), val=right(number))] for number in (8, 9)]
+    rows = StudyRows(run_of(study_of(sweep={"teacher.name": ["a", "b"]}), points), store)
+    write_study(tmp_path, rows, store, "")
+    assert "Learning curves" not in (tmp_path / "study.html").read_text()
+
+
+# --- in the Prefect UI ---------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_the_ui_says_the_best_first_and_where_the_files_are(
+    rows: StudyRows, store: ArtifactStore
+) -> None:
+    lines = study_in_markdown(rows, store, [Path("/store/reports/table.csv"), Path("/store/reports/study.html")])
+    heading, chosen, *_ = lines.split("\n\n")
+    assert (heading, chosen[:40]) == ("# mine", "Best on validation: student distilled (t")
+    assert lines.endswith("all rows: `/store/reports`: table.csv, study.html.")
+
+
+def test_of_a_long_table_it_shows_the_best_on_validation(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_in_ui, "MAX_ROWS", 3)
+    points = [[distilled(store, 8, val)] for val in (9, 8, 12, 7, 9)]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.1, 0.2, 0.3, 0.4, 0.5]}), points), store)
+    text = study_in_markdown(rows, store, [Path("/store/table.csv")])
+    models, *_ = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert [line.split(" | ")[0] for line in models.splitlines()] == ["| alpha", "| :---", "| 0.1", "| 0.3", "| 0.5"]
+    assert "2 more lines are in the files: these are the best on validation." in text

@@ -37,7 +37,7 @@ def test_the_median_of_single_images_is_told_without_the_first_passes_and_thread
     network, see = Sleeping(), Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "center", width_px=32)
     deployable = Deployable(network, problem_named("classification"), ["a", "b"], see, torch.device("cpu"))
     threads = torch.get_num_threads()
-    found = measured_alone(deployable, Effort(warm_up=1, least=5, most=5, seconds=0))
+    found = measured_alone(deployable, num_cores(), Effort(warm_up=1, least=5, most=5, seconds=0))
     assert network.shown == [(1, 3, 24, 32)] * 6
     assert 1000 * NAP_SECONDS <= found.p50_ms < 5000 * NAP_SECONDS
     assert (found.batch, found.passes, found.threads, found.device) == (1, 5, num_cores(), "cpu")
@@ -47,7 +47,7 @@ def test_the_median_of_single_images_is_told_without_the_first_passes_and_thread
 def test_a_slow_network_is_asked_only_as_often_as_it_must_be() -> None:
     see = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "center")
     deployable = Deployable(Sleeping(), problem_named("classification"), ["a", "b"], see, torch.device("cpu"))
-    found = measured_alone(deployable, Effort(warm_up=1, least=2, most=1000, seconds=4 * NAP_SECONDS))
+    found = measured_alone(deployable, num_cores(), Effort(warm_up=1, least=2, most=1000, seconds=4 * NAP_SECONDS))
     assert 2 <= found.passes <= 5
 
 

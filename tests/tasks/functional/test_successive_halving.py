@@ -8,6 +8,7 @@ import pytest
 
 from taskdistill.tasks.functional.successive_halving import (
     Rung,
+    best_of,
     candidates,
     going_on,
     num_steps,
@@ -139,3 +140,9 @@ def test_every_trial_is_told_with_whether_it_went_on() -> None:
     assert [(one.rung.number, one.candidate, one.went_on) for one in found.outcomes] == [
         (0, 0, True), (0, 1, False), (0, 2, True), (1, 0, False), (1, 2, True),
     ]  # fmt: skip
+
+
+def test_the_best_go_on_as_they_stood_of_equals_the_earlier_and_what_is_no_number_last() -> None:
+    means = {0: 0.5, 1: float("nan"), 2: 0.7, 3: 0.5, 4: -float("inf"), 5: 0.9}
+    assert best_of(means, 3) == [0, 2, 5]
+    assert best_of(means, 5) == [0, 1, 2, 3, 5]
