@@ -344,7 +344,7 @@ def test_the_page_has_verdict_tables_costs_curves_and_the_command(page: str) -> 
 
 
 def test_its_charts_are_size_and_latency_and_a_set_of_curves_for_each_factor(page: str) -> None:
-    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    captions = re.findall(r'<figure class="chart.*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)
     assert [caption.partition(",")[0].partition(" by step")[0] for caption in captions] == [
         "top-1 on validation % against million parameters",
         "top-1 on validation % against ms for one image",
