@@ -106,4 +106,6 @@ def _words(subject: Subject) -> list[Words]:
         for model, found in steps.items()
         if all(one.kept_step is not None for one in found)
     ]
-    return [Words(f"Weights kept: {'; '.join(kept)}.")] if kept else []
+    is_other = any(one.kept_step != one.best_step for found in steps.values() for one in found)
+    why = " training.keep says which: the best of many looks at few images is partly luck." if is_other else ""
+    return [Words(f"Weights kept: {'; '.join(kept)}.{why}")] if kept else []
