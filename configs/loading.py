@@ -19,7 +19,7 @@ from taskdistill.configs.fields import Kind, kind_at
 from taskdistill.configs.merging import merged
 from taskdistill.configs.messages import explained, shown
 from taskdistill.configs.overrides import Change, changes_of
-from taskdistill.configs.places import resolved
+from taskdistill.configs.places import resolved, with_program
 
 
 def preset_names() -> list[str]:
@@ -94,7 +94,7 @@ def validated(values: Mapping[str, Any], source: str) -> Experiment:
 
 def dump_preset(experiment: dict[str, Any]) -> str:
     """Return an experiment's settings as a preset's YAML text."""
-    return yaml_text.dump(experiment)
+    return yaml_text.dump(with_program(experiment))
 
 
 def read_template(source: str) -> Template:

@@ -15,6 +15,9 @@ from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.fields import Kind
 
 
+_PROGRAM = Path(__file__).parents[1]
+
+
 def resolved(value: Any, kind: Kind, folder: Path | None = None) -> Any:
     """Return a value with `${NAME}` replaced in every text and its paths made to start at `folder`, where there is one.
 
@@ -66,9 +69,23 @@ def _placed(path: str, folder: Path | None) -> str:
     return path if folder is None else str(folder / path)
 
 
+def with_program(value: Any) -> Any:
+    """Return a value whose paths into this program start with `${TASKDISTILL}`, as they do in presets: wherever
+    another one is installed, they are those of what comes with it.
+    """
+    match value:
+        case dict():
+            return {name: with_program(item) for name, item in value.items()}
+        case list():
+            return [with_program(item) for item in value]
+        case str() if value.startswith(f"{_PROGRAM}/"):
+            return f"${{TASKDISTILL}}{value.removeprefix(str(_PROGRAM))}"
+    return value
+
+
 def _variable(name: str, value: str) -> str:
     if name == "TASKDISTILL":
-        return str(Path(__file__).parents[1])
+        return str(_PROGRAM)
     if name not in os.environ:
         found = without_credentials(value)
         raise SettingsError(f"the value {found!r} needs the environment variable {name}, which is not set")

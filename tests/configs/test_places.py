@@ -105,3 +105,12 @@ def test_settings_that_are_shown_or_served_mean_the_same_in_any_folder(
     again.write_text(dump_preset(shown))
     assert load_experiment(str(again)).data.path == f"{elsewhere}/photos"
     assert portable(load_experiment(str(again))) == shown
+
+
+def test_what_comes_with_the_program_is_named_by_a_variable_in_a_preset_that_is_shown(tmp_path: Path):
+    experiment = load_experiment("miniature")
+    text = dump_preset(portable(experiment))
+    assert "${TASKDISTILL}/tasks/miniature/weights/mixer" in text
+    assert experiment.generator.folder not in text
+    (again := tmp_path / "again.yaml").write_text(text)
+    assert load_experiment(str(again)).generator == experiment.generator
