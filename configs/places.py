@@ -14,7 +14,6 @@ from taskdistill.configs.base import Settings
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.fields import Kind
 
-
 _PROGRAM = Path(__file__).parents[1]
 
 
