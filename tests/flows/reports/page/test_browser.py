@@ -100,6 +100,12 @@ def test_it_asks_for_nothing_and_the_console_has_nothing_to_say(driver: Chrome) 
     assert driver.get_log("browser") == []
 
 
+def test_latency_of_teacher_and_students_is_told_whatever_the_problem(driver: Chrome) -> None:
+    rows = driver.execute_script("return document.querySelectorAll('#size tbody tr').length")
+    assert rows == 2
+    assert driver.execute_script("return document.querySelectorAll('#size svg').length") >= 1
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_letters_of_the_lineage_are_as_large_as_they_are_drawn_whatever_the_window(driver: Chrome, width: int) -> None:
     seen_at(driver, width)
