@@ -16,12 +16,13 @@ from rich.console import Console
 from taskdistill.configs.study_loading import points_of
 from taskdistill.flows.pipeline.console import on_console
 from taskdistill.flows.pipeline.study import plan_study, run_study
+from taskdistill.flows.reports.remarks import unchanged
 from taskdistill.flows.reports.study_rows import StudyRows
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import PaceSummary
 from tests.evidence.answers import Answer, answer
 from tests.evidence.claims import CLAIMS
-from tests.evidence.page import page
+from tests.evidence.page import Ran, page
 from tests.evidence.trials import Trial, draw_worlds, trials
 
 PAGE = Path(__file__).parents[2] / ".github" / "EVIDENCE.md"
@@ -43,8 +44,8 @@ def main() -> None:
         for question in claim.questions:
             if question.trial in rows:
                 found[claim.sentence].append(answer(question, known[question.trial], rows[question.trial]))
-    took = {name: cpu_minutes(made, store) for name, made in rows.items()}
-    arguments.page.write_text(page(found, known, took), encoding="utf-8")
+    ran = {name: Ran(cpu_minutes(made, store), said_of_teachers(made, store)) for name, made in rows.items()}
+    arguments.page.write_text(page(found, known, ran), encoding="utf-8")
 
 
 def run(name: str, trial: Trial, store: ArtifactStore) -> StudyRows:
@@ -54,6 +55,12 @@ def run(name: str, trial: Trial, store: ArtifactStore) -> StudyRows:
     planned = plan_study(study, points_of(study), store)
     with on_console(planned.plans[0].experiment, Console(stderr=True)) as show:
         return StudyRows(run_study(planned, store, show), store)
+
+
+def said_of_teachers(rows: StudyRows, store: ArtifactStore) -> list[str]:
+    """Return what a comparison of teachers has to know: which of them are what they started from."""
+    teachers = [one for row in rows.all if not row.is_student for one in row.results if one.artifact.kind == "model"]
+    return list(dict.fromkeys(unchanged(teachers, store)))
 
 
 def cpu_minutes(rows: StudyRows, store: ArtifactStore) -> str:

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from tests.evidence.answers import CHANCE, Answer
 from tests.evidence.claims import CLAIMS, Claim
 from tests.evidence.trials import Trial
 
 COMMAND = "REAL_DATA_DIR=... python -m tests.evidence --folder RUNS"
+
+
+class Ran(NamedTuple):
+    """What a trial took, and what is to be known of its models."""
+
+    took: str
+    said: Sequence[str] = ()
+
+
 _HEADS = ("on", "is", "above", "mean", "mean", "difference (SE)", "p", "over", "answer")
 
 
@@ -29,13 +39,15 @@ _ABOVE = (
 )
 
 
-def page(answers: Mapping[str, Sequence[Answer]], trials: Mapping[str, Trial], took: Mapping[str, str]) -> str:
+def page(answers: Mapping[str, Sequence[Answer]], trials: Mapping[str, Trial], ran: Mapping[str, Ran]) -> str:
     """Return the page: each claim with the answers of the trials that were run; `answers` by sentence of the claim."""
     lines = [
         *_ABOVE,
         "| trial | preset | places | models share | took |",
         "| --- | --- | --- | --- | --- |",
-        *(_trial(name, trial, took[name]) for name, trial in trials.items() if name in took),
+        *(_trial(name, trial, ran[name].took) for name, trial in trials.items() if name in ran),
+        "",
+        *(f"- {name}: {sentence}" for name in ran for sentence in ran[name].said),
     ]
     for number, claim in enumerate(CLAIMS, 1):
         lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers.get(claim.sentence, ()), trials)]

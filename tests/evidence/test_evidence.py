@@ -15,7 +15,7 @@ from taskdistill.tasks.functional.comparison import Difference
 from taskdistill.tasks.problems.metrics import metrics_of
 from tests.evidence.answers import Answer, over_images, over_places
 from tests.evidence.claims import CLAIMS
-from tests.evidence.page import page
+from tests.evidence.page import Ran, page
 from tests.evidence.trials import trials
 
 TOP1 = metrics_of("classification")[0]
@@ -73,7 +73,8 @@ def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> No
     question = CLAIMS[0].questions[0]
     known = trials(tmp_path)
     one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01), 0.02, "5 worlds (above in 4), 1 seed")
-    written = page({CLAIMS[0].sentence: [one]}, known, {"birds": "40 min"})
+    written = page({CLAIMS[0].sentence: [one]}, known, {"birds": Ran("40 min", ["its teacher is a probe."])})
     assert all(claim.sentence in written for claim in CLAIMS)
     assert "| 62.5 | 60.0 | +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
     assert "Not run for this page: birds, clothing." in written
+    assert "- birds: its teacher is a probe." in written
