@@ -178,7 +178,7 @@ def run(
     if experiment.runtime.mlflow_uri:  # last: it costs nobody the results
         from taskdistill.flows.reports.mlflow_runs import tell_mlflow
 
-        tell_mlflow(experiment, results, stages, store)
+        tell_mlflow(experiment, results, stages, store, report)
 
 
 def _print_results(
@@ -224,7 +224,7 @@ def demo(
         print_scores(output, done.results, store, f"{done.experiment.name}, world {world}")
         output.print(f"\nThe report is {done.report.absolute()}: open it in a browser")
         output.print("Next:        " + "\n             ".join(done.next_commands))
-    tell_mlflow(done.experiment, done.results, done.stages, store)
+    tell_mlflow(done.experiment, done.results, done.stages, store, done.report)
 
 
 @app.command()

@@ -35,7 +35,7 @@ def _run(form: PresetForm, rebuild_from: str) -> State[dict[str, str]]:
         results, stages = run_plan(experiment, store, shown.show, synthetic=extra, **named)
     report = report_of_run(experiment, results, stages, store, f"the deployment distillation, preset {experiment.name}")
     report_scores(results, store, experiment.name, report)
-    tell_mlflow(experiment, results, stages, store)
+    tell_mlflow(experiment, results, stages, store, report)
     return shown.completed({stage["name"]: stage["reference"] for stage in stages})
 
 

@@ -83,6 +83,17 @@ def _scores(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.f
     return np.asarray([read_column(table, "score") for table in tables], np.float64)
 
 
+def _of_each_image(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.float64]:
+    """Return what each seed has on each image taken alone, [M, N]. The mean of `score` is the metric of all images
+    together, and where that is a ratio, as mIoU is, the value of one image depends on the others.
+    """
+    own = f"image_{EvaluationSummary.of(store.manifest(model.evaluations[0])).score_name}"
+    tables = [store.path(ref) / f"{split}-predictions.parquet" for ref in model.evaluations]
+    if not all(has_column(table, own) for table in tables):
+        return _scores(store, model, split)
+    return np.asarray([read_column(table, own) for table in tables], np.float64)
+
+
 def _weighed(store: ArtifactStore, model: Judged, split: str) -> dict[Metric, list[Weighted]]:
     """Return the metrics of each seed, those first that are told first."""
     name = EvaluationSummary.of(store.manifest(model.evaluations[0])).score_name
@@ -169,11 +180,11 @@ def image_rows(store: ArtifactStore, models: Sequence[Judged], split: str) -> li
     first = models[0].evaluations[0]
     table = store.path(first) / f"{split}-predictions.parquet"
     ids = read_column(table, "id")
-    scores = np.asarray([_scores(store, model, split).mean(axis=0) for model in models])
+    scores = np.asarray([_of_each_image(store, model, split).mean(axis=0) for model in models])
     answers = [_answers(store, model.evaluations[0], split) for model in models]
     labels = _labels(store, models[0], split)
     names = class_names_of(store.path(store.manifest(first).input_refs["images"])) if labels is not None else []
-    spread_N = scores.max(axis=0) - scores.min(axis=0)
+    spread_N = np.nan_to_num(scores.max(axis=0) - scores.min(axis=0))  # of an image that nobody knows there is no score
     rows = []
     for item in np.argsort(-spread_N, kind="stable"):
         if spread_N[item] <= 0:

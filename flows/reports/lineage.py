@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
-from taskdistill.flows.pipeline.models import distilled_student
+from taskdistill.flows.pipeline.models import TEACHER as FINETUNED_TEACHER
+from taskdistill.flows.pipeline.models import facts_of
 from taskdistill.storage.errors import StoreError
 from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
@@ -55,11 +56,11 @@ def compared_with(store: ArtifactStore, ref: ArtifactRef) -> list[ModelResult]:
     """
     model = store.manifest(ref)
     seed = model.recipe["config"].get("seed", 0)
-    own = {"distill": distilled_student(model), "finetune": CONTROL}.get(model.recipe["stage"], "this model")
+    own = facts_of(model).role if model.recipe["stage"] in ("distill", "finetune") else "this model"
     evaluation, control = evaluation_of(store, ref), _control(store, model)
     if not evaluation:
         return []
-    found = [ModelResult(own, seed, evaluation, ref)]
+    found = [ModelResult(own, None if own == FINETUNED_TEACHER else seed, evaluation, ref)]
     for manifest in _evaluations(store):
         if logits := _of(manifest, "logits"):
             probe = store.manifest(logits).input_refs.get("probe") if logits in store else None

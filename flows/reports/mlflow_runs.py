@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 
 from taskdistill.configs.addresses import without_credentials
+from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.places import portable
 from taskdistill.flows.pipeline.chain import START, ModelResult
@@ -53,11 +55,15 @@ _OF_ITS_CLIENT = {
 
 
 def tell_mlflow(
-    experiment: Experiment, results: Sequence[ModelResult], stages: Sequence[Mapping[str, Any]], store: ArtifactStore
+    experiment: Experiment,
+    results: Sequence[ModelResult],
+    stages: Sequence[Mapping[str, Any]],
+    store: ArtifactStore,
+    report: Path | None = None,
 ) -> None:
     """Log a finished run to the server of `runtime.mlflow_uri`, where there is one and it has not got it already.
 
-    `stages` are those that `run_plan` returns.
+    `stages` are those that `run_plan` returns, `report` is the run's page, where it has one already.
     """
     if not (uri := experiment.runtime.mlflow_uri):
         return
@@ -70,8 +76,9 @@ def tell_mlflow(
         # Without the password: the log of httpx has the address in it, and a refusal is an answer too.
         httpx.get(without_credentials(uri), timeout=REACHED_SECONDS)
         client = MlflowClient(tracking_uri=uri)
-        _tell(_Telling(client, _place(client, experiment.name), experiment, store), results, stages)
+        _tell(_Telling(client, _place(client, experiment.name), experiment, store), results, stages, report)
     except (
+        UserError,  # what is to be logged is damaged
         httpx.TransportError,
         httpx.InvalidURL,
         MlflowException,
@@ -104,7 +111,9 @@ def _place(client: "MlflowClient", name: str) -> str:
     return str(found.experiment_id if found else client.create_experiment(name))
 
 
-def _tell(to: _Telling, results: Sequence[ModelResult], stages: Sequence[Mapping[str, Any]]) -> None:
+def _tell(
+    to: _Telling, results: Sequence[ModelResult], stages: Sequence[Mapping[str, Any]], report: Path | None
+) -> None:
     evaluations = sorted({str(result.evaluation) for result in results})
     made = max(_made(to.store.manifest(result.evaluation)) for result in results)
     settings = _changed(to.experiment)
@@ -115,13 +124,20 @@ def _tell(to: _Telling, results: Sequence[ModelResult], stages: Sequence[Mapping
         best = best_student(results, to.store)
         for result in results:
             _tell_model(to, run, result, settings, best.artifact if best else None)
-        from taskdistill.flows.reports.page.writing import write_report  # seconds to import
-
-        subject = of_run(to.experiment, results, refs_of(stages), to.store, f"taskdistill run {to.experiment.name}")
         with TemporaryDirectory() as folder:
-            report = Path(folder) / "report.html"
-            write_report(report, subject)
-            to.client.log_artifact(run, str(report))
+            page = Path(folder) / "report.html"
+            if report:
+                shutil.copyfile(report, page)
+            else:
+                _write_page(page, to, results, stages)
+            to.client.log_artifact(run, str(page))
+
+
+def _write_page(page: Path, to: _Telling, results: Sequence[ModelResult], stages: Sequence[Mapping[str, Any]]) -> None:
+    from taskdistill.flows.reports.page.writing import write_report  # seconds to import
+
+    command = f"taskdistill run {to.experiment.name}"
+    write_report(page, of_run(to.experiment, results, refs_of(stages), to.store, command))
 
 
 def _tell_model(

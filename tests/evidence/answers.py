@@ -70,7 +70,7 @@ def _row(side: Side, place: str, trial: Trial, rows: StudyRows) -> StudyRow:
 def _by_image(row: StudyRow) -> Scores:
     if row.on_test is None:
         raise ValueError(f"{row} has no score of each image of test")
-    return row.on_test[1]
+    return row.on_test.mean_of(list(row.on_test.by_seed))
 
 
 def over_places(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Difference, float, str]:

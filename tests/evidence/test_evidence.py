@@ -36,7 +36,8 @@ def test_of_one_split_images_are_compared_by_the_exact_test_of_mcnemar() -> None
     first_N, second_N = np.array([1.0] * 9 + [0.0] * 11), np.array([1.0] + [0.0] * 8 + [1.0, 1.0] + [0.0] * 9)
     found, p, counted = over_images([first_N], [second_N])
     assert p == pytest.approx(stats.binomtest(2, 10).pvalue)
-    assert (found.mean, counted) == (pytest.approx(6 / 20), "20 images")
+    assert found.mean == pytest.approx(6 / 20)
+    assert counted == "20 images"
 
 
 def test_of_several_sequences_each_counts_alike_and_the_error_is_that_of_the_images_in_each() -> None:

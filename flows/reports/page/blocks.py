@@ -100,11 +100,16 @@ class Section:
 
 
 def plain(text: str) -> str:
-    """Return a user's text on one line: control characters and bytes that are no text become visible."""
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
-        for letter in text
-    )
+    """Return a user's text on one line: control characters, bytes that are no text and what Unicode says is no letter,
+    on which the library that draws charts gives up, become visible.
+    """
+    return "".join(letter.encode("unicode_escape").decode() if _is_no_letter(letter) else letter for letter in text)
+
+
+def _is_no_letter(letter: str) -> bool:
+    number = ord(letter)
+    is_noncharacter = number & 0xFFFE == 0xFFFE or 0xFDD0 <= number <= 0xFDEF
+    return is_noncharacter or unicodedata.category(letter) in ("Cc", "Cs")
 
 
 def short(name: str) -> str:

@@ -39,7 +39,8 @@ def by_class(subject: Subject) -> Section | None:
     chosen, control = subject.chosen.model, subject.control or ""
     found.sort(key=lambda one: _order(one.gain(chosen, control)))
     few, words = _shortened(found)
-    told = f"{metric} of each class on {SPLIT}, the largest gain first.{_gains(found, chosen, control)}{words}"
+    gains = f", the largest gain first.{_gains(found, chosen, control)}" if control else "."
+    told = f"{metric} of each class on {SPLIT}{gains}{words}"
     blocks: list[Block] = [Words(told)]
     blocks.append(_chart(few, models, metric, list(subject.by_model)))
     return Section("Classes", [*blocks, _table(few, models, chosen, control)])
@@ -103,7 +104,7 @@ def _values(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
 def _chart(found: list[OfClass], models: list[str], metric: str, every: list[str]) -> Any:
     rows = [
         {"class": short(one.name), "model": model, "share": 100 * one.values[model],
-         "words": f"{one.name}, {model}: {100 * one.values[model]:.0f} %"}
+         "words": f"{short(one.name)}, {model}: {100 * one.values[model]:.0f} %"}
         for one in found for model in models if not math.isnan(one.values.get(model, math.nan))
     ]  # fmt: skip
     names = alt.Y("class:N", sort=[short(one.name) for one in found], title=None)
@@ -126,7 +127,8 @@ def _table(found: list[OfClass], models: list[str], chosen: str, control: str) -
         rows.append([short(one.name), *images, *cells, "" if math.isnan(gain) else f"{100 * gain:+.1f}"])
     words = "In %, with the interval of Wilson (95 %)." if found and found[0].images is not None else "In %."
     columns = ["class", *(["n"] if found and found[0].images is not None else []), *models, "gain"]
-    return Table(columns, rows, f"{words} Gain: {chosen} less {control}, in points.")
+    meaning = f" Gain: {chosen} less {control}, in points." if control else ""
+    return Table(columns, rows, f"{words}{meaning}")
 
 
 def _cell(one: OfClass, model: str) -> str:

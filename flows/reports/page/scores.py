@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator
 
 from taskdistill.flows.pipeline.chain import CONTROL
-from taskdistill.flows.pipeline.comparing import declared_metrics, score_metric
+from taskdistill.flows.pipeline.comparing import compared, declared_metrics, score_metric
 from taskdistill.flows.reports.calibrated import calibrated_column
 from taskdistill.flows.reports.differences import difference_tables
 from taskdistill.flows.reports.page.blocks import Block, Section, Table, Terms, Words
@@ -58,8 +58,13 @@ def _heading(metric: Metric) -> str:
 
 
 def gap_closed(subject: Subject, model: str, split: str) -> str:
-    """Write which share of the way from control to teacher a student has come; empty where the teacher is not ahead."""
-    if model not in subject.students or model == CONTROL:
+    """Write which share of the way from control to teacher a student has come; empty where the teacher is not clearly
+    ahead, as a share of next to nothing says nothing.
+    """
+    if model not in subject.students or model == CONTROL or not (subject.teacher and CONTROL in subject.by_model):
+        return ""
+    way = compared(subject.by_model[subject.teacher], subject.by_model[CONTROL], split, subject.store)
+    if not way or not way.is_clear:
         return ""
     here, control, teacher = (_mean(subject, name, split) for name in (model, CONTROL, subject.teacher))
     if here is None or control is None or teacher is None or teacher <= control:

@@ -81,8 +81,14 @@ class Subject:
 
     @cached_property
     def teacher(self) -> str | None:
-        """The model that taught."""
-        return next((model for model in self.by_model if model not in (*self.students, START)), None)
+        """The model that taught the chosen student; where nothing tells which that is, the first that is no student."""
+        others = [model for model in self.by_model if model not in (*self.students, START)]
+        answers = self.chosen and self.store.manifest(self.chosen.evaluation).input_refs.get("teacher")
+        for model in others:
+            judged = [self.store.manifest(one.evaluation).input_refs.get("logits") for one in self.by_model[model]]
+            if answers and answers in judged:
+                return model
+        return next(iter(others), None)
 
     @cached_property
     def best(self) -> Best | None:

@@ -1,16 +1,21 @@
 """What a page can be of: a run that has just ended, a preset whose models are in the store, or some models."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.comparable import Judged, check_comparable
+from taskdistill.flows.pipeline.comparing import image_scores
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.reports.page.subject import FOLDER, Subject
-from taskdistill.flows.reports.shipping import best_commands, best_student
+from taskdistill.flows.reports.page.subject import FOLDER, SPLIT, Subject
+from taskdistill.flows.reports.shipping import CHOSEN_ON, best_commands, best_student
+from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 
@@ -48,7 +53,8 @@ def of_preset(experiment: Experiment, store: ArtifactStore, command: str) -> Sub
 def of_models(store: ArtifactStore, names: Sequence[str]) -> Subject:
     """Return what tells of models, each beside its teacher, what it started from, and its control.
 
-    Raises NotInStoreError where a name means no model, and UserError where one was never scored.
+    Raises NotInStoreError where a name means no model, and UserError where one was never scored, or where some were
+    scored on other images than the first.
     """
     # Both import torch, which a run that finds its page does without.
     from taskdistill.flows.pipeline.models import resolved_model
@@ -61,20 +67,38 @@ def of_models(store: ArtifactStore, names: Sequence[str]) -> Subject:
             raise UserError(f"{name!r} was never scored: run the step evaluate of its experiment")
         of_name = [*found[1:], found[0]]
         results |= {one.artifact: one for one in of_name if one.artifact not in results}
-    every = _one_name_each(list(results.values()))
+    _check_same_images(store, list(results.values()))
+    every = _one_name_each(store, list(results.values()))
     best = best_student(every, store)
     steps = dict(_named(store, [ref for one in every for ref in (one.artifact, one.evaluation)]))
     command = "taskdistill run preset.yaml (which is below)"
     return Subject(", ".join(names), every, steps, store, command, best_commands(best, "best") if best else [])
 
 
-def _one_name_each(results: Sequence[ModelResult]) -> list[ModelResult]:
-    """Return models with different names where several have the same seed: they are no seeds of one model."""
-    keys = [(one.model, one.seed) for one in results]
+def _check_same_images(store: ArtifactStore, results: Sequence[ModelResult]) -> None:
+    """Raise SettingsError where models were judged on different images, which no page can show side by side."""
+    for split in (SPLIT, CHOSEN_ON):
+        scored = [Judged(one.model, one.model, (one.evaluation,)) for one in results if image_scores(one, split, store)]
+        if scored:
+            check_comparable(store, scored, split)
+
+
+def _one_name_each(store: ArtifactStore, results: Sequence[ModelResult]) -> list[ModelResult]:
+    """Return models with different names where they differ in more than the seed: they are no seeds of one model."""
+    recipes = [_but_for_its_seed(store, one) for one in results]
+    kinds = defaultdict[str, set[str]](set)
+    for one, recipe in zip(results, recipes, strict=True):
+        kinds[one.model].add(recipe)
     return [
-        one if keys.count(key) == 1 else ModelResult(f"{one.model} {one.artifact.short}", one.seed, *_refs(one))
-        for one, key in zip(results, keys, strict=True)
+        one if len(kinds[one.model]) == 1 else ModelResult(f"{one.model} {one.artifact.short}", one.seed, *_refs(one))
+        for one in results
     ]
+
+
+def _but_for_its_seed(store: ArtifactStore, result: ModelResult) -> str:
+    recipe = store.manifest(result.artifact).recipe
+    config = {name: value for name, value in recipe["config"].items() if name != "seed"}
+    return canonical_json([recipe["stage"], config, recipe["inputs"]])
 
 
 def _refs(one: ModelResult) -> tuple[ArtifactRef, ArtifactRef]:
@@ -101,7 +125,7 @@ def place_of(subject: Subject) -> Path:
 
 
 def command_of(source: str, overrides: Sequence[str], synthetic: str = "") -> str:
-    """Return the line that runs a preset with changes."""
+    """Return the line that runs a preset with changes; without the passwords of addresses, as a page is passed on."""
     changes = [part for override in overrides for part in ("--set", override)]
     given = ["--synthetic", synthetic] if synthetic else []
-    return shlex.join(["taskdistill", "run", source, *changes, *given])
+    return without_credentials(shlex.join(["taskdistill", "run", source, *changes, *given]))

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from taskdistill.flows.pipeline.chain import CONTROL, START
+from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
 from taskdistill.flows.pipeline.comparing import Comparison, compared, image_scores
 from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
 from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.remarks import remarks
-from taskdistill.flows.reports.shipping import CHOSEN_ON
+from taskdistill.flows.reports.shipping import CHOSEN_ON, Best
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
 from taskdistill.tasks.functional.proportions import paired_p
+
+CHANCE = 0.05
+"""What p has to be below for one model to be called better than another."""
 
 
 def verdict(subject: Subject) -> Section:
@@ -23,7 +26,10 @@ def verdict(subject: Subject) -> Section:
     said = (headline, *_shipped(subject), *others, *_reservations(subject))
     blocks: list[Block] = [Words(sentence) for sentence in said if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
-    told = "SE: how far other images, as many, would move a number. p: how often chance alone makes such a difference."
+    told = (
+        "SE: how far other images, as many, would move a number. p: how often other images would show such a "
+        f"difference between models that are equally good; beyond {CHANCE:g} nothing is told apart."
+    )
     return Section("Verdict", [*blocks, Words(told), Words(_made(subject))])
 
 
@@ -45,7 +51,7 @@ def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
     first, second = (_scores(subject, name, found) for name in (model, reference))
     p = paired_p(*(_by_image(subject, name) for name in (model, reference)))
     evidence = f"{found} on the same images, paired p {_written(p)}"
-    if not found.is_clear:
+    if not (found.can_tell and p < CHANCE):
         yield (
             f"The test split ({_images(found)}) cannot tell {model} {first} from {reference} {second} "
             f"({found.metric.heading}): {evidence}."
@@ -85,31 +91,39 @@ def _shipped(subject: Subject) -> Iterator[str]:
         return
     number = sum(len(subject.by_model[model]) for model in subject.students)
     yield f"Ship {best.artifact.short}{f', of {number} that were trained' if number > 1 else ''}. {best}"
-    yield from _next_best(subject, best.result.model)
+    yield from _next_best(subject, best)
     closed = gap_closed(subject, best.result.model, SPLIT)
     if closed and subject.teacher:
         score = f"{best.metric.in_words(float(np.mean(_by_image(subject, subject.teacher))))}"
-        yield f"Its teacher has {score} on {SPLIT}: of the way there from {CONTROL}, {closed} is done."
+        means = " (means over seeds)" if len(subject.by_model[best.result.model]) > 1 else ""
+        yield f"Its teacher has {score} on {SPLIT}: of the way there from {CONTROL}, {closed} is done{means}."
 
 
-def _next_best(subject: Subject, chosen: str) -> Iterator[str]:
-    """Say how far the chosen student is above the next best one on validation, which it was chosen by, and on test."""
+def _next_best(subject: Subject, best: Best) -> Iterator[str]:
+    """Say how far the chosen student is above the best one of another kind on validation, by which it was chosen, and
+    on test.
+    """
     on_val = [
-        found
-        for model in subject.students
-        if model != chosen
-        and (found := compared(subject.by_model[chosen], subject.by_model[model], CHOSEN_ON, subject.store))
+        (found, other)
+        for other in subject.results
+        if other.seed is not None
+        and other.model != best.result.model
+        and (found := compared([best.result], [other], CHOSEN_ON, subject.store))
     ]
     if not on_val:
         return
-    nearest = min(on_val, key=lambda one: one.found.mean)
-    on_test = compared(subject.by_model[chosen], subject.by_model[nearest.reference], SPLIT, subject.store)
+    nearest, other = min(on_val, key=lambda one: one[0].found.mean)
+    on_test = compared([best.result], [other], SPLIT, subject.store)
     by_chance = "" if nearest.is_clear else ", so that chance may have chosen between the two"
     then = f"; on {SPLIT} {on_test}" if on_test else ""
     yield (
-        f"The next best is {nearest.reference}: on validation ({_images(nearest)}) the difference is {nearest}"
-        f"{by_chance}{then}."
+        f"The next best is {nearest.reference}{_seed(subject, other)}: on validation ({_images(nearest)}) the "
+        f"difference is {nearest}{by_chance}{then}."
     )
+
+
+def _seed(subject: Subject, result: ModelResult) -> str:
+    return f", seed {result.seed}" if len(subject.by_model[result.model]) > 1 else ""
 
 
 def _reservations(subject: Subject) -> Iterator[str]:
@@ -125,6 +139,8 @@ def _reservations(subject: Subject) -> Iterator[str]:
             )
     if all(len(subject.by_model[model]) == 1 for model in subject.students):
         yield "One seed: how much another would change is not known; SE and p speak of the images alone."
+    else:
+        yield "SE and p speak of the images alone, with these seeds; how much a seed changes is the ± under Scores."
 
 
 def _made(subject: Subject) -> str:
