@@ -17,6 +17,7 @@ from taskdistill.flows.reports.page.confusion import confusion
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.mistakes import agreement
 from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.subjects import command_of
 from taskdistill.flows.reports.page.verdict import verdict
 from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.storage.store import ArtifactStore
@@ -64,14 +65,21 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
 
 
 def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Subject) -> None:
-    answers = {model: plain_run.answers_of(model) for model in (STUDENT, CONTROL, TEACHER)}
-    student, control, teacher = (100 * np.mean([one.is_right for one in seeds]) for seeds in answers.values())
+    best, answers = plain_run.best, {model: plain_run.answers_of(model) for model in (STUDENT, CONTROL, TEACHER)}
+    right = {model: [100 * np.mean(one.is_right) for one in seeds] for model, seeds in answers.items()}
+    assert best
+    # Validation has the same images here: the seed that is shipped, and the best one of the others.
+    shipped, other = max(right[STUDENT]), max(right[CONTROL])
     said = words(verdict(plain_run))
-    assert f"The next best is {CONTROL}: on validation (100 images of val, 2 seeds) the difference is +" in said
-    assert f"; on test {student - control:+.1f} (SE " in said
+    assert re.search(
+        rf"The next best is {CONTROL}, seed \d: on validation \(100 images of val\) the difference is "
+        rf"{re.escape(f'{shipped - other:+.1f}')} \(SE \d\.\d\).*; on test {re.escape(f'{shipped - other:+.1f}')} ",
+        said,
+    )
+    student, control, teacher = (np.mean(right[model]) for model in (STUDENT, CONTROL, TEACHER))
     closed = 100 * (student - control) / (teacher - control)
-    assert f"Its teacher has {teacher:.1f} % on test: of the way there from {CONTROL}, {closed:.0f} % is done." in said
-    assert "One seed" not in said
+    assert f"Its teacher has {teacher:.1f} % on test: of the way there from {CONTROL}, {closed:.0f} % is done" in said
+    assert "SE and p speak of the images alone, with these seeds" in said
 
 
 def test_of_one_seed_the_verdict_says_what_it_does_not_know(store: ArtifactStore) -> None:
@@ -232,3 +240,20 @@ def test_settings_have_no_place_where_models_are_named(store: ArtifactStore) -> 
     done = call(store, "report", "model@3f9c12ab", "--set", "distill.alpha=1")
     assert done.code == 1
     assert "it has no place where models are named" in done.stderr
+
+
+def test_models_that_were_judged_on_other_images_have_no_page_together(store: ArtifactStore, tmp_path: Path) -> None:
+    ours, theirs = (made_up(store, ["ant", "bee"], labels) for labels in ([0, 1] * 20, [0, 1] * 25))
+    names = [str(subject.results[-1].artifact) for subject in (ours, theirs)]
+    done = call(store, "report", *names, "--output", str(tmp_path / "page.html"))
+    assert done.code == 1
+    assert "cannot be compared on test: they were scored on other images (10 are of one alone" in done.stderr
+
+
+def test_a_password_in_a_setting_is_not_in_the_command_of_a_page() -> None:
+    command = command_of("small-cpu", ["runtime.mlflow_uri=http://me:secret@host:5000", "seeds=0"])
+    assert command == "taskdistill run small-cpu --set runtime.mlflow_uri=http://host:5000 --set seeds=0"
+
+
+def test_what_is_no_letter_for_unicode_becomes_visible() -> None:
+    assert plain("a\uffffb\ufdd0c\U0001fffe") == "a\\uffffb\\ufdd0c\\U0001fffe"
