@@ -447,6 +447,40 @@ def test_files_that_would_be_the_same_are_not_written_again(
     assert all(path.stat().st_mtime_ns > before[path.name] for path in files)
 
 
+@pytest.mark.parametrize("name", ["table.csv", "scores.parquet", "effects.csv", "best.yaml"])
+def test_a_file_that_was_deleted_is_written_again(
+    rows: StudyRows, store: ArtifactStore, tmp_path: Path, name: str
+) -> None:
+    written = write_study(tmp_path, rows, store, "")
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    assert write_study(tmp_path, rows, store, "") == written
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_what_an_earlier_study_left_in_the_folder_is_removed(
+    rows: StudyRows, store: ArtifactStore, tmp_path: Path
+) -> None:
+    write_study(tmp_path, rows, store, "")
+    (tmp_path / "notes.txt").touch()
+    points = [[evaluated(store, DISTILLED, 0, [1.0] * number, val=right(8))] for number in (9, 10)]
+    other = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
+    kept = {"scores.parquet", "scores.csv", "table.parquet", "table.csv", "study.html"}
+    for _ in range(2):
+        assert {path.name for path in write_study(tmp_path, other, store, "")} == kept
+        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {*kept, "notes.txt"}
+
+
+def test_a_page_that_cannot_be_written_leaves_none_of_an_earlier_study(
+    page: str, with_curves: StudyRows, store: ArtifactStore, tmp_path: Path
+) -> None:
+    (store.path(with_curves.all[0].results[0].artifact) / "history.parquet").write_bytes(b"damaged")
+    written = write_study(tmp_path, with_curves, store, "another command")
+    assert tmp_path / "table.csv" in written
+    assert tmp_path / "study.html" not in written
+    assert not (tmp_path / "study.html").exists()
+
+
 def test_a_study_of_teachers_has_no_curves(store: ArtifactStore, tmp_path: Path) -> None:
     points = [[evaluated(store, "teacher probed", None, right(8), val=right(number))] for number in (8, 9)]
     rows = StudyRows(run_of(study_of(sweep={"teacher.name": ["a", "b"]}), points), store)
