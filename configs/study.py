@@ -64,8 +64,12 @@ class Study(Settings):
         match given:
             case {"sweep": {"seeds": seeds, **factors}, **others}:
                 fixed: Any = others.get("set") or {}
+                if not isinstance(fixed, dict):  # which is said of it below
+                    return {**others, "sweep": factors}
                 if "seeds" in fixed:
                     raise ValueError("seeds is in set and in sweep: leave one of them out")
+                if not isinstance(seeds, list | tuple):
+                    raise _no_values("seeds", seeds)
                 return {**others, "sweep": factors, "set": fixed | {"seeds": _flat_list(seeds)}}
         return given
 
@@ -109,6 +113,8 @@ class Study(Settings):
     @model_validator(mode="after")
     def _baseline_is_one_of_them(self) -> Self:
         factors = self.factors()
+        if MODEL in self.baseline and not isinstance(self.baseline[MODEL], str):
+            raise ValueError(f"baseline: expected the name of a model, found {shown(self.baseline[MODEL])}")
         for name, value in self.baseline.items():
             if name != MODEL and name not in factors:
                 raise ValueError(f"baseline: {name!r} is no factor of this study{nearest(name, [*factors, MODEL])}")
@@ -193,16 +199,20 @@ def short_name(factor: str, factors: Sequence[str] | Mapping[str, Any]) -> str:
     return last if sum(other.rpartition(".")[2] == last for other in factors) == 1 else factor
 
 
-def _flat_list(seeds: Any) -> Any:
+def _flat_list(seeds: Sequence[Any]) -> list[Any]:
     """Return the seeds of a sweep, whose values may each be a seed or a list of them, as one list."""
-    return [seed for one in seeds for seed in (one if isinstance(one, list) else [one])] if seeds else seeds
+    return [seed for one in seeds for seed in (one if isinstance(one, list) else [one])]
 
 
 def _levels(name: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, list | tuple | dict) or not given:
-        found = f"is {shown(given)}" if given or given == 0 else "has no values"
-        raise SettingsError(f"sweep: {name} {found}: give a list of its values, or leave it out")
+        raise _no_values(name, given)
     return dict(given) if isinstance(given, dict) else _labelled(name, list(given))
+
+
+def _no_values(name: str, given: Any) -> SettingsError:
+    found = f"is {shown(given)}" if given or given == 0 else "has no values"
+    return SettingsError(f"sweep: {name} {found}: give a list of its values, or leave it out")
 
 
 def _labelled(name: str, values: Sequence[Any]) -> dict[str, Any]:

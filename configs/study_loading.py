@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from taskdistill.configs import yaml_text
+from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.fields import Kind
@@ -66,9 +67,9 @@ def load_study(source: str, given: Given = NOTHING_GIVEN) -> Study:
     values = {
         **values,
         **preset,
-        "set": _without(values.get("set"), named) | fixed,
-        "sweep": _without(values.get("sweep"), named) | sweep,
-        "baseline": (values.get("baseline") or {}) | dict(_in_baseline(text) for text in given.baseline),
+        "set": _joined(values.get("set"), fixed, named),
+        "sweep": _joined(values.get("sweep"), sweep, named),
+        "baseline": _joined(values.get("baseline"), dict(map(_in_baseline, given.baseline)), set()),
         **({} if given.halving is None else {"halving": given.halving}),
     }
     try:
@@ -78,12 +79,15 @@ def load_study(source: str, given: Given = NOTHING_GIVEN) -> Study:
 
 
 def command_of(source: str, given: Given) -> str:
-    """Return the line that runs a study with what was given."""
+    """Return the line that runs a study with what was given; names and passwords of addresses are left out, as it is
+    shown.
+    """
     options = [("--preset", [given.preset] if given.preset else []), ("--set", given.overrides)]
     options += [("--sweep", given.sweeps), ("--baseline", given.baseline)]
     options += [("--halving", [] if given.halving is None else [str(given.halving)])]
-    return shlex.join(["taskdistill", "study", source, *(word for name, values in options for value in values
-                                                          for word in (name, value))])  # fmt: skip
+    words = ["taskdistill", "study", source]
+    words += [word for name, values in options for value in values for word in (name, value)]
+    return shlex.join(map(without_credentials, words))
 
 
 def points_of(study: Study) -> list[Point]:
@@ -144,13 +148,20 @@ def _placed(setting: str, value: Any, folder: Path | None) -> Any:
     return resolved(value, kind, folder)
 
 
-def _without(known: Any, named: set[str]) -> Values:
-    """Return settings without those that lie at, above or below one of the names."""
-    return {
+def _joined(known: Any, given: Values, named: set[str]) -> Any:
+    """Return settings with those given, and without those that lie at, above or below one of the names. What is no
+    section stays as it is: the form of a study says so, with every other mistake.
+    """
+    if known is None:
+        return given
+    if not isinstance(known, dict):
+        return known
+    kept = {
         name: value
-        for name, value in (known or {}).items()
+        for name, value in known.items()
         if not any(f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.") for other in named)
     }
+    return kept | given
 
 
 def _one_value(override: str) -> tuple[str, Any]:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
-from taskdistill.storage.tables import has_column, read_column
+from taskdistill.storage.tables import has_column, read_matrix
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
 from taskdistill.tasks.problems.metrics import Metric, metrics_of, undeclared
 
@@ -89,9 +90,16 @@ def compared(
 
 def image_scores(result: ModelResult, split: str, store: ArtifactStore) -> list[float]:
     """Return the score of each image of a split, in the order of the image-set; none where they are not known."""
+    scores: list[float] = scores_by_image(result, split, store).tolist()
+    return scores
+
+
+def scores_by_image(result: ModelResult, split: str, store: ArtifactStore) -> npt.NDArray[np.float64]:
+    """Return the same as an array, [N]: of many models with many images each, lists would take seconds."""
     path = store.path(result.evaluation) / f"{split}-predictions.parquet"
-    was_scored = split in EvaluationSummary.of(store.manifest(result.evaluation)).scores
-    return read_column(path, SCORE) if was_scored and has_column(path, SCORE) else []
+    if split not in EvaluationSummary.of(store.manifest(result.evaluation)).scores or not has_column(path, SCORE):
+        return np.empty(0)
+    return read_matrix(path, SCORE)[:, 0].astype(np.float64)
 
 
 def score_metric(result: ModelResult, store: ArtifactStore) -> Metric:

@@ -9,20 +9,28 @@ import math
 from collections.abc import Sequence
 from operator import attrgetter
 
+from taskdistill.configs.data import IngestConfig
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.messages import shown
 from taskdistill.configs.study import Study
 from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
 from taskdistill.flows.pipeline.planning import Plan
+from taskdistill.flows.pipeline.scored_images import ScoredImages
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.tasks.functional.successive_halving import best_of
 
 _VALIDATION = "val"
+_SAME_IMAGES = {
+    "labels_per_class", "labels_seed", "max_quarantined_share", "reduce_to_px", "white_level", "black_level",
+}  # fmt: skip
+"""Settings of data that leave a split the images it has: of training images they change the labels, of others how their
+pixels are stored. Any other may move an image to another split, or out of all.
+"""
 _DECIDE_VALIDATION = (
     "problem",
-    *(f"data.{name}" for name in ("path", "table", "val_images", "test_images", "val_share", "test_share")),
+    *(f"data.{name}" for name in IngestConfig.model_fields if name not in _SAME_IMAGES),
 )
 
 
@@ -57,12 +65,28 @@ def with_first_seed(point: Point) -> Point:
 def going_on(study: Study, first_rung: Sequence[Plan], store: ArtifactStore) -> list[int]:
     """Return the places of the points that go on; the first rung is in the store.
 
-    Raises SettingsError where no point was scored on validation.
+    Raises SettingsError where no point was scored on validation, or two were on different images.
     """
+    _check_same_images(first_rung, store)
     scores = {number: _score(plan, store) for number, plan in enumerate(first_rung)}
     if not any(map(math.isfinite, scores.values())):
         raise SettingsError("halving: no point has a score on validation to be compared by: leave halving out")
     return best_of(scores, num_going_on(study, len(first_rung)))
+
+
+def _check_same_images(first_rung: Sequence[Plan], store: ArtifactStore) -> None:
+    """Raise SettingsError where points were not scored on the same images of validation, whatever made these others."""
+    images, first = ScoredImages(store), dict[int, int]()
+    for number, plan in enumerate(first_rung, 1):
+        for result in compared_students(plan):
+            if (found := images.number(result, _VALIDATION)) is not None:
+                first.setdefault(found, number)
+    if len(first) > 1:
+        one, other, *_ = first.values()
+        raise SettingsError(
+            f"halving: points are compared on validation, but those of points {one} and {other} are different images: "
+            "give all points the same images, or leave halving out"
+        )
 
 
 def num_going_on(study: Study, num_points: int) -> int:

@@ -10,7 +10,7 @@ from taskdistill.configs.study import MODEL, short_name
 from taskdistill.flows.pipeline.chain import CONTROL
 from taskdistill.flows.pipeline.study import StudyPlan, in_words
 from taskdistill.flows.reports.remarks import print_whole, unchanged
-from taskdistill.flows.reports.study_choice import Effect, best, effects, num_data_sets, pareto
+from taskdistill.flows.reports.study_choice import Effect, effects, lead, left_out, num_data_sets, pareto, ranked
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.pace import taken
@@ -18,6 +18,7 @@ from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 STOPPED = "(stopped after rung 1)"
 LATENCY = "latency"
+BY_CHANCE = "Of many differences one in twenty is beyond two standard errors by chance."
 
 
 def print_study(console: Console, rows: StudyRows, store: ArtifactStore) -> None:
@@ -39,7 +40,7 @@ def study_tables(rows: StudyRows) -> list[tuple[Table, str]]:
 def sentences(rows: StudyRows, store: ArtifactStore) -> list[str]:
     """Return what there is to say of the models, which to take last."""
     kept = unchanged([result for row in rows.all for result in row.results], store)
-    return [*dict.fromkeys(kept), *_front(rows), *_best(rows)]
+    return [*dict.fromkeys(kept), *_left_out(rows), *_front(rows), *_best(rows, store)]
 
 
 def study_table(rows: StudyRows) -> Table:
@@ -102,9 +103,13 @@ def _score(metric: Metric, spread: Spread | None) -> str:
 def _difference(metric: Metric, compared: Compared | None) -> str:
     if compared is None:
         return ""
-    mean, error = compared.found
-    written = f"{metric.signed(mean)} (SE {metric.number(error)})" if error == error else metric.signed(mean)
+    written = _with_error(metric, compared)
     return f"* {written}" if compared.is_clear else written
+
+
+def _with_error(metric: Metric, compared: Compared) -> str:
+    mean, error = compared.found
+    return f"{metric.signed(mean)} (SE {metric.number(error)})" if error == error else metric.signed(mean)
 
 
 def _size(row: StudyRow) -> str:
@@ -126,11 +131,12 @@ def _notes(rows: StudyRows) -> Iterator[str]:
     if (num_seeds := max(len(row.results) for row in rows.all)) > 1:
         yield f"±: standard deviation over {num_seeds} seeds."
     yield f"Differences are {unit} on test, image by image, between models that differ in this alone; *: beyond two SE."
+    yield BY_CHANCE
     if stopped := [row for row in rows.all if row.is_stopped]:
         seed = stopped[0].results[0].seed
         yield (
             f"{STOPPED}: has seed {seed} alone, as others were better by it on validation; compared by that seed, and "
-            "never the best."
+            "neither the best nor among those that no smaller model is as good as."
         )
     if _has_latencies(rows):
         yield f"{LATENCY}: median for one image on one CPU thread of this computer, measured at the end of the study."
@@ -140,8 +146,16 @@ def _notes(rows: StudyRows) -> Iterator[str]:
 def _note_of_effects(one: Effect) -> str:
     return (
         f"What a level is worth, the mean over all pairs of models that differ in this factor alone: on test, image by "
-        f"image ({one.compared.num_images} images). *: beyond two standard errors."
+        f"image ({one.compared.num_images} images). *: beyond two standard errors. {BY_CHANCE}"
     )
+
+
+def _left_out(rows: StudyRows) -> Iterator[str]:
+    for factor, models in left_out(rows).items():
+        yield (
+            f"What {short_name(factor, rows.factors)} is worth to {', '.join(models)} is left out: not all were scored "
+            "on the same images, and there is no mean over different ones."
+        )
 
 
 def _front(rows: StudyRows) -> Iterator[str]:
@@ -150,17 +164,32 @@ def _front(rows: StudyRows) -> Iterator[str]:
         yield "No smaller model is as good on validation as these:"
     for row in front if len(front) > 1 else ():
         val, test = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
-        stopped = f" {STOPPED}" if row.is_stopped else ""
-        yield f"  {_size(row)}  {row}{stopped}: val {val}, test {test}"
+        yield f"  {_size(row)}  {row}: val {val}, test {test}"
 
 
-def _best(rows: StudyRows) -> Iterator[str]:
-    row = best(rows.all)
+def _best(rows: StudyRows, store: ArtifactStore) -> Iterator[str]:
+    in_order = ranked(rows.all)
     if (number := num_data_sets(rows.all)) > 1:
         yield f"None is the best: the models were scored on {number} sets of images, each of which is another matter."
         return
-    if row is None:
+    if not in_order:
         yield "None of the models was scored on validation, so that none can be chosen."
         return
+    row = in_order[0]
     val, test = (_score(row.metric, row.spreads.get(split)) for split in (CHOSEN_ON, TOLD_ON))
-    yield f"Best on validation: {row} (val {val}; test {test})."
+    ahead = [_ahead(row, other, store) for other in in_order[1:2]]
+    yield " ".join([f"Best on validation: {row} (val {val}; test {test}).", *ahead])
+
+
+def _ahead(row: StudyRow, other: StudyRow, store: ArtifactStore) -> str:
+    """Say how far the best is above the next on validation, which it was chosen by, and whether that may be chance."""
+    found = lead(row, other, store)
+    if found is None:
+        difference = row.spreads[CHOSEN_ON].mean - other.spreads[CHOSEN_ON].mean
+        return (
+            f"The next best is {other}: the difference is {row.metric.signed(difference)}, and without a score of each "
+            "image it is not known whether that is chance."
+        )
+    by_chance = "" if found.is_clear else ", so that chance may have chosen between the two"
+    written = f"{_with_error(row.metric, found)} on {found.num_images} images of validation"
+    return f"The next best is {other}: the difference is {written}{by_chance}."

@@ -10,8 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from taskdistill.flows.reports.study_rows import CHOSEN_ON, Compared, StudyRow, StudyRows, differences
-from taskdistill.tasks.functional.comparison import paired_difference
+from taskdistill.flows.reports.study_rows import (
+    CHOSEN_ON,
+    TOLD_ON,
+    Compared,
+    StudyRow,
+    StudyRows,
+    above,
+    by_image,
+    differences,
+)
+from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.problems.metrics import Metric
 
 
@@ -43,27 +52,52 @@ class Effect(NamedTuple):
 
 
 def effects(rows: StudyRows) -> Iterator[Effect]:
-    """Yield the main effects of each factor, for each model that depends on it; those that were not scored on the same
-    images as their partners are left out.
-    """
+    """Yield the main effects of each factor, for each model that depends on it; without those of `left_out`."""
+    for one in _levels(rows):
+        found_PN = [found for pair in one.pairs if (found := differences(*pair)) is not None]
+        if found_PN and not one.is_of_several_data_sets:
+            compared = Compared.of(one.instead_of or "as it is", np.mean(found_PN, axis=0))
+            metric = one.pairs[0][0].metric
+            yield Effect(one.factor, one.model, one.level or "as it is", metric, len(found_PN), compared)
+
+
+def left_out(rows: StudyRows) -> dict[str, list[str]]:
+    """Return the factors that have no effect as data sets differ, each with the models that it would be one on."""
+    found: dict[str, list[str]] = {}
+    for one in _levels(rows):
+        if one.is_of_several_data_sets and one.model not in found.setdefault(one.factor, []):
+            found[one.factor].append(one.model)
+    return found
+
+
+class _Level(NamedTuple):
+    """A level of a factor, and the pairs of rows of a model that differ in it alone."""
+
+    factor: str
+    model: str
+    level: str
+    instead_of: str
+    pairs: list[tuple[StudyRow, StudyRow]]
+
+    @property
+    def is_of_several_data_sets(self) -> bool:
+        """Whether there is no mean over the pairs, as each data set has images of its own; however many these are."""
+        return num_data_sets([row for pair in self.pairs for row in pair], (TOLD_ON,)) > 1
+
+
+def _levels(rows: StudyRows) -> Iterator[_Level]:
     for factor in rows.factors:
         first, *others = dict.fromkeys(variant.levels[factor] for variant in rows.run.planned.variants)
         for model in dict.fromkeys(row.model for row in rows.all):
             for level in others:
                 at_level = [row for row in rows.all if row.model == model and row.levels.get(factor) == level]
                 pairs = [(row, partner) for row in at_level if (partner := rows.partner(row, {factor: first}, model))]
-                found_PN = [found for pair in pairs if (found := differences(*pair)) is not None]
-                # Of several data sets each has images of its own, and there is no mean over them.
-                if found_PN and len({len(found) for found in found_PN}) == 1:
-                    num_images = len(found_PN[0])
-                    difference = paired_difference(found_PN, np.zeros(num_images))
-                    compared = Compared(first or "as it is", difference, num_images)
-                    yield Effect(factor, model, level or "as it is", pairs[0][0].metric, len(found_PN), compared)
+                yield _Level(factor, model, level, first, pairs)
 
 
-def num_data_sets(rows: Sequence[StudyRow]) -> int:
-    """Return on how many sets of images rows were scored, as far as these are known, each with a metric of its own."""
-    return len({(row.metric.name, row.on_test.images) for row in rows if row.on_test})
+def num_data_sets(rows: Sequence[StudyRow], splits: Sequence[str] = (CHOSEN_ON, TOLD_ON)) -> int:
+    """Return on how many sets of images rows were scored, each with a metric of its own: the most of any split."""
+    return max(len({(row.metric.name, row.images[split]) for row in rows if split in row.images}) for split in splits)
 
 
 def candidates(rows: Sequence[StudyRow]) -> list[StudyRow]:
@@ -77,20 +111,32 @@ def candidates(rows: Sequence[StudyRow]) -> list[StudyRow]:
     return [row for row in scored if row.is_student] or scored
 
 
-def best(rows: Sequence[StudyRow]) -> StudyRow | None:
-    """Return the row with the highest mean on validation, of equal ones the first; None where none was scored there.
+def ranked(rows: Sequence[StudyRow]) -> list[StudyRow]:
+    """Return the rows that may be the best, that with the highest mean on validation first.
 
     Those that were stopped are none of them: the score of one seed is more often high by chance than a mean of several.
     """
     whole = [row for row in candidates(rows) if not row.is_stopped]
-    return max(whole, key=lambda row: row.spreads[CHOSEN_ON].mean, default=None)
+    return sorted(whole, key=lambda row: row.spreads[CHOSEN_ON].mean, reverse=True)
+
+
+def best(rows: Sequence[StudyRow]) -> StudyRow | None:
+    """Return the row with the highest mean on validation, of equal ones the first; None where none was scored there."""
+    return next(iter(ranked(rows)), None)
+
+
+def lead(row: StudyRow, other: StudyRow, store: ArtifactStore) -> Compared | None:
+    """Compare a row with another on validation, image by image; None where their scores of images are not known."""
+    scores = [by_image(one.results, CHOSEN_ON, store) for one in (row, other)]
+    differences_N = above(*scores)
+    return None if differences_N is None else Compared.of(str(other), differences_N)
 
 
 def pareto(rows: Sequence[StudyRow]) -> list[StudyRow]:
     """Return the rows, the smallest first, than which no other is both as small and as good on validation, or better
-    in one of the two.
+    in one of the two; as for the best, without those that were stopped.
     """
-    known = [row for row in candidates(rows) if row.parameters is not None]
+    known = [row for row in ranked(rows) if row.parameters is not None]
     by_size = sorted(known, key=lambda row: (row.parameters or 0, -row.spreads[CHOSEN_ON].mean))
     front: list[StudyRow] = []
     for row in by_size:

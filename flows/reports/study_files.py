@@ -45,12 +45,28 @@ def write_study(folder: Path, rows: StudyRows, store: ArtifactStore, command: st
     """Write scores (a row for each model, seed, split and metric), table, effects, the preset of the best model on
     validation, and the page that shows all of it, with the command that makes it again; returns the files.
 
-    Where the page is there already and would be the same, nothing is written.
+    Where all are there already and would be the same, nothing is written. What an earlier study in the folder left and
+    this one has not, such as a best model, is removed.
     """
-    made_of = _fingerprint(rows, command)
-    if is_page_of(folder / PAGE, made_of):
-        return [path for name in FILES if (path := folder / name).is_file()]
+    made_of, expected = _fingerprint(rows, command), _expected(folder, rows)
+    if is_page_of(folder / PAGE, made_of) and all(path.is_file() for path in expected):
+        written = expected
+    else:
+        written = _write_all(folder, rows, store, command, made_of)
+    for path in {folder / name for name in FILES}.difference(written):
+        path.unlink(missing_ok=True)
+    return written
+
+
+def _expected(folder: Path, rows: StudyRows) -> list[Path]:
+    """Return the files that a study has: without effects, or without a best model, there are none of it."""
+    missing = {"effects": not any(effects(rows)), Path(BEST).stem: best(rows.all) is None}
+    return [folder / name for name in FILES if not missing.get(Path(name).stem)]
+
+
+def _write_all(folder: Path, rows: StudyRows, store: ArtifactStore, command: str, made_of: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / PAGE).unlink(missing_ok=True)  # it says that all are there: it goes first, and comes last
     written = [
         *_write_rows(folder / "scores", _score_rows(rows, store)),
         *_write_rows(folder / "table", table_rows(rows)),
@@ -59,7 +75,7 @@ def write_study(folder: Path, rows: StudyRows, store: ArtifactStore, command: st
     if chosen := best(rows.all):
         _write_preset(folder / BEST, chosen, rows)
         written.append(folder / BEST)
-    if _is_written(folder / PAGE, rows, store, command, made_of):  # the last, as it says that all are there
+    if _is_written(folder / PAGE, rows, store, command, made_of):
         written.append(folder / PAGE)
     return written
 

@@ -7,26 +7,25 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from taskdistill.configs.study import MODEL, level_of
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
-from taskdistill.flows.pipeline.comparing import image_scores, is_clear, score_metric
+from taskdistill.flows.pipeline.comparing import is_clear, score_metric, scores_by_image
+from taskdistill.flows.pipeline.scored_images import ScoredImages
 from taskdistill.flows.pipeline.study import StudyRun, common_levels, in_words
 from taskdistill.flows.reports.results import parameters_of
 from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary, PaceSummary
-from taskdistill.storage.tables import read_column
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
 from taskdistill.tasks.problems.metrics import Metric
 
 CHOSEN_ON, TOLD_ON = "val", "test"
-_ID = "id"
 _TEACHER = "teacher"
 """Role of the logits that an evaluation compares a model's answers with."""
 
@@ -48,11 +47,9 @@ class Spread(NamedTuple):
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
-class OnTest(NamedTuple):
-    """The score of each image of test."""
+class ByImage(NamedTuple):
+    """The score of each image of a split."""
 
-    images: int
-    """Which they are, by a number: those of another data set have another."""
     by_seed: Mapping[int | None, npt.NDArray[np.float64]]
     """[N] for each seed."""
 
@@ -67,6 +64,11 @@ class Compared(NamedTuple):
     reference: str
     found: Difference
     num_images: int
+
+    @classmethod
+    def of(cls, reference: str, differences_N: npt.NDArray[np.float64]) -> Self:
+        """Make it from the difference on each image, [N]."""
+        return cls(reference, paired_difference([differences_N], np.zeros(len(differences_N))), len(differences_N))
 
     @property
     def is_clear(self) -> bool:
@@ -89,7 +91,9 @@ class StudyRow:
     parameters: int | None
     seconds: float
     """What it took to make it, from the images on: all it is made from, which other models may share. Mean of seeds."""
-    on_test: OnTest | None = None
+    images: Mapping[str, int]
+    """Split -> on which images of it it was scored, by a number: those of another data set have another."""
+    on_test: ByImage | None = None
     """None where they are not known."""
     latency_ms: float | None = None
     """Of one image, on one thread of the CPU; None where it was not measured."""
@@ -115,7 +119,7 @@ class StudyRows:
         """`latencies` are those of models, in ms."""
         self.run = run
         self._store, self._seconds, self._latencies = store, _Seconds(store), latencies
-        self._image_sets: dict[tuple[str, ...], int] = {}
+        self._images = ScoredImages(store)
         self._asked: dict[ArtifactRef, str] = {}
         self._at: dict[tuple[frozenset[tuple[str, str]], str], StudyRow] = {}
         self.all = list(self._rows())
@@ -143,9 +147,7 @@ class StudyRows:
         other = self.partner(row, levels, model)
         if other is None or (differences_N := differences(row, other)) is None:
             return None
-        return Compared(
-            str(other), paired_difference([differences_N], np.zeros(len(differences_N))), len(differences_N)
-        )
+        return Compared.of(str(other), differences_N)
 
     def _rows(self) -> list[StudyRow]:
         variants = self.run.planned.variants
@@ -179,24 +181,22 @@ class StudyRows:
         parameters = parameters_of(seeds[0], self._store)
         metric = score_metric(seeds[0], self._store)
         return StudyRow(
-            model, levels, points, seeds, metric, spreads, parameters, seconds, self._on_test(seeds),
+            model, levels, points, seeds, metric, spreads, parameters, seconds,
+            images=self._images_of(seeds[0]),
+            on_test=by_image(seeds, TOLD_ON, self._store),
             latency_ms=self._latencies.get(seeds[0].artifact),
             is_stopped=seeds[0].seed is not None and self.run.planned.stopped.issuperset(points),
         )  # fmt: skip
 
-    def _on_test(self, seeds: Sequence[ModelResult]) -> OnTest | None:
-        scores = {result.seed: image_scores(result, TOLD_ON, self._store) for result in seeds}
-        if not all(scores.values()):
-            return None
-        return OnTest(self._images(seeds[0]), {seed: np.asarray(found) for seed, found in scores.items()})
+    def _images_of(self, result: ModelResult) -> dict[str, int]:
+        numbers = {split: self._images.number(result, split) for split in (CHOSEN_ON, TOLD_ON)}
+        return {split: number for split, number in numbers.items() if number is not None}
 
-    def _images(self, result: ModelResult) -> int:
-        """Return the number of the images of test: those of two folders may have the same names."""
-        images = self._store.manifest(result.evaluation).input_refs.get("images")
-        # What the set was made from, and not the set: with fewer labels of training images it is another one.
-        source = self._store.manifest(images).recipe.get("external", {}) if images and images in self._store else {}
-        ids = read_column(self._store.path(result.evaluation) / f"{TOLD_ON}-predictions.parquet", _ID)
-        return self._image_sets.setdefault((canonical_json(source), *ids), len(self._image_sets))
+
+def by_image(seeds: Sequence[ModelResult], split: str, store: ArtifactStore) -> ByImage | None:
+    """Return the score of each image of a split for each seed of a model; None where they are not known."""
+    scores = {result.seed: scores_by_image(result, split, store) for result in seeds}
+    return ByImage(scores) if all(map(len, scores.values())) else None
 
 
 def differences(row: StudyRow, other: StudyRow) -> npt.NDArray[np.float64] | None:
@@ -204,8 +204,14 @@ def differences(row: StudyRow, other: StudyRow) -> npt.NDArray[np.float64] | Non
 
     Of two that were trained with several seeds those count that both have: one that was stopped has fewer.
     """
-    mine, theirs = row.on_test, other.on_test
-    if mine is None or theirs is None or mine.images != theirs.images:
+    if row.images.get(TOLD_ON) != other.images.get(TOLD_ON):
+        return None
+    return above(row.on_test, other.on_test)
+
+
+def above(mine: ByImage | None, theirs: ByImage | None) -> npt.NDArray[np.float64] | None:
+    """Return how far one model lies above another on each of the same images, [N]; None where it is not known."""
+    if mine is None or theirs is None:
         return None
     shared = [seed for seed in mine.by_seed if seed in theirs.by_seed]
     return mine.mean_of(shared or list(mine.by_seed)) - theirs.mean_of(shared or list(theirs.by_seed))

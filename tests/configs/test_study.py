@@ -114,6 +114,36 @@ def test_a_sweep_that_cannot_be_one_is_refused_by_its_setting(preset: str, sweep
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("set: [a]\nbaseline: 5\nsweep: {distill.alpha: [0.5, 1]}",
+         ["set: expected a section", "baseline: expected a section"]),
+        ("sweep: [1, 2]", ["sweep: expected a section of names and values"]),
+        ("set: [seeds]\nsweep: {seeds: [1, 2]}", ["set: expected a section"]),
+        ("sweep: {seeds: 5}", ["sweep: seeds is 5: give a list of its values"]),
+        ("sweep: {seeds: true}", ["sweep: seeds is true: give a list of its values"]),
+        ("sweep: {seeds: {a: 1}}", ["sweep: seeds is {a: 1}: give a list of its values"]),
+        ("sweep: {distill.alpha: [0.5, 1]}\nbaseline: {model: [a]}",
+         ["baseline: expected the name of a model, found ['a']"]),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_shape_is_refused_with_every_mistake(
+    preset: str, tmp_path: Path, text: str, messages: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_study(written(tmp_path, text))
+    assert all(message in str(error.value) for message in messages)
+
+
+def test_so_is_one_to_which_the_command_line_adds(preset: str, tmp_path: Path) -> None:
+    given = Given("", ["seeds=1"], ["training.epochs=1,2"], ["training.epochs=1"])
+    with pytest.raises(SettingsError) as error:
+        load_study(written(tmp_path, "set: [a]\nsweep: 5\nbaseline: [x]"), given)
+    found = [line.partition(":")[0].strip() for line in str(error.value).splitlines()[1:]]
+    assert found == ["set", "sweep", "baseline"]
+
+
 @pytest.mark.parametrize("fixed", ["distill.temperature=2", "distill={temperature: 2}"])
 def test_a_setting_that_is_fixed_and_swept_is_refused(preset: str, fixed: str) -> None:
     with pytest.raises(SettingsError, match=r"distill\.temperature is said twice, in set and in sweep"):
@@ -164,6 +194,14 @@ def test_the_command_of_a_study_is_read_as_the_same_study(preset: str) -> None:
     assert command_of("mine.yaml", given) == (
         "taskdistill study mine.yaml --set seeds=0,1 --sweep distill.temperature=1,2,4 --baseline "
         "'model=student finetuned' --halving 2"
+    )
+
+
+def test_the_command_of_a_study_shows_no_password(preset: str) -> None:
+    given = Given("", ["runtime.mlflow_uri=https://me:p$'w@host/x", "seeds=0,1"], ["distill.alpha=0.5,1"])
+    assert command_of("mine.yaml", given) == (
+        "taskdistill study mine.yaml --set runtime.mlflow_uri=https://host/x --set seeds=0,1 --sweep "
+        "distill.alpha=0.5,1"
     )
 
 

@@ -50,7 +50,7 @@ def evaluated(
     """Commit the evaluation of a model whose images of test, and of val where there are any, have these scores; `more`
     are other metrics of each split, `classes` the columns of the table of classes on test, `settings` are of its stage.
     """
-    splits = {"test": test, **({"val": val} if val else {})}
+    splits = {split: scores for split, scores in (("test", test), ("val", val)) if scores}
     config = {"number": next(_number), "problem": problem, **(settings or {})}
     recipe = {"stage": "evaluate", "config": config, "inputs": {}}
     ref = ArtifactRef("evaluation", fingerprint(recipe))

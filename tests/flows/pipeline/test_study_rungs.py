@@ -16,7 +16,7 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from tests.conftest import Bench
 from tests.flows.conftest import quietly
-from tests.flows.scored import evaluated
+from tests.flows.scored import commit, evaluated
 
 SWEEP = "distill.temperature=1,2,4"
 
@@ -45,6 +45,22 @@ def test_points_with_seeds_of_their_own_are_refused(preset: str, store: Artifact
 def test_points_that_are_scored_on_different_images_are_refused(preset: str, store: ArtifactStore) -> None:
     with pytest.raises(SettingsError, match=r"halving: .* but data\.val_share differs \(0\.1, 0\.2\)"):
         planned(preset, store, "distill.temperature=1,2", "data.val_share=0.1,0.2")
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [("left_out_images", "a*,b*"), ("max_side_px", "64,128"), ("max_megapixels", "1,2"),
+     ("contradictions", "drop,keep")],
+)  # fmt: skip
+def test_so_are_those_of_which_a_setting_may_move_or_drop_images(
+    preset: str, store: ArtifactStore, setting: str, values: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"halving: .* but data\.{setting} differs"):
+        planned(preset, store, "distill.temperature=1,2", f"data.{setting}={values}")
+
+
+def test_points_with_other_labels_of_training_images_can_be_compared(preset: str, store: ArtifactStore) -> None:
+    assert planned(preset, store, "data.labels_per_class=1,2,4").is_first_rung
 
 
 def test_a_study_without_students_is_refused(preset: str, store: ArtifactStore) -> None:
@@ -97,6 +113,17 @@ def test_without_scores_on_validation_nothing_can_be_judged(store: ArtifactStore
     plans = [Plan(Experiment(), [], [evaluated(store, STUDENT, 0, share(8))], []) for _ in range(3)]
     study = Study.model_validate({"preset": "small-cpu", "sweep": {"distill.alpha": [0.1, 0.2, 0.3]}, "halving": 2})
     with pytest.raises(SettingsError, match="halving: no point has a score on validation"):
+        going_on(study, plans, store)
+
+
+def test_points_that_were_scored_on_different_images_after_all_are_refused(store: ArtifactStore) -> None:
+    plans = []
+    for folder in "aab":  # such as one that somebody has added images to since
+        images = commit(store, "image-set", {}, external={"path": folder})
+        result = evaluated(store, STUDENT, 0, share(8), val=share(8), inputs={"images": images})
+        plans.append(Plan(Experiment(), [], [result], []))
+    study = Study.model_validate({"preset": "small-cpu", "sweep": {"distill.alpha": [0.1, 0.2, 0.3]}, "halving": 2})
+    with pytest.raises(SettingsError, match=r"halving: .* those of points 1 and 3 are different images"):
         going_on(study, plans, store)
 
 

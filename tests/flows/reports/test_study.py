@@ -137,9 +137,50 @@ def test_of_several_data_sets_none_is_the_best_and_that_is_said(store: ArtifactS
     rows = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
     assert best(rows.all) is None
     assert sentences(rows, store) == [
-        "None is the best: the models were scored on 2 sets of images, each of which is another matter."
+        "What path is worth to student distilled is left out: not all were scored on the same images, and there is no "
+        "mean over different ones.",
+        "None is the best: the models were scored on 2 sets of images, each of which is another matter.",
     ]
     assert tmp_path / "best.yaml" not in write_study(tmp_path, rows, store, "")
+
+
+def test_none_is_the_best_of_models_that_were_validated_on_different_images(store: ArtifactStore) -> None:
+    points = [[evaluated(store, DISTILLED, 0, right(8), val=[1.0] * number)] for number in (3, 5)]
+    rows = StudyRows(run_of(study_of(sweep={"data.val_share": [0.1, 0.2]}), points), store)
+    assert (best(rows.all), pareto(rows.all)) == (None, [])
+    assert sentences(rows, store)[-1].startswith("None is the best: the models were scored on 2 sets of images")
+
+
+def test_nor_of_two_folders_where_no_image_of_test_was_scored(store: ArtifactStore) -> None:
+    points = []
+    for folder in "ab":
+        images = commit(store, "image-set", {}, external={"path": folder})
+        points.append([evaluated(store, DISTILLED, 0, [], val=right(8), inputs={"images": images})])
+    rows = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
+    assert best(rows.all) is None
+
+
+def test_of_image_sets_with_more_and_with_fewer_labels_one_is_the_best(store: ArtifactStore) -> None:
+    points = []
+    for _ in "ab":  # two image-sets of one folder, with the same images of validation and test
+        images = commit(store, "image-set", {}, external={"path": "digest"})
+        points.append([evaluated(store, DISTILLED, 0, right(8), val=right(8), inputs={"images": images})])
+    rows = StudyRows(run_of(study_of(sweep={"data.labels_per_class": [1, 2]}), points), store)
+    assert str(best(rows.all)) == f"{DISTILLED} (labels_per_class 1)"
+
+
+def test_data_sets_of_equal_size_are_not_averaged_and_that_is_said(store: ArtifactStore) -> None:
+    points = []
+    for folder in "ab":
+        images = commit(store, "image-set", {}, external={"path": folder})
+        points += [[evaluated(store, DISTILLED, 0, right(test), inputs={"images": images})] for test in (8, 12)]
+    sweep = {"data.path": ["red", "blue"], "distill.temperature": [1, 2]}
+    rows = StudyRows(run_of(study_of(sweep=sweep), points), store)
+    assert list(effects(rows)) == []
+    assert [line.partition(":")[0] for line in sentences(rows, store)[:2]] == [
+        "What path is worth to student distilled is left out",
+        "What temperature is worth to student distilled is left out",
+    ]
 
 
 def test_of_several_problems_the_column_is_called_score(store: ArtifactStore) -> None:
@@ -222,7 +263,13 @@ def test_it_is_never_the_best_also_where_its_one_seed_is_above_the_means_of_the_
     val = {str(row): row.spreads["val"].mean * 16 for row in halved.all if row.model == DISTILLED}
     assert list(val.values()) == [7.5, 8, 7]
     assert str(best(halved.all)) == f"{DISTILLED} (alpha 0.25)"
-    assert str(pareto(halved.all)[-1]) == f"{DISTILLED} (alpha 0.5)"  # by what is known of it nothing is better
+
+
+def test_it_keeps_no_model_that_went_on_from_the_front(store: ArtifactStore) -> None:
+    small = distilled(store, 8, 15, parameters=100)
+    large, again = (distilled(store, 8, val, parameters=900, seed=seed) for seed, val in enumerate((16, 12)))
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.5, 1]}), [[small], [large, again]], stopped=[0]), store)
+    assert [str(row) for row in pareto(rows.all)] == [str(best(rows.all))] == [f"{DISTILLED} (alpha 1)"]
 
 
 def test_the_preset_of_the_best_has_all_seeds_also_where_a_stopped_point_comes_first(
@@ -253,6 +300,39 @@ def test_the_best_is_chosen_on_validation_whatever_test_says(rows: StudyRows) ->
     chosen = best(rows.all)
     assert chosen
     assert str(chosen) == f"{DISTILLED} (temperature 1, alpha 0.5)"  # 12 of 16 on validation, and the worst on test
+
+
+def test_the_best_is_told_with_how_far_it_is_ahead_of_the_next_and_whether_that_is_chance(
+    rows: StudyRows, store: ArtifactStore
+) -> None:
+    # Of sixteen images one is right that was not: differences 1 x 1, 15 x 0, mean 1/16, variance 1/16, SE 1/16.
+    assert sentences(rows, store)[-1].endswith(
+        f"The next best is {DISTILLED} (temperature 1, alpha 1): the difference is +6.2 (SE 6.2) on 16 images of "
+        "validation, so that chance may have chosen between the two."
+    )
+
+
+def test_a_lead_that_is_more_than_chance_is_not_called_so(store: ArtifactStore) -> None:
+    points = [[distilled(store, 8, val)] for val in (4, 12)]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.5, 1]}), points), store)
+    # Eight of sixteen: mean 1/2, variance 4/15.
+    said = f"The next best is {DISTILLED} (alpha 0.5): the difference is +50.0 (SE 12.9) on 16 images of validation."
+    assert sentences(rows, store)[-1].endswith(said)
+
+
+def test_without_scores_of_images_the_lead_is_told_and_that_chance_is_not_known(store: ArtifactStore) -> None:
+    points = [[evaluated(store, DISTILLED, 0, right(8), val=right(val), column="other")] for val in (4, 12)]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.5, 1]}), points), store)
+    assert sentences(rows, store)[-1].endswith(
+        f"The next best is {DISTILLED} (alpha 0.5): the difference is +50.0, and without a score of each image it is "
+        "not known whether that is chance."
+    )
+
+
+def test_the_notes_of_both_tables_say_that_of_many_differences_some_are_chance(rows: StudyRows) -> None:
+    notes = [notes for _, notes in study_tables(rows)]
+    assert len(notes) == 2
+    assert all("Of many differences one in twenty is beyond two standard errors by chance." in one for one in notes)
 
 
 def test_the_front_has_no_model_than_which_a_smaller_one_is_as_good_on_validation(store: ArtifactStore) -> None:
@@ -365,6 +445,40 @@ def test_files_that_would_be_the_same_are_not_written_again(
     assert {path.name: path.stat().st_mtime_ns for path in files} == before
     write_study(tmp_path, with_curves, store, "taskdistill study mine")
     assert all(path.stat().st_mtime_ns > before[path.name] for path in files)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "scores.parquet", "effects.csv", "best.yaml"])
+def test_a_file_that_was_deleted_is_written_again(
+    rows: StudyRows, store: ArtifactStore, tmp_path: Path, name: str
+) -> None:
+    written = write_study(tmp_path, rows, store, "")
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    assert write_study(tmp_path, rows, store, "") == written
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_what_an_earlier_study_left_in_the_folder_is_removed(
+    rows: StudyRows, store: ArtifactStore, tmp_path: Path
+) -> None:
+    write_study(tmp_path, rows, store, "")
+    (tmp_path / "notes.txt").touch()
+    points = [[evaluated(store, DISTILLED, 0, [1.0] * number, val=right(8))] for number in (9, 10)]
+    other = StudyRows(run_of(study_of(sweep={"data.path": ["red", "blue"]}), points), store)
+    kept = {"scores.parquet", "scores.csv", "table.parquet", "table.csv", "study.html"}
+    for _ in range(2):
+        assert {path.name for path in write_study(tmp_path, other, store, "")} == kept
+        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {*kept, "notes.txt"}
+
+
+def test_a_page_that_cannot_be_written_leaves_none_of_an_earlier_study(
+    page: str, with_curves: StudyRows, store: ArtifactStore, tmp_path: Path
+) -> None:
+    (store.path(with_curves.all[0].results[0].artifact) / "history.parquet").write_bytes(b"damaged")
+    written = write_study(tmp_path, with_curves, store, "another command")
+    assert tmp_path / "table.csv" in written
+    assert tmp_path / "study.html" not in written
+    assert not (tmp_path / "study.html").exists()
 
 
 def test_a_study_of_teachers_has_no_curves(store: ArtifactStore, tmp_path: Path) -> None:
