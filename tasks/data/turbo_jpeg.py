@@ -9,7 +9,7 @@ Shape letters: H W pixels.
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,16 @@ except ImportError:  # Pillow decodes the same
     simplejpeg = None
 
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
-"""Orientation in EXIF -> what undoes it."""
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels_HW3: pixels_HW3[:, ::-1],
+    3: lambda pixels_HW3: pixels_HW3[::-1, ::-1],
+    4: lambda pixels_HW3: pixels_HW3[::-1],
+    5: lambda pixels_HW3: pixels_HW3.swapaxes(0, 1),
+    6: lambda pixels_HW3: pixels_HW3.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels_HW3: pixels_HW3.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda pixels_HW3: pixels_HW3.swapaxes(0, 1)[::-1],
+}
+"""Orientation in EXIF -> what undoes it, without a copy."""
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
@@ -60,17 +64,17 @@ def decoded(picture: ImageFile, data: bytes) -> Pixels | None:
         return None
     try:
         _, _, colours, subsampling = simplejpeg.decode_jpeg_header(data)
-        if Kind(colours, subsampling, "progressive" in picture.info) not in trusted_kinds():
-            return None
+    except (ValueError, LookupError):  # the latter of a subsampling that it has no name for, such as 4:4:1
+        return None
+    if Kind(colours, subsampling, "progressive" in picture.info) not in trusted_kinds():
+        return None
+    try:
         pixels_HW3: Pixels = simplejpeg.decode_jpeg(data, "RGB")  # strict: a file that is odd in any way is an error
     except ValueError:
         return None
-    if (how := _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))) is None:
-        return pixels_HW3
-    upright = Image.fromarray(pixels_HW3)
-    del pixels_HW3  # one after the other, as no more than two of them may be in memory at a time
-    upright = upright.transpose(how)
-    return np.asarray(upright)
+    how = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+    # By numpy: Pillow would need a third of them in memory, which nobody has counted.
+    return pixels_HW3 if how is None else np.ascontiguousarray(how(pixels_HW3))
 
 
 @functools.cache

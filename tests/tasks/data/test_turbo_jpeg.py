@@ -99,6 +99,20 @@ def test_what_may_differ_or_is_odd_is_left_to_pillow(by_pillow: Any, data: bytes
     np.testing.assert_array_equal(decode_rgb(data), by_pillow(data))
 
 
+def test_a_subsampling_that_has_no_name_is_left_to_pillow(by_pillow: Any) -> None:
+    """4:4:1, whose brightness has four rows for each of the colours: of 4:2:0 with the sampling of its header changed,
+    so that there are blocks enough for pixels of some kind.
+    """
+    data = bytearray(encoded(size=(64, 64), subsampling="4:2:0"))
+    of_brightness = data.index(b"\xff\xc0") + 11
+    assert (data[of_brightness], data[of_brightness + 3], data[of_brightness + 6]) == (0x22, 0x11, 0x11)
+    data[of_brightness] = 0x14
+    with pytest.raises(LookupError):
+        simplejpeg.decode_jpeg_header(bytes(data))
+    assert not is_taken(bytes(data))
+    np.testing.assert_array_equal(decode_rgb(bytes(data)), by_pillow(bytes(data)))
+
+
 def test_a_file_that_is_cut_off_is_the_error_that_pillow_gives(by_pillow: Any) -> None:
     data = encoded()[:-30]
     with pytest.raises(UnreadableImageError, match="truncated") as expected:
