@@ -49,9 +49,15 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
 class WeightFileError(StoreError):
     """A file that cannot be read as weights."""
 
-    def __init__(self, path: Path, finding: str, remedy: str) -> None:
-        super().__init__(f"{path} {finding}: {remedy}")
-        self.finding = finding
+    finding = ""
+    """What is wrong with the file, as a predicate."""
+
+    @classmethod
+    def of(cls, path: Path, finding: str, remedy: str) -> "WeightFileError":
+        # Made from its message alone, as all errors, which pass from one process to another by what they are made from.
+        error = cls(f"{path} {finding}: {remedy}")
+        error.finding = finding
+        return error
 
 
 class TensorForm(NamedTuple):
@@ -72,7 +78,7 @@ def check_regular(path: Path) -> None:
     kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
     kind = kinds.get(stat.S_IFMT(mode), "a device")
     remedy = "name the safetensors file in it" if kind == "a folder" else "give an ordinary file"
-    raise WeightFileError(path, f"is {kind}, not a file", remedy)
+    raise WeightFileError.of(path, f"is {kind}, not a file", remedy)
 
 
 def tensor_forms(path: Path) -> dict[str, TensorForm]:
@@ -80,7 +86,7 @@ def tensor_forms(path: Path) -> dict[str, TensorForm]:
     such file, or not whole.
     """
     if not path.exists():
-        raise WeightFileError(path, "does not exist", "check the path in the settings")
+        raise WeightFileError.of(path, "does not exist", "check the path in the settings")
     check_regular(path)
     with readable(path), safe_open(path, "np") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # it cannot be iterated
@@ -91,12 +97,14 @@ def check_weights(path: Path) -> None:
     """Raise WeightFileError where a file holds nothing that a network could be filled with; reads its header only."""
     forms = tensor_forms(path)
     if not forms:
-        raise WeightFileError(path, "holds no tensors", _NO_TENSORS)
+        raise WeightFileError.of(path, "holds no tensors", _NO_TENSORS)
     for name, form in forms.items():
         if form.dtype == "F64":
-            raise WeightFileError(path, f"is in float64 ({name})", "save the same tensors in float32: tensor.float()")
+            raise WeightFileError.of(
+                path, f"is in float64 ({name})", "save the same tensors in float32: tensor.float()"
+            )
         if form.dtype.startswith(("F4", "F6", "F8", "I8", "U8")):
-            raise WeightFileError(
+            raise WeightFileError.of(
                 path,
                 f"is quantised: {name} has {form.dtype} numbers, which mean nothing without their scales",
                 "take the file in float32, float16 or bfloat16",
@@ -111,9 +119,9 @@ def readable(path: Path) -> Iterator[None]:
             pass
         yield
     except SafetensorError as error:
-        raise WeightFileError(path, *_what_it_is(path, error)) from None
+        raise WeightFileError.of(path, *_what_it_is(path, error)) from None
     except OSError as error:
-        raise WeightFileError(
+        raise WeightFileError.of(
             path, f"cannot be read ({error.strerror or error})", "check its permissions and disk"
         ) from None
 

@@ -2,8 +2,42 @@
 
 import os
 import sys
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def num_cores() -> int:
-    """Return the CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return the CPU cores this process may use: those it is bound to, and no more than its container has time for."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    bound, allowed = len(os.sched_getaffinity(0)), allowed_cores(_CGROUPS)
+    return bound if allowed is None else min(bound, allowed)
+
+
+def allowed_cores(cgroups: Path) -> int | None:
+    """Return for how many cores the control group of a container has time, by either version; None without a limit.
+
+    A container sees its own group at the top of `cgroups`.
+    """
+    of_cpu = cgroups / "cpu"
+    older = f"{_text(of_cpu / 'cpu.cfs_quota_us')} {_text(of_cpu / 'cpu.cfs_period_us')}"
+    return cores_of_quota(_text(cgroups / "cpu.max") or older)
+
+
+def cores_of_quota(text: str) -> int | None:
+    """Return the cores of "quota period", microseconds of processor time in so many, as cpu.max has it: a part of a
+    core counts as one. None where there is no quota: "max" or, in the first version of control groups, -1.
+    """
+    match text.split():
+        case [quota, period] if quota.isdecimal() and period.isdecimal() and int(period):
+            return max(1, -(-int(quota) // int(period)))
+        case _:
+            return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # another version, or not Linux's usual place
+        return ""

@@ -82,7 +82,7 @@ class DecodedImages:
 
     def __init__(self, images: ImageSet, *, cache_mb: int, decode_mb: int | None = None) -> None:
         self.images = images
-        self._memory = DecodeMemory(decode_mb) if decode_mb else None
+        self._memory = DecodeMemory(decode_mb) if decode_mb is not None else None
         self._kept: dict[int, Pixels] = {}
         self._free_bytes = cache_mb * 2**20
         self._lock = threading.Lock()

@@ -48,9 +48,10 @@ class Opening(NamedTuple):
         return ViewSource(decoded, self.settings, self.preprocessing, views_mb=self.views_mb, ahead_mb=self.ahead_mb)
 
     def shared_by(self, count: int) -> "Opening":
-        """Return the same with the memory that each of so many processes has."""
+        """Return the same with the memory that each of so many processes has; some of it for decoding in any case."""
         names = ("images_mb", "views_mb", "ahead_mb", "decode_mb")
-        return self._replace(**{name: getattr(self, name) // count for name in names})
+        share = self._replace(**{name: getattr(self, name) // count for name in names})
+        return share._replace(decode_mb=max(1, share.decode_mb))
 
 
 class _Process(NamedTuple):

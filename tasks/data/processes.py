@@ -179,6 +179,7 @@ class _Process:
         self._start = start
         self._pool = start()
         self._changing = threading.Lock()
+        _at_work.add(self)
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         with self._changing:
@@ -188,8 +189,20 @@ class _Process:
                 self._pool = self._start()
                 return self._pool.submit(call, *arguments)
 
-    def end(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def end(self, *, wait: bool = False) -> None:
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+_at_work = weakref.WeakSet[_Process]()
+
+
+def end_all() -> None:
+    """End the worker processes of this one and wait for them: for one that multiprocessing has started.
+
+    By itself that would wait at its end for the workers to end, and these for work: pools are only then told.
+    """
+    for process in list(_at_work):
+        process.end(wait=True)
 
 
 class _Task:

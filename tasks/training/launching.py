@@ -8,6 +8,7 @@ They live no longer than who started them, and end together: where one fails or 
 but the draft, which the next run continues.
 """
 
+import atexit
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 from taskdistill.configs.base import StageConfig
 from taskdistill.configs.errors import UserError
 from taskdistill.tasks.child_process import LogMessages, Progress, Send, how_it_ended, log_again
+from taskdistill.tasks.data.processes import end_all
 from taskdistill.tasks.models.device import devices_of_ranks
 from taskdistill.tasks.stage import OnProgress, StageContext, no_progress
 
@@ -99,20 +101,30 @@ def _started(
 ) -> Iterator[tuple[list[SpawnProcess], list[Connection]]]:
     """Yield a process for each rank, and where its messages are read; at the end none of them is left."""
     spawning, processes, sources = get_context("spawn"), list[SpawnProcess](), list[Connection]()
+    # They are no daemons, which may not have the worker processes of runtime.loading. So this process would wait for
+    # them at its end, also where Ctrl-C came a second time, before they were killed.
+    atexit.register(_kill, processes)
     try:
         for rank in range(len(devices)):
             source, target = spawning.Pipe(duplex=False)
             arguments = (rank, _Rank(port, devices, target), train, config, context)
-            processes.append(spawning.Process(target=_main, args=arguments, name=f"rank-{rank}", daemon=True))
+            processes.append(spawning.Process(target=_main, args=arguments, name=f"rank-{rank}"))
             sources.append(source)
             processes[-1].start()
             target.close()  # who reads would else not see that its writer is dead
         yield processes, sources
     finally:
+        _kill(processes)
         for process in processes:
             if process.pid is not None:
-                process.kill()  # a draft may be left at any moment
                 process.join()
+        atexit.unregister(_kill)
+
+
+def _kill(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        if process.pid is not None:
+            process.kill()  # a draft may be left at any moment
 
 
 def _wait(processes: Sequence[SpawnProcess], sources: Sequence[Connection], on_progress: OnProgress) -> None:
@@ -174,6 +186,7 @@ def _main(rank: int, told: _Rank, train: Callable[[C, StageContext], object], co
     try:
         with _process_group(rank, told):
             train(config, context)
+        end_all()
     except (UserError, OSError) as error:
         send({"failed": error})
         threading.Event().wait()  # to be ended: others would take its end for the fault

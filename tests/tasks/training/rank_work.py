@@ -10,11 +10,16 @@ import torch
 from safetensors.torch import save_file
 
 from taskdistill.configs.base import StageConfig
+from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.stages import DistillConfig, FinetuneConfig
 from taskdistill.configs.training import DistillSettings, TrainingSettings
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
+from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.functional.losses import IGNORED
+from taskdistill.tasks.functional.views import CLEAN_VIEW
+from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.models.task_model import TaskModel
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.lesson import Lesson
@@ -22,6 +27,7 @@ from taskdistill.tasks.training.ranks import Ranks
 from taskdistill.tasks.training.trainer import Trainer
 
 BATCH = 11
+CUT = Preprocessing(8, (0.5,) * 3, (0.5,) * 3, "bicubic", 1.0, "center")
 IGNORED_ROWS = [0, 1, 2, 5, 10]
 """Of 2 ranks that take 0-2 with 8-10 and 3-7: they count 2 and 4."""
 FINETUNINGS: dict[str, dict[str, Any]] = {"plain": {}, "mixup": {"mixup": 1.0}, "cutmix": {"cutmix": 1.0}}
@@ -72,3 +78,16 @@ def second_fails(config: StageConfig, context: StageContext) -> None:
     if not Ranks.joined().is_first:
         raise CacheMismatchError("an image of the second rank")
     Ranks.joined().add_up([torch.zeros(1)])
+
+
+_kept = list[ViewSource]()
+"""To the end of the process, as by a training whose parts refer to each other."""
+
+
+def cut_by_processes(config: StageConfig, context: StageContext) -> None:
+    """Write the clean view of some images, cut by worker processes, into the draft."""
+    images = ImageSet.open(context.inputs["images"])
+    _kept.append(view_source(images, ViewSettings(), CUT, context.runtime))
+    rows = [1, 0]
+    pixels_NHW3 = _kept[0].cut(rows, _kept[0].views(rows, [CLEAN_VIEW] * len(rows)))
+    np.save(context.draft / f"{os.getpid()}.npy", pixels_NHW3)

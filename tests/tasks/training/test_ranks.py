@@ -1,15 +1,19 @@
 """Several ranks train one network together: they take the steps of one that trains alone, and end together."""
 
+import io
 import multiprocessing
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from taskdistill.configs.base import RuntimeConfig, StageConfig
@@ -18,6 +22,7 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.stages import DistillConfig, FinetuneConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.errors import CacheMismatchError
+from taskdistill.storage.image_set import ImageRow, write_index, write_shard
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.tables import read_table
 from taskdistill.tasks.catalog import FINETUNE
@@ -92,6 +97,22 @@ def test_random_numbers_are_of_each_rank_and_of_the_first_those_of_one_alone() -
     assert [Ranks(Share(rank, 3)).seeds(7, 3) for rank in range(3)] == [[7, 3], [7, 3, 1], [7, 3, 2]]
 
 
+def test_worker_processes_cut_for_each_rank_and_end_with_it(tmp_path: Path) -> None:
+    images, draft = tmp_path / "images", tmp_path / "draft"
+    draft.mkdir()
+    for_each = []
+    for number, grey in enumerate((50, 200)):
+        Image.new("RGB", (8, 8), (grey,) * 3).save(data := io.BytesIO(), "PNG")
+        for_each.append(ImageRow(f"{number}.png", data.getvalue(), 8, 8, "train", 0))
+    write_shard(images, 0, for_each)
+    write_index(images, classes=["x", "y"], num_shards=1)
+    context = context_of(draft, {"images": images}, loading="processes")
+    on_ranks(rank_work.cut_by_processes, StageConfig(), context)
+    found = [np.load(path)[:, 0, 0, 0].tolist() for path in draft.iterdir()]
+    assert found == [[200, 50], [200, 50]]
+    assert multiprocessing.active_children() == []
+
+
 # --- an end ------------------------------------------------------------------------------------------------------
 
 
@@ -134,14 +155,15 @@ on_ranks(wait_forever, StageConfig(), StageContext({}, Path(sys.argv[1]), Runtim
 """
 
 
-@pytest.mark.nightly
-def test_ranks_end_with_who_started_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGKILL, marks=pytest.mark.nightly), signal.SIGINT])
+def test_ranks_end_with_who_started_them(tmp_path: Path, ending: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", STARTS_RANKS, str(tmp_path)]) as starter:
         while len(ranks := list(tmp_path.iterdir())) < 2:
             assert starter.poll() is None
             time.sleep(0.05)
         processes = [psutil.Process(int(rank.name)) for rank in ranks]
-        starter.kill()
+        starter.send_signal(ending)
+        starter.wait(timeout=30)
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
 
@@ -176,5 +198,5 @@ def test_ranks_share_what_one_process_may_use() -> None:
     assert (runtime.threads, runtime.workers, runtime.image_cache_mb, runtime.decode_memory_mb) == (2, 1, 50, 64)
 
 
-def context_of(draft: Path, inputs: dict[str, Path] | None = None) -> StageContext:
-    return StageContext(inputs or {}, draft, RUNTIME.model_copy(update={"ranks": 2}))
+def context_of(draft: Path, inputs: dict[str, Path] | None = None, **runtime: Any) -> StageContext:
+    return StageContext(inputs or {}, draft, RUNTIME.model_copy(update={"ranks": 2, **runtime}))
