@@ -217,7 +217,9 @@ class RuntimeConfig(Settings):
     generation_compile: Literal["none", "default", "max-autotune"] = "none"
     """torch.compile of the generator's U-Net: minutes at the start, faster afterwards on recent GPUs."""
     training_compile: Literal["none", "default", "max-autotune"] = "none"
-    """torch.compile of a network while it is trained: minutes at the start, faster afterwards on recent GPUs."""
+    """torch.compile of a network while it is trained: minutes at the start, faster afterwards on recent GPUs. With
+    `training.drop_path` it drops other layers than without: what is compiled draws random numbers of its own.
+    """
     fan_out: int = Field(default=1, ge=1, le=1024)
     """Workers that generate, embed, extract and precompute are spread over, and that train probes and students, so
     many at the same time, through Prefect; 1: all is done where the run is.

@@ -8,7 +8,8 @@ its student is dearer. timm's part is its `LogitDistillationTask`, its loader wi
 validation after each epoch; ours is the stage `distill`, its validations, checkpoints and files included, and the
 stage `finetune`. All in this process on one thread, CPU seconds, taking turns; medians. Ours train as long as the
 preset says, as views are cut once and then read from memory; timm cuts each anew, so that some epochs tell. `--quick`
-trains single epochs, in which beginning and ending weigh more.
+trains single epochs, in which beginning and ending weigh more. Both freeze the statistics of BatchNorm; timm decodes by
+Pillow, ours by simplejpeg where it is installed.
 
 Of a sweep the whole is compared: for us reading the folder, all passes of both encoders, both probes and the teacher's
 logits once, then so many students of 20 epochs.
@@ -37,6 +38,7 @@ from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.models.device import keep_freed_memory
 from taskdistill.tasks.stage import execute
+from taskdistill.tasks.training.parameters import freeze_batchnorm
 from tests.benchmarks.report import Row, finish, parser
 from tests.benchmarks.timing import processor_seconds_of
 
@@ -111,6 +113,7 @@ class TimmTraining:
     def epochs(self, count: int, number: int) -> None:
         for _ in range(count):
             self._task.train()
+            freeze_batchnorm(self._student)  # as the preset has it for ours
             for images_NCHW, labels_N in self._train:
                 self._optimizer.zero_grad()
                 self._task(images_NCHW.to(memory_format=torch.channels_last), labels_N)["loss"].backward()
