@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif("REAL_DATA_DIR" not in os.environ, reason="REAL_DATA_DIR is not set"),
 ]
 
-SHORT = ("seeds=[0]", "training.epochs=4", "views.num_views=3")
+SHORT = ("seeds=[0]", "training.epochs=8")
 PRESET = ("clothing10", *(text for setting in SHORT for text in ("--set", setting)))
 
 

@@ -13,7 +13,7 @@ from taskdistill.storage.store import ArtifactStore
 MAX_NODES = 120
 """Beyond, a drawing shows what leads to the chosen student alone."""
 CAPTION = (
-    "What was made from what, from left to right; an arrow that a longer way implies is left out. With a strong line: "
+    "What was made from what, from left to right; an arrow that a longer way implies is not drawn. With a strong line: "
     "what the chosen student was made from. Dashed: no longer in the store."
 )
 
