@@ -44,7 +44,7 @@ def main() -> None:
         for question in claim.questions:
             if question.trial in rows:
                 found[claim.sentence].append(answer(question, known[question.trial], rows[question.trial]))
-    ran = {name: Ran(cpu_minutes(made, store), said_of_teachers(made, store)) for name, made in rows.items()}
+    ran = {name: Ran(minutes(made, store), said_of_teachers(made, store)) for name, made in rows.items()}
     arguments.page.write_text(page(found, known, ran), encoding="utf-8")
 
 
@@ -63,8 +63,8 @@ def said_of_teachers(rows: StudyRows, store: ArtifactStore) -> list[str]:
     return list(dict.fromkeys(unchanged(teachers, store)))
 
 
-def cpu_minutes(rows: StudyRows, store: ArtifactStore) -> str:
-    """Return how long all steps of a trial took, one after the other."""
+def minutes(rows: StudyRows, store: ArtifactStore) -> str:
+    """Return how long the steps of a trial took, added up, on whatever else the machine had to do."""
     refs = {step.ref for step in rows.run.planned.steps if step.ref in store}
     seconds = sum(PaceSummary.of(store.manifest(ref)).seconds for ref in refs)
     return f"{seconds / 60:.0f} min"

@@ -44,7 +44,7 @@ def page(answers: Mapping[str, Sequence[Answer]], trials: Mapping[str, Trial], r
     """Return the page: each claim with the answers of the trials that were run; `answers` by sentence of the claim."""
     lines = [
         *_ABOVE,
-        "| trial | preset | places | models share | took |",
+        "| trial | preset | places | models share | steps took, added up |",
         "| --- | --- | --- | --- | --- |",
         *(_trial(name, trial, ran[name].took) for name, trial in trials.items() if name in ran),
         "",

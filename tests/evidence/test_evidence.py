@@ -11,12 +11,16 @@ from scipy import stats
 
 from taskdistill.configs.study_loading import points_of
 from taskdistill.flows.pipeline.chain import chain
+from taskdistill.flows.reports.study_rows import StudyRows
+from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.functional.comparison import Difference
 from taskdistill.tasks.problems.metrics import metrics_of
-from tests.evidence.answers import Answer, over_images, over_places
-from tests.evidence.claims import CLAIMS
+from tests.evidence.answers import Answer, answer, over_images, over_places
+from tests.evidence.claims import CLAIMS, Question, Side
 from tests.evidence.page import Ran, page
-from tests.evidence.trials import trials
+from tests.evidence.trials import FINETUNED, PROBED, Trial, trials
+from tests.flows.reports.test_study import run_of
+from tests.flows.scored import evaluated
 
 TOP1 = metrics_of("classification")[0]
 WORLDS = [np.array([1.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0, 1.0])]
@@ -48,6 +52,22 @@ def test_of_several_sequences_each_counts_alike_and_the_error_is_that_of_the_ima
     assert found.standard_error == pytest.approx(np.hypot(*errors) / 2)
     assert p == pytest.approx(2 * stats.t.sf(found.mean / found.standard_error, df=3))
     assert counted == "5 images of 2 sequences"
+
+
+def test_an_answer_is_of_the_models_that_its_question_names_in_the_points_of_their_arms(store: ArtifactStore) -> None:
+    arms = {PROBED: {"distill.temperature": 1}, FINETUNED: {"distill.temperature": 2}}
+    trial = Trial("small-cpu", "shapes", {"": {}}, arms, "images", {})
+    question = Question(
+        "shapes", Side("student distilled", FINETUNED, "hot"), Side("student distilled", PROBED, "cold")
+    )
+    # Right where the other is not on 7 of 10 images, and never the other way round: by the exact test p is 2 / 2^7.
+    cold = evaluated(store, "student distilled", 0, [0.0] * 8 + [1.0] * 2)
+    hot = evaluated(store, "student distilled", 0, [1.0] * 7 + [0.0] + [1.0] * 2)
+    found = answer(question, trial, StudyRows(run_of(trial.study("shapes"), [[cold], [hot]]), store))
+    assert [found.first, found.second] == pytest.approx([0.9, 0.2])
+    assert found.difference.mean == pytest.approx(0.7)
+    assert found.p == pytest.approx(2 / 2**7)
+    assert (found.counted, found.said) == ("10 images, 1 seed", "yes")
 
 
 @pytest.mark.parametrize(
