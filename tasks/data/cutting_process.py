@@ -11,7 +11,8 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
+from contextlib import contextmanager
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ from taskdistill.tasks.data.decode_memory import DecodeMemoryError
 from taskdistill.tasks.functional.views import Pixels, View
 from taskdistill.tasks.models.device import keep_freed_memory
 from taskdistill.tasks.models.preprocessing import Preprocessing
+
+IDLE, STARTING = 0, -1
+"""What a process is at where it is at no call; calls have numbers from 1 on."""
 
 
 class Opening(NamedTuple):
@@ -59,21 +63,36 @@ class _Process(NamedTuple):
 
     source: ViewSource
     buffers_BNHW3: Pixels
+    at_work: MutableSequence[int]
+    place: int
+    """Among `at_work`, of this process."""
+
+    @contextmanager
+    def at(self, number: int) -> Iterator[None]:
+        """Note the number of a call while it is worked at, where the process that asked sees it."""
+        self.at_work[self.place] = number
+        try:
+            yield
+        finally:
+            self.at_work[self.place] = IDLE
 
 
 _here: list[_Process] = []
 """One, in a worker process: a function that another process calls finds nothing but what its module holds."""
 
 
-def start(opening: Opening, memory: Any, num_views: int) -> None:
-    """Open the images; `memory` is that of the buffers, of so many views each."""
+def start(opening: Opening, memory: Any, num_views: int, at_work: MutableSequence[int], place: int) -> None:
+    """Open the images; `memory` is that of the buffers, of so many views each; `at_work[place]` is where this process
+    notes what it is at.
+    """
     # Ctrl-C reaches all processes of a terminal: the one that asked ends this one when it has ended its own work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     torch.set_num_threads(1)  # as there are as many processes as cores
     source = opening.of_images(ImageSet.open(opening.folder))
-    _here[:] = [_Process(source, as_buffers(memory, num_views, opening.preprocessing))]
+    _here[:] = [_Process(source, as_buffers(memory, num_views, opening.preprocessing), at_work, place)]
+    at_work[place] = IDLE
 
 
 def _end_with_parent() -> None:
@@ -92,24 +111,29 @@ def view_bytes(preprocessing: Preprocessing) -> int:
     return math.prod(preprocessing.size) * 3
 
 
-def cut(buffer: int, places: Sequence[int], rows: Sequence[int], views_N9: View) -> list[int]:
+def cut(number: int, buffer: int, places: Sequence[int], rows: Sequence[int], views_N9: View) -> list[int]:
     """Cut views into these places of a buffer; returns the places of those whose image needs more memory to decode
     than this process has. Raises CorruptArtifactError where an image cannot be decoded.
     """
-    [(source, buffers_BNHW3)] = _here
+    [here] = _here
     refused = list[int]()
-    for row, group in itertools.groupby(zip(rows, places, views_N9, strict=True), key=lambda one: one[0]):
-        _, its_places, its_views = zip(*group, strict=True)
-        try:
-            buffers_BNHW3[buffer, list(its_places)] = source.cut([row] * len(its_places), np.stack(its_views))
-        except DecodeMemoryError:
-            refused += its_places
+    with here.at(number):
+        for row, group in itertools.groupby(zip(rows, places, views_N9, strict=True), key=lambda one: one[0]):
+            _, its_places, its_views = zip(*group, strict=True)
+            try:
+                pixels_NHW3 = here.source.cut([row] * len(its_places), np.stack(its_views))
+            except DecodeMemoryError:
+                refused += its_places
+            else:
+                here.buffers_BNHW3[buffer, list(its_places)] = pixels_NHW3
     return refused
 
 
-def cut_ahead(rows: Sequence[int], numbers: Sequence[int]) -> None:
-    _here[0].source.cut_ahead(rows, numbers)
+def cut_ahead(number: int, rows: Sequence[int], views: Sequence[int]) -> None:
+    with _here[0].at(number):
+        _here[0].source.cut_ahead(rows, views)
 
 
-def forget_pixels(rows: Sequence[int]) -> None:
-    _here[0].source.forget_pixels(rows)
+def forget_pixels(number: int, rows: Sequence[int]) -> None:
+    with _here[0].at(number):
+        _here[0].source.forget_pixels(rows)

@@ -11,18 +11,18 @@ divided by the number of processes. Pools are those of the standard library, a p
 Shape letters: N views, H W pixels; 9 numbers cut a view.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import queue
 import shutil
 import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,12 @@ import numpy as np
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
-from taskdistill.configs.errors import UserError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.data import cutting_process
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.cutting_process import Opening
+from taskdistill.tasks.data.worker_process import Task, WorkerProcess
 from taskdistill.tasks.functional.views import Pixels, View
 from taskdistill.tasks.models.preprocessing import Preprocessing
 
@@ -46,12 +46,6 @@ SHARED_MEMORY = Path("/dev/shm")
 """
 MAX_BUFFER_BYTES = 16 * 2**20
 MAX_BUFFER_VIEWS = 64
-TRIES = 3
-"""Times that the same images are given to a process which ends with them."""
-
-
-class WorkerEndedError(UserError, RuntimeError):
-    """A worker process ends each time that it has the same images to cut; the message names them."""
 
 
 def view_source(
@@ -90,8 +84,12 @@ class ViewsOfProcesses(ViewSource):
         _say_if_too_many(num_processes)
         self._buffers = _Buffers(opening, num_processes)
         share, context = opening.shared_by(num_processes), _context()
-        start = self._buffers.starting(share, context)
-        self._processes = [_Process(start) for _ in range(num_processes)]
+        self._share = share.decode_mb
+        at_work = context.RawArray(ctypes.c_int64, num_processes)
+        self._processes = [
+            WorkerProcess(self._buffers.starting(share, context, at_work, place), at_work, place)
+            for place in range(num_processes)
+        ]
         self._too_large: set[int] = set()
         """Rows whose image needs more memory than a process has."""
         weakref.finalize(self, _end, self._processes)
@@ -115,21 +113,32 @@ class ViewsOfProcesses(ViewSource):
     def _cut_part(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> None:
         """Cut as many views as a buffer holds into `pixels_NHW3`."""
         with self._buffers.lent() as (buffer, shared_NHW3):
-            tasks = list[_Task]()
+            tasks = list[tuple[Task, list[int]]]()
             try:
                 for process, places in self._by_process(rows):
                     own_rows = [rows[place] for place in places]
-                    tasks.append(_Task(process, (buffer, places, own_rows, views_N9[places])))
-                refused = [place for task in tasks for place in task.result(self._names)]
+                    task = Task(process, cutting_process.cut, buffer, places, own_rows, views_N9[places])
+                    tasks.append((task, own_rows))
+                refused = [place for task, own_rows in tasks for place in task.result(partial(self._names, own_rows))]
             finally:
-                wait([task.future for task in tasks])  # until then the buffer is still written to
+                wait([task.future for task, _ in tasks])  # until then the buffer is still written to
             pixels_NHW3[:] = shared_NHW3[: len(rows)]
         here = [place for place, row in enumerate(rows) if row in self._too_large] + refused
-        self._too_large |= {rows[place] for place in refused}
+        self._note_too_large([rows[place] for place in refused])
         if here:
             pixels_NHW3[here] = super().cut([rows[place] for place in here], views_N9[here])
 
-    def _by_process(self, rows: Sequence[int]) -> Iterator[tuple["_Process", list[int]]]:
+    def _note_too_large(self, rows: Sequence[int]) -> None:
+        if rows and not self._too_large:
+            log.warning(
+                "images that need more than %d MiB to decode, such as %s, are decoded by the run itself, once for each "
+                "view, while the %d worker processes wait: raise runtime.decode_memory_mb, which they share, or bound "
+                "what is kept of each image with data.reduce_to_px",
+                self._share, self._names(rows), len(self._processes),
+            )  # fmt: skip
+        self._too_large |= set(rows)
+
+    def _by_process(self, rows: Sequence[int]) -> Iterator[tuple[WorkerProcess, list[int]]]:
         """Yield each process that has some of these rows, with their places among them."""
         places: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
@@ -157,9 +166,11 @@ class _Buffers:
         for number in range(count):
             self._free.put(number)
 
-    def starting(self, share: Opening, context: Any) -> Callable[[], ProcessPoolExecutor]:
-        """Return a function that makes a pool of one process, which writes here."""
-        arguments = (share, self._memory, self.num_views)
+    def starting(self, share: Opening, context: Any, at_work: Any, place: int) -> Callable[[], ProcessPoolExecutor]:
+        """Return a function that makes a pool of one process, which writes here, and in `at_work[place]` what it is
+        at.
+        """
+        arguments = (share, self._memory, self.num_views, at_work, place)
         return lambda: ProcessPoolExecutor(1, context, cutting_process.start, arguments)
 
     @contextmanager
@@ -170,71 +181,6 @@ class _Buffers:
             yield buffer, cutting_process.as_buffers(self._memory, self.num_views, self._opening.preprocessing)[buffer]
         finally:
             self._free.put(buffer)
-
-
-class _Process:
-    """A worker process, started when there is something to do, and anew where it ended."""
-
-    def __init__(self, start: Callable[[], ProcessPoolExecutor]) -> None:
-        self._start = start
-        self._pool = start()
-        self._changing = threading.Lock()
-        _at_work.add(self)
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        with self._changing:
-            try:
-                return self._pool.submit(call, *arguments)
-            except BrokenProcessPool:
-                self._pool = self._start()
-                return self._pool.submit(call, *arguments)
-
-    def end(self, *, wait: bool = False) -> None:
-        self._pool.shutdown(wait=wait, cancel_futures=True)
-
-
-_at_work = weakref.WeakSet[_Process]()
-
-
-def end_all() -> None:
-    """End the worker processes of this one and wait for them: for one that multiprocessing has started.
-
-    By itself that would wait at its end for the workers to end, and these for work: pools are only then told.
-    """
-    for process in list(_at_work):
-        process.end(wait=True)
-
-
-class _Task:
-    """Views that a process was asked to cut."""
-
-    def __init__(self, process: _Process, arguments: tuple[int, list[int], list[int], View]) -> None:
-        self._process, self._arguments = process, arguments
-        self._rows = arguments[2]
-        self.future = self._submitted()
-
-    def result(self, names: Callable[[Sequence[int]], str]) -> list[int]:
-        """Wait for the places that were refused; where the process ends meanwhile, the next one is asked again."""
-        for _ in range(TRIES):
-            try:
-                found: list[int] = self.future.result()
-            except BrokenProcessPool:
-                log.warning(
-                    "a worker process was killed, or ended by itself, with these images to cut: %s. Another one is "
-                    "started, and cuts them",
-                    names(self._rows),
-                )
-                self.future = self._submitted()
-            else:
-                return found
-        raise WorkerEndedError(
-            f"{TRIES} worker processes, one after the other, ended with these images to cut: {names(self._rows)}. "
-            "Where the system killed them there was too little memory: set fewer runtime.workers, or a smaller "
-            "runtime.image_cache_mb. Else one of the images makes the decoder crash: set runtime.loading=threads to see"
-        )
-
-    def _submitted(self) -> Future[list[int]]:
-        return self._process.submit(cutting_process.cut, *self._arguments)
 
 
 def _context() -> Any:
@@ -266,6 +212,6 @@ def _say_if_in_a_file(num_bytes: int) -> None:
         )  # fmt: skip
 
 
-def _end(processes: Sequence[_Process]) -> None:
+def _end(processes: Sequence[WorkerProcess]) -> None:
     for process in processes:
         process.end()

@@ -32,13 +32,13 @@ class Mixing(NamedTuple):
     box: tuple[slice, slice] | None = None
     """Rows and columns in which the other is pasted; None: it shines through everywhere."""
 
-    def kept(self, grid: Sequence[int]) -> Tensor:
+    def kept(self, grid: Sequence[int], device: torch.device) -> Tensor:
         """Return [*grid], the share of itself that an image keeps in each cell of a grid laid over it; a scalar for the
         grid () of an answer to the whole image.
         """
         if self.box is None or not grid:
-            return torch.full(tuple(grid), self.share)
-        kept_HW = torch.ones(self.size)
+            return torch.full(tuple(grid), self.share, device=device)
+        kept_HW = torch.ones(self.size, device=device)
         kept_HW[self.box] = 0
         return adaptive_avg_pool2d(kept_HW[None], (grid[0], grid[1]))[0]
 
@@ -84,7 +84,7 @@ def mixed_logits(logits_NK: Tensor, mixing: Mixing, temperature: float) -> Tenso
     images. Where logits are maps, each cell is mixed by the share of it that an image keeps.
     """
     logs_NK = (logits_NK.float() / temperature).log_softmax(1)
-    kept = mixing.kept(logits_NK.shape[2:]).to(logs_NK.device)
+    kept = mixing.kept(logits_NK.shape[2:], logs_NK.device)
     # In logs, as a probability may be too small for a float; the log of a share of 0 is -inf, which adds nothing.
     mixed_NK = torch.logaddexp(logs_NK + kept.log(), logs_NK.flip(0) + (1 - kept).log())
     return mixed_NK * temperature

@@ -12,6 +12,7 @@ from torch import Tensor
 from taskdistill.configs.data import Resize
 from taskdistill.tasks.functional.torch_resize import torch_resized
 from taskdistill.tasks.functional.views import Pixels, Size, View, clean_view, replay
+from taskdistill.tasks.models.transfer import to_device
 
 
 class Preprocessing(NamedTuple):
@@ -63,7 +64,9 @@ def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.d
 
     The memory stays channels last, the faster order for convolutions on CPU and GPU alike.
     """
-    images_NCHW = torch.from_numpy(pixels_NHWC).to(device).permute(0, 3, 1, 2).float()  # a copy, changed in place
-    mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
-    return images_NCHW.sub_(mean).div_(std)
+    images_NCHW = to_device(pixels_NHWC, device).permute(0, 3, 1, 2).float()  # a copy, changed in place
+    mean_3, std_3 = (
+        to_device(np.asarray(of_channels, np.float32) * np.float32(255), device)
+        for of_channels in (preprocessing.mean, preprocessing.std)
+    )
+    return images_NCHW.sub_(mean_3.view(1, 3, 1, 1)).div_(std_3.view(1, 3, 1, 1))

@@ -128,7 +128,7 @@ class Segmentation:
         """What is pasted brings its mask along; what shines through is learnt by its share."""
         if mixing.box is None:
             return WeightedTargets(mixing.share, targets), WeightedTargets(1 - mixing.share, targets.flip(0))
-        is_own_HW = mixing.kept(targets.shape[1:]).to(targets.device) >= 0.5
+        is_own_HW = mixing.kept(targets.shape[1:], targets.device) >= 0.5
         return (WeightedTargets(1.0, torch.where(is_own_HW, targets, targets.flip(0))),)
 
     def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:
@@ -164,7 +164,8 @@ class Segmentation:
         return SegmentationMeter(classes)
 
     def _weights_of(self, targets: Tensor) -> Tensor | None:
-        return None if self._weights_K is None else self._weights_K.to(targets.device)
+        # A few numbers, copied at once from wherever they lie: nothing waits for them.
+        return None if self._weights_K is None else self._weights_K.to(targets.device, non_blocking=True)
 
 
 def _as_targets(mask_HW: Pixels) -> npt.NDArray[np.int64]:

@@ -27,6 +27,7 @@ from taskdistill.tasks.memory import memory_advice
 from taskdistill.tasks.models.device import autocast, device_of, on_device
 from taskdistill.tasks.models.encoder import build_encoder_as_named, encoder_fingerprint
 from taskdistill.tasks.models.preprocessing import normalise
+from taskdistill.tasks.models.transfer import to_device
 from taskdistill.tasks.problems.labelled import Labelled, LabelledViews
 from taskdistill.tasks.problems.problem import problem_named
 from taskdistill.tasks.stage import StageContext
@@ -83,7 +84,7 @@ def _train(
     first, saved = grid.restore(context.draft), time.monotonic()
     steps = range(first, settings.steps)
     for step, batch in zip(steps, prefetch(load, steps, workers=context.runtime.workers), strict=True):
-        grid.step(step, encode(batch.pixels_NHW3), torch.from_numpy(batch.targets).to(device))
+        grid.step(step, encode(batch.pixels_NHW3), to_device(batch.targets, device))
         context.on_progress("steps", step + 1, settings.steps)
         is_last = step + 1 == settings.steps  # judging the heads may be killed too
         if is_last or time.monotonic() - saved >= context.runtime.checkpoint_seconds:
@@ -102,4 +103,4 @@ def _validation(
         return labelled.batch(part.tolist(), [CLEAN_VIEW] * len(part))
 
     for batch in prefetch(load, parts, workers=context.runtime.workers):
-        yield encode(batch.pixels_NHW3), torch.from_numpy(batch.targets).to(device)
+        yield encode(batch.pixels_NHW3), to_device(batch.targets, device)

@@ -31,7 +31,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 from taskdistill.configs.base import StageConfig
 from taskdistill.configs.errors import UserError
 from taskdistill.tasks.child_process import LogMessages, Progress, Send, how_it_ended, log_again
-from taskdistill.tasks.data.processes import end_all
+from taskdistill.tasks.data.worker_process import end_all
 from taskdistill.tasks.models.device import devices_of_ranks
 from taskdistill.tasks.stage import OnProgress, StageContext, no_progress
 

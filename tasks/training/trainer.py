@@ -32,6 +32,7 @@ from taskdistill.tasks.functional.sums import Sum, weighted_sum
 from taskdistill.tasks.models.device import autocast
 from taskdistill.tasks.models.preprocessing import normalise
 from taskdistill.tasks.models.task_model import TaskModel, as_arrays
+from taskdistill.tasks.models.transfer import to_device
 from taskdistill.tasks.stage import OnProgress
 from taskdistill.tasks.training import checkpoint
 from taskdistill.tasks.training.averaging import running_mean
@@ -215,9 +216,9 @@ class Trainer:
         """
         return MicroBatch(
             normalise(batch.pixels_NHW3, self.model.preprocessing, self._device),
-            (WeightedTargets(1.0, torch.from_numpy(batch.targets).to(self._device)),),
-            None if batch.teacher is None else torch.from_numpy(batch.teacher).to(self._device),
-            None if batch.shown_N4 is None else torch.from_numpy(batch.shown_N4).to(self._device),
+            (WeightedTargets(1.0, to_device(batch.targets, self._device)),),
+            None if batch.teacher is None else to_device(batch.teacher, self._device),
+            None if batch.shown_N4 is None else to_device(batch.shown_N4, self._device),
         )
 
     def _is_validated(self, step: int) -> bool:

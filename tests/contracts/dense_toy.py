@@ -114,7 +114,7 @@ class Parts:
         """What is pasted brings its mask along; what shines through is learnt by its share."""
         if mixing.box is None:
             return WeightedTargets(mixing.share, targets), WeightedTargets(1 - mixing.share, targets.flip(0))
-        is_own = mixing.kept(targets.shape[1:]).to(targets.device) >= 0.5
+        is_own = mixing.kept(targets.shape[1:], targets.device) >= 0.5
         return (WeightedTargets(1.0, torch.where(is_own, targets, targets.flip(0))),)
 
     def mix_outputs(self, outputs: Tensor, mixing: Mixing, temperature: float) -> Tensor:

@@ -2,12 +2,12 @@
 
     REAL_DATA_DIR=... python -m tests.evidence --folder RUNS [--trials clothing,birds,parts,roads] [--page FILE]
 
-Each trial is a study in the store of `RUNS`: what is there is not computed again, and what is stopped goes on. Trials
-that are not named are left out of the page, which says so.
+Each trial is a study in the store of `RUNS`: what is there is not computed again, and what is stopped goes on. Its
+answers are a file in `RUNS/answers`, and the page is made of all that lie there, also of those that another machine
+wrote; it says which trials have none.
 """
 
 import argparse
-from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -22,7 +22,8 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import PaceSummary
 from tests.evidence.answers import Answer, answer
 from tests.evidence.claims import CLAIMS
-from tests.evidence.page import Ran, page
+from tests.evidence.kept import Told, all_kept, keep
+from tests.evidence.page import page
 from tests.evidence.trials import Trial, draw_worlds, trials
 
 PAGE = Path(__file__).parents[2] / ".github" / "EVIDENCE.md"
@@ -38,14 +39,17 @@ def main() -> None:
     if unknown := set(named) - known.keys():
         options.error(f"there is no trial {', '.join(sorted(unknown))}: {', '.join(known)}")
     store = ArtifactStore(arguments.folder / "store")
-    rows = {name: run(name, known[name], store) for name in named}
-    found = defaultdict[str, list[Answer]](list)
-    for claim in CLAIMS:
-        for question in claim.questions:
-            if question.trial in rows:
-                found[claim.sentence].append(answer(question, known[question.trial], rows[question.trial]))
-    ran = {name: Ran(minutes(made, store), said_of_teachers(made, store)) for name, made in rows.items()}
-    arguments.page.write_text(page(found, known, ran), encoding="utf-8")
+    for name in named:
+        rows = run(name, known[name], store)
+        told = Told(answers(name, known[name], rows), minutes(rows, store), said_of_teachers(rows, store))
+        keep(told, arguments.folder, name)
+    arguments.page.write_text(page(all_kept(arguments.folder, known), known), encoding="utf-8")
+
+
+def answers(name: str, trial: Trial, rows: StudyRows) -> list[Answer]:
+    """Return what a trial answers to the questions that it is asked, each of which several claims may ask."""
+    asked = dict.fromkeys(one for claim in CLAIMS for one in claim.questions if one.trial == name)
+    return [answer(question, trial, rows) for question in asked]
 
 
 def run(name: str, trial: Trial, store: ArtifactStore) -> StudyRows:

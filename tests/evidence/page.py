@@ -1,21 +1,14 @@
 """The page of answers, as Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from tests.evidence.answers import CHANCE, Answer
-from tests.evidence.claims import CLAIMS, Claim
+from tests.evidence.claims import CLAIMS, Claim, Question
+from tests.evidence.kept import Told
 from tests.evidence.trials import Trial
 
 COMMAND = "REAL_DATA_DIR=... python -m tests.evidence --folder RUNS"
-
-
-class Ran(NamedTuple):
-    """What a trial took, and what is to be known of its models."""
-
-    took: str
-    said: Sequence[str] = ()
 
 
 _HEADS = ("on", "is", "above", "mean", "mean", "difference (SE)", "p", "over", "answer")
@@ -40,18 +33,19 @@ _ABOVE = (
 )
 
 
-def page(answers: Mapping[str, Sequence[Answer]], trials: Mapping[str, Trial], ran: Mapping[str, Ran]) -> str:
-    """Return the page: each claim with the answers of the trials that were run; `answers` by sentence of the claim."""
+def page(told: Mapping[str, Told], trials: Mapping[str, Trial]) -> str:
+    """Return the page: each claim with the answers of the trials that were run; both by names of trials."""
+    answers = {one.question: one for of_trial in told.values() for one in of_trial.answers}
     lines = [
         *_ABOVE,
         "| trial | preset | places | models share | steps took, added up |",
         "| --- | --- | --- | --- | --- |",
-        *(_trial(name, trial, ran[name].took) for name, trial in trials.items() if name in ran),
+        *(_trial(name, trials[name], of_trial.took) for name, of_trial in told.items()),
         "",
-        *(f"- {name}: {sentence}" for name in ran for sentence in ran[name].said),
+        *(f"- {name}: {sentence}" for name, of_trial in told.items() for sentence in of_trial.said),
     ]
     for number, claim in enumerate(CLAIMS, 1):
-        lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers.get(claim.sentence, ()), trials)]
+        lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers, trials)]
     return "\n".join(lines) + "\n"
 
 
@@ -61,14 +55,12 @@ def _trial(name: str, trial: Trial, took: str) -> str:
     return f"| {name}: {trial.told} | `{trial.preset}` | {places} | {shared} | {took} |"
 
 
-def _claim(claim: Claim, answers: Sequence[Answer], trials: Mapping[str, Trial]) -> list[str]:
+def _claim(claim: Claim, answers: Mapping[Question, Answer], trials: Mapping[str, Trial]) -> list[str]:
     lines = []
-    if answers:
+    if found := [answers[question] for question in claim.questions if question in answers]:
         lines += [f"| {' | '.join(_HEADS)} |", f"|{' --- |' * len(_HEADS)}"]
-        lines += [f"| {' | '.join(_cells(one, trials))} |" for one in answers]
-    missing = dict.fromkeys(
-        question.trial for question in claim.questions if question not in [one.question for one in answers]
-    )
+        lines += [f"| {' | '.join(_cells(one, trials))} |" for one in found]
+    missing = dict.fromkeys(question.trial for question in claim.questions if question not in answers)
     if missing:
         lines += ["", f"Not run for this page: {', '.join(missing)}."]
     return lines + (["", claim.remark] if claim.remark else [])

@@ -3,6 +3,7 @@
 Shape letters: N images.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from taskdistill.tasks.functional.comparison import Difference
 from taskdistill.tasks.problems.metrics import metrics_of
 from tests.evidence.answers import Answer, answer, over_images, over_places
 from tests.evidence.claims import CLAIMS, Question, Side
-from tests.evidence.page import Ran, page
+from tests.evidence.kept import Told, all_kept, keep
+from tests.evidence.page import page
 from tests.evidence.trials import FINETUNED, PROBED, Trial, trials
 from tests.flows.reports.test_study import run_of
 from tests.flows.scored import evaluated
@@ -94,8 +96,19 @@ def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> No
     question = CLAIMS[0].questions[0]
     known = trials(tmp_path)
     one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01), 0.02, "5 worlds (above in 4), 1 seed")
-    written = page({CLAIMS[0].sentence: [one]}, known, {"birds": Ran("40 min", ["its teacher is a probe."])})
+    written = page({"birds": Told([one], "40 min", ["its teacher is a probe."])}, known)
     assert all(claim.sentence in written for claim in CLAIMS)
     assert "| 62.5 | 60.0 | +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
     assert "Not run for this page: birds, clothing." in written
     assert "- birds: its teacher is a probe." in written
+
+
+def test_answers_that_are_kept_are_what_the_page_is_made_of_later_and_elsewhere(tmp_path: Path) -> None:
+    one = Answer(CLAIMS[0].questions[0], TOP1, 0.625, 0.6, Difference(0.025, math.nan), 0.02, "1 world, 1 seed")
+    birds, clothing = Told([one], "40 min", ["its teacher is a probe."]), Told([], "2 min", [])
+    keep(clothing, tmp_path, "clothing")
+    keep(birds, tmp_path, "birds")
+    found = all_kept(tmp_path, {"birds": None, "roads": None, "clothing": None})
+    assert list(found) == ["birds", "clothing"]
+    assert found["clothing"] == clothing
+    assert repr(found["birds"]) == repr(birds)  # NaN is not equal to itself

@@ -3,12 +3,15 @@
 import gc
 import io
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,13 @@ from taskdistill.tasks.catalog import EXTRACT, FINETUNE, INGEST
 from taskdistill.tasks.data import processes
 from taskdistill.tasks.data.batches import ViewSource
 from taskdistill.tasks.data.decode_memory import DecodeMemoryError
-from taskdistill.tasks.data.processes import WorkerEndedError, view_source
+from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.data.worker_process import Task, WorkerEndedError, WorkerProcess
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.stage import Stage
 from tests.conftest import RUNTIME, STUDENT, TEACHER, Bench, Run
+from tests.tasks.data import worker_work
 
 CUT = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.9, "center")
 VIEWS = ViewSettings(num_views=3)
@@ -145,7 +150,40 @@ def test_one_that_was_killed_while_it_waited_is_started_again(source: ViewSource
     np.testing.assert_array_equal(cut(source, [4, 9], 2), cut(threads, [4, 9], 2))
 
 
-def test_images_with_which_each_process_ends_are_an_error_that_names_them(source: ViewSource, images: ImageSet) -> None:
+def one_process(start: Callable[..., None]) -> tuple[WorkerProcess, Any]:
+    """Return a process that begins with `start(at_work)`, and what it is at."""
+    context = multiprocessing.get_context("forkserver")
+    at_work = context.RawArray("q", 1)
+    return WorkerProcess(lambda: ProcessPoolExecutor(1, context, start, (at_work,)), at_work, 0), at_work
+
+
+def test_images_with_which_each_process_ends_are_an_error_that_names_them(caplog: pytest.LogCaptureFixture) -> None:
+    process, _ = one_process(worker_work.start)
+    with pytest.raises(WorkerEndedError, match=r"3 worker processes.*to cut: 'seven'.*runtime.loading=threads"):
+        Task(process, worker_work.die).result(lambda: "'seven'")
+    assert caplog.text.count("with these images to cut: 'seven'") == 2  # the third time it is an error
+    assert Task(process, worker_work.answer, 8).result(lambda: "'eight'") == 8
+    process.end(wait=True)
+
+
+def test_who_waits_while_another_s_images_end_processes_is_not_blamed_for_them() -> None:
+    process, _ = one_process(worker_work.start)
+    for _ in range(4):
+        guilty, innocent = Task(process, worker_work.die), Task(process, worker_work.answer, 8)
+        with pytest.raises(WorkerEndedError, match="'seven'"):
+            guilty.result(lambda: "'seven'")
+        assert innocent.result(lambda: "'eight'") == 8
+    process.end(wait=True)
+
+
+def test_a_process_that_cannot_start_is_another_error_than_one_that_images_end() -> None:
+    process, _ = one_process(worker_work.fail_to_start)
+    with pytest.raises(WorkerEndedError, match=r"3 worker processes.*ended while they started.*loading=threads"):
+        Task(process, worker_work.answer, 8).result(lambda: "'eight'")
+    process.end(wait=True)
+
+
+def test_processes_that_something_keeps_killing_are_an_error_sooner_or_later(source: ViewSource) -> None:
     over = threading.Event()
 
     def kill_all() -> None:
@@ -156,7 +194,7 @@ def test_images_with_which_each_process_ends_are_an_error_that_names_them(source
     cut(source, [0, 1])
     (killer := threading.Thread(target=kill_all)).start()
     try:
-        with pytest.raises(WorkerEndedError, match=rf"3 worker processes.*'{images.ids[7]}'.*runtime.loading=threads"):
+        with pytest.raises(WorkerEndedError, match="3 worker processes, one after the other, ended"):
             [cut(source, [7]) for _ in range(1000)]
     finally:
         over.set()
@@ -183,13 +221,17 @@ def test_an_image_that_cannot_be_decoded_is_the_same_error(tmp_path: Path, runti
     assert cut(source, [0]).shape == (1, 24, 24, 3)
 
 
-def test_an_image_above_the_memory_of_a_process_is_decoded_by_the_run_itself(tmp_path: Path) -> None:
+def test_an_image_above_the_memory_of_a_process_is_decoded_by_the_run_itself_which_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     images = image_set(tmp_path / "set", {"small.png": png(64), "large.png": png(2600), "other.png": png(65)})
     expected = cut(view_source(images, VIEWS, CUT, RUNTIME), [0, 1, 2])
     little = PROCESSES.model_copy(update={"decode_memory_mb": 64, "workers": 4})
     source = view_source(images, VIEWS, CUT, little)
     for _ in range(2):
         np.testing.assert_array_equal(cut(source, [0, 1, 2]), expected)
+    [said] = [record.message for record in caplog.records if "are decoded by the run itself" in record.message]
+    assert "more than 16 MiB to decode, such as 'large.png'" in said
     less = view_source(images, VIEWS, CUT, little.model_copy(update={"decode_memory_mb": 8}))
     with pytest.raises(DecodeMemoryError, match=r"'large.png'.*runtime.decode_memory_mb"):
         cut(less, [0, 1, 2])
@@ -248,6 +290,7 @@ from tests.tasks.data.test_processes import CUT, PROCESSES, VIEWS, cut
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
+from taskdistill.tasks.data.worker_process import Task, WorkerEndedError, WorkerProcess
 images = ImageSet.open(Path(sys.argv[1]))
 source = view_source(images, VIEWS, CUT._replace(side_px=int(sys.argv[2])), PROCESSES)
 for pixels in prefetch(lambda view: cut(source, list(range(48)), view), [1, 2, 3] * int(sys.argv[3]), workers=2):

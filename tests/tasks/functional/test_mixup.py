@@ -6,6 +6,7 @@ from scipy.special import softmax
 from taskdistill.tasks.functional.mixup import Mixing, cutmix, draw_mixing, mixed_images, mixed_logits, mixup
 
 SIZE = (4, 6)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_mixed_logits_of_teachers_that_are_surer_than_a_float_can_say_are_finite
 
 def test_an_image_keeps_of_each_cell_what_the_box_leaves() -> None:
     mixing = Mixing(1 - 6 / 24, SIZE, (slice(1, 3), slice(0, 3)))
-    assert mixing.kept(()).tolist() == 0.75
-    assert mixing.kept((2, 2)).tolist() == [[0.5, 1.0], [0.5, 1.0]]
-    assert mixing.kept((4, 2)).tolist() == [[1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
-    torch.testing.assert_close(mixup(0.7, SIZE).kept((2, 2)), torch.full((2, 2), 0.7))
+    assert mixing.kept((), CPU).tolist() == 0.75
+    assert mixing.kept((2, 2), CPU).tolist() == [[0.5, 1.0], [0.5, 1.0]]
+    assert mixing.kept((4, 2), CPU).tolist() == [[1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
+    torch.testing.assert_close(mixup(0.7, SIZE).kept((2, 2), CPU), torch.full((2, 2), 0.7))

@@ -1,0 +1,146 @@
+"""A worker process seen from outside: started anew where it ended, and what it held when it did.
+
+A pool of the standard library says that its process ended, and not with what. So the process notes, in memory that both
+see, which call it is at: who had to wait while another's images ended it is not blamed for them.
+"""
+
+import itertools
+import logging
+import threading
+import weakref
+from collections.abc import Callable, MutableSequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+from taskdistill.configs.errors import UserError
+from taskdistill.tasks.data.cutting_process import STARTING
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""Processes that may end with the same images."""
+
+
+class WorkerEndedError(UserError, RuntimeError):
+    """A worker process ends each time that it has the same images to cut, or cannot start; the message says which."""
+
+
+class _Life:
+    """A process from its start to its end."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self.pool = pool
+        self.ended_at: int | None = None
+        """The call that it was at, once it has ended and another has begun."""
+
+
+class Asked(NamedTuple):
+    """A call that a process was asked for, by its number."""
+
+    number: int
+    life: _Life
+    future: Future[Any]
+
+
+class WorkerProcess:
+    """A process, started when there is something to do, and anew where it ended. For any number of threads."""
+
+    def __init__(self, start: Callable[[], ProcessPoolExecutor], at_work: MutableSequence[int], place: int) -> None:
+        """`start` makes a pool of one process, which notes in `at_work[place]` the call that it is at."""
+        self._start, self._at_work, self._place = start, at_work, place
+        self._numbers = itertools.count(1)
+        self._changing = threading.Lock()
+        self._life = self._begun()
+        _at_work.add(self)
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Asked:
+        """Ask for call(number, *arguments); it is done when what was asked before is done."""
+        with self._changing:
+            number = next(self._numbers)
+            try:
+                future = self._life.pool.submit(call, number, *arguments)
+            except (BrokenProcessPool, ConnectionError):  # ended since, or while it was being started
+                self._life.ended_at = self._at_work[self._place]
+                self._life = self._begun()
+                future = self._life.pool.submit(call, number, *arguments)
+            return Asked(number, self._life, future)
+
+    def ended_at(self, asked: Asked) -> int:
+        """Return the number of the call that the process was at which ended before it had answered; IDLE and STARTING
+        where it was at none.
+        """
+        with self._changing:
+            return self._at_work[self._place] if asked.life.ended_at is None else asked.life.ended_at
+
+    def end(self, *, wait: bool = False) -> None:
+        self._life.pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _begun(self) -> _Life:
+        self._at_work[self._place] = STARTING
+        return _Life(self._start())
+
+
+_at_work = weakref.WeakSet[WorkerProcess]()
+
+
+def end_all() -> None:
+    """End the worker processes of this one and wait for them: for one that multiprocessing has started.
+
+    By itself that would wait at its end for the workers to end, and these for work: pools are only then told.
+    """
+    for process in list(_at_work):
+        process.end(wait=True)
+
+
+class Task:
+    """Something that a process was asked for, and the next one again where it ends meanwhile."""
+
+    def __init__(self, process: WorkerProcess, call: Callable[..., Any], *arguments: Any) -> None:
+        self._process, self._call, self._arguments = process, call, arguments
+        self._asked = self._submitted()
+
+    @property
+    def future(self) -> Future[Any]:
+        return self._asked.future
+
+    def result(self, names: Callable[[], str]) -> Any:
+        """Wait for the answer; `names` says which images it is about.
+
+        Raises WorkerEndedError where TRIES processes ended with it, or while they started, and what the call raises.
+        """
+        ended = 0
+        while True:
+            try:
+                return self.future.result()
+            except BrokenProcessPool:
+                at = self._process.ended_at(self._asked)
+            # Killed while it waited, or with another's images: that says nothing of these.
+            ended += at in (self._asked.number, STARTING)
+            if ended == TRIES:
+                raise _could_not_start() if at == STARTING else _ended_with(names())
+            log.warning(
+                "a worker process was killed, or ended by itself, with these images to cut: %s. Another one is "
+                "started, and cuts them",
+                names(),
+            )
+            self._asked = self._submitted()
+
+    def _submitted(self) -> Asked:
+        return self._process.submit(self._call, *self._arguments)
+
+
+def _ended_with(images: str) -> WorkerEndedError:
+    return WorkerEndedError(
+        f"{TRIES} worker processes, one after the other, ended with these images to cut: {images}. "
+        "Where the system killed them there was too little memory: set fewer runtime.workers, or a smaller "
+        "runtime.image_cache_mb. Else one of the images makes the decoder crash: set runtime.loading=threads to see"
+    )
+
+
+def _could_not_start() -> WorkerEndedError:
+    return WorkerEndedError(
+        f"{TRIES} worker processes, one after the other, ended while they started: what they said of it stands above. "
+        "Where they said nothing the system killed them, as there was too little memory: set fewer runtime.workers, or "
+        "runtime.loading=threads, which needs no processes"
+    )
