@@ -25,6 +25,9 @@ FEWEST_IMAGES = 6
 16 cases, by chance; on all of 6 in 1 of 32.
 """
 
+CHOSEN_BY_CHANCE = ", so that chance may have chosen between the two"
+"""The end of a sentence on how far the best is above the next, where that is not clear."""
+
 
 def is_clear(found: Difference, num_images: int) -> bool:
     """Whether a difference on so many images is more than chance."""
@@ -54,7 +57,7 @@ class Comparison(NamedTuple):
 
     def row(self) -> dict[str, Any]:
         """Return it as plain JSON values, in the scale of the metric as artifacts have it."""
-        mean, error = self.found
+        mean, error, p = self.found
         return {
             "model": self.model,
             "reference": self.reference,
@@ -62,13 +65,14 @@ class Comparison(NamedTuple):
             "metric": self.metric.name,
             "difference": mean,
             "standard_error": None if math.isnan(error) else error,
+            "p": None if math.isnan(p) else p,
             "is_clear": self.is_clear,
             "seeds": self.num_seeds,
             "images": self.num_images,
         }
 
     def __str__(self) -> str:
-        mean, error = self.found
+        mean, error, _ = self.found
         written = "" if math.isnan(error) else f" (SE {self.metric.number(error)})"
         return self.metric.signed(mean) + written
 

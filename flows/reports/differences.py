@@ -11,6 +11,7 @@ from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResul
 from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, Comparison, compared
 from taskdistill.flows.pipeline.teacher_gap import teacher_gap
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.functional.comparison import CHANCE
 from taskdistill.tasks.problems.metrics import PERCENT
 
 SPLIT = "test"
@@ -82,4 +83,4 @@ def _notes(found: Sequence[Comparison]) -> str:
             f"{found_on} So few cannot tell a difference from chance, whatever its error: it takes {FEWEST_IMAGES} at "
             "least."
         )
-    return f"{found_on} *: beyond two standard errors; the others cannot be told from chance on so few images."
+    return f"{found_on} *: more than chance (p < {CHANCE:g}); the others cannot be told from it on so few images."

@@ -8,7 +8,7 @@ from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
-from taskdistill.tasks.functional.comparison import CLEAR
+from taskdistill.tasks.functional.comparison import EITHER_WAY
 from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 CHOSEN_ON, TOLD_ON = "val", "test"
@@ -69,7 +69,7 @@ def best_student(results: Sequence[ModelResult], store: ArtifactStore) -> Best |
     test = _score(result, TOLD_ON, store)
     error = summary.standard_errors.get(TOLD_ON, {}).get(metric.name)
     # Where all images are right, or all wrong, the error is 0 and says nothing.
-    interval = None if test is None or not error else _interval(metric, test, CLEAR * error)
+    interval = None if test is None or not error else _interval(metric, test, EITHER_WAY * error)
     return Best(result, metric, val, test, interval, summary.num_images.get(TOLD_ON, 0))
 
 

@@ -8,17 +8,19 @@ from rich.table import Table
 
 from taskdistill.configs.study import MODEL, short_name
 from taskdistill.flows.pipeline.chain import CONTROL
+from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE
 from taskdistill.flows.pipeline.study import StudyPlan, in_words
 from taskdistill.flows.reports.remarks import print_whole, unchanged
 from taskdistill.flows.reports.study_choice import Effect, effects, lead, left_out, num_data_sets, pareto, ranked
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.functional.comparison import CHANCE
 from taskdistill.tasks.pace import taken
 from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
 STOPPED = "(stopped after rung 1)"
 LATENCY = "latency"
-BY_CHANCE = "Of many differences one in twenty is beyond two standard errors by chance."
+STAR = f"*: more than chance (p < {CHANCE:g}), and of twenty differences between equals one has a star all the same."
 
 
 def print_study(console: Console, rows: StudyRows, store: ArtifactStore) -> None:
@@ -108,7 +110,7 @@ def _difference(metric: Metric, compared: Compared | None) -> str:
 
 
 def _with_error(metric: Metric, compared: Compared) -> str:
-    mean, error = compared.found
+    mean, error, _ = compared.found
     return f"{metric.signed(mean)} (SE {metric.number(error)})" if error == error else metric.signed(mean)
 
 
@@ -130,8 +132,8 @@ def _notes(rows: StudyRows) -> Iterator[str]:
     yield f"SE: standard error of one {first.metric.noun} on so many images."
     if (num_seeds := max(len(row.results) for row in rows.all)) > 1:
         yield f"±: standard deviation over {num_seeds} seeds."
-    yield f"Differences are {unit} on test, image by image, between models that differ in this alone; *: beyond two SE."
-    yield BY_CHANCE
+    yield f"Differences are {unit} on test, image by image, between models that differ in this alone."
+    yield STAR
     if stopped := [row for row in rows.all if row.is_stopped]:
         seed = stopped[0].results[0].seed
         yield (
@@ -146,7 +148,7 @@ def _notes(rows: StudyRows) -> Iterator[str]:
 def _note_of_effects(one: Effect) -> str:
     return (
         f"What a level is worth, the mean over all pairs of models that differ in this factor alone: on test, image by "
-        f"image ({one.compared.num_images} images). *: beyond two standard errors. {BY_CHANCE}"
+        f"image ({one.compared.num_images} images). {STAR}"
     )
 
 
@@ -190,6 +192,6 @@ def _ahead(row: StudyRow, other: StudyRow, store: ArtifactStore) -> str:
             f"The next best is {other}: the difference is {row.metric.signed(difference)}, and without a score of each "
             "image it is not known whether that is chance."
         )
-    by_chance = "" if found.is_clear else ", so that chance may have chosen between the two"
+    by_chance = "" if found.is_clear else CHOSEN_BY_CHANCE
     written = f"{_with_error(row.metric, found)} on {found.num_images} images of validation"
     return f"The next best is {other}: the difference is {written}{by_chance}."

@@ -47,6 +47,7 @@ class Effect(NamedTuple):
             "pairs": self.num_pairs,
             "difference": self.compared.found.mean,
             "difference_standard_error": None if np.isnan(error) else error,
+            "p": None if np.isnan(self.compared.found.p) else self.compared.found.p,
             "is_clear": self.compared.is_clear,
         }
 

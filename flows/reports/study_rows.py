@@ -263,6 +263,7 @@ def as_values(row: StudyRow, compared: Compared | None, factors: Sequence[str]) 
         "compared_with": compared.reference if compared else None,
         "difference": compared.found.mean if compared else None,
         "difference_standard_error": None if error is None or np.isnan(error) else error,
+        "p": None if compared is None or np.isnan(compared.found.p) else compared.found.p,
         "is_clear": compared.is_clear if compared else None,
         "parameters": row.parameters,
         "latency_ms": row.latency_ms,

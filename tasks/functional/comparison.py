@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special  # scipy.stats takes a second to import, and its tests are these functions
 
 Values = npt.ArrayLike
 
-CLEAR = 2.0
-"""Standard errors that a difference must exceed to be more than chance: about 19 times in 20."""
+EITHER_WAY = 2.0
+"""Standard errors that are shown on both sides of a mean: it lies within them about 19 times in 20."""
+CHANCE = 0.05
+"""What p has to be below for a difference to be called more than chance."""
 
 
 class Difference(NamedTuple):
@@ -21,6 +24,10 @@ class Difference(NamedTuple):
     mean: float
     standard_error: float
     """NaN where there is one image, which says nothing of how much others differ from it."""
+    p: float
+    """How often other images would show a difference as large between models that are equally good, two-sided; NaN
+    where that is not known.
+    """
 
     @property
     def is_better(self) -> bool:
@@ -31,7 +38,8 @@ class Difference(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        return abs(self.mean) > CLEAR * self.standard_error  # never, where the error is NaN
+        """Whether it is more than chance."""
+        return self.p < CHANCE  # never, where p is NaN
 
 
 def standard_error(values_N: Values) -> float:
@@ -50,4 +58,24 @@ def paired_difference(values_MN: Values, reference_N: Values) -> Difference:
     num_images = len(differences_N)
     # By N - 1, as their mean is of the same images: on few of them it matters.
     error = float(differences_N.std(ddof=1)) / math.sqrt(num_images) if num_images > 1 else math.nan
-    return Difference(float(differences_N.mean()), error)
+    return Difference(float(differences_N.mean()), error, _p(differences_N, error))
+
+
+def exact_mcnemar(num_only_first: int, num_only_second: int) -> float:
+    """Return the two-sided p of the exact test of McNemar (1947): of the images on which one of two models alone is
+    right, how likely so uneven a split is where both are equally good.
+    """
+    number = num_only_first + num_only_second
+    tail = special.bdtr(min(num_only_first, num_only_second), number, 0.5)
+    return min(1.0, 2 * float(tail))
+
+
+def _p(differences_N: npt.NDArray[np.float64], error: float) -> float:
+    """Return the two-sided p: exact where each model is right or wrong, so that one is ahead by 1 or none is, else that
+    of the paired t-test.
+    """
+    if np.isin(differences_N, (-1, 0, 1)).all():
+        return exact_mcnemar(int((differences_N > 0).sum()), int((differences_N < 0).sum()))
+    if error == 0:  # apart by the same everywhere
+        return 0.0
+    return 2 * float(special.stdtr(len(differences_N) - 1, -abs(float(differences_N.mean())) / error))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from taskdistill.tasks.functional.proportions import Interval, exact_mcnemar
+from taskdistill.tasks.functional.comparison import exact_mcnemar
+from taskdistill.tasks.functional.proportions import Interval
 
 Weighted = Callable[[npt.NDArray[np.float64]], float]
 """A metric of one model where image n counts weights_N[n] times."""

@@ -122,7 +122,7 @@ def mean_written(differences: Sequence[Difference | None]) -> str:
         return ""
     mean = statistics.mean(one.mean for one in known)
     error = math.sqrt(sum(one.standard_error**2 for one in known)) / len(known)
-    star = "*" if Difference(mean, error).is_clear else ""
+    star = "*" if abs(mean) > 2 * error else ""
     return f"{100 * mean:+.1f} (SE {100 * error:.1f}){star}"
 
 

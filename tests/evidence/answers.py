@@ -13,13 +13,10 @@ from scipy import special
 
 from taskdistill.flows.reports.study_rows import StudyRow, StudyRows
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
-from taskdistill.tasks.functional.proportions import paired_p
 from taskdistill.tasks.problems.metrics import Metric
 from tests.evidence.claims import Question, Side
 from tests.evidence.trials import Trial
 
-CHANCE = 0.05
-"""What p has to be below for an answer to be yes or no."""
 Said = Literal["yes", "no, the reverse", "cannot be told"]
 Scores = npt.NDArray[np.float64]
 
@@ -33,13 +30,12 @@ class Answer(NamedTuple):
     second: float
     """Means over places and seeds, in the scale of artifacts."""
     difference: Difference
-    p: float
     counted: str
     """What the error is over, in words."""
 
     @property
     def said(self) -> Said:
-        if not self.p < CHANCE:
+        if not self.difference.is_clear:
             return "cannot be told"
         return "yes" if self.difference.mean > 0 else "no, the reverse"
 
@@ -54,9 +50,9 @@ def answer(question: Question, trial: Trial, rows: StudyRows) -> Answer:
     metric = _row(question.first, next(iter(trial.places)), trial, rows).metric
     means = [statistics.mean(float(scores_N.mean()) for scores_N in scores_PN) for scores_PN in (firsts, seconds)]
     compare = over_places if trial.sample == "places" else over_images
-    difference, p, counted = compare(firsts, seconds)
+    difference, counted = compare(firsts, seconds)
     told = f"{counted}, {seeds} seed{'s' if seeds > 1 else ''}"
-    return Answer(question, metric, means[0], means[1], difference, p, told)
+    return Answer(question, metric, means[0], means[1], difference, told)
 
 
 def _row(side: Side, place: str, trial: Trial, rows: StudyRows) -> StudyRow:
@@ -73,21 +69,21 @@ def _by_image(row: StudyRow) -> Scores:
     return row.on_test.mean_of(list(row.on_test.by_seed))
 
 
-def over_places(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Difference, float, str]:
+def over_places(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Difference, str]:
     """Return the mean over places, its error by the spread between them, and the p of the paired t-test."""
     first_P, second_P = ([float(scores_N.mean()) for scores_N in scores_PN] for scores_PN in (firsts_PN, seconds_PN))
     better = sum(one > other for one, other in zip(first_P, second_P, strict=True))
     found = paired_difference([first_P], second_P)
-    return found, paired_p(first_P, second_P), f"{len(first_P)} worlds (above in {better})"
+    return found, f"{len(first_P)} worlds (above in {better})"
 
 
-def over_images(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Difference, float, str]:
+def over_images(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Difference, str]:
     """Return the mean over places, its error by the images of all, and p by as many degrees of freedom."""
     found = [paired_difference([one], other) for one, other in zip(firsts_PN, seconds_PN, strict=True)]
     number, places = sum(map(len, firsts_PN)), len(found)
     error = math.sqrt(sum(one.standard_error**2 for one in found)) / places
     mean = statistics.mean(one.mean for one in found)
     if places == 1:
-        return found[0], paired_p(firsts_PN[0], seconds_PN[0]), f"{number} images"
+        return found[0], f"{number} images"
     p = 2 * float(special.stdtr(number - places, -abs(mean) / error)) if error else float(mean == 0)
-    return Difference(mean, error), p, f"{number} images of {places} sequences"
+    return Difference(mean, error, p), f"{number} images of {places} sequences"

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from tests.evidence.answers import CHANCE, Answer
+from taskdistill.tasks.functional.comparison import CHANCE
+from tests.evidence.answers import Answer
 from tests.evidence.claims import CLAIMS, Claim, Question
 from tests.evidence.kept import Told
 from tests.evidence.trials import Trial
@@ -67,7 +68,7 @@ def _claim(claim: Claim, answers: Mapping[Question, Answer], trials: Mapping[str
 
 
 def _cells(one: Answer, trials: Mapping[str, Trial]) -> list[str]:
-    number, error = one.metric.number, one.difference.standard_error
+    number, (_, error, p) = one.metric.number, one.difference
     written = "" if math.isnan(error) else f" ({number(error)})"
     return [
         trials[one.question.trial].told,
@@ -76,7 +77,7 @@ def _cells(one: Answer, trials: Mapping[str, Trial]) -> list[str]:
         number(one.first),
         number(one.second),
         one.metric.signed(one.difference.mean) + written,
-        "< 0.001" if one.p < 0.001 else f"{one.p:.2g}",
+        "< 0.001" if p < 0.001 else f"{p:.2g}",
         one.counted,
-        f"**{one.said}**" if one.p < CHANCE else one.said,
+        f"**{one.said}**" if one.difference.is_clear else one.said,
     ]

@@ -30,29 +30,29 @@ BESIDE = [np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 0.0]), np.arr
 
 
 def test_over_worlds_the_means_of_the_worlds_are_compared_as_scipy_does() -> None:
-    found, p, counted = over_places(WORLDS, BESIDE)
+    found, counted = over_places(WORLDS, BESIDE)
     expected = stats.ttest_rel([0.75, 0.5, 1.0], [0.5, 0.25, 0.5])
     assert found.mean == pytest.approx(1 / 3)
     assert found.standard_error == pytest.approx(stats.sem([0.25, 0.25, 0.5]))
-    assert p == pytest.approx(expected.pvalue)
+    assert found.p == pytest.approx(expected.pvalue)
     assert counted == "3 worlds (above in 3)"
 
 
 def test_of_one_split_images_are_compared_by_the_exact_test_of_mcnemar() -> None:
     first_N, second_N = np.array([1.0] * 9 + [0.0] * 11), np.array([1.0] + [0.0] * 8 + [1.0, 1.0] + [0.0] * 9)
-    found, p, counted = over_images([first_N], [second_N])
-    assert p == pytest.approx(stats.binomtest(2, 10).pvalue)
+    found, counted = over_images([first_N], [second_N])
+    assert found.p == pytest.approx(stats.binomtest(2, 10).pvalue)
     assert found.mean == pytest.approx(6 / 20)
     assert counted == "20 images"
 
 
 def test_of_several_sequences_each_counts_alike_and_the_error_is_that_of_the_images_in_each() -> None:
     first, second = [np.array([0.5, 0.7, 0.9]), np.array([0.2, 0.6])], [np.array([0.4, 0.4, 0.6]), np.array([0.1, 0.3])]
-    found, p, counted = over_images(first, second)
+    found, counted = over_images(first, second)
     errors = [stats.sem([0.1, 0.3, 0.3]), stats.sem([0.1, 0.3])]
     assert found.mean == pytest.approx((0.7 / 3 + 0.2) / 2)
     assert found.standard_error == pytest.approx(np.hypot(*errors) / 2)
-    assert p == pytest.approx(2 * stats.t.sf(found.mean / found.standard_error, df=3))
+    assert found.p == pytest.approx(2 * stats.t.sf(found.mean / found.standard_error, df=3))
     assert counted == "5 images of 2 sequences"
 
 
@@ -68,7 +68,7 @@ def test_an_answer_is_of_the_models_that_its_question_names_in_the_points_of_the
     found = answer(question, trial, StudyRows(run_of(trial.study("shapes"), [[cold], [hot]]), store))
     assert [found.first, found.second] == pytest.approx([0.9, 0.2])
     assert found.difference.mean == pytest.approx(0.7)
-    assert found.p == pytest.approx(2 / 2**7)
+    assert found.difference.p == pytest.approx(2 / 2**7)
     assert (found.counted, found.said) == ("10 images, 1 seed", "yes")
 
 
@@ -77,7 +77,7 @@ def test_an_answer_is_of_the_models_that_its_question_names_in_the_points_of_the
 )
 def test_an_answer_is_yes_or_no_only_where_chance_is_rare(mean: float, p: float, said: str) -> None:
     question = CLAIMS[0].questions[0]
-    assert Answer(question, TOP1, 0.5, 0.5, Difference(mean, 0.05), p, "").said == said
+    assert Answer(question, TOP1, 0.5, 0.5, Difference(mean, 0.05, p), "").said == said
 
 
 def test_every_question_names_models_that_the_study_of_its_trial_makes(
@@ -95,7 +95,7 @@ def test_every_question_names_models_that_the_study_of_its_trial_makes(
 def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> None:
     question = CLAIMS[0].questions[0]
     known = trials(tmp_path)
-    one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01), 0.02, "5 worlds (above in 4), 1 seed")
+    one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01, 0.02), "5 worlds (above in 4), 1 seed")
     written = page({"birds": Told([one], "40 min", ["its teacher is a probe."])}, known)
     assert all(claim.sentence in written for claim in CLAIMS)
     assert "| 62.5 | 60.0 | +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
@@ -104,7 +104,7 @@ def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> No
 
 
 def test_answers_that_are_kept_are_what_the_page_is_made_of_later_and_elsewhere(tmp_path: Path) -> None:
-    one = Answer(CLAIMS[0].questions[0], TOP1, 0.625, 0.6, Difference(0.025, math.nan), 0.02, "1 world, 1 seed")
+    one = Answer(CLAIMS[0].questions[0], TOP1, 0.625, 0.6, Difference(0.025, math.nan, 0.02), "1 world, 1 seed")
     birds, clothing = Told([one], "40 min", ["its teacher is a probe."]), Told([], "2 min", [])
     keep(clothing, tmp_path, "clothing")
     keep(birds, tmp_path, "birds")

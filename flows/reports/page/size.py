@@ -13,7 +13,7 @@ from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, draw
 from taskdistill.flows.reports.page.latency import timed
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.results import parameters, score_rows
-from taskdistill.tasks.functional.comparison import CLEAR
+from taskdistill.tasks.functional.comparison import EITHER_WAY
 
 Rows = Sequence[dict[str, Any]]
 
@@ -61,7 +61,7 @@ def _rows(subject: Subject) -> list[dict[str, Any]]:
         if metric and of_test:
             score = statistics.mean(row["value"] for row in of_test)
             error = statistics.mean(row["standard_error"] or math.nan for row in of_test)
-            reach = 0.0 if math.isnan(error) else CLEAR * error
+            reach = 0.0 if math.isnan(error) else EITHER_WAY * error
             millions = (sizes.get(model) or 0) / 1e6
             how_large = f", {millions:.2f} M parameters" if millions else ""
             found.append({

@@ -13,7 +13,7 @@ from taskdistill.flows.reports.page.curves import curve_of, mean_curves
 from taskdistill.flows.reports.study_choice import candidates, pareto
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.tasks.functional.comparison import CLEAR
+from taskdistill.tasks.functional.comparison import EITHER_WAY
 
 MAX_THIN = 200
 """Curves of one chart that are drawn one by one; of more the means alone."""
@@ -57,7 +57,7 @@ def _against(shown: Sequence[StudyRow], costs: Mapping[int, float], title: str, 
 
 def _point(row: StudyRow, cost: float, title: str) -> Row:
     metric, spread = row.metric, row.spreads[CHOSEN_ON]
-    reach = CLEAR * (spread.standard_error or 0.0)
+    reach = EITHER_WAY * (spread.standard_error or 0.0)
     return {
         "model": row.model, "cost": cost, "score": spread.mean * metric.scale, "is_stopped": row.is_stopped,
         "low": (spread.mean - reach) * metric.scale, "high": (spread.mean + reach) * metric.scale,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
-from taskdistill.flows.pipeline.comparing import Comparison, compared, image_scores
+from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE, Comparison, compared, image_scores
 from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
 from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
@@ -14,10 +14,7 @@ from taskdistill.flows.reports.remarks import remarks
 from taskdistill.flows.reports.shipping import CHOSEN_ON, Best
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
-from taskdistill.tasks.functional.proportions import paired_p
-
-CHANCE = 0.05
-"""What p has to be below for one model to be called better than another."""
+from taskdistill.tasks.functional.comparison import CHANCE
 
 
 def verdict(subject: Subject) -> Section:
@@ -49,9 +46,8 @@ def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
     if not found:
         return
     first, second = (_scores(subject, name, found) for name in (model, reference))
-    p = paired_p(*(_by_image(subject, name) for name in (model, reference)))
-    evidence = f"{found} on the same images, paired p {_written(p)}"
-    if not (found.can_tell and p < CHANCE):
+    evidence = f"{found} on the same images, paired p {_written(found.found.p)}"
+    if not found.is_clear:
         yield (
             f"The test split ({_images(found)}) cannot tell {model} {first} from {reference} {second} "
             f"({found.metric.heading}): {evidence}."
@@ -114,7 +110,7 @@ def _next_best(subject: Subject, best: Best) -> Iterator[str]:
         return
     nearest, other = min(on_val, key=lambda one: one[0].found.mean)
     on_test = compared([best.result], [other], SPLIT, subject.store)
-    by_chance = "" if nearest.is_clear else ", so that chance may have chosen between the two"
+    by_chance = "" if nearest.is_clear else CHOSEN_BY_CHANCE
     then = f"; on {SPLIT} {on_test}" if on_test else ""
     yield (
         f"The next best is {nearest.reference}{_seed(subject, other)}: on validation ({_images(nearest)}) the "

@@ -94,7 +94,9 @@ def test_each_is_compared_with_the_control_where_nothing_else_is_named(rows: Stu
     assert [row["difference"] for row in table_rows(rows)] == [None, 1 / 16, 2 / 16, 4 / 16, 8 / 16]
     # Of sixteen images four are right that were not: differences 4 x 1, 12 x 0, mean 1/4, variance 3/15.
     assert table_rows(rows)[3]["difference_standard_error"] == pytest.approx((0.2 / 16) ** 0.5)
-    assert [row["is_clear"] for row in table_rows(rows)] == [None, False, False, True, True]
+    # All that differ went one way: of four images by chance in 2 of 16 cases, of eight in 2 of 256.
+    assert [row["p"] for row in table_rows(rows)] == [None, 1, 2 / 4, 2 / 16, 2 / 256]
+    assert [row["is_clear"] for row in table_rows(rows)] == [None, False, False, False, True]
 
 
 def test_a_named_level_is_compared_with_by_the_models_that_are_else_the_same(
@@ -332,7 +334,10 @@ def test_without_scores_of_images_the_lead_is_told_and_that_chance_is_not_known(
 def test_the_notes_of_both_tables_say_that_of_many_differences_some_are_chance(rows: StudyRows) -> None:
     notes = [notes for _, notes in study_tables(rows)]
     assert len(notes) == 2
-    assert all("Of many differences one in twenty is beyond two standard errors by chance." in one for one in notes)
+    assert all(
+        "*: more than chance (p < 0.05), and of twenty differences between equals one has a star all the same." in one
+        for one in notes
+    )
 
 
 def test_the_front_has_no_model_than_which_a_smaller_one_is_as_good_on_validation(store: ArtifactStore) -> None:

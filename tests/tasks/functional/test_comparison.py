@@ -1,10 +1,13 @@
-"""Standard errors and paired differences, against numbers worked out by hand."""
+"""Standard errors and paired differences, against numbers worked out by hand, scipy and statsmodels."""
 
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
-from taskdistill.tasks.functional.comparison import paired_difference, standard_error
+from taskdistill.tasks.functional.comparison import exact_mcnemar, paired_difference, standard_error
 
 
 def test_the_standard_error_of_a_share_is_that_of_a_binomial() -> None:
@@ -30,7 +33,7 @@ def test_one_image_does_not_tell_how_far_a_difference_may_be_off() -> None:
 
 def test_models_that_never_differ_are_no_difference_apart() -> None:
     found = paired_difference([[1, 0, 1]], [1, 0, 1])
-    assert found == (0, 0)
+    assert found == (0, 0, 1)
     assert not found.is_clear
 
 
@@ -41,12 +44,13 @@ def test_models_of_several_seeds_are_averaged_on_each_image() -> None:
     assert found.standard_error == pytest.approx(math.sqrt((1.25 - 4 / 64) / 3 / 4))
 
 
-def test_a_difference_is_clear_beyond_two_standard_errors() -> None:
+def test_a_difference_is_clear_where_chance_makes_one_as_large_in_fewer_than_one_of_twenty_cases() -> None:
     reference = [1] * 100
-    # w wrong ones more: mean -w/100, error sqrt(w/100 (1 - w/100) / 99); twice that is 0.0343 of 3, 0.0394 of 4.
-    three, four = ([0] * wrong + [1] * (100 - wrong) for wrong in (3, 4))
-    assert not paired_difference([three], reference).is_clear
-    assert paired_difference([four], reference).is_clear
+    # All of w images went one way: by chance in 2 of 2^w cases, which is 1 of 16 for 5 and 1 of 32 for 6.
+    five, six = ([0] * wrong + [1] * (100 - wrong) for wrong in (5, 6))
+    assert paired_difference([five], reference).p == pytest.approx(1 / 16)
+    assert not paired_difference([five], reference).is_clear
+    assert paired_difference([six], reference).is_clear
 
 
 @pytest.mark.parametrize("num_images", [2, 3, 7, 100, 4096])
@@ -55,3 +59,25 @@ def test_one_image_that_went_another_way_makes_no_model_the_better_one_and_two_d
     assert not paired_difference([[1] + [0] * (num_images - 1)], reference).is_better
     if num_images > 3:
         assert paired_difference([[1, 1] + [0] * (num_images - 2)], reference).is_better
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (3, 11), (20, 20), (140, 100)])
+def test_the_p_of_mcnemar_is_that_of_statsmodels(first: int, second: int) -> None:
+    expected = mcnemar([[50, first], [second, 20]], exact=True).pvalue if first + second else 1.0
+    assert exact_mcnemar(first, second) == pytest.approx(expected)
+
+
+def test_right_and_wrong_answers_are_compared_exactly() -> None:
+    first, second = [1, 1, 1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 1, 1]
+    assert paired_difference([first], second).p == pytest.approx(2 * (1 + 7) / 2**7)  # 6 against 1 of 7: by hand
+
+
+def test_other_scores_are_compared_by_the_paired_t_test() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.random(30), generator.random(30)
+    assert paired_difference([first], second).p == pytest.approx(stats.ttest_1samp(first - second, 0).pvalue)
+
+
+def test_where_scores_never_differ_chance_explains_it_and_one_image_tells_nothing() -> None:
+    assert paired_difference([[0.5, 0.25]], [0.5, 0.25]).p == 1
+    assert math.isnan(paired_difference([[0.5]], [0.25]).p)
