@@ -273,6 +273,11 @@ class RuntimeConfig(Settings):
         """CPU cores that a step takes at most."""
         return max(self.threads, self.ranks)
 
+    @property
+    def hands(self) -> dict[str, int | str]:
+        """What a step works with: what, beside the device, its speed depends on."""
+        return {name: getattr(self, name) for name in ("threads", "ranks", "workers", "loading")}
+
     def of_one_rank(self) -> Self:
         """Return what each of the ranks has of the threads and of the memory."""
         share = {

@@ -127,7 +127,7 @@ def plan(
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     steps = planned.steps
-    work = works(steps, store, experiment.runtime.device)
+    work = works(steps, store, experiment.runtime)
     if as_json:
         print_json(
             {

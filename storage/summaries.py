@@ -164,6 +164,8 @@ class PaceSummary(Summary):
     """Unit, such as "views" -> its pace; None where an earlier attempt had begun, and in older versions."""
     device: str = ""
     """What `runtime.device` was: as it was asked for."""
+    hands: dict[str, int | str] | None = None
+    """What of `runtime` its speed depends on besides (`RuntimeConfig.hands`); None in older versions."""
 
 
 class ScoredSummary(Summary):

@@ -217,9 +217,9 @@ def execute(
         pace, dispatched = PaceNotes(), dispatch(ref) if dispatch else None
         context = StageContext(folders, draft, runtime, content_digests, _noting(draft, pace, on_progress), dispatched)
         summary = stage.load()(config, context).as_json()
-        # How fast it was and on which device, for `plan` to say how long another one takes. What an earlier attempt
-        # has made goes by faster than it was made.
-        summary |= {"seconds": round(time.monotonic() - began, 1), "device": runtime.device}
+        # How fast it was and by what, for `plan` to say how long another one takes. What an earlier attempt has made
+        # goes by faster than it was made.
+        summary |= {"seconds": round(time.monotonic() - began, 1), "device": runtime.device, "hands": runtime.hands}
         summary |= {"pace": pace.as_json()} if is_first else {}
         made: dict[str, Any] = {"recipe": recipe, "inputs": inputs, "summary": summary, "contents": stage.contents}
         store.commit(ref, **made, **{"settings": {}, **(noted or {})})

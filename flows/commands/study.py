@@ -79,7 +79,7 @@ def study(
 
 def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> None:
     experiment, steps = planned.plans[0].experiment, planned.steps
-    work = works(steps, store, experiment.runtime.device)
+    work = works(steps, store, experiment.runtime)
     if as_json:
         print_json({"store": str(store.root)} | study_plan_json(planned, work))
     else:

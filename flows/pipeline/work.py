@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from taskdistill.configs.base import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
@@ -45,9 +46,9 @@ class Work(NamedTuple):
         return ", ".join(said for said in (steps, views, time) if said)
 
 
-def works(steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> dict[str, Work]:
-    """Return what each step of a plan has to compute, by its name; `device` is where it will run (`runtime.device`)."""
-    paces = _Paces(steps, store, device)
+def works(steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> dict[str, Work]:
+    """Return what each step of a plan has to compute, by its name; `runtime` is how it will run."""
+    paces = _Paces(steps, store, runtime)
     found = {step.name: Work() for step in steps}
     makers: dict[ArtifactRef, str] = {}
     for step in steps:
@@ -61,6 +62,8 @@ def works(steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> di
 class _Told(NamedTuple):
     """How long an artifact took, for how much of each unit, and how many of its inputs the step has too."""
 
+    is_by_same: bool
+    """Made by as many threads, ranks and workers."""
     seconds: float
     paces: Mapping[str, NotedPace]
     inputs: frozenset[str]
@@ -68,9 +71,9 @@ class _Told(NamedTuple):
     num_same: int = 0
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[bool, int, int]:
         """Rather of the same images than of more: what a small artifact took is mostly the beginning."""
-        return self.num_same, sum(pace.units for pace in self.paces.values())
+        return self.is_by_same, self.num_same, sum(pace.units for pace in self.paces.values())
 
     def extrapolated(self, units: Mapping[str, int]) -> float:
         """Return the seconds of so many units: the beginning and the end take as long whatever their number."""
@@ -81,8 +84,8 @@ class _Told(NamedTuple):
 class _Paces:
     """Looks up how long stages took."""
 
-    def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, device: str) -> None:
-        self._steps, self._store, self._device = steps, store, device
+    def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> None:
+        self._steps, self._store, self._runtime = steps, store, runtime
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
         self._known: dict[ArtifactRef, _Told | None] = {}
 
@@ -120,10 +123,15 @@ class _Paces:
         except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
             return None
         # A store may be shared by computers with and without a GPU.
-        is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._device
+        is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._runtime.device
         if not is_here or not summary.pace:
             return None
-        return _Told(summary.seconds, summary.pace, frozenset(manifest.recipe["inputs"].values()))
+        return _Told(
+            summary.hands == self._runtime.hands,
+            summary.seconds,
+            summary.pace,
+            frozenset(manifest.recipe["inputs"].values()),
+        )
 
     def _alike(self, recipe: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, how

@@ -18,7 +18,7 @@ from tests.flows.conftest import quietly
 
 
 def work(experiment: Experiment, store: ArtifactStore) -> dict[str, Work]:
-    return works(make_plan(experiment, store).steps, store, experiment.runtime.device)
+    return works(make_plan(experiment, store).steps, store, experiment.runtime)
 
 
 def with_views(experiment: Experiment, **views: Any) -> Experiment:
@@ -123,6 +123,18 @@ def test_of_several_the_largest_tells(experiment: Experiment, bench: Bench) -> N
     assert found.seconds == pytest.approx(3 + found.num_steps)
 
 
+def test_what_as_many_threads_and_workers_made_tells_rather_than_a_larger_one(
+    experiment: Experiment, bench: Bench
+) -> None:
+    more = experiment.model_copy(update={"seeds": (0, 1, 2)})
+    steps = {step.name: step for step in make_plan(more, bench.store).steps}
+    few, many = (quietly(more, bench.store)(steps[name]) for name in ("finetune-seed0", "finetune-seed1"))
+    noted(bench.store, few, seconds=20, pace=pace(10, 20))
+    noted(bench.store, many, seconds=40, pace=pace(40, 40), hands={**more.runtime.hands, "threads": 9})
+    found = work(more, bench.store)["finetune-seed2"]
+    assert found.seconds == pytest.approx(2 * found.num_steps)
+
+
 @pytest.mark.parametrize("facts", [{"host": "elsewhere"}, {"device": "cuda"}, {"pace": None}])
 def test_another_computer_or_device_or_a_continued_attempt_says_nothing(
     experiment: Experiment, bench: Bench, facts: dict[str, Any]
@@ -181,7 +193,7 @@ def test_a_run_tells_of_each_of_its_steps_how_long_another_like_it_takes(
     other = with_views(experiment, seed=9).model_copy(update={"seeds": (7,), "training": training})
     steps = make_plan(other, store).steps
     assert [step.name for step in steps if step.action == "have"] == ["ingest"]
-    assert {one.seconds is None for one in works(steps, store, experiment.runtime.device).values()} == {False}
+    assert {one.seconds is None for one in works(steps, store, experiment.runtime).values()} == {False}
 
 
 def test_logits_of_a_finetuned_teacher_go_by_earlier_ones_of_its_backbone(
