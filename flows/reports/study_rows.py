@@ -3,6 +3,7 @@
 Shape letters: N images.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -233,7 +234,8 @@ class _Seconds:
         self._made_from: dict[ArtifactRef, frozenset[ArtifactRef]] = {}
 
     def of(self, ref: ArtifactRef) -> float:
-        return sum(self._of_its_own[one] for one in self._lineage(ref))
+        # Exact, so that it does not hang on the order of a set, and a finished study says the same each time.
+        return math.fsum(self._of_its_own[one] for one in self._lineage(ref))
 
     def _lineage(self, ref: ArtifactRef) -> frozenset[ArtifactRef]:
         if ref not in self._made_from:

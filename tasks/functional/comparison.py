@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special  # scipy.stats takes a second to import, and its tests are these functions
 
 Values = npt.ArrayLike
 
@@ -65,6 +64,8 @@ def exact_mcnemar(num_only_first: int, num_only_second: int) -> float:
     """Return the two-sided p of the exact test of McNemar (1947): of the images on which one of two models alone is
     right, how likely so uneven a split is where both are equally good.
     """
+    from scipy import special  # takes a quarter of a second to import, and every command would wait for it
+
     number = num_only_first + num_only_second
     tail = special.bdtr(min(num_only_first, num_only_second), number, 0.5)
     return min(1.0, 2 * float(tail))
@@ -78,4 +79,6 @@ def _p(differences_N: npt.NDArray[np.float64], error: float) -> float:
         return exact_mcnemar(int((differences_N > 0).sum()), int((differences_N < 0).sum()))
     if error == 0:  # apart by the same everywhere
         return 0.0
+    from scipy import special
+
     return 2 * float(special.stdtr(len(differences_N) - 1, -abs(float(differences_N.mean())) / error))

@@ -211,6 +211,17 @@ def test_seconds_are_those_of_all_that_a_model_is_made_from_each_once(store: Art
     assert [row.seconds for row in rows.all] == [130, 10]
 
 
+def test_seconds_hang_on_no_order_so_that_a_finished_study_says_the_same_each_time(store: ArtifactStore) -> None:
+    # Rounded after each of them ten tenths are 0.9999999999999999, and other times another sum in another order.
+    made: dict[str, ArtifactRef] = {}
+    for _ in range(9):
+        made = {"features": commit(store, "features", {"seconds": 0.1}, **made)}
+    student = commit(store, "model", {"seconds": 0.1, "steps": 9, "kept_step": 5}, **made)
+    points = [[evaluated(store, DISTILLED, 0, right(8), artifact=student)], [distilled(store, 8, 8)]]
+    rows = StudyRows(run_of(study_of(sweep={"distill.alpha": [0.5, 1]}), points), store)
+    assert rows.all[0].seconds == 1
+
+
 def test_the_table_shows_every_model(rows: StudyRows) -> None:
     lines = as_markdown(study_table(rows)).splitlines()
     heading = "| temperature | alpha | model | val top-1 | test top-1 | to student finetuned | size | time |"
