@@ -42,7 +42,9 @@ def _tags(architecture: str) -> list[str]:
 @functools.cache
 def _is_a_word(name: str) -> bool:
     """Whether it stands anywhere as a whole word; sought alone, as to list all words takes a hundred times as long."""
-    return bool(name and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", _sources()))
+    # No look-behind: it would keep the search from jumping to the name's first letters.
+    found = re.finditer(rf"{re.escape(name)}(?![\w-])", _sources())
+    return bool(name) and any(not re.match(r"[\w-]", one.string[one.start() - 1]) for one in found)
 
 
 @functools.cache
