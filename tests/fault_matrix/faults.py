@@ -254,7 +254,7 @@ FAULTS = (
     Fault("the server is away for 3 minutes", "long pipeline", server_is_away, is_only_in_full=True),
     Fault("the database is locked for 25 s", "pipeline", the_database_is_locked, is_only_in_full=True),
     Fault("the same run is started again meanwhile", "pipeline", the_same_is_started_again, is_only_in_full=True),
-    Fault("cancelled in training", "pipeline in two slots", it_is_cancelled),
+    Fault("cancelled in training", "pipeline in two slots", it_is_cancelled, is_only_in_full=True),
     Fault("cancelled in generate", "generate", it_is_cancelled, is_only_in_full=True),
     Fault(
         "the disk is full",
@@ -280,5 +280,5 @@ FAULTS = (
         is_only_in_full=True,
     ),
     Fault("the machine reboots", "pipeline", machine_reboots),
-    Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped),
+    Fault("`up` is stopped (Ctrl-C)", "pipeline", machine_is_stopped, is_only_in_full=True),
 )

@@ -57,7 +57,9 @@ def test_a_small_file_killed_at_any_system_call_is_the_old_one_or_the_new(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["commit", "outputs", "shard", "weights"])
+@pytest.mark.parametrize(
+    "action", ["commit", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("outputs", "shard")), "weights"]
+)
 def test_an_artifact_killed_at_any_system_call_is_whole_or_absent_and_made_again_to_the_same_bytes(
     tmp_path: Path, action: str
 ):

@@ -83,6 +83,7 @@ def views_in(store: ArtifactStore, ref: ArtifactRef) -> set[int]:
     return {int(path.parts[-3]) + (path.parts[-7] == "augmented") for path in found}
 
 
+@pytest.mark.nightly
 def test_what_a_killed_child_left_is_asked_for_again_and_nothing_else(served: Served, lengthy: Experiment) -> None:
     ref = step_of(lengthy, served.store, "extract-teacher").ref
     run_id = served.start("extract/stage-extract", {"overrides": as_overrides(lengthy)})

@@ -174,6 +174,7 @@ def on_postgres(
         yield OnPostgres(folder, environment, Served(client, store, folder / "state" / "worker.log"))
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_with_postgresql_so_are_they_and_its_password_is_in_no_command_line_and_in_no_file(
