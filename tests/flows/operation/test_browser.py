@@ -1,6 +1,7 @@
 """The page of what `taskdistill up` started, used as people use it: by reading, typing and clicking."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.stages import PrecomputeConfig
+from taskdistill.configs.study_loading import Given, load_study, points_of
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.running import run_plan
 from taskdistill.storage import upkeep
@@ -17,6 +19,7 @@ from taskdistill.tasks.catalog import PRECOMPUTE
 from tests.conftest import Bench
 from tests.flows.browser import Page, browser, missing_program
 from tests.flows.conftest import quietly, when_made
+from tests.flows.deployed.test_fan_out import children
 from tests.flows.local_server import Served, refill, until
 from tests.storage.artifacts import flip_a_bit
 
@@ -102,6 +105,28 @@ def test_the_short_form_filled_in_becomes_a_run_with_its_scores_and_pictures(
     page.open_run(run.id, "Artifacts")
     page.open_report("pictures-distill-seed0-history")
     assert page.width_of_picture() > 100
+
+
+@pytest.mark.nightly
+def test_a_study_typed_into_its_form_is_done_by_workers_and_its_table_is_on_the_page(
+    page: Page, served: Served, preset: str, tmp_path: Path
+) -> None:
+    study = tmp_path / "heat.yaml"
+    study.write_text(f"study: 1\nname: heat\npreset: {preset}\nsweep: {{distill.temperature: [1, 2]}}\n")
+    page.open_form("study")
+    page.type("study", str(study))
+    page.add("sweep", "distill.temperature=5,6")
+    page.add("overrides", "runtime.fan_out=2")
+    run = submit(page, served, "study/study")
+    assert run.state.name == "Completed", run.state.message
+
+    points = points_of(load_study(str(study), Given(sweeps=["distill.temperature=5,6"])))
+    students = [made(point.experiment, served.store)["distill-seed0"] for point in points]
+    assert [child.state.name for ref in students for child in children(served.client, ref)] == ["Completed"] * 2
+    page.open_run(run.id, "Artifacts")
+    page.open_report("study-heat")
+    page.read("student distilled")
+    page.read("more than chance")
 
 
 def test_a_wrong_value_is_refused_in_the_form_and_makes_no_run(page: Page, served: Served) -> None:
