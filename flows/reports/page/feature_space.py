@@ -5,7 +5,7 @@ What the teacher and the untrained student say is cached in the store. Trained s
 vectors are kept beside the page.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,9 @@ from taskdistill.tasks.functional.components import Components
 
 MAX_CLASSES, MAX_IMAGES, MAX_SYNTHETIC, SIDE_PX = 30, 120, 60, 220
 FEWEST = 6
+LEGEND_COLUMNS, COLUMN_PX, ROW_PX = 2, 180, 20
 FEATURES = "features"
+SYNTHETIC = "synthetic"
 LAST = "last"
 """The vector that heads see, of the last layer."""
 
@@ -57,15 +59,16 @@ def feature_space(subject: Subject) -> Section | None:
         for model in models
         if model in subject.by_model
     ]
+    colours = _colours(dict.fromkeys(_names(subject, real)))
     try:
-        charts = [chart for result in results if (chart := _chart(subject, result, real))]
+        charts = [chart for result in results if (chart := _chart(subject, result, real, colours))]
     except UserError as error:  # a network that cannot be built here, or is damaged, costs this section alone
         return Section("Features", [Words(f"Not drawn: {plain(str(error))}")])
     words = (
         f"Features of {len(real.rows)} images of {SPLIT} along the two directions in which they differ most, coloured "
         "by class: where classes lie apart, a model tells them apart. Synthetic images are grey."
     )
-    blocks: list[Block] = [Words(words), *charts]
+    blocks: list[Block] = [Words(words), _legend(colours), *charts]
     return Section("Features", blocks) if charts else None
 
 
@@ -89,22 +92,51 @@ def _synthetic(subject: Subject) -> Shown | None:
     return None
 
 
-def _chart(subject: Subject, result: ModelResult, real: Shown) -> Chart | None:
+def _names(subject: Subject, real: Shown) -> list[str]:
+    """Return the class of each image, as it is written."""
+    return [short(subject.classes[real.images.labels[row]]) for row in real.rows]
+
+
+def _colours(classes: Iterable[str]) -> dict[str, str]:
+    names = list(classes)
+    hues = {name: f"hsl({360 * number / len(names):.0f} 65% 52%)" for number, name in enumerate(names)}
+    return hues | {SYNTHETIC: MUTED}
+
+
+def _coloured(colours: Mapping[str, str]) -> alt.Color:
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    return alt.Color("class:N", scale=scale, legend=None)
+
+
+def _legend(colours: Mapping[str, str]) -> Chart:
+    """Draw the colours once, for all charts."""
+    classes = [name for name in colours if name != SYNTHETIC]
+    rows = [
+        {"class": name, "column": number % LEGEND_COLUMNS, "row": number // LEGEND_COLUMNS}
+        for number, name in enumerate(classes)
+    ]
+    places = alt.Chart(data_of(rows)).encode(x=alt.X("column:O", axis=None), y=alt.Y("row:O", axis=None))
+    dots = places.mark_point(filled=True, size=70, opacity=1, xOffset=-COLUMN_PX / 2 + 8).encode(
+        color=_coloured(colours), description="class:N"
+    )
+    names = places.mark_text(align="left", xOffset=-COLUMN_PX / 2 + 18, limit=COLUMN_PX - 24).encode(text="class:N")
+    size = {"width": {"step": COLUMN_PX}, "height": {"step": ROW_PX}}
+    return drawn((dots + names).properties(**size), f"Colours of {len(classes)} classes: {', '.join(classes)}.")
+
+
+def _chart(subject: Subject, result: ModelResult, real: Shown, colours: Mapping[str, str]) -> Chart | None:
     vectors = _vectors(subject, result, real)
     if vectors is None:
         return None
     synthetic = _synthetic(subject)
     grey = _vectors(subject, result, synthetic) if synthetic else None
     components = Components.of(vectors, 2)
-    rows = _points(components.project(vectors), [short(subject.classes[real.images.labels[row]]) for row in real.rows])
-    rows = (_points(components.project(grey), ["synthetic"] * len(grey)) if grey is not None else []) + rows
-    classes = list(dict.fromkeys(row["class"] for row in rows if row["class"] != "synthetic"))
-    hues = [f"hsl({360 * number / len(classes):.0f} 65% 52%)" for number in range(len(classes))]
-    scale = alt.Scale(domain=["synthetic", *classes], range=[MUTED, *hues])
+    rows = _points(components.project(vectors), _names(subject, real))
+    rows = (_points(components.project(grey), [SYNTHETIC] * len(grey)) if grey is not None else []) + rows
     chart = alt.Chart(data_of(rows)).mark_point(filled=True, size=45, opacity=0.85).encode(
         x=alt.X("x:Q", title=f"{100 * components.shares_C[0]:.0f} % of all variance", axis=_bare()),
         y=alt.Y("y:Q", title=f"{100 * components.shares_C[1]:.0f} %", axis=_bare()),
-        color=alt.Color("class:N", scale=scale, legend=None),
+        color=_coloured(colours),
         description="class:N",
     )  # fmt: skip
     return drawn(chart.properties(width=SIDE_PX, height=SIDE_PX), f"{result.model}: images along two components.")

@@ -14,11 +14,19 @@ from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.deploy.encoded import encoded
 
 
+def colours(svg: str) -> list[tuple[str, str]]:
+    """The colour of each mark that has one, and its class."""
+    return re.findall(r'fill="(hsl[^"]+)"[^>]*><title>(?:class: )?(.*?)</title>', svg)
+
+
 def test_teacher_control_and_chosen_student_are_drawn_with_synthetic_images_grey(subject: Subject) -> None:
     section = feature_space(subject)
     assert section
-    words, *charts = section.blocks
+    words, legend, *charts = section.blocks
     assert words.text.startswith("Features of 12 images of test")
+    assert legend.caption.startswith("Colours of 3 classes: ")
+    assert len(set(colours(legend.svg))) == 3
+    assert set(colours(legend.svg)) == set(colours(charts[0].svg))
     assert subject.chosen
     models = list(dict.fromkeys(["teacher probed", "student finetuned", subject.chosen.model]))
     assert [chart.caption.partition(":")[0] for chart in charts] == models
