@@ -6,6 +6,7 @@ of Prefect, of where artifacts lie, or of whether there is anything to do: the s
 
 import importlib
 import logging
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.errors import UserError
 from taskdistill.storage.contents import Contents
 from taskdistill.storage.errors import NotInStoreError, SourceChangedError
 from taskdistill.storage.files import write_passing_json
@@ -38,6 +40,10 @@ Dispatch = Callable[[Sequence[int], Callable[[], list[int]]], None]
 """Has partitions (shards, chunks) of a draft made elsewhere: called with their numbers, and a function that returns
 which of them are still missing.
 """
+
+
+class UnguardedScriptError(UserError, RuntimeError):
+    """A script that works as soon as it is read, of which the worker processes that it starts read it too."""
 
 
 def no_progress(unit: str, done: int, total: int) -> None:
@@ -179,6 +185,16 @@ def forgetting_changed(config: StageConfig, store: ArtifactStore) -> Iterator[No
         raise
 
 
+def _check_script_is_guarded() -> None:
+    # What multiprocessing itself looks at, but only where a process is started: here the script would first wait for
+    # the lock of the process that waits for this one, for ever.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UnguardedScriptError(
+            "a worker process reads the script that started it, and the script begins its work anew there: put what "
+            'it does under `if __name__ == "__main__":`'
+        )
+
+
 def execute(
     stage: Stage[C],
     config: C,
@@ -198,8 +214,10 @@ def execute(
     whole run, and decides nothing.
 
     Raises NotInStoreError where an input is missing or of another kind, SourceChangedError where files changed while
-    they were read, and whatever the stage's own function raises; what it made so far stays in the draft.
+    they were read, and whatever the stage's own function raises; what it made so far stays in the draft. Raises
+    UnguardedScriptError in a worker process that reads anew the script which asked for it.
     """
+    _check_script_is_guarded()
     content_digests = content_digests_of(config, store)
     recipe = stage.recipe(config, inputs, content_digests)
     ref = ArtifactRef(stage.output, fingerprint(recipe))

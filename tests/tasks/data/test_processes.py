@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.upkeep import discard
 from taskdistill.tasks.catalog import EXTRACT, FINETUNE, INGEST
-from taskdistill.tasks.data import processes
+from taskdistill.tasks.data import cutting_process, processes
 from taskdistill.tasks.data.batches import ViewSource
 from taskdistill.tasks.data.decode_memory import DecodeMemoryError
 from taskdistill.tasks.data.processes import view_source
@@ -153,6 +153,7 @@ def test_one_that_was_killed_while_it_waited_is_started_again(source: ViewSource
 def one_process(start: Callable[..., None]) -> tuple[WorkerProcess, Any]:
     """Return a process that begins with `start(at_work)`, and what it is at."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([cutting_process.__name__])
     at_work = context.RawArray("q", 1)
     return WorkerProcess(lambda: ProcessPoolExecutor(1, context, start, (at_work,)), at_work, 0), at_work
 
@@ -168,11 +169,12 @@ def test_images_with_which_each_process_ends_are_an_error_that_names_them(caplog
 
 def test_who_waits_while_another_s_images_end_processes_is_not_blamed_for_them() -> None:
     process, _ = one_process(worker_work.start)
-    for _ in range(4):
-        guilty, innocent = Task(process, worker_work.die), Task(process, worker_work.answer, 8)
+    guilty, innocent = Task(process, worker_work.die), Task(process, worker_work.answer, 8)
+    with ThreadPoolExecutor(1) as other_thread:  # which is asked for anew after each end, behind the guilty one
+        answered = other_thread.submit(innocent.result, lambda: "'eight'")
         with pytest.raises(WorkerEndedError, match="'seven'"):
             guilty.result(lambda: "'seven'")
-        assert innocent.result(lambda: "'eight'") == 8
+        assert answered.result() == 8
     process.end(wait=True)
 
 
@@ -280,6 +282,33 @@ def test_photographs_are_the_same_pixels(real_data: Path, store: ArtifactStore, 
     rows, cut_at = list(range(0, len(images), 9)), CUT._replace(side_px=160)
     by_threads, by_processes = (view_source(images, VIEWS, cut_at, runtime) for runtime in (RUNTIME, PROCESSES))
     np.testing.assert_array_equal(cut(by_processes, rows), cut(by_threads, rows))
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+from taskdistill.configs.stages import ExtractConfig
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.catalog import EXTRACT
+from taskdistill.tasks.stage import execute
+from tests.conftest import TEACHER
+from tests.tasks.data.test_processes import PROCESSES, VIEWS
+config = ExtractConfig(backbone=TEACHER, views=VIEWS)
+images = ArtifactRef.parse(sys.argv[2])
+execute(EXTRACT, config, {"images": images}, store=ArtifactStore(Path(sys.argv[1])), runtime=PROCESSES)
+"""
+
+
+def test_a_script_that_works_as_soon_as_it_is_read_is_told_so_and_does_not_wait_for_itself(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(bench.store.root), str(bench.images)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert 'put what it does under `if __name__ == "__main__":`' in done.stderr
+    assert "3 worker processes, one after the other, ended while they started" in done.stderr
 
 
 CUTTING = """
