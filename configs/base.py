@@ -275,7 +275,7 @@ class RuntimeConfig(Settings):
 
     @property
     def hands(self) -> dict[str, int | str]:
-        """What a step works with: what, beside the device, its speed depends on."""
+        """How many of what a step works with, on which its speed depends beside the device."""
         return {name: getattr(self, name) for name in ("threads", "ranks", "workers", "loading")}
 
     def of_one_rank(self) -> Self:

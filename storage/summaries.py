@@ -165,7 +165,7 @@ class PaceSummary(Summary):
     device: str = ""
     """What `runtime.device` was: as it was asked for."""
     hands: dict[str, int | str] | None = None
-    """What of `runtime` its speed depends on besides (`RuntimeConfig.hands`); None in older versions."""
+    """How many threads, ranks and workers it had (`RuntimeConfig.hands`); None in older versions."""
 
 
 class ScoredSummary(Summary):

@@ -63,7 +63,7 @@ class _Told(NamedTuple):
     """How long an artifact took, for how much of each unit, and how many of its inputs the step has too."""
 
     is_by_same: bool
-    """Made by as many threads, ranks and workers."""
+    """Made by as many threads, ranks and workers, as far as it says."""
     seconds: float
     paces: Mapping[str, NotedPace]
     inputs: frozenset[str]
@@ -126,8 +126,9 @@ class _Paces:
         is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._runtime.device
         if not is_here or not summary.pace:
             return None
+        is_by_same = summary.hands in (None, self._runtime.hands)  # older versions do not say
         return _Told(
-            summary.hands == self._runtime.hands,
+            is_by_same,
             summary.seconds,
             summary.pace,
             frozenset(manifest.recipe["inputs"].values()),

@@ -8,6 +8,7 @@ import itertools
 import logging
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, MutableSequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,12 @@ from taskdistill.tasks.data.cutting_process import STARTING
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""Processes that may end with the same images."""
+"""Processes that may end with the same images, or while they start."""
+MAX_ENDS = 30
+"""Processes that may end before the same images are cut, whatever they end with."""
+
+
+WITH, BEFORE, AT_START = "with", "before it began with", "while it started, which had"
 
 
 class WorkerEndedError(UserError, RuntimeError):
@@ -58,12 +64,11 @@ class WorkerProcess:
         """Ask for call(number, *arguments); it is done when what was asked before is done."""
         with self._changing:
             number = next(self._numbers)
-            try:
-                future = self._life.pool.submit(call, number, *arguments)
-            except (BrokenProcessPool, ConnectionError):  # ended since, or while it was being started
+            future = self._submitted(call, number, *arguments)
+            if future.done() and isinstance(future.exception(), BrokenProcessPool):  # ended since it was asked last
                 self._life.ended_at = self._at_work[self._place]
                 self._life = self._begun()
-                future = self._life.pool.submit(call, number, *arguments)
+                future = self._submitted(call, number, *arguments)
             return Asked(number, self._life, future)
 
     def ended_at(self, asked: Asked) -> int:
@@ -75,6 +80,18 @@ class WorkerProcess:
 
     def end(self, *, wait: bool = False) -> None:
         self._life.pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _submitted(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Ask the process that there is; where that is not possible, the answer is that it has ended."""
+        try:
+            return self._life.pool.submit(call, *arguments)
+        except BrokenProcessPool as error:
+            ended = error
+        except (ConnectionError, EOFError) as error:  # killed while it was being started
+            ended = BrokenProcessPool(str(error))
+        future = Future[Any]()
+        future.set_exception(ended)
+        return future
 
     def _begun(self) -> _Life:
         self._at_work[self._place] = STARTING
@@ -109,22 +126,25 @@ class Task:
 
         Raises WorkerEndedError where TRIES processes ended with it, or while they started, and what the call raises.
         """
-        ended = 0
-        while True:
+        ends = Counter[str]()
+        for _ in range(MAX_ENDS):
             try:
                 return self.future.result()
             except BrokenProcessPool:
-                at = self._process.ended_at(self._asked)
-            # Killed while it waited, or with another's images: that says nothing of these.
-            ended += at in (self._asked.number, STARTING)
-            if ended == TRIES:
-                raise _could_not_start() if at == STARTING else _ended_with(names())
+                when = self._when_it_ended()
+            ends[when] += 1
+            if ends[when] == TRIES and when != BEFORE:  # with another's images, or idle: that says nothing of these
+                raise _could_not_start() if when == AT_START else _ended_with(names())
             log.warning(
-                "a worker process was killed, or ended by itself, with these images to cut: %s. Another one is "
-                "started, and cuts them",
-                names(),
-            )
+                "a worker process was killed, or ended by itself, %s these images to cut: %s. Another one is started, "
+                "and cuts them", when, names(),
+            )  # fmt: skip
             self._asked = self._submitted()
+        raise _ended_all_the_time(names())
+
+    def _when_it_ended(self) -> str:
+        at = self._process.ended_at(self._asked)
+        return AT_START if at == STARTING else WITH if at == self._asked.number else BEFORE
 
     def _submitted(self) -> Asked:
         return self._process.submit(self._call, *self._arguments)
@@ -135,6 +155,14 @@ def _ended_with(images: str) -> WorkerEndedError:
         f"{TRIES} worker processes, one after the other, ended with these images to cut: {images}. "
         "Where the system killed them there was too little memory: set fewer runtime.workers, or a smaller "
         "runtime.image_cache_mb. Else one of the images makes the decoder crash: set runtime.loading=threads to see"
+    )
+
+
+def _ended_all_the_time(images: str) -> WorkerEndedError:
+    return WorkerEndedError(
+        f"{MAX_ENDS} worker processes, one after the other, ended before these images were cut: {images}. Something "
+        "kills them: the system, for want of memory (see dmesg), or a person. Set fewer runtime.workers, or "
+        "runtime.loading=threads, which needs no processes"
     )
 
 

@@ -1,6 +1,6 @@
 """How far a mean over images may be off, and how far two models lie apart on the same images.
 
-Shape letters: N images, M models compared (one for each seed).
+Shape letters: N images, D of them on which two models differ, M models compared (one for each seed).
 """
 
 import math
@@ -15,6 +15,9 @@ EITHER_WAY = 2.0
 """Standard errors that are shown on both sides of a mean: it lies within them about 19 times in 20."""
 CHANCE = 0.05
 """What p has to be below for a difference to be called more than chance."""
+
+MAX_EXACT = 16
+"""Images that differ, up to which all ways to choose signs are gone through."""
 
 
 class Difference(NamedTuple):
@@ -71,12 +74,27 @@ def exact_mcnemar(num_only_first: int, num_only_second: int) -> float:
     return min(1.0, 2 * float(tail))
 
 
+def _exact(apart_D: npt.NDArray[np.float64]) -> float:
+    """Return the share of all 2^D ways to choose signs that bring the sum at least as far from 0."""
+    sums = np.zeros(1)
+    for difference in apart_D:
+        sums = np.concatenate([sums + difference, sums - difference])
+    # Sums that are equal come out some rounding apart.
+    return float(np.mean(np.abs(sums) >= abs(float(apart_D.sum())) - 1e-9 * float(np.abs(apart_D).sum())))
+
+
 def _p(differences_N: npt.NDArray[np.float64], error: float) -> float:
-    """Return the two-sided p: exact where each model is right or wrong, so that one is ahead by 1 or none is, else that
-    of the paired t-test.
+    """Return the two-sided p that equal models differ as much, by Fisher's test of signs: of the images on which two
+    models differ, each might as well have gone the other way. Where each is right or wrong that is the exact test of
+    McNemar; of many other differences the paired t-test is near enough.
     """
-    if np.isin(differences_N, (-1, 0, 1)).all():
-        return exact_mcnemar(int((differences_N > 0).sum()), int((differences_N < 0).sum()))
+    apart_D = differences_N[differences_N != 0]
+    if np.isin(apart_D, (-1, 1)).all():
+        return exact_mcnemar(int((apart_D > 0).sum()), int((apart_D < 0).sum()))
+    if len(differences_N) == 1:
+        return math.nan  # how far apart says nothing without another
+    if len(apart_D) <= MAX_EXACT:
+        return _exact(apart_D)
     if error == 0:  # apart by the same everywhere
         return 0.0
     from scipy import special

@@ -26,7 +26,7 @@ from taskdistill.storage.files import open_as_others_are, sync_tree, write_json
 from taskdistill.tasks.functional.schedules import warmup_cosine
 from taskdistill.tasks.stage import OnProgress
 from taskdistill.tasks.training import checkpoint
-from taskdistill.tasks.training.averaging import running_mean
+from taskdistill.tasks.training.averaging import RunningMean
 
 HISTORY = "history.json"
 CHECKPOINT_SECONDS = 20.0
@@ -149,7 +149,7 @@ def _optimizer(trained: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 def _running_mean(trained: nn.Module, settings: Settings, step: int) -> AveragedModel:
     """The mean follows fast at first, or it would remember the random weights for long; these count as the first."""
-    mean = running_mean(trained, lambda updates: min(settings.average, updates / (9 + updates)))
+    mean = RunningMean(trained, lambda updates: min(settings.average, updates / (9 + updates)))
     mean.n_averaged.fill_(step + 1)
     return mean
 

@@ -44,7 +44,8 @@ def _is_a_word(name: str) -> bool:
     """Whether it stands anywhere as a whole word; sought alone, as to list all words takes a hundred times as long."""
     # No look-behind: it would keep the search from jumping to the name's first letters.
     found = re.finditer(rf"{re.escape(name)}(?![\w-])", _sources())
-    return bool(name) and any(not re.match(r"[\w-]", one.string[one.start() - 1]) for one in found)
+    is_one = re.fullmatch(r"[\w-]+", name) is not None
+    return is_one and any(not re.match(r"[\w-]", one.string[one.start() - 1]) for one in found)
 
 
 @functools.cache

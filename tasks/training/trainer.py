@@ -35,7 +35,7 @@ from taskdistill.tasks.models.task_model import TaskModel, as_arrays
 from taskdistill.tasks.models.transfer import to_device
 from taskdistill.tasks.stage import OnProgress
 from taskdistill.tasks.training import checkpoint
-from taskdistill.tasks.training.averaging import running_mean
+from taskdistill.tasks.training.averaging import RunningMean
 from taskdistill.tasks.training.event_files import OnValues, to_nobody
 from taskdistill.tasks.training.lesson import Batch, Lesson, MicroBatch, micro_batches
 from taskdistill.tasks.training.loss_notes import LossNotes, add
@@ -78,7 +78,7 @@ class Trainer:
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
         self._of_encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
         self._trained = Trained(model, settings, self._num_head_steps)
-        self._ema = running_mean(model, lambda _: settings.ema) if settings.ema else None
+        self._ema = RunningMean(model, lambda _: settings.ema) if settings.ema else None
         self._best: dict[str, Tensor] = {}
         self._losses = LossNotes()
         self.state = State()

@@ -171,7 +171,7 @@ def difference(scores: Scores, model: str, reference: str) -> Difference:
 
 
 def written(found: Difference) -> str:
-    """Return a difference in points of a hundred, with its standard error, and a star where it is beyond two."""
+    """Return a difference in points of a hundred, with its standard error, and a star where it is more than chance."""
     star = "*" if found.is_clear else ""
     return f"{100 * found.mean:+.1f} (SE {100 * found.standard_error:.1f}){star}"
 

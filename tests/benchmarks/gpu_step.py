@@ -32,6 +32,7 @@ from taskdistill.configs.training import TrainingSettings
 from taskdistill.tasks.models.device import autocast, keep_freed_memory, on_device
 from taskdistill.tasks.models.task_model import TaskModel
 from taskdistill.tasks.training.lesson import Lesson
+from taskdistill.tasks.training.parameters import freeze_batchnorm
 from tests.benchmarks import taught_images
 from tests.benchmarks.report import Row, finish, parser
 
@@ -105,7 +106,7 @@ def bare_steps(model: TaskModel, number: int) -> None:
     images_NCHW = torch.randn(BATCH, 3, *size, device=GPU).contiguous(memory_format=torch.channels_last)
     labels_N = torch.zeros(BATCH, dtype=torch.int64, device=GPU)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    model.train()
+    freeze_batchnorm(model.train())  # as the Trainer does
     for _ in range(number):
         optimizer.zero_grad()
         with autocast(GPU, "bf16"):

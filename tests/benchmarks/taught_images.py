@@ -24,6 +24,7 @@ from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.functional.lengths import num_steps
+from taskdistill.tasks.functional.losses import num_answers
 from taskdistill.tasks.functional.views import UNKNOWN, Size, View
 from taskdistill.tasks.inference.frozen import run_frozen
 from taskdistill.tasks.models.device import device_of, on_device
@@ -180,7 +181,7 @@ class OnlineLesson(FinetuneLesson):
         return {"task": 1 - DistillSettings().alpha, "distill": DistillSettings().alpha}
 
     def counts(self, batch: MicroBatch) -> Mapping[str, Tensor]:
-        return {**super().counts(batch), "distill": torch.tensor(len(batch.images_NCHW))}
+        return {**super().counts(batch), "distill": num_answers(batch.images_NCHW)}
 
     def losses(self, model: nn.Module, batch: MicroBatch, step: int) -> Losses:
         with torch.no_grad():

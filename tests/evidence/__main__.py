@@ -8,6 +8,7 @@ wrote; it says which trials have none.
 """
 
 import argparse
+import platform
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ from taskdistill.flows.pipeline.console import on_console
 from taskdistill.flows.pipeline.study import plan_study, run_study
 from taskdistill.flows.reports.remarks import unchanged
 from taskdistill.flows.reports.study_rows import StudyRows
+from taskdistill.storage.formats import PROGRAM
+from taskdistill.storage.provenance import code_commit, version_of
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import PaceSummary
 from tests.evidence.answers import Answer, answer
@@ -41,7 +44,8 @@ def main() -> None:
     store = ArtifactStore(arguments.folder / "store")
     for name in named:
         rows = run(name, known[name], store)
-        told = Told(answers(name, known[name], rows), minutes(rows, store), said_of_teachers(rows, store))
+        by = f"{version_of(PROGRAM)}, {code_commit()[:7]}, {platform.machine()}"
+        told = Told(answers(name, known[name], rows), minutes(rows, store), said_of_teachers(rows, store), by)
         keep(told, arguments.folder, name)
     arguments.page.write_text(page(all_kept(arguments.folder, known), known), encoding="utf-8")
 

@@ -17,6 +17,8 @@ class Told(NamedTuple):
     answers: list[Answer]
     took: str
     said: list[str]
+    by: str
+    """Version of the program, and the machine."""
 
 
 # An error of one world is NaN, which JSON has no number for.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from taskdistill.tasks.functional.comparison import CHANCE
 from tests.evidence.answers import Answer
@@ -18,18 +19,19 @@ _HEADS = ("on", "is", "above", "mean", "mean", "difference (SE)", "p", "over", "
 _ABOVE = (
     "# Evidence",
     "",
-    "What the paper claims, tried where it can be on two CPU cores, with the settings of the presets as they are. "
+    "What the paper claims, tried where it can be without a GPU, with the settings of the presets as they are. "
     "A question is whether one model lies above another on images that neither has seen. The answer is *yes*, or *no, "
     f"the reverse*, where chance alone makes such a difference in fewer than {CHANCE:.0%} of cases (p, two-sided, "
     "paired), and else *cannot be told*. Of so many questions one or two are answered by chance. SE is the standard "
     "error of the difference; all are points of top-1, or of mIoU for masks.",
     "",
     "Worlds of birds are drawn, each with species of its own: there a world counts once, by the paired t-test over "
-    "worlds. Of photographs each image counts once: by the exact test of McNemar where both models were trained once, "
-    "else by the paired t-test. Road scenes are frames of three films, in which neighbours are alike: their errors are "
-    "too small.",
+    "worlds. Of photographs each image counts once: by a test of the signs of what differs, which is that of McNemar "
+    "where both models were trained once, and of many differences by the paired t-test. Road scenes are frames of "
+    "three films, in which neighbours are alike: their errors are too small.",
     "",
-    f"`{COMMAND}` makes this page and goes on where it was stopped; with `--trials clothing` a part of it.",
+    f"`{COMMAND}` makes this page and goes on where it was stopped. With `--trials clothing` it asks that trial alone; "
+    "the page has all answers that lie in RUNS.",
     "",
 )
 
@@ -39,31 +41,34 @@ def page(told: Mapping[str, Told], trials: Mapping[str, Trial]) -> str:
     answers = {one.question: one for of_trial in told.values() for one in of_trial.answers}
     lines = [
         *_ABOVE,
-        "| trial | preset | places | models share | steps took, added up |",
-        "| --- | --- | --- | --- | --- |",
-        *(_trial(name, trials[name], of_trial.took) for name, of_trial in told.items()),
+        "| trial | preset | places | models share | steps took, added up | by |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(_trial(name, trials[name], of_trial) for name, of_trial in told.items()),
         "",
         *(f"- {name}: {sentence}" for name, of_trial in told.items() for sentence in of_trial.said),
     ]
     for number, claim in enumerate(CLAIMS, 1):
-        lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers, trials)]
+        lines += ["", f"## {number}. {claim.sentence}", "", *_claim(claim, answers, told.keys(), trials)]
     return "\n".join(lines) + "\n"
 
 
-def _trial(name: str, trial: Trial, took: str) -> str:
+def _trial(name: str, trial: Trial, told: Told) -> str:
     places = ", ".join(filter(None, trial.places)) or "its own test split"
     shared = ", ".join(f"`{setting}={value}`" for setting, value in trial.shared.items())
-    return f"| {name}: {trial.told} | `{trial.preset}` | {places} | {shared} | {took} |"
+    return f"| {name}: {trial.told} | `{trial.preset}` | {places} | {shared} | {told.took} | {told.by} |"
 
 
-def _claim(claim: Claim, answers: Mapping[Question, Answer], trials: Mapping[str, Trial]) -> list[str]:
+def _claim(
+    claim: Claim, answers: Mapping[Question, Answer], ran: AbstractSet[str], trials: Mapping[str, Trial]
+) -> list[str]:
     lines = []
     if found := [answers[question] for question in claim.questions if question in answers]:
         lines += [f"| {' | '.join(_HEADS)} |", f"|{' --- |' * len(_HEADS)}"]
         lines += [f"| {' | '.join(_cells(one, trials))} |" for one in found]
-    missing = dict.fromkeys(question.trial for question in claim.questions if question not in answers)
-    if missing:
-        lines += ["", f"Not run for this page: {', '.join(missing)}."]
+    missing = {question.trial for question in claim.questions if question not in answers}
+    for names, why in ((missing - ran, "Not run for this page"), (missing & ran, "Asked something else when run")):
+        if names:
+            lines += ["", f"{why}: {', '.join(name for name in trials if name in names)}."]
     return lines + (["", claim.remark] if claim.remark else [])
 
 

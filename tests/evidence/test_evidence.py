@@ -96,16 +96,21 @@ def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> No
     question = CLAIMS[0].questions[0]
     known = trials(tmp_path)
     one = Answer(question, TOP1, 0.625, 0.6, Difference(0.025, 0.01, 0.02), "5 worlds (above in 4), 1 seed")
-    written = page({"birds": Told([one], "40 min", ["its teacher is a probe."])}, known)
+    written = page({"birds": Told([one], "40 min", ["its teacher is a probe."], "0.1.0, x86_64")}, known)
     assert all(claim.sentence in written for claim in CLAIMS)
     assert "| 62.5 | 60.0 | +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
-    assert "Not run for this page: birds, clothing." in written
+    assert "| 40 min | 0.1.0, x86_64 |" in written
+    assert "Not run for this page: clothing." in written
+    assert "Asked something else when run: birds." in written
     assert "- birds: its teacher is a probe." in written
 
 
 def test_answers_that_are_kept_are_what_the_page_is_made_of_later_and_elsewhere(tmp_path: Path) -> None:
     one = Answer(CLAIMS[0].questions[0], TOP1, 0.625, 0.6, Difference(0.025, math.nan, 0.02), "1 world, 1 seed")
-    birds, clothing = Told([one], "40 min", ["its teacher is a probe."]), Told([], "2 min", [])
+    birds, clothing = (
+        Told([one], "40 min", ["its teacher is a probe."], "0.1.0, x86_64"),
+        Told([], "2 min", [], "0.1.0, x86_64"),
+    )
     keep(clothing, tmp_path, "clothing")
     keep(birds, tmp_path, "birds")
     found = all_kept(tmp_path, {"birds": None, "roads": None, "clothing": None})

@@ -112,10 +112,15 @@ def _is_no_letter(letter: str) -> bool:
     return is_noncharacter or unicodedata.category(letter) in ("Cc", "Cs")
 
 
-def short(name: str) -> str:
+def short(name: str, letters: int = MAX_NAME) -> str:
     """Return the name of a class as it fits beside a chart."""
     name = plain(name)
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Make names that were shortened to the same differ."""
+    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
 
 
 def file_name(image_id: str) -> str:

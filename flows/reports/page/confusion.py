@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from taskdistill.flows.reports.page.blocks import Block, Chart, Pictures, Section, Words, file_name, short
+from taskdistill.flows.reports.page.blocks import Block, Chart, Pictures, Section, Words, distinct, file_name, short
 from taskdistill.flows.reports.page.charts import ACCENT, LINE, data_of, drawn
 from taskdistill.flows.reports.page.subject import Answers, Numbers, Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
@@ -44,7 +44,7 @@ def confusion(subject: Subject) -> Section | None:
 
 def _matrix(subject: Subject, counts: Numbers, chosen: Numbers) -> Chart:
     order = chosen[clustered_order(counts[np.ix_(chosen, chosen)])]
-    labels = _labels([short(subject.classes[number]) for number in order])
+    labels = distinct([short(subject.classes[number]) for number in order])
     rows = [*_cells(counts, order, labels), *_margins(counts, order, labels)]
     columns, lines = [*labels, RECALL], [*labels, PRECISION]
     base = alt.Chart(data_of(rows)).encode(
@@ -71,11 +71,6 @@ def _matrix(subject: Subject, counts: Numbers, chosen: Numbers) -> Chart:
     side = CELL_PX if len(order) <= MAX_WRITTEN else CELL_PX - 8
     chart = alt.layer(*layers).properties(width=alt.Step(side), height=alt.Step(side))
     return drawn(chart, caption, is_wide=True)
-
-
-def _labels(names: list[str]) -> list[str]:
-    """Make names that were shortened to the same differ."""
-    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
 
 
 def _cells(counts: Numbers, order: Numbers, labels: list[str]) -> list[dict[str, Any]]:

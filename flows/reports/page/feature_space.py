@@ -16,7 +16,7 @@ import numpy.typing as npt
 from taskdistill.configs.data import CLEAN_VIEW
 from taskdistill.configs.errors import UserError
 from taskdistill.flows.pipeline.chain import CONTROL, ModelResult
-from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words, plain, short
+from taskdistill.flows.reports.page.blocks import Block, Chart, Section, Words, distinct, plain, short
 from taskdistill.flows.reports.page.charts import MUTED, data_of, drawn
 from taskdistill.flows.reports.page.networks import network_of
 from taskdistill.flows.reports.page.subject import FOLDER, SPLIT, Subject
@@ -27,7 +27,8 @@ from taskdistill.tasks.functional.components import Components
 
 MAX_CLASSES, MAX_IMAGES, MAX_SYNTHETIC, SIDE_PX = 30, 120, 60, 220
 FEWEST = 6
-LEGEND_COLUMNS, COLUMN_PX, ROW_PX = 2, 180, 20
+LEGEND_COLUMNS, COLUMN_PX, ROW_PX = 2, 190, 20
+LEGEND_LETTERS = 24
 FEATURES = "features"
 SYNTHETIC = "synthetic"
 LAST = "last"
@@ -94,7 +95,13 @@ def _synthetic(subject: Subject) -> Shown | None:
 
 def _names(subject: Subject, real: Shown) -> list[str]:
     """Return the class of each image, as it is written."""
-    return [short(subject.classes[real.images.labels[row]]) for row in real.rows]
+    labels = [int(real.images.labels[row]) for row in real.rows]
+    present = sorted(set(labels))
+    written = distinct([short(subject.classes[label], LEGEND_LETTERS) for label in present])
+    names = {
+        label: f"{name} (class)" if name == SYNTHETIC else name for label, name in zip(present, written, strict=True)
+    }
+    return [names[label] for label in labels]
 
 
 def _colours(classes: Iterable[str]) -> dict[str, str]:
@@ -119,7 +126,7 @@ def _legend(colours: Mapping[str, str]) -> Chart:
     dots = places.mark_point(filled=True, size=70, opacity=1, xOffset=-COLUMN_PX / 2 + 8).encode(
         color=_coloured(colours), description="class:N"
     )
-    names = places.mark_text(align="left", xOffset=-COLUMN_PX / 2 + 18, limit=COLUMN_PX - 24).encode(text="class:N")
+    names = places.mark_text(align="left", xOffset=-COLUMN_PX / 2 + 18).encode(text="class:N")
     size = {"width": {"step": COLUMN_PX}, "height": {"step": ROW_PX}}
     return drawn((dots + names).properties(**size), f"Colours of {len(classes)} classes: {', '.join(classes)}.")
 

@@ -1,7 +1,6 @@
 """The table of paired differences, against numbers worked out by hand."""
 
 import pytest
-from scipy import stats
 
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.reports.differences import difference_rows, difference_tables
@@ -47,7 +46,7 @@ def test_students_are_compared_with_their_start_and_taught_ones_with_the_control
     assert alignment == [":---", "---:", "---:"]
     assert rows == [
         [FINETUNED, "+5.0 (SE 5.0)", ""],
-        [DISTILLED, "+40.0 (SE 16.3)", "\\* +35.0 (SE 15.0)"],
+        [DISTILLED, "+40.0 (SE 16.3)", "+35.0 (SE 15.0)"],
     ]
 
 
@@ -79,11 +78,11 @@ def test_rows_for_programs_hold_shares_and_whether_a_difference_is_clear(
     assert rows[0] == {
         "model": FINETUNED, "reference": PROBED, "split": "test", "metric": "top1",
         "difference": pytest.approx(0.05), "standard_error": pytest.approx(0.05),
-        "p": pytest.approx(2 * stats.t.sf(1, 9)),
+        "p": 1,  # one image, which might as well have gone the other way
         "is_clear": False,
         "seeds": 2, "images": 10,
     }  # fmt: skip
-    assert [row["is_clear"] for row in rows] == [False, False, True]
+    assert [row["is_clear"] for row in rows] == [False, False, False]
 
 
 def test_two_models_that_never_differ_are_no_difference_apart_without_error_and_without_a_star(

@@ -319,7 +319,6 @@ from tests.tasks.data.test_processes import CUT, PROCESSES, VIEWS, cut
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
-from taskdistill.tasks.data.worker_process import Task, WorkerEndedError, WorkerProcess
 images = ImageSet.open(Path(sys.argv[1]))
 source = view_source(images, VIEWS, CUT._replace(side_px=int(sys.argv[2])), PROCESSES)
 for pixels in prefetch(lambda view: cut(source, list(range(48)), view), [1, 2, 3] * int(sys.argv[3]), workers=2):

@@ -72,7 +72,25 @@ def test_right_and_wrong_answers_are_compared_exactly() -> None:
     assert paired_difference([first], second).p == pytest.approx(2 * (1 + 7) / 2**7)  # 6 against 1 of 7: by hand
 
 
-def test_other_scores_are_compared_by_the_paired_t_test() -> None:
+@pytest.mark.parametrize("num_apart", [2, 4, 5, 6, 11])
+def test_few_images_that_differ_are_compared_by_all_ways_to_choose_their_signs(num_apart: int) -> None:
+    generator = np.random.default_rng(num_apart)
+    first_N, second_N = np.full(136, 2 / 3), np.full(136, 2 / 3)
+    first_N[:num_apart] += generator.choice([1 / 3, -1 / 3, -2 / 3], num_apart)
+    expected = stats.permutation_test(
+        (first_N[:num_apart], second_N[:num_apart]), lambda a, b: (a - b).sum(), permutation_type="samples",
+        vectorized=False, n_resamples=np.inf,
+    ).pvalue  # fmt: skip
+    assert paired_difference([first_N], second_N).p == pytest.approx(expected)
+
+
+def test_a_third_of_the_seeds_is_no_more_evidence_than_all_of_them() -> None:
+    one_of_three = [[1] * 4 + [0] * 132, [0] * 136, [0] * 136]
+    all_three = [[1] * 4 + [0] * 132] * 3
+    assert paired_difference(one_of_three, [0] * 136).p == paired_difference(all_three, [0] * 136).p == 2 / 2**4
+
+
+def test_many_other_scores_are_compared_by_the_paired_t_test() -> None:
     generator = np.random.default_rng(0)
     first, second = generator.random(30), generator.random(30)
     assert paired_difference([first], second).p == pytest.approx(stats.ttest_1samp(first - second, 0).pvalue)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from taskdistill.tasks.training.averaging import decay_of_short, running_mean
+from taskdistill.tasks.training.averaging import RunningMean, decay_of_short
 
 
 class Table(nn.Module):
@@ -23,7 +23,7 @@ class Table(nn.Module):
 
 def test_it_keeps_the_share_of_itself_that_is_asked_for_at_each_update() -> None:
     model = Table()
-    mean = running_mean(model, lambda updates: {1: 0.5, 2: 0.75}[updates])
+    mean = RunningMean(model, lambda updates: {1: 0.5, 2: 0.75}[updates])
     for value in (8.0, 4.0, 2.0):
         nn.init.constant_(model.weight, value)
         model.statistic.fill_(10 * value)
@@ -36,7 +36,7 @@ def test_it_keeps_the_share_of_itself_that_is_asked_for_at_each_update() -> None
 def test_indices_stay_as_they_are_however_often_it_is_updated() -> None:
     """Torch rounds the mean of whole numbers down: at 0.9 a quarter of these would be one less after each update."""
     model = Table()
-    mean = running_mean(model, lambda updates: 0.9)
+    mean = RunningMean(model, lambda updates: 0.9)
     for _ in range(5):
         mean.update_parameters(model)
     assert torch.equal(mean.module.index, model.index)
@@ -44,7 +44,7 @@ def test_indices_stay_as_they_are_however_often_it_is_updated() -> None:
 
 def test_the_model_that_is_averaged_is_left_alone() -> None:
     model = Table()
-    running_mean(model, lambda updates: 0.5).update_parameters(model)
+    RunningMean(model, lambda updates: 0.5).update_parameters(model)
     assert model.weight.item() == 0
 
 
