@@ -69,7 +69,7 @@ def feature_space(subject: Subject) -> Section | None:
         f"Features of {len(real.rows)} images of {SPLIT} along the two directions in which they differ most, coloured "
         "by class: where classes lie apart, a model tells them apart. Synthetic images are grey."
     )
-    blocks: list[Block] = [Words(words), _legend(colours), *charts]
+    blocks: list[Block] = [Words(words), *charts, _legend(colours)]
     return Section("Features", blocks) if charts else None
 
 
@@ -128,7 +128,7 @@ def _legend(colours: Mapping[str, str]) -> Chart:
     )
     names = places.mark_text(align="left", xOffset=-COLUMN_PX / 2 + 18).encode(text="class:N")
     size = {"width": {"step": COLUMN_PX}, "height": {"step": ROW_PX}}
-    return drawn((dots + names).properties(**size), f"Colours of {len(classes)} classes: {', '.join(classes)}.")
+    return drawn((dots + names).properties(**size), f"Colours of {len(classes)} classes.")
 
 
 def _chart(subject: Subject, result: ModelResult, real: Shown, colours: Mapping[str, str]) -> Chart | None:

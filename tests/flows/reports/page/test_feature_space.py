@@ -22,9 +22,9 @@ def colours(svg: str) -> list[tuple[str, str]]:
 def test_teacher_control_and_chosen_student_are_drawn_with_synthetic_images_grey(subject: Subject) -> None:
     section = feature_space(subject)
     assert section
-    words, legend, *charts = section.blocks
+    words, *charts, legend = section.blocks
     assert words.text.startswith("Features of 12 images of test")
-    assert legend.caption.startswith("Colours of 3 classes: ")
+    assert legend.caption == "Colours of 3 classes."
     assert len(set(colours(legend.svg))) == 3
     assert set(colours(legend.svg)) == set(colours(charts[0].svg))
     assert subject.chosen
