@@ -35,7 +35,7 @@ def test_every_step_begins_and_ends_with_the_lines_of_one_slot(
     first_run: tuple[Path, Done], second_run: tuple[Path, Done]
 ) -> None:
     def lines(done: Done) -> list[str]:
-        said = [re.sub(r" in \d+ s$", "", line) for line in done.stderr.splitlines()]
+        said = [re.sub(r" in \d+ (s|min)$", "", line) for line in done.stderr.splitlines()]
         return sorted(line for line in said if not re.search(r": \d+ of \d+ ", line))  # how far, where it takes long
 
     assert lines(second_run[1]) == lines(first_run[1])
