@@ -23,8 +23,6 @@ TRIES = 3
 """Processes that may end with the same images, or while they start."""
 MAX_ENDS = 30
 """Processes that may end before the same images are cut, whatever they end with."""
-
-
 WITH, BEFORE, AT_START = "with", "before it began with", "while it started, which had"
 
 
@@ -58,18 +56,21 @@ class WorkerProcess:
         self._numbers = itertools.count(1)
         self._changing = threading.Lock()
         self._life = self._begun()
-        _at_work.add(self)
+        _living.add(self)
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Asked:
         """Ask for call(number, *arguments); it is done when what was asked before is done."""
         with self._changing:
             number = next(self._numbers)
-            future = self._submitted(call, number, *arguments)
-            if future.done() and isinstance(future.exception(), BrokenProcessPool):  # ended since it was asked last
-                self._life.ended_at = self._at_work[self._place]
+            for _ in range(2):
+                life, future = self._life, self._submitted(call, number, *arguments)
+                if not (future.done() and isinstance(future.exception(), BrokenProcessPool)):
+                    break
+                # Ended since it was asked last, or never started: its pool may hold calls that must not be made any
+                # more, as what they write to is lent to others.
+                life.ended_at = self._at_work[self._place]
                 self._life = self._begun()
-                future = self._submitted(call, number, *arguments)
-            return Asked(number, self._life, future)
+            return Asked(number, life, future)
 
     def ended_at(self, asked: Asked) -> int:
         """Return the number of the call that the process was at which ended before it had answered; IDLE and STARTING
@@ -98,7 +99,7 @@ class WorkerProcess:
         return _Life(self._start())
 
 
-_at_work = weakref.WeakSet[WorkerProcess]()
+_living = weakref.WeakSet[WorkerProcess]()
 
 
 def end_all() -> None:
@@ -106,7 +107,7 @@ def end_all() -> None:
 
     By itself that would wait at its end for the workers to end, and these for work: pools are only then told.
     """
-    for process in list(_at_work):
+    for process in list(_living):
         process.end(wait=True)
 
 

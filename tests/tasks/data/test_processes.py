@@ -32,6 +32,7 @@ from taskdistill.storage.upkeep import discard
 from taskdistill.tasks.catalog import EXTRACT, FINETUNE, INGEST
 from taskdistill.tasks.data import cutting_process, processes
 from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.cutting_process import IDLE
 from taskdistill.tasks.data.decode_memory import DecodeMemoryError
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.threads import prefetch
@@ -183,6 +184,18 @@ def test_a_process_that_cannot_start_is_another_error_than_one_that_images_end()
     with pytest.raises(WorkerEndedError, match=r"3 worker processes.*ended while they started.*loading=threads"):
         Task(process, worker_work.answer, 8).result(lambda: "'eight'")
     process.end(wait=True)
+
+
+def test_a_process_that_is_killed_before_it_is_told_what_to_do_is_one_that_cannot_start() -> None:
+    class Unstartable(ProcessPoolExecutor):
+        """As where a process is killed before its start has been written to it, which no test can time."""
+
+        def submit(self, *arguments: Any, **named: Any) -> Any:
+            raise BrokenPipeError
+
+    process = WorkerProcess(lambda: Unstartable(1), [IDLE], 0)
+    with pytest.raises(WorkerEndedError, match=r"3 worker processes.*ended while they started"):
+        Task(process, worker_work.answer, 8).result(lambda: "'eight'")
 
 
 def test_processes_that_something_keeps_killing_are_an_error_sooner_or_later(source: ViewSource) -> None:
