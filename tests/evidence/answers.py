@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 from taskdistill.flows.reports.study_rows import StudyRow, StudyRows
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
@@ -87,5 +87,5 @@ def over_images(firsts_PN: list[Scores], seconds_PN: list[Scores]) -> tuple[Diff
     mean = statistics.mean(one.mean for one in found)
     if places == 1:
         return found[0], f"{number} images"
-    p = 2 * float(special.stdtr(number - places, -abs(mean) / error)) if error else float(mean == 0)
+    p = 2 * float(stats.t.sf(abs(mean) / error, number - places)) if error else float(mean == 0)
     return Difference(mean, error, p), f"{number} images of {places} sequences"

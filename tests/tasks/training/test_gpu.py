@@ -16,6 +16,7 @@ from taskdistill.tasks.training.loss_notes import READ_TOGETHER
 from tests.conftest import STUDENT, VIEWS, Bench
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.usefixtures("bare_pictures"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU"),
 ]
