@@ -155,7 +155,7 @@ def machine_is_stopped(site: Site, work: Work, run: UUID) -> Iterator[list[Artif
     site.ended()
     assert not [process for process in running if process.is_running()]
     site.stop()
-    site.start("--on-stop", "finish")
+    site.start()
     yield []
 
 

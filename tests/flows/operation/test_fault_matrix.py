@@ -100,6 +100,8 @@ def test_after_all_that_no_run_and_no_step_shows_running_for_ever(site: Site) ->
 def test_a_machine_that_is_to_finish_first_does(site: Site, works: Works) -> None:
     """Last: it is down after it."""
     work = works("pipeline")
+    site.stop()
+    site.start("--on-stop", "finish")
     site.refill(work.before)
     run_id = site.served.start(work.deployment, work.parameters)
     until(lambda: work.is_in_the_middle(site.store), seconds=START_SECONDS, log=site.served.log)

@@ -318,7 +318,9 @@ def test_a_script_that_works_as_soon_as_it_is_read_is_told_so_and_does_not_wait_
 ) -> None:
     (tmp_path / "script.py").write_text(UNGUARDED)
     command = [sys.executable, str(tmp_path / "script.py"), str(bench.store.root), str(bench.images)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    # A script finds modules beside itself, and these tests are not installed.
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 1
     assert 'put what it does under `if __name__ == "__main__":`' in done.stderr
     assert "3 worker processes, one after the other, ended while they started" in done.stderr
