@@ -63,6 +63,10 @@ class IngestConfig(StageConfig):
     """
     labels_seed: Annotated[Seed, AddedLater] = 0
     """Another seed draws other images to keep their labels."""
+    max_images: Annotated[int, AddedLater] = Field(default=0, ge=0)
+    """About so many images alone, drawn by labels_seed: of each split and class its share, and two at least. To see
+    whether all works, or how long it takes, before all images are gone through. 0: all.
+    """
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
@@ -130,6 +134,8 @@ class UnlabelledConfig(StageConfig):
 
     path: Path_ = ""
     """A folder of images without labels, at any depth; none: those of the dataset that have no label."""
+    max_images: Annotated[int, AddedLater] = Field(default=0, ge=0)
+    """So many images of the folder alone, the same each time. 0: all."""
     max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
     """Unreadable images are set aside and named; a larger share of them stops the work."""
     max_side_px: int = Field(default=16_384, ge=16, le=65_535)

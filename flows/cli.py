@@ -17,6 +17,7 @@ from taskdistill.flows.commands.hand_over import commands as hand_over_commands
 from taskdistill.flows.commands.looking_up import commands as looking_up_commands
 from taskdistill.flows.commands.miniature import commands as miniature_commands
 from taskdistill.flows.commands.operation import commands as operation_commands
+from taskdistill.flows.commands.planning import measure, tell
 from taskdistill.flows.commands.predict import commands as predict_commands
 from taskdistill.flows.commands.reporting import commands as reporting_commands
 from taskdistill.flows.commands.showing import commands as showing_commands
@@ -25,13 +26,9 @@ from taskdistill.flows.commands.study import commands as study_commands
 from taskdistill.flows.ending.ending import EndsInWords
 from taskdistill.flows.ending.interruption import stopped_by_signals
 from taskdistill.flows.pipeline.chain import ModelResult
-from taskdistill.flows.pipeline.dataset_words import dataset_words
-from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.licensing import licence_warnings
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.room import check_room
-from taskdistill.flows.pipeline.slots import probable_slots
-from taskdistill.flows.pipeline.work import works
 from taskdistill.flows.printing import (
     AsJson,
     LogOnStderr,
@@ -39,9 +36,7 @@ from taskdistill.flows.printing import (
     output,
     print_any_character,
     print_json,
-    print_table,
 )
-from taskdistill.flows.reports.plans import plan_rows, plan_table
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.provenance import code_commit, version_of
@@ -72,6 +67,9 @@ Overrides = Annotated[
     ),
 ]
 Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Run it on a few images first, to measure how long it will take.")
+]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
 
 
@@ -119,6 +117,7 @@ def plan(
     set_: Overrides = [],  # noqa: B006
     synthetic: Synthetic = "",
     rehash: Rehash = False,
+    calibrate: Calibrate = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: have, resume, build, or stale because of what; how much there is to compute for each
@@ -126,29 +125,10 @@ def plan(
     """
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
-    steps = planned.steps
-    work = works(steps, store, experiment.runtime)
-    if as_json:
-        print_json(
-            {
-                "store": str(store.root),
-                "datasets": [dataset.as_json() for dataset in planned.datasets],
-                "stages": plan_rows(planned, work),
-            }
-        )
-        check_room(steps, experiment, store)
-        return
-    for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
-        output.print(line)
-    print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
-    if not planned.is_complete:
-        output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
-    if planned.has_untried_teacher:
-        output.print(
-            "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"
-        )
-        output.print("those of the dataset, before anything else.")
-    check_room(steps, experiment, store)  # at the end: the table shows what is too large
+    if calibrate and not planned.is_complete:
+        measure(planned, store)
+    tell(planned, store, as_json=as_json)
+    check_room(planned.steps, experiment, store)  # at the end: the table shows what is too large
 
 
 @app.command()

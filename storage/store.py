@@ -5,7 +5,7 @@
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
-    sources/  reports/                digests of external files (storage.sources); pages, and what is measured for them
+    sources/  reports/  calibration/  digests of external files; pages; another store, of what was made to time it
 
 Whatever else lies there, such as what a desktop program writes, is left alone.
 

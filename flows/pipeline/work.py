@@ -1,8 +1,9 @@
 """How much each step of a plan has to compute, and about how long that takes where the store tells: views that a
 frozen encoder is shown, optimiser steps, images.
 
-What tells is a finished artifact of the same stage and the same network, made on this computer without a break: how
-long it took until it reported its first unit of work, and how long for the units after it.
+What tells is a finished artifact of the same stage and the same network, made on this computer without a break, for a
+run or to measure it (`flows.pipeline.calibration`): how long it took until it reported its first unit of work, and how
+long for the units after it.
 """
 
 import platform
@@ -24,6 +25,10 @@ _OF_A_STEP = ("batch_size", "accumulate", "precision", "inputs", "learning_rates
 _OF_A_STAGE = ("problem", "precision", "windows")
 _OF_NETWORKS = ("model", "features", "logits", "probe")
 """Kinds of artifacts whose recipes may name a network."""
+_MEASURED = "calibration"
+"""Where in a store that lies which was made to measure it. It may be removed at any time."""
+_TRIED = {"tune-finetune": "finetune", "tune-distill": "distill"}
+"""Searches, and what each of their trials is."""
 
 
 class Work(NamedTuple):
@@ -44,6 +49,11 @@ class Work(NamedTuple):
         views = f"{' + '.join(parts)} views" if self.shown else ""
         time = f"~{taken(self.seconds)}" if self.seconds else ""
         return ", ".join(said for said in (steps, views, time) if said)
+
+
+def measured_in(store: ArtifactStore) -> ArtifactStore:
+    """Return the store of what was made to measure how long it takes, which may be empty."""
+    return ArtifactStore(store.root / _MEASURED)
 
 
 def works(steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> dict[str, Work]:
@@ -86,21 +96,28 @@ class _Paces:
 
     def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> None:
         self._steps, self._store, self._runtime = steps, store, runtime
+        self._measured = measured_in(store)
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
         self._known: dict[ArtifactRef, _Told | None] = {}
 
     def seconds(self, step: PlannedStep) -> float | None:
         """Return how long what is left of a step takes, by the artifact that compares best."""
-        config, inputs = step.config.identity(), {role: ref.fingerprint for role, ref in step.inputs.items()}
-        wanted = self._alike({"stage": step.stage.name, "config": config, "inputs": inputs})
-        found = [
-            told
-            for ref, recipe in self._recipes_of(step.ref.kind)
-            if self._alike(recipe) == wanted and (told := self._told_to(ref, {*inputs.values()}))
-        ]
+        found = self._like(step, step.stage.name, step.ref.kind)
+        if not found and (training := _TRIED.get(step.stage.name)):
+            found = self._like(step, training, "model")
         fitting = [told for told in found if told.paces.keys() <= step.units.keys()]
         best = max(fitting, key=lambda told: told.rank, default=None)
         return best.extrapolated(self._left(step)) if best else None
+
+    def _like(self, step: PlannedStep, stage: str, kind: str) -> list[_Told]:
+        """Return what artifacts of a kind tell that a stage made as it would make this one."""
+        config, inputs = step.config.identity(), {role: ref.fingerprint for role, ref in step.inputs.items()}
+        wanted = self._alike({"stage": stage, "config": config, "inputs": inputs})
+        return [
+            told
+            for ref, recipe in self._recipes_of(kind)
+            if self._alike(recipe) == wanted and (told := self._told_to(ref, {*inputs.values()}))
+        ]
 
     def _left(self, step: PlannedStep) -> Mapping[str, int]:
         """Return how much of each unit is still to be done."""
@@ -118,13 +135,13 @@ class _Paces:
 
     def _told(self, ref: ArtifactRef) -> _Told | None:
         try:
-            manifest = self._store.manifest(ref)
+            manifest = (self._store if ref in self._store else self._measured).manifest(ref)
             summary = PaceSummary.of(manifest)
         except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
             return None
         # A store may be shared by computers with and without a GPU.
         is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._runtime.device
-        if not is_here or not summary.pace:
+        if not is_here or summary.pace is None:
             return None
         is_by_same = summary.hands in (None, self._runtime.hands)  # older versions do not say
         return _Told(
@@ -143,11 +160,12 @@ class _Paces:
         per_step = [training.get(name) for name in _OF_A_STEP]
         own = config.get("backbone") or config.get("model")  # of a network, or of a generator
         network = own or next((found for ref in inputs.values() if (found := self._backbones.get(ref))), None)
-        return recipe["stage"], network, per_step, [config.get(name) for name in _OF_A_STAGE], sorted(inputs)
+        reads = sorted(inputs.keys() - {"settings"})  # chosen or given, they take as long
+        return recipe["stage"], network, per_step, [config.get(name) for name in _OF_A_STAGE], reads
 
     def _recipes_of(self, kind: str) -> list[tuple[ArtifactRef, dict[str, Any]]]:
         if kind not in self._recipes:  # read once for all steps that make one
-            self._recipes[kind] = list(self._store.recipes(kind))
+            self._recipes[kind] = [*self._store.recipes(kind), *self._measured.recipes(kind)]
         return self._recipes[kind]
 
     @cached_property

@@ -1,11 +1,35 @@
-"""What a dataset would be if fewer of its training images had been labelled: so many of each class, drawn by a seed."""
+"""What a dataset would be if there were fewer images, or fewer of them had been labelled; drawn by a seed."""
 
 import hashlib
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 from taskdistill.configs.data import UNLABELLED, IngestConfig
 from taskdistill.tasks.data.candidates import Candidate, DatasetError
 from taskdistill.tasks.data.dataset import Dataset
+from taskdistill.tasks.data.splits import MIN_TRAIN_IMAGES
+
+
+def with_fewer_images(dataset: Dataset, config: IngestConfig) -> Dataset:
+    """Return the dataset with about `data.max_images` images: of each split and class its share, rounded up, and as
+    many as a class must have. With the same seed fewer are among the more.
+    """
+    wanted, number = config.max_images, len(dataset.candidates)
+    if not wanted or wanted >= number:
+        return dataset
+    groups = defaultdict(list)
+    for one in dataset.candidates:
+        groups[one.split, one.label].append(one)
+    kept = {
+        one.id
+        for images in groups.values()
+        for one in drawn(images, max(MIN_TRAIN_IMAGES, math.ceil(len(images) * wanted / number)), config.labels_seed)
+    }
+    said = f"{len(kept)} of {number} images are taken (data.max_images is {wanted})"
+    return dataset._replace(
+        candidates=[one for one in dataset.candidates if one.id in kept], said=[*dataset.said, said]
+    )
 
 
 def with_few_labels(dataset: Dataset, config: IngestConfig) -> Dataset:
@@ -26,7 +50,7 @@ def with_few_labels(dataset: Dataset, config: IngestConfig) -> Dataset:
     for one in dataset.candidates:
         if one.split == "train":
             by_class[one.label].append(one)
-    kept = {one.id for images in by_class.values() for one in _drawn(images, wanted, config.labels_seed)}
+    kept = {one.id for images in by_class.values() for one in drawn(images, wanted, config.labels_seed)}
     candidates = [
         one._replace(split=UNLABELLED, label=None) if one.split == "train" and one.id not in kept else one
         for one in dataset.candidates
@@ -37,6 +61,6 @@ def with_few_labels(dataset: Dataset, config: IngestConfig) -> Dataset:
     return dataset._replace(candidates=candidates, said=[*dataset.said, said])
 
 
-def _drawn(images: list[Candidate], number: int, seed: int) -> list[Candidate]:
+def drawn(images: Sequence[Candidate], number: int, seed: int) -> list[Candidate]:
     """Return so many of the images, which depend on the seed and their ids alone."""
     return sorted(images, key=lambda one: hashlib.blake2b(f"{seed}/{one.id}".encode(), digest_size=8).digest())[:number]

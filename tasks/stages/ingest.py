@@ -29,7 +29,7 @@ from taskdistill.tasks.data.counts import NO_LABEL, warnings
 from taskdistill.tasks.data.dataset import Dataset, keep_listing, open_dataset, size_of
 from taskdistill.tasks.data.decode import check_mask
 from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
-from taskdistill.tasks.data.few_labels import with_few_labels
+from taskdistill.tasks.data.few_labels import with_few_labels, with_fewer_images
 from taskdistill.tasks.data.left_out import by_reason
 from taskdistill.tasks.data.mask_checks import checked_masks
 from taskdistill.tasks.data.mask_counts import remarks
@@ -66,7 +66,8 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     Raises DatasetError where it cannot be one, naming what to change, DecodeMemoryError where an image needs more
     memory than decoding may take, and SourceChangedError where the dataset changed while it was read.
     """
-    dataset = with_few_labels(settle(open_dataset(config), config.contradictions), config)
+    dataset = with_fewer_images(settle(open_dataset(config), config.contradictions), config)
+    dataset = with_few_labels(dataset, config)
     log.info("%s", dataset.described())
     for reason, count in by_reason(dataset.left_out).items():
         log.info("left out: %d, %s; see left-out.parquet", count, reason)

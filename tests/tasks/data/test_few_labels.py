@@ -8,7 +8,7 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import INGEST
 from taskdistill.tasks.data.candidates import Candidate
 from taskdistill.tasks.data.dataset import Dataset
-from taskdistill.tasks.data.few_labels import with_few_labels
+from taskdistill.tasks.data.few_labels import with_few_labels, with_fewer_images
 from tests.conftest import Bench, Run
 
 
@@ -59,6 +59,29 @@ def test_a_class_with_fewer_images_keeps_all_of_them_and_it_is_said() -> None:
 def test_where_all_labels_are_asked_for_nothing_changes() -> None:
     whole = dataset(cat=3, dog=3)
     assert with_few_labels(whole, few(0)) is whole
+
+
+def test_of_fewer_images_each_split_and_class_has_its_share_and_as_many_as_a_class_must_have() -> None:
+    # Half of 80 images, so half of the 50 and of the 26 for training; of validation each class keeps the one it has.
+    found = with_fewer_images(dataset(cat=50, dog=26, owl=1), IngestConfig(max_images=40))
+    assert {label: len(ids) for label, ids in labelled(found).items()} == {"cat": 25, "dog": 13, "owl": 1}
+    assert sum(one.split == "val" for one in found.candidates) == 3
+    assert found.said == ["42 of 80 images are taken (data.max_images is 40)"]
+
+
+def test_fewer_images_are_among_more_and_depend_on_the_seed() -> None:
+    def ids(number: int, seed: int = 0) -> set[str]:
+        found = with_fewer_images(dataset(cat=90, dog=90), IngestConfig(max_images=number, labels_seed=seed))
+        return {one.id for one in found.candidates}
+
+    assert ids(20) < ids(60) < ids(200)
+    assert ids(20) != ids(20, seed=1)
+
+
+def test_as_many_images_as_there_are_change_nothing() -> None:
+    whole = dataset(cat=3, dog=3)
+    assert with_fewer_images(whole, IngestConfig(max_images=8)) is whole
+    assert with_fewer_images(whole, IngestConfig()) is whole
 
 
 def test_one_label_a_class_makes_an_image_set_with_the_same_test_images(

@@ -43,6 +43,15 @@ def test_every_picture_at_any_depth_becomes_a_training_image_without_label(works
     assert images.image(8) == (folder / "deeper/8.png").read_bytes()
 
 
+def test_of_fewer_images_the_same_are_taken_each_time_and_it_is_said(
+    workshop: Bench, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    some, more = made(workshop, folder, max_images=4), made(workshop, folder, max_images=6)
+    assert (len(some), len(more)) == (4, 6)
+    assert set(some.ids) < set(more.ids)
+    assert "4 of 9 images are taken (unlabelled.max_images)" in caplog.text
+
+
 def test_names_that_the_dataset_has_are_free_for_every_picture(workshop: Bench, folder: Path) -> None:
     taken = ImageSet.open(workshop.path(workshop.images)).ids[0]
     for number, path in enumerate((folder / taken, folder / "unlabelled" / taken)):
