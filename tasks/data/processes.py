@@ -104,24 +104,26 @@ class ViewsOfProcesses(ViewSource):
     def cut_ahead(self, rows: Sequence[int], numbers: Sequence[int]) -> None:
         """As that of a source of one process, but without waiting: what is asked for afterwards is done afterwards."""
         for process, places in self._by_process(rows):
-            process.submit(cutting_process.cut_ahead, [rows[place] for place in places], list(numbers))
+            own_rows = [rows[place] for place in places]
+            process.submit(partial(self._names, own_rows), cutting_process.cut_ahead, own_rows, list(numbers))
 
     def forget_pixels(self, rows: Sequence[int]) -> None:
         for process, places in self._by_process(rows):
-            process.submit(cutting_process.forget_pixels, [rows[place] for place in places])
+            own_rows = [rows[place] for place in places]
+            process.submit(partial(self._names, own_rows), cutting_process.forget_pixels, own_rows)
 
     def _cut_part(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> None:
         """Cut as many views as a buffer holds into `pixels_NHW3`."""
         with self._buffers.lent() as (buffer, shared_NHW3):
-            tasks = list[tuple[Task, list[int]]]()
+            tasks = list[Task]()
             try:
                 for process, places in self._by_process(rows):
                     own_rows = [rows[place] for place in places]
-                    task = Task(process, cutting_process.cut, buffer, places, own_rows, views_N9[places])
-                    tasks.append((task, own_rows))
-                refused = [place for task, own_rows in tasks for place in task.result(partial(self._names, own_rows))]
+                    asked = (cutting_process.cut, buffer, places, own_rows, views_N9[places])
+                    tasks.append(Task(process, partial(self._names, own_rows), *asked))
+                refused = [place for task in tasks for place in task.result()]
             finally:
-                wait([task.future for task, _ in tasks])  # until then the buffer is still written to
+                wait([task.future for task in tasks])  # until then the buffer is still written to
             pixels_NHW3[:] = shared_NHW3[: len(rows)]
         here = [place for place, row in enumerate(rows) if row in self._too_large] + refused
         self._note_too_large([rows[place] for place in refused])

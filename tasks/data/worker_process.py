@@ -12,18 +12,21 @@ from collections import Counter
 from collections.abc import Callable, MutableSequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from taskdistill.configs.errors import UserError
 from taskdistill.tasks.data.cutting_process import STARTING
 
 log = logging.getLogger(__name__)
 
+Names = Callable[[], str]
+"""Says which images a call is about."""
+
 TRIES = 3
 """Processes that may end with the same images, or while they start."""
 MAX_ENDS = 30
 """Processes that may end before the same images are cut, whatever they end with."""
-WITH, BEFORE, AT_START = "with", "before it began with", "while it started, which had"
 
 
 class WorkerEndedError(UserError, RuntimeError):
@@ -37,6 +40,22 @@ class _Life:
         self.pool = pool
         self.ended_at: int | None = None
         """The call that it was at, once it has ended and another has begun."""
+        self._names: dict[int, Names] = {}
+
+    def note(self, number: int, names: Names, future: Future[Any]) -> None:
+        """Remember which images a call is about, until it is answered."""
+        self._names[number] = names
+        future.add_done_callback(partial(self._forget, number))
+
+    def held(self, number: int) -> str:
+        """Return the images that the process had, by the call that it ended at."""
+        if number == STARTING:
+            return "while it started"
+        return f"with these images to cut: {self._names[number]()}" if number in self._names else "while it waited"
+
+    def _forget(self, number: int, future: Future[Any]) -> None:
+        if future.cancelled() or future.exception() is None:
+            self._names.pop(number, None)
 
 
 class Asked(NamedTuple):
@@ -58,8 +77,8 @@ class WorkerProcess:
         self._life = self._begun()
         _living.add(self)
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Asked:
-        """Ask for call(number, *arguments); it is done when what was asked before is done."""
+    def submit(self, names: Names, call: Callable[..., Any], *arguments: Any) -> Asked:
+        """Ask for call(number, *arguments) about these images; it is done when what was asked before is done."""
         with self._changing:
             number = next(self._numbers)
             for _ in range(2):
@@ -69,7 +88,12 @@ class WorkerProcess:
                 # Ended since it was asked last, or never started: its pool may hold calls that must not be made any
                 # more, as what they write to is lent to others.
                 life.ended_at = self._at_work[self._place]
+                log.warning(
+                    "a worker process was killed, or ended by itself, %s. Another one is started, and cuts what is "
+                    "missing", life.held(life.ended_at),
+                )  # fmt: skip
                 self._life = self._begun()
+            life.note(number, names, future)
             return Asked(number, life, future)
 
     def ended_at(self, asked: Asked) -> int:
@@ -114,41 +138,38 @@ def end_all() -> None:
 class Task:
     """Something that a process was asked for, and the next one again where it ends meanwhile."""
 
-    def __init__(self, process: WorkerProcess, call: Callable[..., Any], *arguments: Any) -> None:
-        self._process, self._call, self._arguments = process, call, arguments
+    def __init__(self, process: WorkerProcess, names: Names, call: Callable[..., Any], *arguments: Any) -> None:
+        """Ask for call(number, *arguments); `names` says which images it is about."""
+        self._process, self._names, self._call, self._arguments = process, names, call, arguments
         self._asked = self._submitted()
 
     @property
     def future(self) -> Future[Any]:
         return self._asked.future
 
-    def result(self, names: Callable[[], str]) -> Any:
-        """Wait for the answer; `names` says which images it is about.
+    def result(self) -> Any:
+        """Wait for the answer.
 
         Raises WorkerEndedError where TRIES processes ended with it, or while they started, and what the call raises.
         """
-        ends = Counter[str]()
+        ends = Counter[Literal["with", "before", "at start"]]()
         for _ in range(MAX_ENDS):
             try:
                 return self.future.result()
             except BrokenProcessPool:
                 when = self._when_it_ended()
             ends[when] += 1
-            if ends[when] == TRIES and when != BEFORE:  # with another's images, or idle: that says nothing of these
-                raise _could_not_start() if when == AT_START else _ended_with(names())
-            log.warning(
-                "a worker process was killed, or ended by itself, %s these images to cut: %s. Another one is started, "
-                "and cuts them", when, names(),
-            )  # fmt: skip
+            if ends[when] == TRIES and when != "before":  # with another's images, or idle: that says nothing of these
+                raise _could_not_start() if when == "at start" else _ended_with(self._names())
             self._asked = self._submitted()
-        raise _ended_all_the_time(names())
+        raise _ended_all_the_time(self._names())
 
-    def _when_it_ended(self) -> str:
+    def _when_it_ended(self) -> Literal["with", "before", "at start"]:
         at = self._process.ended_at(self._asked)
-        return AT_START if at == STARTING else WITH if at == self._asked.number else BEFORE
+        return "at start" if at == STARTING else "with" if at == self._asked.number else "before"
 
     def _submitted(self) -> Asked:
-        return self._process.submit(self._call, *self._arguments)
+        return self._process.submit(self._names, self._call, *self._arguments)
 
 
 def _ended_with(images: str) -> WorkerEndedError:

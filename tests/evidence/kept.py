@@ -8,7 +8,8 @@ from pydantic import ConfigDict, TypeAdapter
 
 from tests.evidence.answers import Answer
 
-FOLDER = "answers"
+FOLDER = "evidence"
+"""Where the answers lie, beside the page."""
 
 
 class Told(NamedTuple):
@@ -26,8 +27,8 @@ _TOLD = TypeAdapter(Told, config=ConfigDict(ser_json_inf_nan="strings"))
 
 
 def keep(told: Told, folder: Path, trial: str) -> None:
-    """Write what a trial told below `folder`, instead of what it told before."""
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    """Write what a trial told into `folder`, instead of what it told before."""
+    folder.mkdir(parents=True, exist_ok=True)
     _path(folder, trial).write_bytes(_TOLD.dump_json(told, indent=1))
 
 
@@ -39,4 +40,4 @@ def all_kept(folder: Path, trials: Mapping[str, object]) -> dict[str, Told]:
 
 
 def _path(folder: Path, trial: str) -> Path:
-    return folder / FOLDER / f"{trial}.json"
+    return folder / f"{trial}.json"

@@ -159,22 +159,34 @@ def one_process(start: Callable[..., None]) -> tuple[WorkerProcess, Any]:
     return WorkerProcess(lambda: ProcessPoolExecutor(1, context, start, (at_work,)), at_work, 0), at_work
 
 
+def test_images_that_nobody_waits_for_are_named_too_when_a_process_ends_with_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    process, _ = one_process(worker_work.start)
+    process.submit(lambda: "'seven'", worker_work.die)
+    assert Task(process, lambda: "'eight'", worker_work.answer, 8).result() == 8
+    assert "with these images to cut: 'seven'" in caplog.text
+    assert "'eight'" not in caplog.text
+    process.end(wait=True)
+
+
 def test_images_with_which_each_process_ends_are_an_error_that_names_them(caplog: pytest.LogCaptureFixture) -> None:
     process, _ = one_process(worker_work.start)
     with pytest.raises(WorkerEndedError, match=r"3 worker processes.*to cut: 'seven'.*runtime.loading=threads"):
-        Task(process, worker_work.die).result(lambda: "'seven'")
+        Task(process, lambda: "'seven'", worker_work.die).result()
     assert caplog.text.count("with these images to cut: 'seven'") == 2  # the third time it is an error
-    assert Task(process, worker_work.answer, 8).result(lambda: "'eight'") == 8
+    assert Task(process, lambda: "'eight'", worker_work.answer, 8).result() == 8
     process.end(wait=True)
 
 
 def test_who_waits_while_another_s_images_end_processes_is_not_blamed_for_them() -> None:
     process, _ = one_process(worker_work.start)
-    guilty, innocent = Task(process, worker_work.die), Task(process, worker_work.answer, 8)
+    guilty = Task(process, lambda: "'seven'", worker_work.die)
+    innocent = Task(process, lambda: "'eight'", worker_work.answer, 8)
     with ThreadPoolExecutor(1) as other_thread:  # which is asked for anew after each end, behind the guilty one
-        answered = other_thread.submit(innocent.result, lambda: "'eight'")
+        answered = other_thread.submit(innocent.result)
         with pytest.raises(WorkerEndedError, match="'seven'"):
-            guilty.result(lambda: "'seven'")
+            guilty.result()
         assert answered.result() == 8
     process.end(wait=True)
 
@@ -182,7 +194,7 @@ def test_who_waits_while_another_s_images_end_processes_is_not_blamed_for_them()
 def test_a_process_that_cannot_start_is_another_error_than_one_that_images_end() -> None:
     process, _ = one_process(worker_work.fail_to_start)
     with pytest.raises(WorkerEndedError, match=r"3 worker processes.*ended while they started.*loading=threads"):
-        Task(process, worker_work.answer, 8).result(lambda: "'eight'")
+        Task(process, lambda: "'eight'", worker_work.answer, 8).result()
     process.end(wait=True)
 
 
@@ -195,7 +207,7 @@ def test_a_process_that_is_killed_before_it_is_told_what_to_do_is_one_that_canno
 
     process = WorkerProcess(lambda: Unstartable(1), [IDLE], 0)
     with pytest.raises(WorkerEndedError, match=r"3 worker processes.*ended while they started"):
-        Task(process, worker_work.answer, 8).result(lambda: "'eight'")
+        Task(process, lambda: "'eight'", worker_work.answer, 8).result()
 
 
 def test_processes_that_something_keeps_killing_are_an_error_sooner_or_later(source: ViewSource) -> None:
