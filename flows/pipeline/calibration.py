@@ -6,6 +6,7 @@ after (`flows.pipeline.work`). Views keep their number as far as it goes, as an 
 batches keep their size; each epoch has its share of validation.
 """
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -33,12 +34,13 @@ _Training = TypeVar("_Training", bound=TrainingSettings)
 
 def calibrate(plan: Plan, store: ArtifactStore, show: ShowStep) -> None:
     """Run a small part of what is planned, as far as that was not done before; raises what `run_plan` raises."""
+    store.check_writable()
     aside = measured_in(store)
     make_folder(aside.root)
-    if not (shared := aside.root / "sources").exists():
-        # The same files are read: their digests are taken once.
-        make_folder(store.root / "sources")
-        shared.symlink_to("../sources")
+    # The same files are read: their digests are taken once.
+    make_folder(store.root / "sources")
+    with contextlib.suppress(FileExistsError):
+        (aside.root / "sources").symlink_to("../sources")
     run_plan(small_part(plan.experiment, plan.datasets[0]), aside, show)
 
 

@@ -35,7 +35,7 @@ from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.data import cutting_process
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.cutting_process import Opening
-from taskdistill.tasks.data.worker_process import Task, WorkerProcess
+from taskdistill.tasks.data.worker_process import Names, Task, WorkerProcess
 from taskdistill.tasks.functional.views import Pixels, View
 from taskdistill.tasks.models.preprocessing import Preprocessing
 
@@ -105,12 +105,12 @@ class ViewsOfProcesses(ViewSource):
         """As that of a source of one process, but without waiting: what is asked for afterwards is done afterwards."""
         for process, places in self._by_process(rows):
             own_rows = [rows[place] for place in places]
-            process.submit(partial(self._names, own_rows), cutting_process.cut_ahead, own_rows, list(numbers))
+            process.submit(self._naming(own_rows), cutting_process.cut_ahead, own_rows, list(numbers))
 
     def forget_pixels(self, rows: Sequence[int]) -> None:
         for process, places in self._by_process(rows):
             own_rows = [rows[place] for place in places]
-            process.submit(partial(self._names, own_rows), cutting_process.forget_pixels, own_rows)
+            process.submit(self._naming(own_rows), cutting_process.forget_pixels, own_rows)
 
     def _cut_part(self, rows: Sequence[int], views_N9: View, pixels_NHW3: Pixels) -> None:
         """Cut as many views as a buffer holds into `pixels_NHW3`."""
@@ -120,7 +120,7 @@ class ViewsOfProcesses(ViewSource):
                 for process, places in self._by_process(rows):
                     own_rows = [rows[place] for place in places]
                     asked = (cutting_process.cut, buffer, places, own_rows, views_N9[places])
-                    tasks.append(Task(process, partial(self._names, own_rows), *asked))
+                    tasks.append(Task(process, self._naming(own_rows), *asked))
                 refused = [place for task in tasks for place in task.result()]
             finally:
                 wait([task.future for task in tasks])  # until then the buffer is still written to
@@ -136,7 +136,7 @@ class ViewsOfProcesses(ViewSource):
                 "images that need more than %d MiB to decode, such as %s, are decoded by the run itself, once for each "
                 "view, while the %d worker processes wait: raise runtime.decode_memory_mb, which they share, or bound "
                 "what is kept of each image with data.reduce_to_px",
-                self._share, self._names(rows), len(self._processes),
+                self._share, self._naming(rows)(), len(self._processes),
             )  # fmt: skip
         self._too_large |= set(rows)
 
@@ -149,9 +149,13 @@ class ViewsOfProcesses(ViewSource):
         for number, its_places in places.items():
             yield self._processes[number], its_places
 
-    def _names(self, rows: Sequence[int]) -> str:
-        names = [repr(self.images.ids[row]) for row in dict.fromkeys(rows)]
-        return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    def _naming(self, rows: Sequence[int]) -> Names:
+        return partial(_some_names, self.images.ids, rows)
+
+
+def _some_names(ids: Sequence[str], rows: Sequence[int]) -> str:
+    names = [repr(ids[row]) for row in dict.fromkeys(rows)]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 class _Buffers:

@@ -21,7 +21,7 @@ from taskdistill.tasks.data.cutting_process import STARTING
 log = logging.getLogger(__name__)
 
 Names = Callable[[], str]
-"""Says which images a call is about."""
+"""Says which images a call is about. It must not hold who asks: it is kept until the call is answered."""
 
 TRIES = 3
 """Processes that may end with the same images, or while they start."""
@@ -49,12 +49,15 @@ class _Life:
 
     def held(self, number: int) -> str:
         """Return the images that the process had, by the call that it ended at."""
+        if names := self._names.get(number):
+            return f" with these images to cut: {names()}"
         if number == STARTING:
-            return "while it started"
-        return f"with these images to cut: {self._names[number]()}" if number in self._names else "while it waited"
+            return " while it started"
+        asked = next(iter(dict(self._names).values()), None)
+        return f" before it began with these images to cut: {asked()}" if asked else " while it waited"
 
     def _forget(self, number: int, future: Future[Any]) -> None:
-        if future.cancelled() or future.exception() is None:
+        if future.cancelled() or not isinstance(future.exception(), BrokenProcessPool):
             self._names.pop(number, None)
 
 
@@ -89,9 +92,9 @@ class WorkerProcess:
                 # more, as what they write to is lent to others.
                 life.ended_at = self._at_work[self._place]
                 log.warning(
-                    "a worker process was killed, or ended by itself, %s. Another one is started, and cuts what is "
-                    "missing", life.held(life.ended_at),
-                )  # fmt: skip
+                    "a worker process was killed, or ended by itself,%s. Another one is started",
+                    life.held(life.ended_at),
+                )
                 self._life = self._begun()
             life.note(number, names, future)
             return Asked(number, life, future)

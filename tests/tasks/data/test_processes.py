@@ -127,6 +127,19 @@ def test_they_end_when_nobody_cuts_any_more(images: ImageSet) -> None:
     assert_gone_soon([*started])
 
 
+def test_they_end_also_where_a_call_has_failed(images: ImageSet) -> None:
+    gc.collect()
+    before = set(workers())
+    source = view_source(images, VIEWS, CUT, PROCESSES)
+    with pytest.raises(IndexError):
+        source.cut([10**6], source.views([0], [1]))
+    started = set(workers()) - before
+    assert started
+    del source
+    gc.collect()
+    assert_gone_soon([*started])
+
+
 def test_after_kill_9_the_run_says_which_images_it_held_and_cuts_them_all_the_same(
     source: ViewSource, threads: ViewSource, images: ImageSet, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -331,7 +344,8 @@ def test_a_script_that_works_as_soon_as_it_is_read_is_told_so_and_does_not_wait_
     (tmp_path / "script.py").write_text(UNGUARDED)
     command = [sys.executable, str(tmp_path / "script.py"), str(bench.store.root), str(bench.images)]
     # A script finds modules beside itself, and these tests are not installed.
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    others = os.environ.get("PYTHONPATH", "")
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}{os.pathsep}{others}"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 1
     assert 'put what it does under `if __name__ == "__main__":`' in done.stderr
