@@ -62,10 +62,10 @@ class IngestConfig(StageConfig):
     what more labels would bring. 0: all.
     """
     labels_seed: Annotated[Seed, AddedLater] = 0
-    """Another seed draws other images to keep their labels."""
+    """Another seed draws other images: those that keep their labels, and those that are taken."""
     max_images: Annotated[int, AddedLater] = Field(default=0, ge=0)
-    """About so many images alone, drawn by labels_seed: of each split and class its share, and two at least. To see
-    whether all works, or how long it takes, before all images are gone through. 0: all.
+    """Of each split so many images at most, drawn by labels_seed: of each class its share, rounded up, and two for
+    training at least. To see whether all works before all images are decoded; their digest is taken of all. 0: all.
     """
     val_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out for validation where the dataset names none."""
@@ -135,7 +135,7 @@ class UnlabelledConfig(StageConfig):
     path: Path_ = ""
     """A folder of images without labels, at any depth; none: those of the dataset that have no label."""
     max_images: Annotated[int, AddedLater] = Field(default=0, ge=0)
-    """So many images of the folder alone, the same each time. 0: all."""
+    """So many images of the folder at most, the same each time. 0: all."""
     max_quarantined_share: float = Field(default=0.02, ge=0, le=1)
     """Unreadable images are set aside and named; a larger share of them stops the work."""
     max_side_px: int = Field(default=16_384, ge=16, le=65_535)
@@ -144,6 +144,15 @@ class UnlabelledConfig(StageConfig):
     """Images of more pixels than this are set aside."""
     reduce_to_px: Annotated[int, AddedLater] = Field(default=0, ge=0, le=65_500)
     """Photographs whose longer side is above this are stored as copies of that size. 0: every file as it is."""
+
+    @model_validator(mode="after")
+    def _images_are_counted_in_a_folder(self) -> Self:
+        if self.max_images and not self.path:
+            raise ValueError(
+                "unlabelled.max_images counts images of unlabelled.path, which is not set: set it, or leave this out "
+                "(data.max_images bounds those of the dataset)"
+            )
+        return self
 
 
 class ViewSettings(Settings):

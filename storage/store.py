@@ -5,7 +5,7 @@
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
-    sources/  reports/  calibration/  digests of external files; pages; another store, of what was made to time it
+    sources/  reports/  calibration/  digests of external files; pages; how long steps take, as it was measured
 
 Whatever else lies there, such as what a desktop program writes, is left alone.
 

@@ -1,19 +1,30 @@
 """What `plan` prints, and what it measures first where that is asked for."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.planning import Plan
+from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.slots import probable_slots
 from taskdistill.flows.pipeline.work import works
 from taskdistill.flows.printing import errors, output, print_json, print_table
 from taskdistill.flows.reports.plans import plan_rows, plan_table
 from taskdistill.storage.store import ArtifactStore
 
+_ON_IMAGES = (
+    "taskdistill.tasks.stages.ingest", "taskdistill.tasks.data.mask", "taskdistill.flows.pipeline.teacher_gap",
+    "taskdistill.flows.pipeline.model_trials",
+)  # fmt: skip
+"""Loggers that speak of the images, or what they tell of a teacher: of few images it says nothing of all of them."""
 
-def tell(planned: Plan, store: ArtifactStore, *, as_json: bool) -> None:
-    """Print what there is to do, how large it will be and about how long it takes."""
+
+def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") -> None:
+    """Print what there is to do, how large it will be and about how long it takes; where that is not known of all
+    steps, the hint.
+    """
     steps, experiment = planned.steps, planned.experiment
     work = works(steps, store, experiment.runtime)
     if as_json:
@@ -25,6 +36,8 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool) -> None:
     print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
     if not planned.is_complete:
         output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+        if hint and any(one.seconds is None for one in work.values()):
+            output.print(hint)
     if planned.has_untried_teacher:
         output.print(
             "The foreign teacher is not built by 'plan': 'run' shows it one image, and compares its classes with"
@@ -33,15 +46,31 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool) -> None:
 
 
 def measure(planned: Plan, store: ArtifactStore) -> None:
-    """Run a small part of the plan; raises what `flows.pipeline.running.run_plan` raises."""
+    """Run a small part of the plan; raises what `flows.pipeline.calibration.calibrate` raises."""
     from taskdistill.flows.pipeline.calibration import calibrate
     from taskdistill.flows.pipeline.console import on_console
 
-    errors.print("A small part is run first, to measure how long all of it takes:")
-    # What few images give reason to warn of says nothing of all of them.
-    logging.disable(logging.WARNING)
+    if planned.is_complete:
+        errors.print("All steps are there: nothing is to be measured")
+        return
+    check_room(planned.steps, planned.experiment, store)
+    errors.print("A small part is run first, to measure how long all of it takes; nothing of it stays:")
+    with _no_word_of(_ON_IMAGES), on_console(planned.experiment, errors) as show:
+        calibrate(planned, store, show)
+
+
+@contextmanager
+def _no_word_of(names: tuple[str, ...]) -> Iterator[None]:
+    """Print nothing of what loggers of these names say."""
+
+    def is_printed(record: logging.LogRecord) -> bool:
+        return not record.name.startswith(names)
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(is_printed)
     try:
-        with on_console(planned.experiment, errors) as show:
-            calibrate(planned, store, show)
+        yield
     finally:
-        logging.disable(logging.NOTSET)
+        for handler in handlers:
+            handler.removeFilter(is_printed)

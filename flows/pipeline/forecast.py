@@ -10,7 +10,6 @@ from taskdistill.tasks.pace import taken
 
 _NAMED = 3
 """Steps that are named; of more, how many there are."""
-_MEASURE = "'taskdistill plan PRESET --calibrate' measures it on a few images."
 
 
 def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> str:
@@ -18,14 +17,14 @@ def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: i
     missing = [step for step in steps if step.action != "have"]
     unknown = [step.name for step in missing if work[step.name].seconds is None]
     if len(unknown) == len(missing):
-        return f"How long it takes will be said here once something like it was made on this computer; {_MEASURE}"
+        return "How long it takes will be said here once something like it was made on this computer."
     at_once = f", {slots} steps at a time" if slots > 1 else ""
     said = f"About {taken(seconds_in_all(missing, work, slots))} in all{at_once}"
     if not unknown:
         return f"{said}."
     others = f" and {len(unknown) - _NAMED} others" if len(unknown) > _NAMED else ""
     names = ", ".join(unknown[:_NAMED])
-    return f"{said}, without {names}{others}, like which nothing was made on this computer yet; {_MEASURE}"
+    return f"{said}, without {names}{others}, like which nothing was made on this computer yet."
 
 
 def seconds_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> float:

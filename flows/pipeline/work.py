@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.pipeline.measured import measured_in
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
 from taskdistill.storage.manifest import ArtifactRef
@@ -25,8 +26,6 @@ _OF_A_STEP = ("batch_size", "accumulate", "precision", "inputs", "learning_rates
 _OF_A_STAGE = ("problem", "precision", "windows")
 _OF_NETWORKS = ("model", "features", "logits", "probe")
 """Kinds of artifacts whose recipes may name a network."""
-_MEASURED = "calibration"
-"""Where in a store that lies which was made to measure it. It may be removed at any time."""
 _TRIED = {"tune-finetune": "finetune", "tune-distill": "distill"}
 """Searches, and what each of their trials is."""
 
@@ -51,11 +50,6 @@ class Work(NamedTuple):
         return ", ".join(said for said in (steps, views, time) if said)
 
 
-def measured_in(store: ArtifactStore) -> ArtifactStore:
-    """Return the store of what was made to measure how long it takes, which may be empty."""
-    return ArtifactStore(store.root / _MEASURED)
-
-
 def works(steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> dict[str, Work]:
     """Return what each step of a plan has to compute, by its name; `runtime` is how it will run."""
     paces = _Paces(steps, store, runtime)
@@ -78,11 +72,15 @@ class _Told(NamedTuple):
     paces: Mapping[str, NotedPace]
     inputs: frozenset[str]
     """Fingerprints of what it was made from."""
+    images: str = ""
+    """Fingerprint of the image-set that it was measured for."""
     num_same: int = 0
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Rather of the same images than of more: what a small artifact took is mostly the beginning."""
+        """Rather of the same images than of more, where some were measured for these: what a small artifact took is
+        mostly the beginning.
+        """
         return self.is_by_same, self.num_same, sum(pace.units for pace in self.paces.values())
 
     def extrapolated(self, units: Mapping[str, int]) -> float:
@@ -96,7 +94,8 @@ class _Paces:
 
     def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> None:
         self._steps, self._store, self._runtime = steps, store, runtime
-        self._measured = measured_in(store)
+        self._measured = dict(measured_in(store))
+        self._image_sets = {step.ref.fingerprint for step in steps if step.ref.kind == "image-set"}
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
         self._known: dict[ArtifactRef, _Told | None] = {}
 
@@ -131,25 +130,26 @@ class _Paces:
         if ref not in self._known:  # read once for all steps that are like it
             self._known[ref] = self._told(ref)
         told = self._known[ref]
-        return told._replace(num_same=len(inputs & told.inputs)) if told else None
+        if told is None:
+            return None
+        return told._replace(num_same=len(inputs & told.inputs) + (told.images in self._image_sets))
 
     def _told(self, ref: ArtifactRef) -> _Told | None:
-        try:
-            manifest = (self._store if ref in self._store else self._measured).manifest(ref)
-            summary = PaceSummary.of(manifest)
-        except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
-            return None
+        images = ""
+        if measured := self._measured.get(ref):
+            summary, host, recipe, images = measured.pace, measured.host, measured.recipe, measured.images
+        else:
+            try:
+                manifest = self._store.manifest(ref)
+                summary, host, recipe = PaceSummary.of(manifest), manifest.provenance.get("host", ""), manifest.recipe
+            except (CorruptArtifactError, NewerFormatError, NotInStoreError):  # of no matter to what is to be made
+                return None
         # A store may be shared by computers with and without a GPU.
-        is_here = manifest.provenance.get("host") == platform.node() and summary.device == self._runtime.device
+        is_here = host == platform.node() and summary.device == self._runtime.device
         if not is_here or summary.pace is None:
             return None
         is_by_same = summary.hands in (None, self._runtime.hands)  # older versions do not say
-        return _Told(
-            is_by_same,
-            summary.seconds,
-            summary.pace,
-            frozenset(manifest.recipe["inputs"].values()),
-        )
+        return _Told(is_by_same, summary.seconds, summary.pace, frozenset(recipe["inputs"].values()), images)
 
     def _alike(self, recipe: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, how
@@ -165,7 +165,8 @@ class _Paces:
 
     def _recipes_of(self, kind: str) -> list[tuple[ArtifactRef, dict[str, Any]]]:
         if kind not in self._recipes:  # read once for all steps that make one
-            self._recipes[kind] = [*self._store.recipes(kind), *self._measured.recipes(kind)]
+            measured = [(ref, one.recipe) for ref, one in self._measured.items() if ref.kind == kind]
+            self._recipes[kind] = [*self._store.recipes(kind), *measured]
         return self._recipes[kind]
 
     @cached_property

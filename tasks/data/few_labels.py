@@ -1,32 +1,34 @@
 """What a dataset would be if there were fewer images, or fewer of them had been labelled; drawn by a seed."""
 
-import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
 
 from taskdistill.configs.data import UNLABELLED, IngestConfig
-from taskdistill.tasks.data.candidates import Candidate, DatasetError
+from taskdistill.tasks.data.candidates import DatasetError
 from taskdistill.tasks.data.dataset import Dataset
+from taskdistill.tasks.data.drawn import drawn
 from taskdistill.tasks.data.splits import MIN_TRAIN_IMAGES
 
 
 def with_fewer_images(dataset: Dataset, config: IngestConfig) -> Dataset:
-    """Return the dataset with about `data.max_images` images: of each split and class its share, rounded up, and as
-    many as a class must have. With the same seed fewer are among the more.
+    """Return the dataset with `data.max_images` images of each split at most, each class with its share, rounded up,
+    and no class of train with fewer than it must have. With the same seed fewer are among the more.
     """
-    wanted, number = config.max_images, len(dataset.candidates)
-    if not wanted or wanted >= number:
+    wanted, splits = config.max_images, Counter(one.split for one in dataset.candidates)
+    if not wanted or wanted >= max(splits.values()):
         return dataset
     groups = defaultdict(list)
     for one in dataset.candidates:
         groups[one.split, one.label].append(one)
-    kept = {
-        one.id
-        for images in groups.values()
-        for one in drawn(images, max(MIN_TRAIN_IMAGES, math.ceil(len(images) * wanted / number)), config.labels_seed)
-    }
-    said = f"{len(kept)} of {number} images are taken (data.max_images is {wanted})"
+    kept = set[str]()
+    for (split, _), images in groups.items():
+        share = math.ceil(len(images) * min(1.0, wanted / splits[split]))
+        number = max(share, MIN_TRAIN_IMAGES) if split == "train" else share
+        kept |= {one.id for one in drawn(images, number, config.labels_seed)}
+    said = (
+        f"{len(kept)} of {len(dataset.candidates)} images are taken: of each split {wanted} (data.max_images), and "
+        "more where each class must have some"
+    )
     return dataset._replace(
         candidates=[one for one in dataset.candidates if one.id in kept], said=[*dataset.said, said]
     )
@@ -59,8 +61,3 @@ def with_few_labels(dataset: Dataset, config: IngestConfig) -> Dataset:
     said = f"{len(kept)} of {all_images} training images keep their label (data.labels_per_class is {wanted})"
     said += f"; {fewer} of {len(by_class)} classes have fewer" if fewer else ""
     return dataset._replace(candidates=candidates, said=[*dataset.said, said])
-
-
-def drawn(images: Sequence[Candidate], number: int, seed: int) -> list[Candidate]:
-    """Return so many of the images, which depend on the seed and their ids alone."""
-    return sorted(images, key=lambda one: hashlib.blake2b(f"{seed}/{one.id}".encode(), digest_size=8).digest())[:number]

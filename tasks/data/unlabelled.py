@@ -14,7 +14,7 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.tables import read_table
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, some
 from taskdistill.tasks.data.dataset import checked_names, refuse_lfs_pointers
-from taskdistill.tasks.data.few_labels import drawn
+from taskdistill.tasks.data.drawn import drawn
 from taskdistill.tasks.data.left_out import contents
 
 IS_HELD_OUT, IS_LABELLED = "identical to a val or test image", "identical to an image of the dataset"
@@ -50,13 +50,12 @@ def list_folder(config: UnlabelledConfig) -> Listing:
         raise DatasetError(f"unlabelled.path is {config.path!r}, which is not a folder: set it to a folder of images")
     found = contents(folder)
     candidates = [Candidate(path, folder / path, None, UNLABELLED) for path in found.pictures]
-    said = []
-    if config.max_images and config.max_images < len(candidates):
-        said = [f"{config.max_images} of {len(candidates)} images are taken (unlabelled.max_images)"]
-        candidates = drawn(candidates, config.max_images, seed=0)
     listing = Listing(candidates, found.left_out)
-    said += checked_names(config, listing)
+    said = checked_names(config, listing)
     refuse_lfs_pointers(listing)
+    if config.max_images and config.max_images < len(candidates):
+        said.append(f"{config.max_images} of {len(candidates)} images are taken (unlabelled.max_images)")
+        listing = listing._replace(candidates=drawn(candidates, config.max_images, seed=0))
     return listing._replace(said=said)
 
 

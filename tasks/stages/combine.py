@@ -49,6 +49,7 @@ class MeanLogits(ChunkPartitions[CombineConfig]):
 
     def make(self, numbers: Sequence[int]) -> Throughput:
         done = self.writer.num_written
+        self.context.on_progress("views", done, self.writer.num_shown)
         for chunk in self.chunks(numbers):
             first, *others = [self._said(teacher, chunk) for teacher in range(len(self.teachers))]
             for said in others:

@@ -81,6 +81,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     keep_listing(context.draft, dataset, len(shards))
     done = 0
     files: list[dict[str, Any]] = []
+    context.on_progress("images", 0, len(dataset.candidates))  # from here on it goes image by image
     for number, shard in enumerate(shards):
         # The note is written after the shard, and both are read back: whichever was torn, the shard is made anew.
         note = notes / f"{number:05d}.json"
@@ -239,8 +240,8 @@ def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[di
             f"--set data.max_quarantined_share={len(reasons) / total + 0.005:.2f}"
         )
     kept = dataset._replace(candidates=[one for one in dataset.candidates if one.id not in reasons])
-    # Few labels were asked for: one is enough, and none would be too few.
-    least = min(MIN_TRAIN_IMAGES, config.labels_per_class or MIN_TRAIN_IMAGES)
+    # Few labels, or images, were asked for: one is enough, and none would be too few.
+    least = 1 if config.max_images else min(MIN_TRAIN_IMAGES, config.labels_per_class or MIN_TRAIN_IMAGES)
     check_splits(kept.candidates, dataset.classes, least)
     for sentence in warnings(kept.counts):
         if sentence not in warnings(dataset.counts):

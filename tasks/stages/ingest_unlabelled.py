@@ -78,6 +78,7 @@ def run(config: UnlabelledConfig, context: StageContext) -> IngestSummary:
     shards, files = list(shards_of(found.images, SHARD_ROWS)), list[File]()
     notes = context.draft / "notes"
     notes.mkdir(exist_ok=True)
+    context.on_progress("images", 0, len(found.images))  # from here on it goes image by image
     for number, shard in enumerate(shards):
         note = notes / f"{number:05d}.json"
         noted: list[File] = read_json_if_whole(note) or []

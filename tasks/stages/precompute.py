@@ -86,6 +86,7 @@ class LogitsOfFeatures(ChunkPartitions[PrecomputeConfig]):
     def make(self, numbers: Sequence[int]) -> Throughput:
         features, heads = self.features, self._heads()
         done = self.writer.num_written
+        self.context.on_progress("views", done, self.writer.num_shown)
         for chunk in self.chunks(numbers):
             # Rows that follow each other here do so in the features, as both keep the order of the images.
             images = self.writer.rows_of(chunk)

@@ -1,16 +1,25 @@
 """The small part of a run that measures how long all of it takes."""
 
+import shutil
+import time
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.calibration import calibrate, small_part
-from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.pipeline.work import measured_in, works
+from taskdistill.flows.pipeline.measured import measured_in
+from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
+from taskdistill.flows.pipeline.running import ExecuteStep
+from taskdistill.flows.pipeline.work import Work, works
+from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import IngestSummary
-from tests.flows.conftest import call, quietly, when_made
+from tests.conftest import Bench
+from tests.flows.conftest import call, quietly
 
-MANY = IngestSummary(splits={"train": 3200, "val": 400, "test": 400}, classes=10, counts={"one": {"train": 320}})
+MANY = IngestSummary(splits={"train": 3200, "val": 400, "test": 60_000}, classes=10, counts={"one": {"train": 320}})
 
 
 def part_of(experiment: Experiment, images: IngestSummary = MANY, **training: Any) -> Experiment:
@@ -18,38 +27,66 @@ def part_of(experiment: Experiment, images: IngestSummary = MANY, **training: An
     return small_part(experiment.model_copy(update={"training": changed}), images)
 
 
+def measured(experiment: Experiment, store: ArtifactStore) -> dict[str, Work]:
+    """What is known of each step of a run after a small part of it was run."""
+    plan = make_plan(experiment, store)
+    calibrate(plan, store, quietly(experiment, store))
+    return works(plan.steps, store, experiment.runtime)
+
+
+def unknown(known: dict[str, Work]) -> list[str]:
+    return [name for name, work in known.items() if work.seconds is None]
+
+
+# --- how small it is ------------------------------------------------------------------------------------------------
+
+
 def test_a_part_has_images_for_some_batches_of_the_size_they_have(experiment: Experiment) -> None:
     part = part_of(experiment, batch_size=32, epochs=20)
-    assert part.data.max_images == 120  # 3 x 32 of 3200 to train on, and as large a share of the others
-    assert (part.training.batch_size, part.training.epochs) == (32, 6)  # 3 steps an epoch, and 16 at least
-    assert (part.training.validate_every, part.seeds) == (1, experiment.seeds[:1])
+    assert part.data.max_images == 96  # 3 x 32, of each split: the many test images are no part of it
+    assert part.training.batch_size == 32
+    assert part.seeds == experiment.seeds[:1]
 
 
-def test_of_many_classes_each_has_an_image_and_another(experiment: Experiment) -> None:
+def test_of_many_classes_each_has_two_images_and_of_masks_none_is_counted(experiment: Experiment) -> None:
     many = MANY.model_copy(update={"classes": 1000})
-    assert part_of(experiment, many, batch_size=32).data.max_images == 2500
-    of_masks = many.model_copy(update={"counts": {}})
-    assert part_of(experiment, of_masks, batch_size=32).data.max_images == 120
+    assert part_of(experiment, many, batch_size=32).data.max_images == 2000
+    for masks in ({"counts": {}}, {"pixels": {}}):  # before they are looked at, and after it
+        assert part_of(experiment, many.model_copy(update=masks), batch_size=32).data.max_images == 96
 
 
 def test_validation_has_the_share_of_a_training_that_it_has_of_the_whole_one(experiment: Experiment) -> None:
-    few = MANY.model_copy(update={"splits": {"train": 320, "val": 40, "test": 40}})
-    # 600 steps instead of the 200 of 20 epochs, so 20 validations are 30 steps apart, which is each third epoch of 10.
+    few = MANY.model_copy(update={"splits": {"train": 320, "val": 192}})
+    # 600 steps instead of the 200 of 20 epochs, so 20 validations of 192 images are 30 steps apart. Of 96 images they
+    # must be 15 apart, which is each fifth epoch of 3 steps; two such stretches are the first with 16 steps or more.
     part = part_of(experiment, few, batch_size=32, epochs=20, min_steps=600)
-    assert part.training.validate_every == 3
-    assert part.training.epochs == 6  # two such stretches: one is 9 steps
-    assert part.training.min_steps == 0
+    assert (part.training.validate_every, part.training.epochs, part.training.min_steps) == (5, 10, 0)
 
 
-def test_after_a_small_part_was_run_each_step_is_known_and_none_of_it_is_in_the_store(
+def test_an_image_has_the_views_that_it_will_have_and_many_images_fewer(experiment: Experiment) -> None:
+    views = experiment.views.model_copy(update={"num_views": 16, "max_total": 16_000})
+    asked = experiment.model_copy(update={"views": views})
+    assert part_of(asked, batch_size=32).views.num_views == 5  # 16,000 for 3,200 images
+    classes = MANY.model_copy(update={"classes": 400})
+    assert part_of(asked, classes, batch_size=32).views.num_views == 2  # 1,600 for 800 images
+
+
+def test_as_large_a_part_of_the_decoded_images_is_kept_as_of_all(experiment: Experiment) -> None:
+    runtime = experiment.runtime.model_copy(update={"image_cache_mb": 1000})
+    assert part_of(experiment.model_copy(update={"runtime": runtime}), batch_size=32).runtime.image_cache_mb == 30
+
+
+# --- what it tells --------------------------------------------------------------------------------------------------
+
+
+def test_after_it_each_step_is_known_and_nothing_else_of_it_is_left(
     with_blends: Experiment, store: ArtifactStore
 ) -> None:
     plan = make_plan(with_blends, store)
-    assert {work.seconds for work in works(plan.steps, store, with_blends.runtime).values()} == {None}
-    calibrate(plan, store, quietly(with_blends, store))
-    known = works(plan.steps, store, with_blends.runtime)
-    assert [name for name, work in known.items() if work.seconds is None] == []
+    assert len(unknown(works(plan.steps, store, with_blends.runtime))) == len(plan.steps)
+    assert unknown(measured(with_blends, store)) == []
     assert store.references() == []
+    assert [path.suffix for path in (store.root / "calibration").iterdir()] == [".json"]
     assert {step.action for step in make_plan(with_blends, store).steps} == {"build"}
 
 
@@ -58,24 +95,106 @@ def test_the_trials_of_a_search_go_by_the_trainings_that_they_are(experiment: Ex
     tuning = experiment.tuning.model_copy(update={"search": "halving", "budget": 1.25})
     probe = experiment.student_probe.model_copy(update={"folds": 3})
     asked = experiment.model_copy(update={"training": training, "tuning": tuning, "student_probe": probe})
-    plan = make_plan(asked, store)
-    calibrate(plan, store, quietly(asked, store))
-    known = works(plan.steps, store, asked.runtime)
-    assert [name for name, work in known.items() if work.seconds is None] == []
+    assert unknown(measured(asked, store)) == []
 
 
-def test_what_was_measured_is_not_measured_again(experiment: Experiment, store: ArtifactStore) -> None:
+def test_after_one_that_was_killed_another_begins_anew(experiment: Experiment, store: ArtifactStore) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed_in_extract(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
+        def on_progress(unit: str, done: int, total: int) -> None:
+            if step.name == "extract-teacher" and done:
+                raise KilledError
+
+        return execute(step, on_progress)
+
     plan = make_plan(experiment, store)
-    calibrate(plan, store, quietly(experiment, store))
-    first = when_made(measured_in(store))
-    calibrate(plan, store, quietly(experiment, store))
-    assert when_made(measured_in(store)) == first
+    running = store.root / "calibration" / "running"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **_: None)  # a killed run removes nothing
+        with pytest.raises(KilledError):
+            calibrate(plan, store, killed_in_extract)
+    assert (running / "drafts").is_dir()
+    assert unknown(measured(experiment, store)) == []
+    assert not running.exists()
+
+
+def test_of_another_device_or_computer_it_tells_nothing(
+    experiment: Experiment, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, steps = measured(experiment, store), make_plan(experiment, store).steps
+    gpu = experiment.runtime.model_copy(update={"device": "cuda"})
+    assert len(unknown(works(steps, store, gpu))) == len(known)
+    monkeypatch.setattr("platform.node", lambda: "another")
+    assert len(unknown(works(steps, store, experiment.runtime))) == len(known)
+
+
+def test_what_was_measured_for_these_images_tells_rather_than_artifacts_of_others(
+    experiment: Experiment, bench: Bench, shapes_folder: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    shutil.copytree(shapes_folder, others)
+    next(others.rglob("train/*/*.png")).unlink()
+    elsewhere = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(others)})})
+    steps = make_plan(elsewhere, bench.store).steps
+    before = works(steps, bench.store, elsewhere.runtime)["extract-teacher"].seconds
+    [(_, one)] = [
+        (ref, one)
+        for ref, one in measured_in_after(elsewhere, bench.store)
+        if one.recipe["stage"] == "extract" and one.recipe["config"]["backbone"]["name"] == experiment.teacher.name
+    ]
+    rate = one.pace.pace["views"] if one.pace.pace else None
+    assert rate
+    after = works(steps, bench.store, elsewhere.runtime)["extract-teacher"].seconds
+    assert after == pytest.approx(one.pace.seconds - rate.seconds + rate.seconds / rate.units * (23 * 2 + 24), rel=0.01)
+    assert after != before
+
+
+def measured_in_after(experiment: Experiment, store: ArtifactStore) -> list[Any]:
+    measured(experiment, store)
+    return list(measured_in(store))
+
+
+def test_what_comes_before_the_first_image_is_not_counted_for_each_of_them(
+    experiment: Experiment, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from taskdistill.tasks.stages import ingest
+
+    listing = ingest.open_dataset
+
+    def slowly(config: Any) -> Any:
+        time.sleep(1.5)
+        return listing(config)
+
+    monkeypatch.setattr(ingest, "open_dataset", slowly)
+    many = experiment.model_copy(update={"data": experiment.data.model_copy(update={"max_images": 4})})
+    make = quietly(many, store)
+    make(make_plan(many, store).steps[0])
+    seconds = works(make_plan(experiment, store).steps, store, experiment.runtime)["ingest"].seconds
+    assert seconds is not None
+    assert 1.5 <= seconds < 3  # 48 images; 16 of them were decoded
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
 
 
 def test_plan_measures_where_it_is_asked_to_and_says_how_long_all_takes(preset: str, store: ArtifactStore) -> None:
     before, after = call(store, "plan", preset), call(store, "plan", preset, "--calibrate")
-    assert "How long it takes will be said here" in before.stdout
+    assert before.stdout.splitlines()[-1] == "With --calibrate it is measured on a few images."
     assert "in all" in after.stdout.splitlines()[-1]
     assert "without" not in after.stdout.splitlines()[-1]
     assert "warning" not in after.stderr
-    assert store.references() == []
+
+
+def test_where_all_is_there_nothing_is_measured(first_run: tuple[Path, Any], preset: str) -> None:
+    store = ArtifactStore(first_run[0])
+    assert "nothing is to be measured" in call(store, "plan", preset, "--calibrate").stderr
+    assert not (store.root / "calibration").exists()
+
+
+def test_images_that_are_given_cannot_be_measured(finished: ArtifactStore, preset: str) -> None:
+    [images] = finished.references("image-set")
+    done = call(finished, "plan", preset, "--calibrate", "--synthetic", str(images))
+    assert done.code == 1
+    assert "--synthetic" in done.stderr

@@ -48,8 +48,7 @@ def test_steps_that_nobody_knows_are_named_and_not_counted(steps: list[PlannedSt
     work = each_a_minute(steps) | {"distill-seed0": Work(seconds=None)}
     said = time_in_all(steps, work, slots=1)
     assert said == (
-        f"About {len(steps) - 1} min in all, without distill-seed0, like which nothing was made on this computer yet; "
-        "'taskdistill plan PRESET --calibrate' measures it on a few images."
+        f"About {len(steps) - 1} min in all, without distill-seed0, like which nothing was made on this computer yet."
     )
 
 

@@ -1,5 +1,6 @@
 """Fewer labels than there are: which images keep theirs, and what becomes of the others."""
 
+from collections import Counter
 from pathlib import Path
 
 from taskdistill.configs.data import IngestConfig
@@ -61,12 +62,21 @@ def test_where_all_labels_are_asked_for_nothing_changes() -> None:
     assert with_few_labels(whole, few(0)) is whole
 
 
-def test_of_fewer_images_each_split_and_class_has_its_share_and_as_many_as_a_class_must_have() -> None:
-    # Half of 80 images, so half of the 50 and of the 26 for training; of validation each class keeps the one it has.
-    found = with_fewer_images(dataset(cat=50, dog=26, owl=1), IngestConfig(max_images=40))
-    assert {label: len(ids) for label, ids in labelled(found).items()} == {"cat": 25, "dog": 13, "owl": 1}
+def test_of_fewer_images_each_class_of_a_split_has_its_share_and_as_many_as_it_must_have() -> None:
+    # 40 of the 80 for training: half of each class, and both of the two that a class must have. All 3 of validation.
+    found = with_fewer_images(dataset(cat=52, dog=26, owl=2), IngestConfig(max_images=40))
+    assert {label: len(ids) for label, ids in labelled(found).items()} == {"cat": 26, "dog": 13, "owl": 2}
     assert sum(one.split == "val" for one in found.candidates) == 3
-    assert found.said == ["42 of 80 images are taken (data.max_images is 40)"]
+    assert found.said == [
+        "44 of 83 images are taken: of each split 40 (data.max_images), and more where each class must have some"
+    ]
+
+
+def test_a_split_with_fewer_images_keeps_all_and_one_with_more_is_bounded_too() -> None:
+    many = dataset(cat=4, dog=4)
+    judged = [Candidate(f"test/{number}.png", Path("x"), "cat", "test") for number in range(1000)]
+    found = with_fewer_images(many._replace(candidates=[*many.candidates, *judged]), IngestConfig(max_images=8))
+    assert Counter(one.split for one in found.candidates) == {"train": 8, "val": 2, "test": 8}
 
 
 def test_fewer_images_are_among_more_and_depend_on_the_seed() -> None:
@@ -80,7 +90,7 @@ def test_fewer_images_are_among_more_and_depend_on_the_seed() -> None:
 
 def test_as_many_images_as_there_are_change_nothing() -> None:
     whole = dataset(cat=3, dog=3)
-    assert with_fewer_images(whole, IngestConfig(max_images=8)) is whole
+    assert with_fewer_images(whole, IngestConfig(max_images=6)) is whole
     assert with_fewer_images(whole, IngestConfig()) is whole
 
 
