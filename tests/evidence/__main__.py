@@ -3,8 +3,8 @@
     REAL_DATA_DIR=... python -m tests.evidence --folder RUNS [--trials clothing,birds,parts,roads] [--page FILE]
 
 Each trial is a study in the store of `RUNS`: what is there is not computed again, and what is stopped goes on. Its
-answers are a file in the folder `evidence` beside the page, which is made of all that lie there, also of those that
-another machine wrote; it says which trials have none.
+answers are a file in `.github/evidence`, and the page is made of all that lie there, also of those that another machine
+wrote; it says which trials have none.
 """
 
 import argparse
@@ -25,11 +25,12 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import PaceSummary
 from tests.evidence.answers import Answer, answer
 from tests.evidence.claims import CLAIMS
-from tests.evidence.kept import FOLDER, Told, all_kept, keep
+from tests.evidence.kept import Told, all_kept, keep
 from tests.evidence.page import page
 from tests.evidence.trials import Trial, draw_worlds, trials
 
 PAGE = Path(__file__).parents[2] / ".github" / "EVIDENCE.md"
+ANSWERS = PAGE.parent / "evidence"
 
 
 def main() -> None:
@@ -46,8 +47,8 @@ def main() -> None:
         rows = run(name, known[name], store)
         by = f"{version_of(PROGRAM)}, {code_commit()[:7]}, {platform.machine()}"
         told = Told(answers(name, known[name], rows), minutes(rows, store), said_of_teachers(rows, store), by)
-        keep(told, arguments.page.parent / FOLDER, name)
-    arguments.page.write_text(page(all_kept(arguments.page.parent / FOLDER, known), known), encoding="utf-8")
+        keep(told, ANSWERS, name)
+    arguments.page.write_text(page(all_kept(ANSWERS, known), known), encoding="utf-8")
 
 
 def answers(name: str, trial: Trial, rows: StudyRows) -> list[Answer]:

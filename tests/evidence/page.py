@@ -31,7 +31,7 @@ _ABOVE = (
     "three films, in which neighbours are alike: their errors are too small.",
     "",
     f"`{COMMAND}` makes this page and goes on where it was stopped. With `--trials clothing` it asks that trial alone; "
-    "the page has all answers that lie in `evidence`.",
+    "the page has all answers that lie in `.github/evidence`.",
     "",
 )
 

@@ -16,6 +16,7 @@ from taskdistill.flows.reports.study_rows import StudyRows
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.functional.comparison import Difference
 from taskdistill.tasks.problems.metrics import metrics_of
+from tests.evidence.__main__ import ANSWERS, PAGE
 from tests.evidence.answers import Answer, answer, over_images, over_places
 from tests.evidence.claims import CLAIMS, Question, Side
 from tests.evidence.kept import Told, all_kept, keep
@@ -117,3 +118,17 @@ def test_answers_that_are_kept_are_what_the_page_is_made_of_later_and_elsewhere(
     assert list(found) == ["birds", "clothing"]
     assert found["clothing"] == clothing
     assert repr(found["birds"]) == repr(birds)  # NaN is not equal to itself
+
+
+def test_what_a_side_is_called_may_change_and_a_question_that_is_asked_no_more_is_left_out(tmp_path: Path) -> None:
+    asked = CLAIMS[0].questions[0]
+    renamed = asked._replace(first=asked.first._replace(called="something else"))
+    gone = asked._replace(first=asked.first._replace(arm="of old"))
+    answers = [Answer(one, TOP1, 0.6, 0.5, Difference(0.1, 0.01, 0.001), "") for one in (renamed, gone)]
+    keep(Told(answers, "2 min", [], "0.1.0"), tmp_path, "birds")
+    assert [one.question for one in all_kept(tmp_path, ["birds"])["birds"].answers] == [asked]
+
+
+def test_the_page_is_the_one_that_the_kept_answers_make() -> None:
+    known = trials(Path("RUNS"))
+    assert PAGE.read_text(encoding="utf-8") == page(all_kept(ANSWERS, known), known)
