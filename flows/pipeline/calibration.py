@@ -28,7 +28,7 @@ _BATCHES = 3
 """Of training images, at least."""
 _CLASS_IMAGES = 2
 """Training images of each class, at least."""
-_STEPS, _MOST_STEPS = 16, 64
+_STEPS = 16
 """Of a training or probe; the first are slower than the others."""
 _VIEWS, _MOST_SHOWN = 8, 1600
 """Views of a training image, and of all of them together."""
@@ -101,6 +101,8 @@ def _short(training: TrainingSettings, num_train: int, images: IngestSummary, wo
     every = max(1, round(apart / per_epoch))
     # What workers have made ready before the first step goes by faster than it was made.
     steps = max(_STEPS, 2 * (workers + 1))
-    rounds = max(1, math.ceil(steps / (every * per_epoch)))
-    epochs = min(every * rounds, max(1, math.ceil(max(steps, _MOST_STEPS) / per_epoch)))
+    epochs = max(1, math.ceil(steps / per_epoch))
+    # Where validations are further apart, the one at the end counts for more than it will: more steps take minutes.
+    if every <= epochs:
+        epochs = every * math.ceil(epochs / every)
     return {"epochs": epochs, "validate_every": every, "min_steps": 0}

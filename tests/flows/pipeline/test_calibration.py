@@ -63,6 +63,10 @@ def test_validation_has_the_share_of_a_training_that_it_has_of_the_whole_one(exp
     assert (part.training.validate_every, part.training.epochs, part.training.min_steps) == (5, 10, 0)
 
 
+def test_where_validations_are_far_apart_a_training_is_no_longer_for_that(experiment: Experiment) -> None:
+    assert part_of(experiment, batch_size=32, validate_every=50).training.epochs == 6  # 18 steps
+
+
 def test_an_image_has_the_views_that_it_will_have_and_many_images_fewer(experiment: Experiment) -> None:
     views = experiment.views.model_copy(update={"num_views": 16, "max_total": 16_000})
     asked = experiment.model_copy(update={"views": views})
