@@ -14,7 +14,7 @@ import itertools
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from taskdistill.configs.data import IngestConfig
 from taskdistill.storage.errors import SourceChangedError
@@ -60,6 +60,23 @@ class Read(NamedTuple):
     """Whether a smaller copy is stored in its place."""
 
 
+class File(NamedTuple):
+    """What became of one file, as a note of its shard says: small, as all are held until the end."""
+
+    id: str
+    sha256: str
+    quarantined: str | None
+    """Why it cannot be used."""
+    statistics: PixelStatistics | None
+    is_reduced: bool
+
+    @classmethod
+    def of(cls, noted: Mapping[str, Any]) -> Self:
+        seen = PixelStatistics(**noted["seen"]) if noted["seen"] else None
+        is_reduced = noted.get("reduced", False)  # notes of older versions do not say
+        return cls(noted["id"], noted["sha256"], noted["quarantined"], seen, is_reduced)
+
+
 def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     """Write the image-set of a dataset.
 
@@ -80,7 +97,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     notes.mkdir(exist_ok=True)
     keep_listing(context.draft, dataset, len(shards))
     done = 0
-    files: list[dict[str, Any]] = []
+    files: list[File] = []
     context.on_progress("images", 0, len(dataset.candidates))  # from here on it goes image by image
     for number, shard in enumerate(shards):
         # The note is written after the shard, and both are read back: whichever was torn, the shard is made anew.
@@ -89,32 +106,32 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
         if found is None or not _has_statistics(found) or not is_shard_whole(context.draft, number, _kept_ids(found)):
             found = _write_shard(config, context, number, shard, dataset.classes, masks.reading if masks else None)
             write_json(note, found)
-        files += found
+        files += map(File.of, found)
         done += len(shard)
         context.on_progress("images", done, len(dataset.candidates))
 
     _check_unchanged(config, context, files)
     kept = _check_quarantine(config, dataset, files)
-    if num_reduced := sum(file.get("reduced", False) for file in files):  # notes of older versions do not say
+    if num_reduced := sum(file.is_reduced for file in files):
         kept = kept._replace(said=[*kept.said, words_of_reduced(num_reduced, config)])
     of_masks = IngestSummary()
     if masks:
         counted = masks.counts(kept.candidates)
         of_masks, kept = masks.summary(counted), kept._replace(said=[*kept.said, *masks.said, *remarks(counted)])
-    statistics = {file["id"]: PixelStatistics(**file["seen"]) for file in files if file["seen"]}
+    statistics = {file.id: file.statistics for file in files if file.statistics}
     levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
     return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness, of_masks)
 
 
-def _write_tables(context: StageContext, kept: Dataset, files: Sequence[Mapping[str, Any]]) -> IngestSummary:
+def _write_tables(context: StageContext, kept: Dataset, files: Sequence[File]) -> IngestSummary:
     """Write what became of each file, what is there twice, and what was left out; returns its part of the summary."""
-    duplicates = identical(kept.candidates, {file["id"]: file["sha256"] for file in files})
-    write_table(context.draft / "files.parquet", SOURCE_FILES, files)
+    duplicates = identical(kept.candidates, {file.id: file.sha256 for file in files})
+    write_table(context.draft / "files.parquet", SOURCE_FILES, [file._asdict() for file in files])
     write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
     write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
-    quarantined = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    quarantined = {file.id: file.quarantined for file in files if file.quarantined}
     unusable = IngestSummary(
         quarantined=len(quarantined), quarantined_first=dict(itertools.islice(quarantined.items(), 10))
     )
@@ -214,9 +231,9 @@ def _read_mask(
     return mask
 
 
-def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequence[dict[str, str]]) -> None:
+def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequence[File]) -> None:
     folder = dataset_folder(config)
-    known = {file["id"]: file["sha256"] for file in files}
+    known = {file.id: file.sha256 for file in files}
     if digest_with(folder, known) != context.content_digests["path"]:
         shutil.rmtree(context.draft / "notes")  # of other contents than this draft is for
         raise SourceChangedError(
@@ -226,9 +243,9 @@ def _check_unchanged(config: IngestConfig, context: StageContext, files: Sequenc
         )
 
 
-def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[dict[str, str]]) -> Dataset:
+def _check_quarantine(config: IngestConfig, dataset: Dataset, files: Sequence[File]) -> Dataset:
     """Return the dataset of what became rows; DatasetError where too much did not."""
-    reasons = {file["id"]: file["quarantined"] for file in files if file["quarantined"]}
+    reasons = {file.id: file.quarantined for file in files if file.quarantined}
     for name, reason in itertools.islice(reasons.items(), 20):
         log.warning("set aside %s: %s", name, reason)
     total = len(dataset.candidates)
