@@ -56,6 +56,7 @@ def run_line(start: str, folder: Path, **variables: str) -> subprocess.Completed
     return subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.nightly
 def test_what_is_installed_first_is_what_the_project_needs_as_it_is_pinned(source: Path):
     if not importlib.util.find_spec("mmseg"):
         pytest.skip("the extra segmentation, which the image has, is not installed here")

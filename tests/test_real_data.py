@@ -1,4 +1,4 @@
-"""The preset `clothing10`, of one seed and fewer steps, on real photographs, through the command line."""
+"""The preset `clothing10`, of one seed, fewer views and fewer steps, on real photographs, through the command line."""
 
 import json
 import os
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif("REAL_DATA_DIR" not in os.environ, reason="REAL_DATA_DIR is not set"),
 ]
 
-SHORT = ("seeds=[0]", "training.epochs=8")
+SHORT = ("seeds=[0]", "views.num_views=4", "training.epochs=8")
 PRESET = ("clothing10", *(text for setting in SHORT for text in ("--set", setting)))
 
 
@@ -49,11 +49,11 @@ def changed_by(store: Path, setting: str) -> set[str]:
     return {stage["name"] for stage in stages if stage["action"] != "have"}
 
 
-def test_the_probed_teacher_reaches_80_percent_on_test_and_both_students_learn(store: Path) -> None:
+def test_the_probed_teacher_reaches_75_percent_on_test_and_both_students_learn(store: Path) -> None:
     scores = taskdistill(store, "run", *PRESET)["scores"]
     top1 = {row["model"]: row["value"] for row in scores if row["split"] == "test" and row["metric"] == "top1"}
     assert top1.keys() == {"teacher probed", "student probed", "student finetuned", "student distilled"}
-    assert top1["teacher probed"] >= 0.80
+    assert top1["teacher probed"] >= 0.75  # with all eight views it has 82 %
     # One seed on 136 images has a standard error of 3.5 points: far above chance is all that one seed can promise.
     assert min(top1.values()) >= 0.65
 

@@ -250,7 +250,7 @@ FAULTS = (
     Fault("the run's process is killed", "pipeline", flow_process_is_killed, is_only_in_full=True),
     Fault("the worker is killed", "pipeline", worker_is_killed, is_only_in_full=True),
     Fault("worker and run are killed at once", "pipeline", both_are_killed, is_only_in_full=True),
-    Fault("the server is killed in training", "pipeline", server_is_killed),
+    Fault("the server is killed in training", "pipeline", server_is_killed, is_only_in_full=True),
     Fault("the server is away for 3 minutes", "long pipeline", server_is_away, is_only_in_full=True),
     Fault("the database is locked for 25 s", "pipeline", the_database_is_locked, is_only_in_full=True),
     Fault("the same run is started again meanwhile", "pipeline", the_same_is_started_again, is_only_in_full=True),

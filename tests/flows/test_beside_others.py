@@ -70,6 +70,7 @@ print(taskdistill.__file__, taskdistill.load.__module__)
     assert python(project, site, "-c", code) == f"{site}/taskdistill/__init__.py taskdistill.flows.api\n"
 
 
+@pytest.mark.nightly
 def test_a_pipeline_runs_there_also_with_steps_in_processes_of_their_own(
     project: Path, site: Path, experiment: Experiment
 ) -> None:

@@ -35,6 +35,7 @@ def artifacts_of(experiment: Experiment, store: ArtifactStore) -> dict[str, Arti
 # --- the whole pipeline --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_with_two_slots_two_task_runs_are_in_progress_at_the_same_time(served: Served, experiment: Experiment) -> None:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 

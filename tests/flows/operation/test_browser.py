@@ -169,6 +169,7 @@ def test_a_schedule_added_on_the_page_makes_runs_that_complete(page: Page, serve
     page.read("1 of 1 runs completed.")
 
 
+@pytest.mark.nightly
 def test_retry_clicked_on_a_failed_run_does_not_repeat_the_steps_that_were_finished(
     page: Page, served: Served, typed: Experiment
 ) -> None:

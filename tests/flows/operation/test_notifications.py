@@ -131,6 +131,7 @@ def ended(served: Served, state: Any, tags: list[str]) -> UUID:
     return run_id
 
 
+@pytest.mark.nightly
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_a_scheduled_run_that_fails_is_told_at_a_webhook_and_by_mail_and_one_that_a_person_started_is_not(

@@ -35,6 +35,7 @@ def paint(mixer_folder: Path, *limits: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_no_image_is_left_out(mixer_folder: Path) -> None:
     # How much one image takes differs between processors and builds of oneDNN: the first limit at which one fits.
