@@ -67,10 +67,10 @@ def report_of(store: Path, preset: str, settings: list[str]) -> Path:
     return Path(done.json["report"])
 
 
-@pytest.fixture(
-    scope="module",
-    params=["blends", "masks", pytest.param("camvid", marks=[pytest.mark.real_data, pytest.mark.nightly])],
-)
+CAMVID = pytest.param("camvid", marks=[pytest.mark.real_data, pytest.mark.nightly])
+
+
+@pytest.fixture(scope="module", params=["blends", "masks", CAMVID])
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A browser that has opened the page of a run, every part of it unfolded."""
     report: Path = request.getfixturevalue(request.param)
