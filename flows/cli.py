@@ -68,7 +68,8 @@ Overrides = Annotated[
 ]
 Rehash = Annotated[bool, typer.Option(help="Read all images and weights again: for file systems that hide changes.")]
 Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Run it on a few images first, to measure how long it will take.")
+    bool,
+    typer.Option("--calibrate", help="Run a small part of it first, for some minutes, to measure how long all takes."),
 ]
 Synthetic = Annotated[str, typer.Option(help="Image-set of synthetic images: a label or reference.")]
 

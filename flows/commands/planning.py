@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from taskdistill.flows.ending.interruption import say_when_stopped
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.forecast import time_in_all
 from taskdistill.flows.pipeline.planning import Plan
@@ -54,9 +55,11 @@ def measure(planned: Plan, store: ArtifactStore) -> None:
         errors.print("All steps are there: nothing is to be measured")
         return
     check_room(planned.steps, planned.experiment, store)
-    errors.print("A small part is run first, to measure how long all of it takes; nothing of it stays:")
+    errors.print("A small part is run first, for some minutes, to measure how long all takes; nothing of it stays:")
+    say_when_stopped("stopped; nothing was measured, and the same command begins anew")
     with _no_word_of(_ON_IMAGES), on_console(planned.experiment, errors) as show:
         calibrate(planned, store, show)
+    say_when_stopped()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from taskdistill.configs.errors import UserError
-from taskdistill.flows.ending.interruption import SENTENCE, arrived, exit_code
+from taskdistill.flows.ending.interruption import arrived, exit_code, sentence
 from taskdistill.flows.ending.os_errors import explained
 from taskdistill.flows.printing import errors
 
@@ -46,7 +46,7 @@ class EndsInWords(TyperGroup):
                 raise
             arrived()
             with suppress(OSError):  # the terminal may have been closed: that is one way to be stopped
-                errors.print(SENTENCE)
+                errors.print(sentence())
             raise typer.Exit(code) from None
         return done
 

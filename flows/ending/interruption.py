@@ -17,6 +17,7 @@ AGAIN_SECONDS = 2.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _stopped_by: list[int] = []
+_said = [SENTENCE]
 
 
 @contextmanager
@@ -40,6 +41,16 @@ def stopped_by_signals() -> Iterator[None]:
                 signal.signal(number, before[number])
 
 
+def say_when_stopped(sentence: str = SENTENCE) -> None:
+    """Have a program that is stopped from now on end with this sentence: not all work continues where it was."""
+    _said[:] = [sentence]
+
+
+def sentence() -> str:
+    """Return what a program that is stopped says at its end."""
+    return _said[0]
+
+
 def exit_code() -> int:
     """Return the exit code of a process that a signal has asked to end, as shells count; 0 where none has."""
     return 128 + _stopped_by[0] if _stopped_by else 0
@@ -54,7 +65,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor, and may not come to show it again
     if _is_importing(frame):
-        os.write(2, f"{SENTENCE}\n".encode())
+        os.write(2, f"{sentence()}\n".encode())
         os._exit(128 + number)
     _stopped_by.append(number)
     for other in _SIGNALS:

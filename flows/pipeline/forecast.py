@@ -19,12 +19,12 @@ def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: i
     if len(unknown) == len(missing):
         return "How long it takes will be said here once something like it was made on this computer."
     at_once = f", {slots} steps at a time" if slots > 1 else ""
-    said = f"About {taken(seconds_in_all(missing, work, slots))} in all{at_once}"
+    time = f"{taken(seconds_in_all(missing, work, slots))} in all{at_once}"
     if not unknown:
-        return f"{said}."
+        return f"About {time}."
     others = f" and {len(unknown) - _NAMED} others" if len(unknown) > _NAMED else ""
     names = ", ".join(unknown[:_NAMED])
-    return f"{said}, without {names}{others}, like which nothing was made on this computer yet."
+    return f"At least {time}; like {names}{others} nothing was made on this computer yet, so that nobody knows of them."
 
 
 def seconds_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> float:

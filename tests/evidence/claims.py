@@ -70,6 +70,8 @@ CLAIMS = (
     Claim(
         "A probed teacher is often a better source than a finetuned one, even when it is less accurate.",
         [*_sources("birds"), *_sources("clothing")],
+        "Where a finetuned teacher is said above to be the probe it started from, its rows compare a teacher with "
+        "itself. "
         "On road scenes the probed teacher was tried on one split alone; the README has it.",
     ),
     Claim(
@@ -89,6 +91,7 @@ CLAIMS = (
             _passing("parts", PROBED, TEACHER_PROBED),
             _passing("roads", FINETUNED, TEACHER_FINETUNED),
         ],
+        "That a student may pass its teacher is not refuted by one that does not; that it gains is asked above.",
     ),
     Claim(
         "The largest teacher may teach directly; no assistant between it and the student is needed.",
@@ -100,11 +103,12 @@ CLAIMS = (
             ),
             Question(
                 "clothing",
-                Side(TEACHER_PROBED, LARGER, "the larger teacher itself (5.4 M)"),
-                Side(TEACHER_PROBED, PROBED, "the smaller one (3.5 M)"),
+                Side(TEACHER_PROBED, LARGER, "the larger teacher itself (EfficientNet-Lite1)"),
+                Side(TEACHER_PROBED, PROBED, "the smaller one (MobileNetV2 1.0)"),
             ),
         ],
-        "An assistant that was itself taught was not tried: asked is only whether a larger teacher teaches worse.",
+        "An assistant that was itself taught was not tried: asked is only whether a larger teacher teaches worse, and "
+        "where that cannot be told, no harm shows.",
     ),
     Claim(
         "Blends of ImageMixer, in the distillation term alone, help, on top of standard augmentation.",

@@ -21,7 +21,7 @@ def mistakes(subject: Subject) -> Section | None:
         return Section("Mistakes", _shown(subject, answers, thumbnails, wrong, "Wrong"))
     teacher_right, same = answers.teacher == answers.true, answers.teacher == answers.said
     groups = {
-        "The teacher is right, the student wrong (what distillation left on the table)": wrong & teacher_right,
+        "The teacher is right, the student wrong (what is still to be learnt from it)": wrong & teacher_right,
         "Both give the same wrong answer (is the label right?)": wrong & same,
         "Both are wrong, each in its own way (hard, or the label is wrong)": wrong & ~teacher_right & ~same,
     }

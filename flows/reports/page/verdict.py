@@ -14,13 +14,15 @@ from taskdistill.flows.reports.remarks import remarks
 from taskdistill.flows.reports.shipping import CHOSEN_ON, Best
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
+from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.functional.comparison import CHANCE
 
 
 def verdict(subject: Subject) -> Section:
     """Tell what came out."""
-    headline, *others = [*_compared(subject), ""]
-    said = (headline, *_shipped(subject), *others, *_reservations(subject))
+    advice, *more = [*_shipped(subject), ""]
+    evidence, *others = [*_compared(subject), ""]
+    said = (*_without_use(subject), advice, evidence, *more, *others, *_reservations(subject))
     blocks: list[Block] = [Words(sentence) for sentence in said if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
     told = (
@@ -80,13 +82,24 @@ def _written(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.2g}"
 
 
+def _without_use(subject: Subject) -> Iterator[str]:
+    """Say where no training has helped, before anything is made of the differences."""
+    students = [one for name in subject.students for one in subject.by_model[name]]
+    if students and all(ModelSummary.of(subject.store.manifest(one.artifact)).kept_step == 0 for one in students):
+        yield (
+            f"No training helped: every student still is {START}, as none of them ever scored higher on validation. "
+            "Train for longer (training.epochs, training.min_steps), or on more images."
+        )
+
+
 def _shipped(subject: Subject) -> Iterator[str]:
     """Say which student to take, and why; how it compares with the next best, and with its teacher."""
     best = subject.best
     if not best:
         return
     number = sum(len(subject.by_model[model]) for model in subject.students)
-    yield f"Ship {best.artifact.short}{f', of {number} that were trained' if number > 1 else ''}. {best}"
+    of = f", of {number} that were trained" if number > 1 else ""
+    yield f"Ship {best.result.model}{_seed(subject, best.result)}: {best.artifact.short}{of}. {best}"
     yield from _next_best(subject, best)
     closed = gap_closed(subject, best.result.model, SPLIT)
     if closed and subject.teacher:
@@ -130,8 +143,9 @@ def _reservations(subject: Subject) -> Iterator[str]:
         found = compared(subject.by_model[CONTROL], subject.by_model[START], SPLIT, subject.store)
         if found and not (found.is_clear and found.found.mean > 0):
             yield (
-                f"{CONTROL} is {found} to its own probe on {SPLIT}: on these labels finetuning alone gains nothing "
-                f"that shows. So look at the difference to {START} too, under Scores."
+                f"{CONTROL} is {found} to its own probe on {SPLIT}: "
+                f"{'finetuning alone loses' if found.is_clear else 'whether finetuning alone gains cannot be told'}. "
+                f"So look at the difference to {START} too, under Scores."
             )
     if all(len(subject.by_model[model]) == 1 for model in subject.students):
         yield "One seed: how much another would change is not known; SE and p speak of the images alone."

@@ -57,11 +57,12 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
     assert re.match(
         rf"{STUDENT} \d\d\.\d \(SE \d\.\d\) beats {CONTROL} \d\d\.\d \(SE \d\.\d\) on 100 images "
         r"of test, 2 seeds \(top-1\): \+\d+\.\d \(SE \d\.\d\) on the same images, paired p (= 0\.\d+|< 0\.001)",
-        said[0].text,
+        said[1].text,
     )
     best = plain_run.best
     assert best
-    assert said[1].text.startswith(f"Ship {best.artifact.short}, of 4 that were trained. Best on validation: ")
+    named = f"Ship {STUDENT}, seed {best.result.seed}: {best.artifact.short}, of 4 that were trained. "
+    assert said[0].text.startswith(f"{named}Best on validation: ")
 
 
 def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Subject) -> None:
