@@ -127,9 +127,7 @@ def plan(
     store, experiment = _asked(source, set_, rehash=rehash)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     if calibrate:
-        if synthetic:
-            raise SettingsError("--calibrate measures what the settings ask for, and not --synthetic: leave one out")
-        measure(planned, store)
+        measure(planned, store, synthetic)
     tell(planned, store, as_json=as_json, hint="" if calibrate else "With --calibrate it is measured on a few images.")
     check_room(planned.steps, experiment, store)  # at the end: the table shows what is too large
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.ending.interruption import say_when_stopped
 from taskdistill.flows.pipeline.dataset_words import dataset_words
 from taskdistill.flows.pipeline.forecast import time_in_all
@@ -46,11 +47,17 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") 
         output.print("those of the dataset, before anything else.")
 
 
-def measure(planned: Plan, store: ArtifactStore) -> None:
-    """Run a small part of the plan; raises what `flows.pipeline.calibration.calibrate` raises."""
+def measure(planned: Plan, store: ArtifactStore, synthetic: str) -> None:
+    """Run a small part of the plan.
+
+    Raises SettingsError where images are given with --synthetic, and what `flows.pipeline.calibration.calibrate`
+    raises.
+    """
     from taskdistill.flows.pipeline.calibration import calibrate
     from taskdistill.flows.pipeline.console import on_console
 
+    if synthetic:
+        raise SettingsError("--calibrate measures what the settings ask for, and not --synthetic: leave one out")
     if planned.is_complete:
         errors.print("All steps are there: nothing is to be measured")
         return
