@@ -98,8 +98,9 @@ def _shipped(subject: Subject) -> Iterator[str]:
     if not best:
         return
     number = sum(len(subject.by_model[model]) for model in subject.students)
-    of = f", of {number} that were trained" if number > 1 else ""
-    yield f"Ship {best.result.model}{_seed(subject, best.result)}: {best.artifact.short}{of}. {best}"
+    on_test = "" if best.test is None else f": {best.metric.in_words(best.test)} on {SPLIT}"
+    yield f"Ship {best.result.model}{_seed(subject, best.result)} ({best.artifact.short}){on_test}."
+    yield f"{best} {f'{number} were trained.' if number > 1 else ''}".rstrip()
     yield from _next_best(subject, best)
     closed = gap_closed(subject, best.result.model, SPLIT)
     if closed and subject.teacher:

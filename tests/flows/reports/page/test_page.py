@@ -61,8 +61,11 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
     )
     best = plain_run.best
     assert best
-    named = f"Ship {STUDENT}, seed {best.result.seed}: {best.artifact.short}, of 4 that were trained. "
-    assert said[0].text.startswith(f"{named}Best on validation: ")
+    assert best.test is not None
+    named = f"{STUDENT}, seed {best.result.seed}"
+    assert said[0].text == f"Ship {named} ({best.artifact.short}): {100 * best.test:.1f} % on test."
+    assert said[2].text.startswith(f"Best on validation: {named} ")
+    assert said[2].text.endswith(" 4 were trained.")
 
 
 def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Subject) -> None:
