@@ -51,7 +51,7 @@ def compare(
     for line in reports.verdicts(found[0], compared, reports.num_images(store, found[0], split)):
         output.print(line)
     if classes := reports.class_table(store, found, split):
-        print_table("Right of each class, in %, the largest gains first:", classes)
+        print_table("Right of each class, in %, the largest gains of the last model first:", classes)
     output.print(f"They differ on {len(rows)} images{', such as' if rows else ''}")
     for row in rows[:MAX_IMAGES]:
         output.print("    " + "; ".join(f"{name} {value}" for name, value in row.items()))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.ending.interruption import say_when_stopped
 from taskdistill.flows.pipeline.dataset_words import dataset_words
-from taskdistill.flows.pipeline.forecast import time_in_all
+from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all
 from taskdistill.flows.pipeline.planning import Plan
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.slots import probable_slots
@@ -28,16 +28,18 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") 
     steps, the hint.
     """
     steps, experiment = planned.steps, planned.experiment
-    work = works(steps, store, experiment.runtime)
+    work, slots = works(steps, store, experiment.runtime), probable_slots(experiment.runtime, steps)
+    missing = [step for step in steps if step.action != "have"]
     if as_json:
         datasets = [dataset.as_json() for dataset in planned.datasets]
-        print_json({"store": str(store.root), "datasets": datasets, "stages": plan_rows(planned, work)})
+        told = {"store": str(store.root), "datasets": datasets, "stages": plan_rows(planned, work)}
+        print_json(told | {"slots": slots, "seconds_in_all": seconds_in_all(missing, work, slots)})
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
     print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
     if not planned.is_complete:
-        output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+        output.print(time_in_all(steps, work, slots))
         if hint and any(one.seconds is None for one in work.values()):
             output.print(hint)
     if planned.has_untried_teacher:
