@@ -67,6 +67,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "teacher_logits": {"teacher_logits": "out-of-fold", "probe.folds": 5},
     "probe.folds": {"probe.folds": 5},
     "student_probe.folds": {"student_probe.folds": 5},
+    "unlabelled.max_images": {"unlabelled.path": "/photographs", "unlabelled.max_images": 100},
     "views.width_to_height": {
         "views.width_to_height": 2.0,
         "teacher.input_width_px": 448,
