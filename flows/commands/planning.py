@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.ending.interruption import say_when_stopped
 from taskdistill.flows.pipeline.dataset_words import dataset_words
-from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all
+from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all, unknown_of
 from taskdistill.flows.pipeline.planning import Plan
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.slots import probable_slots
@@ -29,18 +29,19 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") 
     """
     steps, experiment = planned.steps, planned.experiment
     work, slots = works(steps, store, experiment.runtime), probable_slots(experiment.runtime, steps)
-    missing = [step for step in steps if step.action != "have"]
+    missing, unknown = [step for step in steps if step.action != "have"], unknown_of(steps, work)
     if as_json:
         datasets = [dataset.as_json() for dataset in planned.datasets]
         told = {"store": str(store.root), "datasets": datasets, "stages": plan_rows(planned, work)}
-        print_json(told | {"slots": slots, "seconds_in_all": seconds_in_all(missing, work, slots)})
+        time = {"slots": slots, "seconds_in_all": None if unknown else seconds_in_all(missing, work, slots)}
+        print_json(told | time)
         return
     for line in (line for dataset in planned.datasets for line in dataset_words(dataset)):
         output.print(line)
     print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
     if not planned.is_complete:
         output.print(time_in_all(steps, work, slots))
-        if hint and any(one.seconds is None for one in work.values()):
+        if hint and unknown:
             output.print(hint)
     if planned.has_untried_teacher:
         output.print(

@@ -28,6 +28,7 @@ def stopped_by_signals() -> Iterator[None]:
     SIGTERM.
     """
     _stopped_by.clear()
+    say_when_stopped()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     heeded = [number for number in _SIGNALS if number == signal.SIGTERM or before[number] is not signal.SIG_IGN]
     for number in heeded:

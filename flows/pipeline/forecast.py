@@ -12,10 +12,15 @@ _NAMED = 3
 """Steps that are named; of more, how many there are."""
 
 
+def unknown_of(steps: Sequence[PlannedStep], work: Mapping[str, Work]) -> list[str]:
+    """Return the names of the steps that are missing and of which nobody knows how long they take."""
+    return [step.name for step in steps if step.action != "have" and work[step.name].seconds is None]
+
+
 def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> str:
     """Say how long the steps that are missing take, `slots` at a time, and of which of them nobody knows."""
     missing = [step for step in steps if step.action != "have"]
-    unknown = [step.name for step in missing if work[step.name].seconds is None]
+    unknown = unknown_of(steps, work)
     if len(unknown) == len(missing):
         return "How long it takes will be said here once something like it was made on this computer."
     at_once = f", {slots} steps at a time" if slots > 1 else ""

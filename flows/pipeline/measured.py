@@ -4,7 +4,6 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,14 +49,21 @@ def keep(aside: ArtifactStore, store: ArtifactStore, images: ArtifactRef, runtim
     write_json(_folder(store) / f"{name}.json", _MEASURED.dump_python(told, mode="json"))
 
 
-def measured_in(store: ArtifactStore) -> Iterator[tuple[ArtifactRef, Measured]]:
-    """Yield what was measured; a file that cannot be read tells nothing."""
-    for path in sorted(_folder(store).glob("*.json")):
-        try:
-            told = _MEASURED.validate_python(read_json_if_whole(path) or [])
-        except ValidationError:  # of another version
-            continue
-        yield from ((ArtifactRef(one.kind, one.fingerprint), one) for one in told)
+def measured_in(store: ArtifactStore, runtime: RuntimeConfig) -> dict[ArtifactRef, Measured]:
+    """Return what was measured on this computer with this device, of what was measured several times rather with as
+    many threads and workers; a file that cannot be read tells nothing.
+    """
+    told = [one for path in sorted(_folder(store).glob("*.json")) for one in _read(path)]
+    here = [one for one in told if one.host == platform.node() and one.pace.device == runtime.device]
+    here.sort(key=lambda one: one.pace.hands == runtime.hands)  # of the same artifact the last is kept
+    return {ArtifactRef(one.kind, one.fingerprint): one for one in here}
+
+
+def _read(path: Path) -> list[Measured]:
+    try:
+        return _MEASURED.validate_python(read_json_if_whole(path) or [])
+    except ValidationError:  # of another version
+        return []
 
 
 def _folder(store: ArtifactStore) -> Path:

@@ -94,7 +94,7 @@ class _Paces:
 
     def __init__(self, steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeConfig) -> None:
         self._steps, self._store, self._runtime = steps, store, runtime
-        self._measured = dict(measured_in(store))
+        self._measured = measured_in(store, runtime)
         self._image_sets = {step.ref.fingerprint for step in steps if step.ref.kind == "image-set"}
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
         self._known: dict[ArtifactRef, _Told | None] = {}

@@ -48,7 +48,7 @@ def page(told: Mapping[str, Told], trials: Mapping[str, Trial]) -> str:
         *_ABOVE,
         *_summary(answers, told, trials),
         "",
-        "| trial | preset | places | models share | minutes of its steps | made by |",
+        "| trial | preset | places | models share | steps took, added up | asked by |",
         "| --- | --- | --- | --- | --- | --- |",
         *(_trial(name, trials[name], of_trial) for name, of_trial in told.items()),
         "",
@@ -62,14 +62,15 @@ def page(told: Mapping[str, Told], trials: Mapping[str, Trial]) -> str:
 def _summary(
     answers: Mapping[Question, Answer], told: Mapping[str, Told], trials: Mapping[str, Trial]
 ) -> Iterator[str]:
-    """Yield a table of what comes first under each claim."""
+    """Yield a table of the first question under each claim, of each trial."""
     yield f"| is there more, in points | {' | '.join(trials[name].told for name in told)} |"
     yield f"| --- |{' --- |' * len(told)}"
     for number, claim in enumerate(CLAIMS, 1):
-        first = {one.trial: answers.get(one) for one in reversed(claim.questions)}
-        compared = {one.trial: one for one in reversed(claim.questions)}
-        sides = dict.fromkeys(f"{one.first.called} to {one.second.called}" for one in reversed(compared.values()))
-        cells = (_brief(first.get(name)) for name in told)
+        leading: dict[str, Question] = {}
+        for question in claim.questions:
+            leading.setdefault(question.trial, question)
+        sides = dict.fromkeys(f"{one.first.called} to {one.second.called}" for one in leading.values())
+        cells = (_brief(answers.get(leading[name]) if name in leading else None) for name in told)
         yield f"| {number}: {'; '.join(sides)} | {' | '.join(cells)} |"
 
 

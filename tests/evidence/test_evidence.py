@@ -101,6 +101,8 @@ def test_the_page_has_each_claim_and_says_what_was_not_run(tmp_path: Path) -> No
     assert all(claim.sentence in written for claim in CLAIMS)
     assert "| +2.5 (1.0) | 0.02 | 5 worlds (above in 4), 1 seed | **yes** |" in written
     assert "| 40 min | 0.1.0, x86_64 |" in written
+    assert "| 1: student of the probed teacher to student of the finetuned teacher | **+2.5** |" in written
+    assert "| 2: distilled to finetuned |  |" in written
     assert "Not run for this page: clothing." in written
     assert "Asked something else when run: birds." in written
     assert "- birds: its teacher is a probe." in written

@@ -104,6 +104,15 @@ def experiment(shapes_folder: Path) -> Experiment:
     )
 
 
+@pytest.fixture
+def of_other_images(experiment: Experiment, shapes_folder: Path, tmp_path: Path) -> Experiment:
+    """The same on a folder that lacks one of the training images."""
+    others = tmp_path / "others"
+    shutil.copytree(shapes_folder, others)
+    next(others.rglob("train/*/*.png")).unlink()
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(others)})})
+
+
 @pytest.fixture(scope="session")
 def with_finetuned_teacher(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"teacher_training": "finetuned"})

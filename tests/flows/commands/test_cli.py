@@ -101,6 +101,15 @@ def test_plan_as_json_names_each_step_with_what_there_is_to_do(taskdistill: Comm
     }
 
 
+def test_plan_as_json_says_how_long_all_takes_or_that_nobody_knows(taskdistill: Command, preset: str) -> None:
+    told = taskdistill("plan", preset, "--set", "distill.alpha=0.5", "--json").json
+    missing = [stage["seconds"] for stage in told["stages"] if stage["action"] != "have"]
+    assert len(missing) == 2
+    assert told["seconds_in_all"] == pytest.approx(sum(missing))  # one needs the other
+    other = taskdistill("plan", preset, "--set", "student.input_px=40", "--json").json
+    assert other["seconds_in_all"] is None
+
+
 def test_plan_for_people_says_the_same(taskdistill: Command, preset: str) -> None:
     done = taskdistill("plan", preset, "--set", "distill.alpha=0.5")
     words = " ".join(done.stdout.replace("│", " ").split())

@@ -18,6 +18,7 @@ import pytest
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.ending.os_errors import explained
 from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.storage.locks import locked
 from taskdistill.storage.store import ArtifactStore
 from tests.failing_calls import failing
 from tests.flows.conftest import Done, call
@@ -48,6 +49,18 @@ def waiting_for(experiment: Experiment, store: ArtifactStore) -> Iterator[Path]:
     """A store in which the image-set is being made by somebody else, so that a run waits for it."""
     with store.lock(make_plan(experiment, store).steps[0].ref):
         yield store.root
+
+
+def test_who_is_stopped_while_it_measures_is_told_that_nothing_of_it_stays(store: ArtifactStore, preset: str) -> None:
+    with (
+        locked(store.root / "locks" / "calibration", "busy"),
+        started(store.root, "plan", preset, "--calibrate") as process,
+    ):
+        when_it_reads(process, store.root / "locks" / "calibration")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("stopped; nothing was measured, and the same command begins anew\n")
 
 
 def when_it_reads(process: subprocess.Popen[str], file: Path) -> None:

@@ -1,6 +1,8 @@
 """The small part of a run that measures how long all of it takes."""
 
-import shutil
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,8 @@ import pytest
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.calibration import calibrate, small_part
 from taskdistill.flows.pipeline.measured import measured_in
-from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
-from taskdistill.flows.pipeline.running import ExecuteStep
+from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.work import Work, works
-from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import IngestSummary
 from tests.conftest import Bench
@@ -102,26 +102,28 @@ def test_the_trials_of_a_search_go_by_the_trainings_that_they_are(experiment: Ex
     assert unknown(measured(asked, store)) == []
 
 
-def test_after_one_that_was_killed_another_begins_anew(experiment: Experiment, store: ArtifactStore) -> None:
-    class KilledError(Exception):
-        pass
-
-    def killed_in_extract(step: PlannedStep, execute: ExecuteStep) -> ArtifactRef:
-        def on_progress(unit: str, done: int, total: int) -> None:
-            if step.name == "extract-teacher" and done:
-                raise KilledError
-
-        return execute(step, on_progress)
-
-    plan = make_plan(experiment, store)
+def test_after_one_that_was_killed_another_begins_anew(
+    experiment: Experiment, preset: str, store: ArtifactStore
+) -> None:
     running = store.root / "calibration" / "running"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda path, **_: None)  # a killed run removes nothing
-        with pytest.raises(KilledError):
-            calibrate(plan, store, killed_in_extract)
-    assert (running / "drafts").is_dir()
+    command = [sys.executable, "-m", "taskdistill.flows.cli", "plan", preset, "--calibrate"]
+    with subprocess.Popen(command, env=os.environ | {"TASKDISTILL_STORE": str(store.root)}) as process:
+        while process.poll() is None and not [*running.glob("artifacts/features/*")]:
+            time.sleep(0.01)
+        process.kill()
+    assert running.is_dir()
     assert unknown(measured(experiment, store)) == []
     assert not running.exists()
+
+
+def test_with_other_threads_it_is_measured_beside_what_was_with_these(
+    experiment: Experiment, store: ArtifactStore
+) -> None:
+    one, two = (experiment.runtime.model_copy(update={"workers": workers}) for workers in (1, 2))
+    for runtime in (one, two, one):
+        measured(experiment.model_copy(update={"runtime": runtime}), store)
+    for runtime in (one, two):
+        assert {each.pace.hands["workers"] for each in measured_in(store, runtime).values()} == {runtime.workers}
 
 
 def test_of_another_device_or_computer_it_tells_nothing(
@@ -135,29 +137,20 @@ def test_of_another_device_or_computer_it_tells_nothing(
 
 
 def test_what_was_measured_for_these_images_tells_rather_than_artifacts_of_others(
-    experiment: Experiment, bench: Bench, shapes_folder: Path, tmp_path: Path
+    of_other_images: Experiment, bench: Bench
 ) -> None:
-    others = tmp_path / "others"
-    shutil.copytree(shapes_folder, others)
-    next(others.rglob("train/*/*.png")).unlink()
-    elsewhere = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(others)})})
-    steps = make_plan(elsewhere, bench.store).steps
-    before = works(steps, bench.store, elsewhere.runtime)["extract-teacher"].seconds
-    [(_, one)] = [
-        (ref, one)
-        for ref, one in measured_in_after(elsewhere, bench.store)
-        if one.recipe["stage"] == "extract" and one.recipe["config"]["backbone"]["name"] == experiment.teacher.name
+    measured(of_other_images, bench.store)
+    [extracted] = [
+        one.pace
+        for one in measured_in(bench.store, of_other_images.runtime).values()
+        if one.recipe["stage"] == "extract" and one.recipe["config"]["backbone"]["name"] == of_other_images.teacher.name
     ]
-    rate = one.pace.pace["views"] if one.pace.pace else None
-    assert rate
-    after = works(steps, bench.store, elsewhere.runtime)["extract-teacher"].seconds
-    assert after == pytest.approx(one.pace.seconds - rate.seconds + rate.seconds / rate.units * (23 * 2 + 24), rel=0.01)
-    assert after != before
-
-
-def measured_in_after(experiment: Experiment, store: ArtifactStore) -> list[Any]:
-    measured(experiment, store)
-    return list(measured_in(store))
+    assert extracted.pace
+    views, seconds = extracted.pace["views"].units, extracted.pace["views"].seconds
+    # 23 images in 2 views, and the 24 of validation and test in one.
+    expected = extracted.seconds - seconds + seconds / views * (23 * 2 + 24)
+    known = works(make_plan(of_other_images, bench.store).steps, bench.store, of_other_images.runtime)
+    assert known["extract-teacher"].seconds == pytest.approx(expected)
 
 
 def test_what_comes_before_the_first_image_is_not_counted_for_each_of_them(

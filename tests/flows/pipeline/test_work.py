@@ -1,7 +1,5 @@
 """What a plan says there is to compute, and about how long a frozen encoder takes for it."""
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,14 +152,10 @@ def test_what_is_left_of_a_step_is_what_counts(experiment: Experiment, bench: Be
 
 
 def test_an_artifact_of_the_same_images_tells_rather_than_a_larger_one_of_others(
-    experiment: Experiment, bench: Bench, shapes_folder: Path, tmp_path: Path
+    experiment: Experiment, of_other_images: Experiment, bench: Bench
 ) -> None:
-    others = tmp_path / "others"
-    shutil.copytree(shapes_folder, others)
-    next(others.rglob("train/*/*.png")).unlink()
-    elsewhere = experiment.model_copy(update={"data": experiment.data.model_copy(update={"path": str(others)})})
-    for step in make_plan(elsewhere, bench.store).steps[:2]:
-        ref = quietly(elsewhere, bench.store)(step)
+    for step in make_plan(of_other_images, bench.store).steps[:2]:
+        ref = quietly(of_other_images, bench.store)(step)
     noted(bench.store, ref, seconds=900.0, pace={"views": {"units": 900, "seconds": 900.0}})
     noted(bench.store, bench.features, seconds=7.2, pace={"views": {"units": 48, "seconds": 7.2}})
     assert work(with_views(experiment, num_views=4, seed=9), bench.store)["extract-teacher"].seconds == pytest.approx(

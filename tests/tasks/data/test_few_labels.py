@@ -8,9 +8,10 @@ from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import INGEST
 from taskdistill.tasks.data.candidates import Candidate
-from taskdistill.tasks.data.dataset import Dataset
+from taskdistill.tasks.data.dataset import Dataset, open_dataset
 from taskdistill.tasks.data.few_labels import with_few_labels, with_fewer_images
 from tests.conftest import Bench, Run
+from tests.fakes import write_shapes
 
 
 def dataset(**images: int) -> Dataset:
@@ -102,3 +103,13 @@ def test_one_label_a_class_makes_an_image_set_with_the_same_test_images(
     assert len(few.rows_of("train")) == 3
     assert len(few.rows_of("unlabelled")) == 21
     assert [few.ids[row] for row in few.rows_of("test")] == [whole.ids[row] for row in whole.rows_of("test")]
+
+
+def test_of_fewer_images_a_class_may_lose_one_that_is_broken(run: Run, store: ArtifactStore, tmp_path: Path) -> None:
+    folder = tmp_path / "shapes"
+    write_shapes(folder, {"train": 8, "val": 2, "test": 2}, side=16)
+    config = IngestConfig(path=str(folder), max_images=6, max_quarantined_share=0.5)
+    drawn = with_fewer_images(open_dataset(config), config).candidates
+    next(one.path for one in drawn if one.split == "train").write_bytes(b"no picture")
+    images = ImageSet(store.path(run(INGEST, config)))
+    assert Counter(images.labels[images.rows_of("train")].tolist()) == {0: 1, 1: 2, 2: 2}

@@ -361,6 +361,9 @@ def test_classes_that_a_split_lacks_are_warned_of_where_they_are_named(folder: P
     assert "1 masks are ignored throughout and teach nothing, such as that of 'images/train/2.jpg'" in summary.said
     with pytest.raises(DatasetError, match=r"'class 2' is in masks of val and in none of train.*lists of classes"):
         ingested(folder)
+    # Of few images those for training may lack a class by chance.
+    _, summary = ingested(folder, max_images=2)
+    assert any("so they cannot be learnt: 'class 2'" in sentence for sentence in summary.said)
 
 
 def test_a_test_split_of_placeholders_is_refused_with_how_to_leave_it_out(folder: Path, ingested: Ingested) -> None:

@@ -21,14 +21,16 @@ VALUES = ("top1", "nll", "ece")
 
 
 def made_up(
-    store: ArtifactStore, classes: Sequence[str], labels: Sequence[int], seeds: Sequence[int] = (0,)
+    store: ArtifactStore, classes: Sequence[str], labels: Sequence[int], seeds: Sequence[int] = (0,), kept_step: int = 2
 ) -> Subject:
-    """A teacher and two students of each seed, whose answers on images of these classes are drawn with chances."""
+    """A teacher and two students of each seed, whose answers on images of these classes are drawn with chances; which
+    of 2 steps is kept makes no difference to them.
+    """
     ids = [f"{classes[label]}/{number}.png" for number, label in enumerate(labels)]
     images = image_set(store, classes, labels, ids)
     results = [model(store, images, ids, labels, len(classes), TEACHER, None)]
     for name in (CONTROL, STUDENT):
-        results += [model(store, images, ids, labels, len(classes), name, seed) for seed in seeds]
+        results += [model(store, images, ids, labels, len(classes), name, seed, kept_step) for seed in seeds]
     steps = {"ingest": images} | {f"{one.model} {one.seed or 0}": one.artifact for one in results}
     return Subject("made up", results, steps, store, "taskdistill run made-up", ["taskdistill list model"])
 
@@ -51,7 +53,7 @@ def image_set(store: ArtifactStore, classes: Sequence[str], labels: Sequence[int
 
 def model(
     store: ArtifactStore, images: ArtifactRef, ids: Sequence[str], labels: Sequence[int], num_classes: int,
-    name: str, seed: int | None,
+    name: str, seed: int | None, kept_step: int = 2,
 ) -> ModelResult:  # fmt: skip
     generator = np.random.default_rng([len(ids), seed or 0, sum(map(ord, name))])
     true = np.asarray(labels)
@@ -62,7 +64,7 @@ def model(
         "id": list(ids), "label": true, "predicted": said, "confidence": generator.uniform(0.5, 1, len(ids)),
         "score": (said == true).astype(np.float32), "teacher_predicted": teacher,
     }  # fmt: skip
-    artifact = _model(store, name, seed, images)
+    artifact = _model(store, name, seed, images, kept_step)
     scores = dict.fromkeys(VALUES, float(np.mean(said == true)))
     summary = {"score_name": "top1", "num_images": dict.fromkeys(("test", "val"), len(ids)),
                "parameters": 10**6 * (1 + len(name)), "scores": {"test": scores, "val": scores},
@@ -72,8 +74,8 @@ def model(
     return ModelResult(name, seed, ref, artifact)
 
 
-def _model(store: ArtifactStore, name: str, seed: int | None, images: ArtifactRef) -> ArtifactRef:
-    kept = {"kept_step": 2, "best_step": 2, "steps": 2}
+def _model(store: ArtifactStore, name: str, seed: int | None, images: ArtifactRef, kept_step: int) -> ArtifactRef:
+    kept = {"kept_step": kept_step, "best_step": kept_step, "steps": 2}
     return _committed(store, "model", {"seed": seed, "name": name}, {"images": images}, kept, {})
 
 

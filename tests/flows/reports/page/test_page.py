@@ -86,6 +86,14 @@ def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Su
     assert "SE and p speak of the images alone, with these seeds" in said
 
 
+def test_where_every_student_still_is_its_probe_the_verdict_says_first_that_no_training_helped(
+    store: ArtifactStore, plain_run: Subject
+) -> None:
+    untrained = made_up(store, ["ant", "bee"], [0, 1] * 20, kept_step=0)
+    assert words(verdict(untrained)).startswith("No training helped: every student still is student probed")
+    assert "No training helped" not in words(verdict(plain_run))
+
+
 def test_of_one_seed_the_verdict_says_what_it_does_not_know(store: ArtifactStore) -> None:
     assert "One seed: how much another would change is not known" in words(
         verdict(made_up(store, ["ant", "bee"], [0, 1] * 20))
