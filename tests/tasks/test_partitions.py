@@ -93,10 +93,7 @@ def test_two_parts_make_the_very_files_that_one_makes(finished_bench: Bench, wit
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_very_files_that_one_makes(
-    finished_bench: Bench, without: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # where the new processes find this module
+def test_two_processes_make_the_very_files_that_one_makes(finished_bench: Bench, without: Bench) -> None:
     fixed = (without.store.root, without.images, without.student_features)
 
     def in_two_processes(missing: Sequence[int], still_missing: Callable[[], list[int]]) -> None:

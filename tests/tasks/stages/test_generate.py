@@ -290,10 +290,7 @@ def make_shards(root: Path, config: GenerateConfig, inputs: dict[str, ArtifactRe
 
 
 @pytest.mark.slow
-def test_two_processes_on_disjoint_shards_make_the_set_that_one_makes(
-    studio: Studio, shared: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))  # where the new processes find this module
+def test_two_processes_on_disjoint_shards_make_the_set_that_one_makes(studio: Studio, shared: Studio) -> None:
     inputs = {"images": studio.bench.images, "embeddings": studio.embeddings}
 
     def in_two_processes(numbers: Any, still_missing: Any) -> None:
