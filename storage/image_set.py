@@ -145,7 +145,8 @@ def write_index(
     """Write the index of a set whose shards are all there; returns its counts for the manifest."""
     sizes, splits = [], Counter[str]()
     for shard in range(num_shards):
-        column = pq.read_table(shard_path(folder, shard), columns=["split"])["split"].to_pylist()
+        with pq.ParquetFile(shard_path(folder, shard)) as file:
+            column = file.read(["split"])["split"].to_pylist()
         sizes.append(len(column))
         splits.update(column)
     counts = {"images": sum(sizes), "splits": dict(sorted(splits.items())), "classes": len(classes)}

@@ -3,7 +3,8 @@
 Shape letters: N images, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,20 @@ SELECTION = pa.schema(
     ]
 )
 
+_GROUP_ROWS = 1024
+
 ADDED: dict[str, Mapping[str, Added]] = {}
 """Name of a file -> its columns that came with a later format of its artifact than the first."""
 
 
-def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of a schema to Parquet, all or nothing; missing columns are null."""
-    with atomic(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, write_page_checksum=True)
+def write_table(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of a schema to Parquet, all or nothing; missing columns are null. Few are in memory at once, where
+    they come one by one.
+    """
+    waiting = iter(rows)
+    with atomic(path) as partial, pq.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
+        while group := list(itertools.islice(waiting, _GROUP_ROWS)):
+            writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
@@ -108,7 +115,8 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
     """
     with atomic(path) as partial:
         table = pa.table({name: _with_lists(column) for name, column in columns.items()})
-        pq.write_table(table, partial, write_page_checksum=True)
+        # Ids, scores and places hardly repeat: a dictionary of them takes twice the time, and memory with their number.
+        pq.write_table(table, partial, use_dictionary=False, row_group_size=4 * _GROUP_ROWS, write_page_checksum=True)
 
 
 def _with_lists(column: Any) -> Any:

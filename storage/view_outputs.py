@@ -286,7 +286,8 @@ def read_rows(folder: Path) -> tuple[list[str], list[str]]:
     read.
     """
     try:
-        table = pq.read_table(folder / ROWS, page_checksum_verification=True)
+        with pq.ParquetFile(folder / ROWS, page_checksum_verification=True) as file:
+            table = file.read()
         ids: list[str] = table["id"].to_pylist()
         parts: list[str] = table["part"].to_pylist() if "part" in table.column_names else [""] * len(ids)
     except (OSError, pa.ArrowException, LookupError) as error:

@@ -249,13 +249,14 @@ def build_pooling_encoder(backbone: Backbone, *, drop_path: float = 0.0) -> Pool
 def list_flat_images(config: IngestConfig) -> Listing:
     """A toy dataset form: all files in one folder, named class-number.png."""
     folder = Path(config.path)
-    return Listing([Candidate(file.name, file, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())])
+    return Listing([Candidate(file.name, folder, file.name.partition("-")[0], "") for file in sorted(folder.iterdir())])
 
 
 def list_masked_images(config: IngestConfig) -> Listing:
     """A toy dataset form without labels: 000.png beside 000.mask.png, whose values count through the classes."""
-    files = sorted(Path(config.path).glob("*[0-9].png"))
-    candidates = [Candidate(file.name, file, None, "", file.with_suffix(".mask.png")) for file in files]
+    folder = Path(config.path)
+    files = sorted(folder.glob("*[0-9].png"))
+    candidates = [Candidate(file.name, folder, None, "", file.with_suffix(".mask.png").name) for file in files]
     return Listing(candidates, labels=LabelTable(("nothing", "shape")))
 
 

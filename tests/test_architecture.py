@@ -389,6 +389,17 @@ def test_the_environment_is_read_in_few_places_only():
     assert {place.partition(":")[0] for place in reads + imported} == READS_THE_ENVIRONMENT.keys()
 
 
+def test_parquet_is_read_without_pandas():
+    """pq.read_table imports Arrow's datasets, and pandas where that is installed: 30 MB, and a second."""
+    called = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "pq.read_table"
+    ]
+    assert called == []
+
+
 def test_nothing_is_unpickled_but_with_weights_only():
     pickles = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
     found = {place for package in PACKAGES for place in imports_of(pickles, package)}

@@ -14,19 +14,28 @@ class DatasetError(UserError, ValueError):
 
 
 class Candidate(NamedTuple):
-    """One image a dataset names."""
+    """One image a dataset names. Of a million, all are held until the end: so it has no path of its own."""
 
     id: str
     """Its path relative to the dataset's folder, with forward slashes; unique and stable."""
-    path: Path
+    folder: Path
+    """The dataset's, the same object for all its images."""
     label: str | None
     """Name of its class, in normal form (`tasks.data.names`); None where it has none, as where a mask says what is to
     be learnt. Either all images of a dataset have a label or none has, those of the split unlabelled aside.
     """
     split: str
     """train, val, test or unlabelled; empty where the dataset does not say."""
-    mask: Path | None = None
-    """Its label map, where the dataset has one."""
+    mask_id: str | None = None
+    """The path of its label map, relative to the dataset's folder; None where it has none."""
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.id
+
+    @property
+    def mask(self) -> Path | None:
+        return self.folder / self.mask_id if self.mask_id else None
 
 
 class LeftOut(NamedTuple):

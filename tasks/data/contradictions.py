@@ -6,7 +6,7 @@ beside decoding: their last bytes are compared first, and only what is left is r
 
 import hashlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -68,9 +68,11 @@ def contradictions(candidates: Iterable[Candidate]) -> list[Group]:
 
 def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return each group of byte-identical images, given the digest of each id: a row of the table of duplicates."""
-    groups = defaultdict(list)
-    for candidate in kept:
-        groups[digests[candidate.id]].append(candidate)
+    times = Counter(digests[one.id] for one in kept)
+    groups = defaultdict[str, Group](list)
+    for one in kept:
+        if times[sha256 := digests[one.id]] > 1:
+            groups[sha256].append(one)
     return [
         {
             "sha256": sha256,
@@ -79,7 +81,6 @@ def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dic
             "labels": [one.label for one in group],
         }
         for sha256, group in groups.items()
-        if len(group) > 1
     ]
 
 

@@ -38,7 +38,7 @@ def list_images(config: IngestConfig) -> Listing:
 def _candidate(folder: Path, path: Parts, layout: Layout) -> Candidate:
     picture = "/".join(path)
     split = "" if layout.split_level is None else layout.splits[path[layout.split_level]]
-    return Candidate(picture, folder / picture, _label(path, layout), split)
+    return Candidate(picture, folder, _label(path, layout), split)
 
 
 def _label(path: Parts, layout: Layout) -> str:

@@ -63,9 +63,7 @@ def list_images(config: IngestConfig) -> Listing:
             "Give them the same names in the same folders, or name each image and its mask in a table "
             "(--set data.form=table)"
         )
-    candidates = [
-        Candidate(one.path, folder / one.path, None, one.split, _mask_of(folder, pairs, one)) for one in images
-    ]
+    candidates = [Candidate(one.path, folder, None, one.split, pairs.mask_of.get(one.path)) for one in images]
     left_out = [LeftOut(path, NOT_IN_LAYOUT) for path in found.pictures if path not in placed]
     left_out += [LeftOut(path, NO_IMAGE) for path in pairs.unused]
     labels, said = (None, []) if config.labels else _labels(folder, layout, pairs)
@@ -165,11 +163,6 @@ def _with_splits(paths: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[list[Pla
 
 def _of_labelled(words: Mapping[str, str]) -> dict[str, str]:
     return {word: split for word, split in words.items() if not is_unlabelled(word)}
-
-
-def _mask_of(folder: Path, pairs: Pairs, image: Place) -> Path | None:
-    mask = pairs.mask_of.get(image.path)
-    return folder / mask if mask else None
 
 
 def _labels(folder: Path, layout: str, pairs: Pairs) -> tuple[LabelTable | None, list[str]]:

@@ -38,7 +38,7 @@ def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
             "image is, in the same folder of the folder of masks, or in the table's column mask"
         )
     result = [
-        one._replace(split=UNLABELLED, mask=None) if one.mask is None or one.split == UNLABELLED else one
+        one._replace(split=UNLABELLED, mask_id=None) if one.mask is None or one.split == UNLABELLED else one
         for one in candidates
     ]
     bare = [one.id for one in candidates if one.mask is None and one.split != UNLABELLED]

@@ -70,7 +70,7 @@ def list_images(config: IngestConfig) -> Listing:
 
 def _candidate(folder: Path, row: _Named, split: str) -> Candidate:
     label = None if split == UNLABELLED else row.label or None
-    return Candidate(row.id, folder / row.id, label, split, folder / row.mask if row.mask else None)
+    return Candidate(row.id, folder, label, split, row.mask or None)
 
 
 def _left_out(found: Contents, named: Sequence[_Named]) -> list[LeftOut]:

@@ -84,7 +84,8 @@ def read_rows(table: Path, expected: Expected) -> Rows:
 
 def _parquet(table: Path) -> pa.Table:
     try:
-        return pq.read_table(table)
+        with pq.ParquetFile(table) as file:
+            return file.read()
     except pa.ArrowException as error:
         raise DatasetError(
             f"{_cannot_be_read(table)}: it is damaged, cut off, or another kind of file; write it again, or save the "

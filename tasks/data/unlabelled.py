@@ -49,7 +49,7 @@ def list_folder(config: UnlabelledConfig) -> Listing:
     if not folder.is_dir():
         raise DatasetError(f"unlabelled.path is {config.path!r}, which is not a folder: set it to a folder of images")
     found = contents(folder)
-    candidates = [Candidate(path, folder / path, None, UNLABELLED) for path in found.pictures]
+    candidates = [Candidate(path, folder, None, UNLABELLED) for path in found.pictures]
     listing = Listing(candidates, found.left_out)
     said = checked_names(config, listing)
     refuse_lfs_pointers(listing)

@@ -32,9 +32,7 @@ def list_voc(folder: Path, found: Contents) -> Listing:
             f"{folder / IMAGES}, such as {some(missing)}: unpack the images, or take them out of the lists"
         )
     candidates = [
-        Candidate(
-            images[name][0], folder / images[name][0], None, split, folder / masks[name][0] if name in masks else None
-        )
+        Candidate(images[name][0], folder, None, split, masks[name][0] if name in masks else None)
         for name, split in split_of.items()
     ]
     left_out = [LeftOut(path, IN_NO_LIST) for name, paths in images.items() if name not in split_of for path in paths]

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -72,7 +73,7 @@ class File(NamedTuple):
 
     @classmethod
     def of(cls, noted: Mapping[str, Any]) -> Self:
-        seen = PixelStatistics(**noted["seen"]) if noted["seen"] else None
+        seen = PixelStatistics(**noted["seen"] | {"kind": sys.intern(noted["seen"]["kind"])}) if noted["seen"] else None
         is_reduced = noted.get("reduced", False)  # notes of older versions do not say
         return cls(noted["id"], noted["sha256"], noted["quarantined"], seen, is_reduced)
 
@@ -128,9 +129,9 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
 def _write_tables(context: StageContext, kept: Dataset, files: Sequence[File]) -> IngestSummary:
     """Write what became of each file, what is there twice, and what was left out; returns its part of the summary."""
     duplicates = identical(kept.candidates, {file.id: file.sha256 for file in files})
-    write_table(context.draft / "files.parquet", SOURCE_FILES, [file._asdict() for file in files])
+    write_table(context.draft / "files.parquet", SOURCE_FILES, (file._asdict() for file in files))
     write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    write_table(context.draft / "left-out.parquet", LEFT_OUT, [one._asdict() for one in kept.left_out])
+    write_table(context.draft / "left-out.parquet", LEFT_OUT, (one._asdict() for one in kept.left_out))
     quarantined = {file.id: file.quarantined for file in files if file.quarantined}
     unusable = IngestSummary(
         quarantined=len(quarantined), quarantined_first=dict(itertools.islice(quarantined.items(), 10))

@@ -16,7 +16,7 @@ def written(folder: Path, **files: tuple[bytes, str, str]) -> list[Candidate]:
     """Write files of (content, label, split) and return them as candidates."""
     for name, (content, _, _) in files.items():
         (folder / name).write_bytes(content)
-    return [Candidate(name, folder / name, label, split) for name, (_, label, split) in files.items()]
+    return [Candidate(name, folder, label, split) for name, (_, label, split) in files.items()]
 
 
 def test_only_identical_files_of_several_classes_contradict_each_other(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ NOISE = np.random.default_rng(0).integers(0, 65_536, (64, 64)).astype(np.uint16)
 
 
 def surveyed(masks: list[Path]) -> MaskSurvey:
-    candidates = [Candidate(mask.stem, mask.with_suffix(".jpg"), None, "train", mask) for mask in masks]
+    candidates = [Candidate(f"{mask.stem}.jpg", mask.parent, None, "train", mask.name) for mask in masks]
     return survey_masks(candidates, LOW_AND_HIGH, IngestConfig(form="masks"), RuntimeConfig(workers=1))
 
 
