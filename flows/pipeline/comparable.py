@@ -7,10 +7,11 @@ from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.pipeline.models import facts_of
 from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.image_set import ImageSet
-from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.storage.tables import has_column, read_column
+from taskdistill.tasks.catalog import COMBINE
 from taskdistill.tasks.deploy.temperature import evaluation_of, problem_of
 
 
@@ -79,11 +80,26 @@ def _evaluation(store: ArtifactStore, name: str) -> ArtifactRef:
 
 
 def _role(store: ArtifactStore, evaluation: ArtifactRef) -> str:
+    """Say what was scored; "" where what is cached of it has left the store."""
     manifest = store.manifest(evaluation)
-    model = manifest.input_refs.get("model")
-    if model is not None:
-        return facts_of(store.manifest(model)).role
-    return "probed" if "probe" in manifest.inputs else "by its logits"
+    if logits := manifest.input_refs.get("logits"):  # what is cached of it was scored
+        if logits not in store:
+            return ""
+        manifest = store.manifest(logits)
+    if model := manifest.input_refs.get("model"):
+        return facts_of(store.manifest(model)).role if model in store else ""
+    if "probe" in manifest.inputs:
+        return " ".join(filter(None, (_network(store, manifest), "probed")))
+    return "the mean of teachers" if manifest.recipe["stage"] == COMBINE.name else "a teacher trained elsewhere"
+
+
+def _network(store: ArtifactStore, manifest: Manifest) -> str:
+    """Return the network whose features are probed; "" where they have left the store."""
+    features = manifest.input_refs.get("features")
+    if features is not None and features not in store:
+        return ""
+    shown = store.manifest(features) if features else manifest
+    return str(shown.recipe["config"]["backbone"]["name"])
 
 
 def _other_images(store: ArtifactStore, first: ArtifactRef, other: ArtifactRef, split: str) -> str:

@@ -59,6 +59,15 @@ def test_the_images_on_which_they_differ_are_written_to_a_table(
     assert all(row[f"score of {teacher}"] != row[f"score of {students[0]}"] for row in rows)
 
 
+def test_a_probe_is_called_by_its_network_whatever_was_scored_of_it(
+    taskdistill: Command, made: dict[str, ArtifactRef], students: list[str]
+) -> None:
+    teacher, student = made["evaluate-teacher"].short, made["evaluate-student-probed"].short
+    printed = " ".join(taskdistill("compare", students[0], teacher, student).stdout.split())
+    assert f"test_vit probed ({teacher})" in printed
+    assert f"test_resnet probed ({student})" in printed
+
+
 def test_seeds_of_one_model_are_joined_by_a_comma(store: ArtifactStore) -> None:
     images = commit(store, "image-set", {})
     first, second, base = (
