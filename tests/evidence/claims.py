@@ -71,7 +71,7 @@ CLAIMS = (
         "A probed teacher is often a better source than a finetuned one, even when it is less accurate.",
         [*_sources("birds"), *_sources("clothing")],
         "Where a finetuned teacher is said above to be the probe it started from, its rows compare a teacher with "
-        "itself. On road scenes the probed teacher was tried on one split alone; the README has it.",
+        "itself. On road scenes the probed teacher was tried on one split alone; SEGMENTATION has it.",
     ),
     Claim(
         "Distilling for the task beats finetuning the same small model.",

@@ -32,8 +32,8 @@ _ABOVE = (
     "where both models were trained once, and of many differences by the paired t-test. Road scenes are frames of "
     "three films, in which neighbours are alike: their errors are too small.",
     "",
-    "The README's tables of worlds take the number of a world as the seed of all that is random; here that seed is 0 "
-    "in each: the same experiments, drawn anew.",
+    "The tables of worlds in MEASURED and SEGMENTATION take the number of a world as the seed of all that is random; "
+    "here that seed is 0 in each: the same experiments, drawn anew.",
     "",
     f"`{COMMAND}` makes this page and goes on where it was stopped. With `--trials clothing` it asks that trial alone; "
     "the page has all answers that lie in `.github/evidence`.",
