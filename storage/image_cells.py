@@ -24,13 +24,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskdistill.storage.errors import CorruptArtifactError
+from taskdistill.storage.files import atomic
 from taskdistill.storage.manifest import advice
-from taskdistill.storage.tables import read_arrow, write_columns
+from taskdistill.storage.tables import read_arrow
 
 CELLS = "cells.parquet"
 COLUMNS = ("image", "mask")
 OPEN_SHARDS = 256
 """That are kept open; systems allow a process about a thousand files."""
+
+_GROUP_ROWS = 4096
 
 Places = npt.NDArray[np.int64]
 
@@ -51,7 +54,10 @@ def write_cells(folder: Path, shards: Sequence[Path]) -> None:
     """Look up where the cells of finished shards lie, with one row group in memory at a time, and write it down."""
     groups = [group_N6 for shard in shards for group_N6 in _places_in(shard)]
     places_N6 = np.concatenate(groups) if groups else np.empty((0, len(SCHEMA)), np.int64)
-    write_columns(folder / CELLS, dict(zip(SCHEMA.names, np.ascontiguousarray(places_N6.T), strict=True)))
+    table = pa.table(list(np.ascontiguousarray(places_N6.T)), schema=SCHEMA)
+    with atomic(folder / CELLS) as partial:
+        # Places do not repeat: a dictionary of them would take twice the time, and memory with their number.
+        pq.write_table(table, partial, use_dictionary=False, row_group_size=_GROUP_ROWS, write_page_checksum=True)
 
 
 def _places_in(shard: Path) -> Iterator[Places]:

@@ -73,8 +73,8 @@ def content_digest(file: Path) -> str:
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
     """Return the digest of a folder from each file's relative POSIX path and SHA-256, in any order."""
     digest = hashlib.sha256()
-    for line in sorted(f"{path}\0{sha256}\n" for path, sha256 in contents):
-        digest.update(line.encode())
+    for path, sha256 in sorted(contents):
+        digest.update(f"{path}\0{sha256}\n".encode())
     return digest.hexdigest()
 
 

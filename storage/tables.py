@@ -94,6 +94,7 @@ SELECTION = pa.schema(
 )
 
 _GROUP_ROWS = 1024
+"""Rows that are in memory at once as dictionaries, which are large: a row group of the file."""
 
 ADDED: dict[str, Mapping[str, Added]] = {}
 """Name of a file -> its columns that came with a later format of its artifact than the first."""
@@ -115,8 +116,7 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
     """
     with atomic(path) as partial:
         table = pa.table({name: _with_lists(column) for name, column in columns.items()})
-        # Ids, scores and places hardly repeat: a dictionary of them takes twice the time, and memory with their number.
-        pq.write_table(table, partial, use_dictionary=False, row_group_size=4 * _GROUP_ROWS, write_page_checksum=True)
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def _with_lists(column: Any) -> Any:

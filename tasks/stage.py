@@ -85,7 +85,9 @@ class Stage(Generic[C]):
 
     name: str
     version: int
-    """Raise by one when the same config and inputs would now give other bytes."""
+    """Raise by one when the same config and inputs would now give other pixels, weights or numbers. Rounding, and how a
+    table lies in its file, change with the versions of torch and pyarrow too, and do not count.
+    """
     config_type: type[C]
     inputs: Mapping[str, str]
     """Role of each input -> the kind of artifact it must be."""

@@ -169,6 +169,20 @@ def test_imports_are_absolute_so_that_this_file_can_follow_them():
     assert [place for module in MODULES for place, name in imports(module) if name.startswith(".")] == []
 
 
+def test_rooms_are_imported_by_their_whole_names_as_where_they_are_installed():
+    """Tests find the folders of a checkout by their short names too: a module would be there twice."""
+    files = [*MODULES, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py"))]
+    short = [
+        f"{file}:{node.lineno}"
+        for file in files
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if name.partition(".")[0] in PACKAGES
+    ]
+    assert short == []
+
+
 def test_configs_import_nothing_heavy():
     assert imports_of(HEAVY, "configs") == []
 
@@ -389,15 +403,22 @@ def test_the_environment_is_read_in_few_places_only():
     assert {place.partition(":")[0] for place in reads + imported} == READS_THE_ENVIRONMENT.keys()
 
 
-def test_parquet_is_read_without_pandas():
-    """pq.read_table imports Arrow's datasets, and pandas where that is installed: 30 MB, and a second."""
-    called = [
+def test_parquet_files_are_read_as_files_and_not_as_datasets():
+    """What reads datasets imports them and, in a process that only reads, pandas: as long as a command takes."""
+    slow = {"read_table", "read_pandas", "ParquetDataset", "dataset"}
+    used = [
         f"{module}:{node.lineno}"
         for module in MODULES
         for node in ast.walk(tree_of(module))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "pq.read_table"
+        if isinstance(node, ast.Attribute) and node.attr in slow and ast.unparse(node.value) in ("pq", "pa", "pyarrow")
     ]
-    assert called == []
+    imported = [
+        place
+        for module in MODULES
+        for place, name in imports(module)
+        if name.startswith("pyarrow.") and name.rpartition(".")[2] in slow
+    ]
+    assert used + imported == []
 
 
 def test_nothing_is_unpickled_but_with_weights_only():

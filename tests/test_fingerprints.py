@@ -1,7 +1,8 @@
 """The guard of `Stage.version`: code that decides bytes does not change unnoticed, nor does what a recipe says.
 
 `fingerprints.json` holds, for each stage, its version, a digest of every module it computes with, and the recipe of its
-default config. When a digest moves, the author decides: would the same config now give other bytes? If so,
+default config. When a digest moves, the author decides: would the same config now give other pixels,
+weights or numbers, beyond rounding? If so,
 `Stage.version` is raised. In either case the new state is recorded with
 
     python tests/test_fingerprints.py
@@ -40,9 +41,9 @@ MACHINERY = {"tasks.stage", "tasks.catalog"}
 State = dict[str, Any]
 
 HOW_TO_DECIDE = (
-    "Would the same config and inputs now give other bytes? Then raise Stage.version of these stages in "
-    "tasks/catalog.py, so that their artifacts and those made from them are built again. If the bytes stay the same, "
-    "leave it. Then record the new state: python tests/test_fingerprints.py"
+    "Would the same config and inputs now give other pixels, weights or numbers, beyond rounding? Then raise "
+    "Stage.version of these stages in tasks/catalog.py, so that their artifacts and those made from them are built "
+    "again. If they stay the same, leave it. Then record the new state: python tests/test_fingerprints.py"
 )
 
 

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.pipeline.models import facts_of
-from taskdistill.storage.errors import NotInStoreError
+from taskdistill.storage.errors import NotInStoreError, StoreError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.storage.tables import has_column, read_column
-from taskdistill.tasks.catalog import COMBINE
+from taskdistill.tasks.catalog import COMBINE, PRECOMPUTE_FOREIGN
 from taskdistill.tasks.deploy.temperature import evaluation_of, problem_of
 
 
@@ -80,26 +80,31 @@ def _evaluation(store: ArtifactStore, name: str) -> ArtifactRef:
 
 
 def _role(store: ArtifactStore, evaluation: ArtifactRef) -> str:
-    """Say what was scored; "" where what is cached of it has left the store."""
-    manifest = store.manifest(evaluation)
-    if logits := manifest.input_refs.get("logits"):  # what is cached of it was scored
-        if logits not in store:
-            return ""
-        manifest = store.manifest(logits)
-    if model := manifest.input_refs.get("model"):
-        return facts_of(store.manifest(model)).role if model in store else ""
-    if "probe" in manifest.inputs:
-        return " ".join(filter(None, (_network(store, manifest), "probed")))
-    return "the mean of teachers" if manifest.recipe["stage"] == COMBINE.name else "a teacher trained elsewhere"
-
-
-def _network(store: ArtifactStore, manifest: Manifest) -> str:
-    """Return the network whose features are probed; "" where they have left the store."""
-    features = manifest.input_refs.get("features")
-    if features is not None and features not in store:
+    """Say what was scored; "" where what tells it has left the store, or cannot be read."""
+    scored: Manifest | None = store.manifest(evaluation)
+    if scored and "logits" in scored.inputs:  # what was cached of it
+        scored = _known(store, scored, "logits")
+    if scored is None:
         return ""
-    shown = store.manifest(features) if features else manifest
-    return str(shown.recipe["config"]["backbone"]["name"])
+    if "model" in scored.inputs:
+        model = _known(store, scored, "model")
+        return facts_of(model).role if model else ""
+    if "probe" in scored.inputs:
+        encoded = _known(store, scored, "features") if "features" in scored.inputs else scored
+        network = encoded.recipe.get("config", {}).get("backbone", {}).get("name", "") if encoded else ""
+        return f"{network} probed".strip()
+    return _OF_OTHERS.get(scored.recipe.get("stage", ""), "")
+
+
+_OF_OTHERS = {COMBINE.name: "the mean of teachers", PRECOMPUTE_FOREIGN.name: "a teacher trained elsewhere"}
+
+
+def _known(store: ArtifactStore, manifest: Manifest, role: str) -> Manifest | None:
+    """Return the manifest of an input; None where it is gone or cannot be read: a name does without."""
+    try:
+        return store.manifest(manifest.input_refs[role])
+    except StoreError:
+        return None
 
 
 def _other_images(store: ArtifactStore, first: ArtifactRef, other: ArtifactRef, split: str) -> str:

@@ -35,7 +35,7 @@ class Candidate(NamedTuple):
 
     @property
     def mask(self) -> Path | None:
-        return self.folder / self.mask_id if self.mask_id else None
+        return None if self.mask_id is None else self.folder / self.mask_id
 
 
 class LeftOut(NamedTuple):

@@ -71,7 +71,8 @@ def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dic
     times = Counter(digests[one.id] for one in kept)
     groups = defaultdict[str, Group](list)
     for one in kept:
-        if times[sha256 := digests[one.id]] > 1:
+        sha256 = digests[one.id]
+        if times[sha256] > 1:
             groups[sha256].append(one)
     return [
         {

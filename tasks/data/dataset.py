@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskdistill.configs.base import RuntimeConfig
@@ -125,10 +125,10 @@ def keep_listing(draft: Path, dataset: Dataset, num_shards: int) -> None:
     cut took this record, are made again: their labels could be those of other classes.
     """
     path = draft / "notes" / "listing.json"
-    lines = (f"{one.id}\0{one.label}\0{one.split}\0{one.mask.name if one.mask else ''}\n" for one in dataset.candidates)
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
+    for one in dataset.candidates:
+        mask = PurePosixPath(one.mask_id or "").name
+        digest.update(f"{one.id}\0{one.label}\0{one.split}\0{mask}\n".encode())
     listing = {"classes": dataset.classes, "shards": num_shards, "candidates": digest.hexdigest()}
     if read_json_if_whole(path) == listing:
         return

@@ -3,6 +3,7 @@
 Files may lie deeper than the class folder. What is no part of the dataset is named with its reason.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def _candidate(folder: Path, path: Parts, layout: Layout) -> Candidate:
 
 def _label(path: Parts, layout: Layout) -> str:
     if label := normal(path[layout.class_level]):
-        return label
+        return sys.intern(label)  # a million images hold the one string of their class
     raise DatasetError(f"the class folder of {'/'.join(path)!r} has a name of blanks only: rename it")
 
 

@@ -64,7 +64,7 @@ def survey_masks(
     on_progress: Callable[[str, int, int], None] = lambda unit, done, total: None,
 ) -> MaskSurvey:
     """Look at every mask; DatasetError where they cannot be read by one rule."""
-    masked = [candidate for candidate in candidates if candidate.mask]
+    masked = [candidate for candidate in candidates if candidate.mask_id]
     seen, unusable = Seen(), dict[str, str]()
     kept: list[Content | Candidate] = []
     for done, (candidate, content) in enumerate(zip(masked, _looked(masked, runtime), strict=True), start=1):

@@ -10,7 +10,7 @@ from taskdistill.tasks.data.label_tables import LabelTable
 def is_of_masks(candidates: Sequence[Candidate], labels: LabelTable | None) -> bool:
     """Whether masks are what is learnt: no image has a label, and some have a mask, or it is said what masks mean."""
     bare = all(one.label is None for one in candidates)
-    return bare and (labels is not None or any(one.mask for one in candidates))
+    return bare and (labels is not None or any(one.mask_id for one in candidates))
 
 
 def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
@@ -18,30 +18,30 @@ def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
 
     DatasetError where an image of val or test has no mask, or none of train or of all has one.
     """
-    lacking = [one for one in candidates if one.mask is None and one.split in ("val", "test")]
+    lacking = [one for one in candidates if one.mask_id is None and one.split in ("val", "test")]
     if lacking:
         raise DatasetError(
             f"{len(lacking)} images of {' and '.join(sorted({one.split for one in lacking}))} have no mask, such as "
             f"{some([one.id for one in lacking])}: add their masks, or leave these images out with "
             f"--set data.left_out_images=[{lacking[0].id}] (a star stands for any text)"
         )
-    if not any(one.mask for one in candidates if one.split != UNLABELLED):
+    if not any(one.mask_id for one in candidates if one.split != UNLABELLED):
         raise DatasetError(
             f"none of the {len(candidates)} images has a mask, such as {some([one.id for one in candidates])}: a mask "
             "is named as its image is, in the folder of masks or in the table's column mask"
         )
     to_learn_from = [one for one in candidates if one.split not in ("val", "test", UNLABELLED)]
-    if to_learn_from and not any(one.mask for one in to_learn_from):
+    if to_learn_from and not any(one.mask_id for one in to_learn_from):
         raise DatasetError(
             f"none of the {len(to_learn_from)} images of train has a mask, such as "
             f"{some([one.id for one in to_learn_from])}, while images of other splits have: a mask is named as its "
             "image is, in the same folder of the folder of masks, or in the table's column mask"
         )
     result = [
-        one._replace(split=UNLABELLED, mask_id=None) if one.mask is None or one.split == UNLABELLED else one
+        one._replace(split=UNLABELLED, mask_id=None) if one.mask_id is None or one.split == UNLABELLED else one
         for one in candidates
     ]
-    bare = [one.id for one in candidates if one.mask is None and one.split != UNLABELLED]
+    bare = [one.id for one in candidates if one.mask_id is None and one.split != UNLABELLED]
     named = sum(one.split == UNLABELLED for one in candidates)
     said = []
     if bare:

@@ -7,7 +7,6 @@ are a mistake in the data more often than two classes, and are refused.
 """
 
 import re
-import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,10 +17,8 @@ _PLAIN_DIGITS = re.compile(r"[0-9]+")
 
 
 def normal(name: str) -> str:
-    """Return the name in its normal form; may be empty. It is one string however often it is met: a million images hold
-    that of their class.
-    """
-    return sys.intern(unicodedata.normalize("NFC", name).strip())
+    """Return the name in its normal form; may be empty."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -39,5 +39,5 @@ def look_within(
 
 def digest_with(folder: Path, known: Mapping[str, str]) -> str:
     """Return the digest of a folder as it is now, given those of the files that were read already, by their names."""
-    names = (path.relative_to(folder).as_posix() for path in visible_files(folder))
+    names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
     return tree_digest((name, known.get(name) or content_digest(folder / name)) for name in names)

@@ -8,6 +8,7 @@ the files on disk by their normal form (`tasks.data.names`), so that a table wri
 Whatever is wrong is counted over the whole table and its first rows are named.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ class _Files:
     def of_row(self, number: int, row: Row) -> _Named:
         """Return a row with its files; what is missing is remembered for `refuse_missing`."""
         where = f"{self._table}, row {number}"
-        label = normal(row["label"]) if "label" in row else None
+        label = sys.intern(normal(row["label"])) if "label" in row else None
         if not row["path"] or (label == "" and not is_unlabelled(row.get("split", ""))):
             self._unlabelled.append(number)
             self._needed = "path" if label is None else "path and label"

@@ -125,6 +125,8 @@ class Classification:
         return Answer({"prediction": prediction, "probability": cells["probability1"], **cells})
 
     def meter(self, classes: Sequence[str]) -> "ClassificationMeter":
-        from taskdistill.tasks.problems.classification_meter import ClassificationMeter  # torchmetrics takes 100 MB
+        from taskdistill.tasks.problems.classification_meter import (
+            ClassificationMeter,
+        )  # with the tables that it writes
 
         return ClassificationMeter(classes, self.agreement)

@@ -3,9 +3,6 @@
 Shape letters: N images, K classes, R answers of an image, the best first.
 """
 
-import taskdistill.tasks.models  # noqa: F401  # makes torchvision importable, which torchmetrics imports where it finds it
-
-# isort: split
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +11,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-)
 
 from taskdistill.tasks.functional.comparison import standard_error
-from taskdistill.tasks.problems.classification_metrics import CALIBRATION_BINS
+from taskdistill.tasks.functional.confusions import confusion_counts
+from taskdistill.tasks.problems.classification_confidence import ClassificationConfidence
 from taskdistill.tasks.problems.palette import Colours
-from taskdistill.tasks.problems.pictures import draw_confusion
 from taskdistill.tasks.problems.problem import PixelsOf
 
 
@@ -44,23 +36,10 @@ class ClassificationMeter:
             self._teacher.append(teacher.float())
 
     def compute(self) -> dict[str, float]:
-        """Top-1, top-5, mean per-class accuracy and ECE (15 bins) in 0..1, NLL in nats."""
-        logits_NK, targets_N = _joined(self._logits), _joined(self._targets)
-        num_classes = logits_NK.shape[1]
-
-        def accuracy(average: str, top_k: int) -> float:
-            return float(multiclass_accuracy(logits_NK, targets_N, num_classes, average=average, top_k=top_k))
-
-        values = {
-            "top1": accuracy("micro", 1),
-            "top5": accuracy("micro", min(5, num_classes)),
-            "mean_class_accuracy": accuracy("macro", 1),
-            "nll": float(F.cross_entropy(logits_NK, targets_N)),
-            "ece": float(multiclass_calibration_error(logits_NK.softmax(1), targets_N, num_classes, CALIBRATION_BINS)),
-        }
-        if self._teacher:
-            values["teacher_agreement"] = float(self._agreed().mean())
-        return values
+        """Top-1, top-5, mean per-class accuracy, ECE (15 bins) and agreement with the teacher in 0..1, NLL in nats."""
+        values = {name: float(values_N.mean()) for name, values_N in self._by_image().items()}
+        logits_NK, targets_N = _joined(self._logits).cpu().double(), _joined(self._targets).cpu()
+        return values | {"ece": ClassificationConfidence(logits_NK.numpy(), targets_N.numpy()).error(temperature=1.0)}
 
     def standard_errors(self) -> dict[str, float]:
         """Of the metrics that are means over images: all but ECE."""
@@ -81,9 +60,13 @@ class ClassificationMeter:
         return {}
 
     def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
-        predicted_N, targets_N = _joined(self._logits).argmax(1), _joined(self._targets)
-        counts_KK = multiclass_confusion_matrix(predicted_N, targets_N, len(self._classes))
-        draw_confusion(folder / f"{name}-confusion.png", torch.Tensor.numpy(counts_KK.cpu()), self._classes)
+        from taskdistill.tasks.problems.pictures import draw_confusion  # matplotlib, which nobody else here needs
+
+        predicted_N, targets_N = (
+            each_N.cpu().numpy() for each_N in (_joined(self._logits).argmax(1), _joined(self._targets))
+        )
+        counts_KK = confusion_counts(targets_N, predicted_N, len(self._classes))
+        draw_confusion(folder / f"{name}-confusion.png", counts_KK, self._classes)
 
     def _by_image(self) -> dict[str, Tensor]:
         """Return [N] for each metric that is a mean over images: values whose mean is the metric and whose spread gives

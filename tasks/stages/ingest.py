@@ -73,7 +73,9 @@ class File(NamedTuple):
 
     @classmethod
     def of(cls, noted: Mapping[str, Any]) -> Self:
-        seen = PixelStatistics(**noted["seen"] | {"kind": sys.intern(noted["seen"]["kind"])}) if noted["seen"] else None
+        seen = None
+        if values := noted["seen"]:  # from JSON, each would have a word of its own
+            seen = PixelStatistics(**{**values, "kind": sys.intern(values["kind"])})
         is_reduced = noted.get("reduced", False)  # notes of older versions do not say
         return cls(noted["id"], noted["sha256"], noted["quarantined"], seen, is_reduced)
 

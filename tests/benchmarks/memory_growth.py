@@ -52,7 +52,7 @@ DEFAULT_CACHE_MB = RuntimeConfig().image_cache_mb
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=500, help="n; the larger set has ten times as many")
+    options.add_argument("--images", type=int, default=2000, help="n; the larger set has ten times as many")
     options.add_argument("--child", choices=("ingest", "extract", *CHILDREN), help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--cache-mb", type=int, default=0, help=argparse.SUPPRESS)

@@ -19,10 +19,14 @@ def commit(
     kind: str,
     summary: Mapping[str, Any],
     external: Mapping[str, str] = MappingProxyType({}),
+    *,
+    stage: str = "",
+    config: Mapping[str, Any] = MappingProxyType({}),
     **inputs: ArtifactRef,
 ) -> ArtifactRef:
     """Commit an artifact that has nothing but a summary and inputs; `external` are digests of what it was read from."""
-    recipe = {"stage": kind, "config": {"number": next(_number)}, "external": dict(external), "inputs": {}}
+    settings = {"number": next(_number), **config}
+    recipe = {"stage": stage or kind, "config": settings, "external": dict(external), "inputs": {}}
     ref = ArtifactRef(kind, fingerprint(recipe))
     with store.lock(ref):
         store.draft(ref, recipe)

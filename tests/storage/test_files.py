@@ -21,7 +21,7 @@ from taskdistill.storage.files import (
     write_passing_json,
 )
 from taskdistill.storage.image_set import ImageRow, write_shard
-from taskdistill.storage.tables import write_columns
+from taskdistill.storage.tables import PAIRS, write_columns, write_table
 from taskdistill.storage.weights import write_tensors
 
 MORE_THAN_FITS = 200_000
@@ -62,6 +62,9 @@ WRITERS = {
     "json": lambda path: write_json(path, "x" * MORE_THAN_FITS),
     "tensors": lambda path: write_tensors(path, {"w": np.zeros(MORE_THAN_FITS, np.uint8)}),
     "table": lambda path: write_columns(path, {"noise": np.random.default_rng(0).bytes(MORE_THAN_FITS).split(b"\0")}),
+    "rows": lambda path: write_table(
+        path, PAIRS, ({"id": np.random.default_rng(n).bytes(500).hex()} for n in range(MORE_THAN_FITS // 500))
+    ),
     "image shard": lambda path: write_shard(
         path.parent, 0, [ImageRow("a", np.random.default_rng(0).bytes(MORE_THAN_FITS), 1, 1, "train")]
     ),

@@ -246,6 +246,13 @@ def test_no_flipped_bit_anywhere_in_a_table_goes_unnoticed(three_images: Path, f
     assert everything_in(three_images) == expected
 
 
+def test_a_table_of_where_images_lie_that_is_damaged_is_named_when_the_set_is_opened(three_images: Path):
+    cells = three_images / CELLS
+    cells.write_bytes(cells.read_bytes()[:-20])
+    with pytest.raises(CorruptArtifactError, match=r"cells\.parquet is damaged"):
+        ImageSet.open(three_images)
+
+
 def test_a_table_of_where_images_lie_that_is_of_another_set_is_found(three_images: Path, photograph_folder: Path):
     shutil.copy(photograph_folder / CELLS, three_images / CELLS)
     with pytest.raises(CorruptArtifactError, match=r"cells\.parquet is of 60 images, the set has 3"):

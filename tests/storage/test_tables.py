@@ -1,5 +1,8 @@
 """Small tables inside artifacts."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,22 @@ def test_a_table_without_rows_still_has_its_columns(tmp_path: Path):
     assert read_table(tmp_path / "duplicates.parquet") == []
 
 
+@pytest.mark.parametrize("num_rows", [1, 1023, 1024, 1025, 5000])
+def test_rows_that_come_one_by_one_are_all_there_in_their_order(tmp_path: Path, num_rows: int):
+    write_table(tmp_path / "history.parquet", HISTORY, ({"step": step} for step in range(num_rows)))
+    assert [row["step"] for row in read_table(tmp_path / "history.parquet")] == [*range(num_rows)]
+
+
+def test_of_rows_that_end_in_an_error_nothing_is_left(tmp_path: Path):
+    def rows() -> Iterator[dict[str, int]]:
+        yield from ({"step": step} for step in range(3000))
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        write_table(tmp_path / "history.parquet", HISTORY, rows())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_value_of_another_type_than_the_schema_says_is_refused_and_nothing_is_written(tmp_path: Path):
     with pytest.raises(pa.ArrowInvalid, match="Could not convert 'first'"):
         write_table(tmp_path / "history.parquet", HISTORY, [{"step": "first"}])
@@ -47,6 +66,18 @@ def test_a_flipped_bit_in_a_value_is_found_on_reading(tmp_path: Path):
     flip_a_bit(path, position=300)  # one of the 800 bytes of scores, as likely before as after
     with pytest.raises(CorruptArtifactError, match=r"p\.parquet is damaged"):
         read_table(path)
+
+
+def test_who_only_reads_a_table_waits_for_no_pandas(tmp_path: Path):
+    write_columns(tmp_path / "p.parquet", {"score": [1.0]})
+    code = (
+        "import sys; from pathlib import Path; from taskdistill.storage.tables import read_table; "
+        "read_table(Path(sys.argv[1])); print(sorted({'pandas', 'pyarrow.dataset'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "p.parquet")], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_whether_a_table_has_a_column_is_known_without_reading_it(tmp_path: Path):

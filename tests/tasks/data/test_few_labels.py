@@ -17,8 +17,8 @@ from tests.fakes import write_shapes
 def dataset(**images: int) -> Dataset:
     """So many training images of each class, and two of validation."""
     named = [(label, f"train/{label}/{number}.png") for label, count in images.items() for number in range(count)]
-    train = [Candidate(name, Path(name), label, "train") for label, name in named]
-    val = [Candidate(f"val/{label}.png", Path(label), label, "val") for label in images]
+    train = [Candidate(name, Path("data"), label, "train") for label, name in named]
+    val = [Candidate(f"val/{label}.png", Path("data"), label, "val") for label in images]
     return Dataset([*train, *val], list(images), [], [], [])
 
 
@@ -75,7 +75,7 @@ def test_of_fewer_images_each_class_of_a_split_has_its_share_and_as_many_as_it_m
 
 def test_a_split_with_fewer_images_keeps_all_and_one_with_more_is_bounded_too() -> None:
     many = dataset(cat=4, dog=4)
-    judged = [Candidate(f"test/{number}.png", Path("x"), "cat", "test") for number in range(1000)]
+    judged = [Candidate(f"test/{number}.png", Path("data"), "cat", "test") for number in range(1000)]
     found = with_fewer_images(many._replace(candidates=[*many.candidates, *judged]), IngestConfig(max_images=8))
     assert Counter(one.split for one in found.candidates) == {"train": 8, "val": 2, "test": 8}
 

@@ -14,7 +14,7 @@ CONFIG = IngestConfig()
 
 def images(label: str, count: int, split: str = "", first: int = 0) -> list[Candidate]:
     ids = [f"{split}{label}/{number:05d}.jpg" for number in range(first, first + count)]
-    return [Candidate(image_id, Path(image_id), label, split) for image_id in ids]
+    return [Candidate(image_id, Path("data"), label, split) for image_id in ids]
 
 
 def split_of(candidates: list[Candidate], config: IngestConfig = CONFIG) -> dict[str, str]:

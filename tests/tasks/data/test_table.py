@@ -230,6 +230,33 @@ def test_pictures_that_no_row_names_are_left_out_and_the_table_is_not_counted(fo
     ]  # fmt: skip
 
 
+def test_a_bit_that_was_flipped_in_a_parquet_table_is_spoken_of_as_damage_wherever_it_is_found(folder: Path) -> None:
+    """A user's file has no checksums: what is found at all is found as damage, and never as a missing permission."""
+    config = IngestConfig(path=str(folder), form="table", table="t.parquet")
+    table = folder / "t.parquet"
+    pq.write_table(pa.table({"path": ["a.png", "b/c.png"], "label": ["cat", "dog"]}), table)
+    sound, found = table.read_bytes(), 0
+    for position in range(0, len(sound), 5):
+        damaged = bytearray(sound)
+        damaged[position] ^= 0b1000_0000
+        table.write_bytes(damaged)
+        try:
+            list_images(config)
+        except DatasetError:
+            found += 1
+    assert found > 50
+
+
+def test_a_parquet_table_whose_texts_are_not_utf_8_is_refused(folder: Path) -> None:
+    config = IngestConfig(path=str(folder), form="table", table="t.parquet")
+    texts = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\3\0\0\0"), pa.py_buffer(b"caf\xe9"[-3:])]
+    )
+    pq.write_table(pa.table({"path": ["a.png"], "label": texts}), folder / "t.parquet")
+    with pytest.raises(DatasetError, match=r"t\.parquet cannot be read as \.parquet: it is damaged"):
+        list_images(config)
+
+
 def test_labels_of_parquet_that_are_no_text_are_refused_and_missing_ones_found(folder: Path) -> None:
     config = IngestConfig(path=str(folder), form="table", table="t.parquet")
     pq.write_table(pa.table({"path": ["a.png"], "label": [b"cat"]}), folder / "t.parquet")
