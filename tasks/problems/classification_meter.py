@@ -13,7 +13,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from taskdistill.tasks.functional.comparison import standard_error
-from taskdistill.tasks.functional.confusions import confusion_counts
 from taskdistill.tasks.problems.classification_confidence import ClassificationConfidence
 from taskdistill.tasks.problems.palette import Colours
 from taskdistill.tasks.problems.problem import PixelsOf
@@ -60,7 +59,9 @@ class ClassificationMeter:
         return {}
 
     def draw(self, folder: Path, name: str, pixels_of: PixelsOf, colours_K3: Colours | None = None) -> None:
-        from taskdistill.tasks.problems.pictures import draw_confusion  # matplotlib, which nobody else here needs
+        # scipy and matplotlib, which nobody else here needs.
+        from taskdistill.tasks.functional.confusions import confusion_counts
+        from taskdistill.tasks.problems.pictures import draw_confusion
 
         predicted_N, targets_N = (
             each_N.cpu().numpy() for each_N in (_joined(self._logits).argmax(1), _joined(self._targets))
