@@ -1,7 +1,5 @@
 """How good each model is for its size and for the time that it takes."""
 
-import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +9,15 @@ from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.flows.reports.page.blocks import Block, Section, Words
 from taskdistill.flows.reports.page.charts import WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.latency import timed
+from taskdistill.flows.reports.page.standing import scored_models
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
-from taskdistill.flows.reports.results import parameters, score_rows
-from taskdistill.tasks.functional.comparison import EITHER_WAY
 
 Rows = Sequence[dict[str, Any]]
 
 
 def size(subject: Subject) -> Section | None:
     """Draw score against parameters and against latency; None where models tell of neither."""
-    rows = _rows(subject)
+    rows = scored_models(subject)
     if not rows:
         return None
     known = [row for row in rows if row["parameters"]]
@@ -50,23 +47,3 @@ def _against(subject: Subject, rows: Rows, column: str, title: str) -> list[Bloc
     points = base.mark_point(filled=True, size=110, opacity=1).encode(y="score:Q", description="words:N")
     caption = f"{score} against {title}, with two standard errors either way."
     return [drawn(alt.layer(whiskers, points).properties(width=WIDTH, height=240), caption)]
-
-
-def _rows(subject: Subject) -> list[dict[str, Any]]:
-    found, sizes = [], parameters(subject.results, subject.store)
-    metric = score_metric(subject.results[0], subject.store) if subject.results else None
-    for model, seeds in subject.by_model.items():
-        of_test = [row for row in score_rows(seeds, subject.store)
-                   if metric and row["metric"] == metric.name and row["split"] == SPLIT]  # fmt: skip
-        if metric and of_test:
-            score = statistics.mean(row["value"] for row in of_test)
-            error = statistics.mean(row["standard_error"] or math.nan for row in of_test)
-            reach = 0.0 if math.isnan(error) else EITHER_WAY * error
-            millions = (sizes.get(model) or 0) / 1e6
-            how_large = f", {millions:.2f} M parameters" if millions else ""
-            found.append({
-                "model": model, "parameters": millions, "score": score * metric.scale,
-                "low": (score - reach) * metric.scale, "high": (score + reach) * metric.scale,
-                "words": f"{model}: {metric.in_words(score)}{how_large}",
-            })  # fmt: skip
-    return found

@@ -9,6 +9,7 @@ from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
 from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE, Comparison, compared, image_scores
 from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
 from taskdistill.flows.reports.page.scores import gap_closed
+from taskdistill.flows.reports.page.standing import standing
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.remarks import remarks
 from taskdistill.flows.reports.shipping import CHOSEN_ON, Best
@@ -22,8 +23,10 @@ def verdict(subject: Subject) -> Section:
     """Tell what came out."""
     advice, *more = [*_shipped(subject), ""]
     evidence, *others = [*_compared(subject), ""]
-    said = (*_without_use(subject), advice, evidence, *more, *others, *_reservations(subject))
-    blocks: list[Block] = [Words(sentence) for sentence in said if sentence]
+    first = (*_without_use(subject), advice, evidence)
+    blocks: list[Block] = [Words(sentence) for sentence in first if sentence]
+    blocks += filter(None, [standing(subject)])
+    blocks += [Words(sentence) for sentence in (*more, *others, *_reservations(subject)) if sentence]
     blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
     told = (
         "SE: how far other images, as many, would move a number. p: how often other images would show such a "

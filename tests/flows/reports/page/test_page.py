@@ -11,11 +11,12 @@ from sklearn.metrics import confusion_matrix, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
 from taskdistill.flows.pipeline.chain import CONTROL, STUDENT
-from taskdistill.flows.reports.page.blocks import Section, Table, plain
+from taskdistill.flows.reports.page.blocks import Chart, Section, Table, plain
 from taskdistill.flows.reports.page.by_class import by_class
 from taskdistill.flows.reports.page.confusion import confusion
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.mistakes import agreement
+from taskdistill.flows.reports.page.standing import scored_models
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.subjects import command_of
 from taskdistill.flows.reports.page.verdict import verdict
@@ -64,8 +65,20 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
     assert best.test is not None
     named = f"{STUDENT}, seed {best.result.seed}"
     assert said[0].text == f"Ship {named} ({best.artifact.short}): {100 * best.test:.1f} % on test."
-    assert said[2].text.startswith(f"Best on validation: {named} ")
-    assert said[2].text.endswith(" 4 were trained.")
+    assert said[3].text.startswith(f"Best on validation: {named} ")
+    assert said[3].text.endswith(" 4 were trained.")
+
+
+def test_under_the_verdict_every_model_stands_with_its_score_and_two_standard_errors(plain_run: Subject) -> None:
+    chart = verdict(plain_run).blocks[2]
+    assert isinstance(chart, Chart)
+    rows = {row["model"]: row for row in scored_models(plain_run)}
+    assert list(rows) == list(plain_run.by_model)
+    for model, row in rows.items():
+        percent = 100 * np.mean([one.is_right for one in plain_run.answers_of(model)])
+        # A standard error of one point is noted with each evaluation.
+        assert (row["score"], row["low"], row["high"]) == pytest.approx((percent, percent - 2, percent + 2))
+        assert f">{percent:.1f}</text>" in chart.svg
 
 
 def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Subject) -> None:
