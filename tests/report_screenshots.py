@@ -47,7 +47,7 @@ def _box(driver: Chrome, width: int, element: str) -> dict[str, Any]:
 def _take(driver: Chrome, box: dict[str, Any], path: Path) -> None:
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": box, "captureBeyondViewport": True})
     with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _take(page: Page, path: Path, height_px: int) -> None:
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     page.settle()
     seen = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
-    seen.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    seen.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 

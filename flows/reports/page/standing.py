@@ -25,7 +25,7 @@ def standing(subject: Subject) -> Chart | None:
     base = alt.Chart(data_of(rows)).encode(
         y=alt.Y("model:N", sort=models, title=None), color=coloured(subject.by_model, models).legend(None)
     )
-    scale = alt.Scale(zero=False, padding=30)
+    scale = alt.Scale(zero=False, nice=False, padding=30)
     whiskers = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         x=alt.X("low:Q", title=score, scale=scale), x2="high:Q"
     )
