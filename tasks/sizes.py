@@ -42,6 +42,7 @@ from taskdistill.tasks.data.contradictions import settle
 from taskdistill.tasks.data.counts import too_few_for_folds
 from taskdistill.tasks.data.dataset import open_dataset, size_of
 from taskdistill.tasks.data.few_labels import with_few_labels, with_fewer_images
+from taskdistill.tasks.data.first_look import said_of_broken
 from taskdistill.tasks.data.left_out import by_reason, most_telling
 from taskdistill.tasks.functional import successive_halving as halving
 from taskdistill.tasks.functional.lengths import num_steps
@@ -131,6 +132,7 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
     if len(dataset.candidates) <= _MAX_COMPARED:
         dataset = settle(dataset, config.contradictions)
     dataset = with_few_labels(with_fewer_images(dataset, config), config)
+    dataset = dataset._replace(said=[*said_of_broken(dataset.candidates, config), *dataset.said])
     num_bytes = sum(_stored_bytes(candidate.path, config) for candidate in dataset.candidates)
     splits = Counter(candidate.split for candidate in dataset.candidates)
     found = Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))

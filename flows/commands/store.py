@@ -13,8 +13,8 @@ from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.loading import preset_names
 from taskdistill.flows import completing
+from taskdistill.flows.pipeline.kept_work import kept_work
 from taskdistill.flows.pipeline.models import remark_on
-from taskdistill.flows.pipeline.planning import how_far
 from taskdistill.flows.printing import AsJson, Reference, output, print_json, print_table
 from taskdistill.flows.reports.models import model_rows, models_table
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
@@ -49,6 +49,10 @@ def list_(
     if kind == "model":
         known = model_rows(store, [ArtifactRef.parse(row["reference"]) for row in rows])
         rows = [row | known[ArtifactRef.parse(row["reference"])] for row in rows]
+    if kind == "evaluation":
+        from taskdistill.flows.pipeline.comparable import what_was_scored  # pyarrow
+
+        rows = [row | {"what": what_was_scored(store, ArtifactRef.parse(row["reference"]))} for row in rows]
     if as_json:
         print_json({"artifacts": rows, "damaged": damaged, "newer": newer, "unreadable": store.unreadable()})
     else:
@@ -63,18 +67,20 @@ def _print_list(store: ArtifactStore, kind: str, rows: Sequence[Mapping[str, Any
     for problem in problems:
         output.print(problem, style="red")
     for ref in store.drafts():
-        output.print(f"unfinished: {ref.short}, {how_far(store, ref)}")
+        output.print(f"unfinished: {ref.short}, {kept_work(store, ref)}")
     output.print(f"Presets: {', '.join(preset_names())}")
 
 
 def _artifacts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("artifact", "stage", "made (UTC)", "size", "label"):
+    has_what = any("what" in row for row in rows)
+    for column in ("artifact", "stage", *(["what"] if has_what else []), "made (UTC)", "size", "label"):
         table.add_column(column, no_wrap=column != "label")
     for row in rows:
         table.add_row(
             ArtifactRef.parse(row["reference"]).short,
             row["stage"],
+            *([row["what"]] if has_what else []),
             row["made"].replace("T", " ")[:16],
             bytes_in_words(row["bytes"]),
             row["label"],

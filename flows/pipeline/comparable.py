@@ -41,7 +41,7 @@ def judged(store: ArtifactStore, names: Sequence[str]) -> list[Judged]:
         refs = [_evaluation(store, one) for one in name.split(",") if one]
         if not refs or len(set(refs)) < len(refs):
             raise SettingsError(f"{name!r} names no model, or one of them twice: join the seeds of one model by commas")
-        roles = dict.fromkeys(_role(store, ref) for ref in refs)
+        roles = dict.fromkeys(what_was_scored(store, ref) for ref in refs)
         found.append(Judged(name, " and ".join(filter(None, roles)), tuple(refs)))
     return found
 
@@ -73,13 +73,16 @@ def _evaluation(store: ArtifactStore, name: str) -> ArtifactRef:
     if ref.kind == "evaluation":
         return ref
     if ref.kind != "model":
-        raise NotInStoreError(f"{name!r} is {ref.short}: name a model, or an evaluation such as that of a teacher")
+        raise NotInStoreError(
+            f"{name!r} is {ref.short}: name a model, or an evaluation such as that of a teacher or a probe, as "
+            "'taskdistill list evaluation' has them"
+        )
     if (found := evaluation_of(store, ref)) is None:
         raise NotInStoreError(f"{ref.short} was never scored: run its experiment's stage 'evaluate' first")
     return found
 
 
-def _role(store: ArtifactStore, evaluation: ArtifactRef) -> str:
+def what_was_scored(store: ArtifactStore, evaluation: ArtifactRef) -> str:
     """Say what was scored; "" where what tells it has left the store, or cannot be read."""
     scored: Manifest | None = store.manifest(evaluation)
     if scored and "logits" in scored.inputs:  # what was cached of it

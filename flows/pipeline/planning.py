@@ -21,6 +21,7 @@ from taskdistill.flows.pipeline.estimates import Sizes
 from taskdistill.flows.pipeline.given_images import check_given_images
 from taskdistill.flows.pipeline.graph import Step
 from taskdistill.flows.pipeline.held_features import HeldFeatures
+from taskdistill.flows.pipeline.kept_work import kept_work
 from taskdistill.flows.pipeline.staleness import OlderForms, Wanted
 from taskdistill.storage.drafts import check_draft
 from taskdistill.storage.fingerprint import fingerprint
@@ -209,12 +210,6 @@ def _check_places(experiment: Experiment) -> None:
 def _why(ref: ArtifactRef, older: OlderForms, store: ArtifactStore) -> tuple[Action, str]:
     if store.draft_path(ref).is_dir():
         check_draft(ref, store.draft_path(ref))  # here, not hours later, when the run comes to this step
-        return "resume", how_far(store, ref)
+        return "resume", str(kept_work(store, ref))
     changes = older.changes(ref)
     return ("stale", changes) if changes else ("build", "")
-
-
-def how_far(store: ArtifactStore, ref: ArtifactRef) -> str:
-    """Say where an unfinished artifact is."""
-    progress = store.progress(ref)
-    return f"at {progress['done']} of {progress['total']} {progress['unit']}" if progress else "from the beginning"

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from taskdistill.configs.base import RuntimeConfig
+from taskdistill.flows.pipeline.kept_work import kept_work
 from taskdistill.flows.pipeline.measured import measured_in
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError
@@ -120,11 +121,12 @@ class _Paces:
 
     def _left(self, step: PlannedStep) -> Mapping[str, int]:
         """Return how much of each unit is still to be done."""
-        progress = self._store.progress(step.ref) if step.action == "resume" else None
-        unit = progress["unit"] if progress else ""
-        if not progress or unit not in step.units:
+        if step.action != "resume":
             return step.units
-        return {**step.units, unit: max(0, step.units[unit] - progress["done"])}
+        kept = kept_work(self._store, step.ref)
+        return {
+            unit: max(0, number - kept.done) if unit == kept.unit else number for unit, number in step.units.items()
+        }
 
     def _told_to(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
         if ref not in self._known:  # read once for all steps that are like it

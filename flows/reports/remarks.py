@@ -80,15 +80,18 @@ def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     return [*([str(gap)] if gap else []), *said, *chosen_settings(results, store)]
 
 
-def unchanged(results: Sequence[ModelResult], store: ArtifactStore) -> Iterator[str]:
-    """Yield a sentence for each model that still is the probe it started from."""
+def unchanged(results: Sequence[ModelResult], store: ArtifactStore, of_point: str = "") -> Iterator[str]:
+    """Yield a sentence for each model that still is the probe it started from; `of_point` tells which of a study's
+    models these are.
+    """
     for result in results:
         model = ModelSummary.of(store.manifest(result.artifact))
         if model.kept_step == 0:
             seed = "" if result.seed is None else f" of seed {result.seed}"
+            point = f" ({of_point})" if of_point else ""
             yield (
-                f"{result.model}{seed} is the probe it started from: in {model.steps} steps of training it never "
-                "scored higher on validation."
+                f"{result.model}{seed}{point} is the probe it started from: in {model.steps} steps of training it "
+                "never scored higher on validation."
             )
 
 

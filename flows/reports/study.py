@@ -41,7 +41,7 @@ def study_tables(rows: StudyRows) -> list[tuple[Table, str]]:
 
 def sentences(rows: StudyRows, store: ArtifactStore) -> list[str]:
     """Return what there is to say of the models, which to take last."""
-    kept = unchanged([result for row in rows.all for result in row.results], store)
+    kept = (sentence for row in rows.all for sentence in unchanged(row.results, store, in_words(row.levels)))
     return [*dict.fromkeys(kept), *_left_out(rows), *_front(rows), *_best(rows, store)]
 
 

@@ -16,6 +16,7 @@ from taskdistill.storage.summaries import IngestSummary
 from taskdistill.storage.tree import unreadable
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, some
 from taskdistill.tasks.data.dataset import Dataset, size_of
+from taskdistill.tasks.data.first_look import is_picture
 from taskdistill.tasks.data.left_out import CONTRADICTS
 from taskdistill.tasks.data.splits import check_splits
 
@@ -63,7 +64,7 @@ def contradictions(candidates: Iterable[Candidate]) -> list[Group]:
     by_size = _several_labels(candidates, lambda one: size_of(one.path))
     by_end = [group for alike in by_size for group in _several_labels(alike, lambda one: _end_of(one.path))]
     same = [group for alike in by_end for group in _several_labels(alike, lambda one: content_digest(one.path))]
-    return [group for group in same if _is_picture(group[0].path)]
+    return [group for group in same if is_picture(group[0].path)]
 
 
 def identical(kept: Sequence[Candidate], digests: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -120,22 +121,6 @@ def _end_of(path: Path) -> bytes:
             return hashlib.blake2b(file.read(_END_BYTES), digest_size=16).digest()
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def _is_picture(path: Path) -> bool:
-    """Whether a file has the header of an image."""
-    from taskdistill.tasks.data.opening import (  # Pillow, only where there is such a group
-        UnreadableImageError,
-        open_picture,
-    )
-
-    try:
-        open_picture(path.read_bytes()).close()
-    except UnreadableImageError:
-        return False
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return True
 
 
 def _shown(group: Group) -> str:

@@ -15,16 +15,16 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
+from taskdistill.storage.checkpoints import CHECKPOINT, facts_of
 from taskdistill.storage.errors import StoreError
 from taskdistill.storage.weights import Tensors, read_tensors, write_tensors
 from taskdistill.tasks.models.task_model import as_arrays, as_tensors
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.safetensors"
 _CRC = "crc32c"
 
 Groups = Mapping[str, Mapping[str, Tensor]]
@@ -45,7 +45,7 @@ def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | 
         return None
     try:
         arrays = read_tensors(path)
-        facts = _facts(path)
+        facts = facts_of(path)
     except (StoreError, SafetensorError, OSError, ValueError) as error:
         # Starting over costs time and is right; an error would come again at each attempt, until the draft is removed.
         log.warning("%s cannot be read (%s): starting over", path, error)
@@ -58,12 +58,6 @@ def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | 
         group, _, name = flat.partition("/")
         groups.setdefault(group, {})[name] = tensor
     return groups, facts
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    with safe_open(path, "np") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["note"])
-    return facts
 
 
 def _checksum(arrays: Tensors) -> int:

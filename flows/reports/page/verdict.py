@@ -102,7 +102,8 @@ def _shipped(subject: Subject) -> Iterator[str]:
         return
     number = sum(len(subject.by_model[model]) for model in subject.students)
     on_test = "" if best.test is None else f": {best.metric.in_words(best.test)} on {SPLIT}"
-    yield f"Ship {best.result.model}{_seed(subject, best.result)} ({best.artifact.short}){on_test}."
+    named = f"{best.result.model}{_seed(subject, best.result)} ({best.artifact.short}){on_test}"
+    yield f"Ship {named}{_or_the_control(subject, best.result.model)}."
     yield f"{best} {f'{number} were trained.' if number > 1 else ''}".rstrip()
     yield from _next_best(subject, best)
     closed = gap_closed(subject, best.result.model, SPLIT)
@@ -110,6 +111,14 @@ def _shipped(subject: Subject) -> Iterator[str]:
         score = f"{best.metric.in_words(float(np.mean(_by_image(subject, subject.teacher))))}"
         means = " (means over seeds)" if len(subject.by_model[best.result.model]) > 1 else ""
         yield f"Its teacher has {score} on {SPLIT}: of the way there from {CONTROL}, {closed} is done{means}."
+
+
+def _or_the_control(subject: Subject, model: str) -> str:
+    """Say that the student without a teacher will do as well, where nothing tells them apart."""
+    if model == CONTROL or CONTROL not in subject.by_model:
+        return ""
+    found = compared(subject.by_model[model], subject.by_model[CONTROL], SPLIT, subject.store)
+    return f"; or {CONTROL}: {SPLIT} cannot tell them apart" if found and not found.is_clear else ""
 
 
 def _next_best(subject: Subject, best: Best) -> Iterator[str]:

@@ -66,6 +66,17 @@ def test_list_of_one_kind_names_no_other(taskdistill: Command, made: dict[str, A
     assert {row["reference"] for row in rows} == {str(made["finetune-seed0"]), str(made["distill-seed0"])}
 
 
+def test_list_of_evaluations_says_what_each_is_of(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
+    rows = {row["reference"]: row["what"] for row in taskdistill("list", "evaluation", "--json").json["artifacts"]}
+    assert rows == {
+        str(made["evaluate-teacher"]): "test_vit probed",
+        str(made["evaluate-student-probed"]): "test_resnet probed",
+        str(made["evaluate-finetuned-seed0"]): "student finetuned",
+        str(made["evaluate-distilled-seed0"]): "student distilled",
+    }
+    assert "test_resnet probed" in taskdistill("list", "evaluation").stdout
+
+
 def test_a_label_is_as_good_as_a_reference_and_may_move(taskdistill: Command, made: dict[str, ArtifactRef]) -> None:
     for step in ("finetune-seed0", "distill-seed0"):
         taskdistill("label", "best", str(made[step]))

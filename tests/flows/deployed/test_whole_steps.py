@@ -24,10 +24,10 @@ from taskdistill.flows.deployed.whole_steps import WholeSteps
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.process_pool import StepError
 from taskdistill.flows.pipeline.running import run_steps
+from taskdistill.storage.checkpoints import CHECKPOINT
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.stage import no_progress
-from taskdistill.tasks.training.checkpoint import CHECKPOINT
 from tests.conftest import Bench
 from tests.flows.conftest import as_overrides, quietly
 from tests.flows.deployed.test_fan_out import children, step_of

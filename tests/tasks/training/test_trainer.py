@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from taskdistill.configs.stages import FinetuneConfig, ProbeConfig, ProbeSettings
 from taskdistill.configs.training import TrainingSettings
+from taskdistill.storage.checkpoints import CHECKPOINT
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.tables import read_table
@@ -18,7 +19,7 @@ from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.catalog import FINETUNE, PROBE
 from taskdistill.tasks.models.device import on_device
 from taskdistill.tasks.stage import StageContext
-from taskdistill.tasks.training.checkpoint import CHECKPOINT, load, save
+from taskdistill.tasks.training.checkpoint import load, save
 from taskdistill.tasks.training.loss_notes import TrainingDivergedError
 from taskdistill.tasks.training.probed import probed_model
 from tests.conftest import RUNTIME, STUDENT, VIEWS, Bench, said_of

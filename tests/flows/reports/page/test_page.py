@@ -128,6 +128,10 @@ def test_classes_in_which_the_student_is_below_the_control_are_counted_and_the_w
 def test_where_the_test_split_cannot_tell_the_verdict_says_so(store: ArtifactStore) -> None:
     few = made_up(store, ["ant", "bee"], [0, 1, 0])
     assert "The test split (3 images of test) cannot tell" in words(verdict(few))
+    assert few.best
+    headline = verdict(few).blocks[0].text
+    assert headline.startswith(f"Ship {few.best.result.model} ")
+    assert headline.endswith(f"% on test; or {CONTROL}: test cannot tell them apart.")
 
 
 def test_recall_of_each_class_and_its_interval_are_those_of_scikit_learn_and_statsmodels(plain_run: Subject) -> None:

@@ -1,0 +1,28 @@
+"""How much of an unfinished artifact need not be done again."""
+
+from typing import NamedTuple
+
+from taskdistill.storage.checkpoints import kept_step
+from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.store import ArtifactStore
+
+_TRAINED = ("model", "probe")
+"""Kinds that go on from a checkpoint; the others from what they have written."""
+
+
+class KeptWork(NamedTuple):
+    unit: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"at {self.done} of {self.total} {self.unit}" if self.done else "from the beginning"
+
+
+def kept_work(store: ArtifactStore, ref: ArtifactRef) -> KeptWork:
+    """Return where an unfinished artifact goes on: what was reported last, or of a training its last checkpoint."""
+    progress = store.progress(ref)
+    if not progress:
+        return KeptWork("", 0, 0)
+    done = kept_step(store.draft_path(ref)) if ref.kind in _TRAINED else progress["done"]
+    return KeptWork(progress["unit"], done, progress["total"])
