@@ -13,13 +13,14 @@ CHECKPOINT = "checkpoint.safetensors"
 def facts_of(checkpoint: Path) -> dict[str, Any]:
     """Return the facts that lie beside the tensors; SafetensorError, OSError or ValueError where it is damaged."""
     with safe_open(checkpoint, "np") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["note"])
+        note = (file.metadata() or {}).get("note", "")
+    facts: dict[str, Any] = json.loads(note)
     return facts
 
 
 def kept_step(draft: Path) -> int:
     """Return the optimiser step that a training continues with; 0 where it has kept nothing that can be read."""
     try:
-        return int(facts_of(draft / CHECKPOINT).get("step", 0))
-    except (SafetensorError, OSError, ValueError, LookupError, TypeError):
+        return int(facts_of(draft / CHECKPOINT)["step"])
+    except (SafetensorError, OSError, ValueError, KeyError):
         return 0

@@ -34,6 +34,7 @@ OPEN_SHARDS = 256
 """That are kept open; systems allow a process about a thousand files."""
 
 _GROUP_ROWS = 4096
+"""Rows of a row group: of the whole table, its writer would hold every page at once."""
 
 Places = npt.NDArray[np.int64]
 

@@ -132,7 +132,8 @@ def ingested(config: IngestConfig, known: Known) -> Estimate:
     if len(dataset.candidates) <= _MAX_COMPARED:
         dataset = settle(dataset, config.contradictions)
     dataset = with_few_labels(with_fewer_images(dataset, config), config)
-    dataset = dataset._replace(said=[*said_of_broken(dataset.candidates, config), *dataset.said])
+    broken = said_of_broken(dataset.candidates, config.max_quarantined_share, "data")
+    dataset = dataset._replace(said=[*broken, *dataset.said])
     num_bytes = sum(_stored_bytes(candidate.path, config) for candidate in dataset.candidates)
     splits = Counter(candidate.split for candidate in dataset.candidates)
     found = Estimate(num_bytes, splits, dataset=dataset.summary(), classes=tuple(dataset.classes))
@@ -160,7 +161,7 @@ def unlabelled(config: UnlabelledConfig, known: Known) -> Estimate:
         splits={"train": num_images},
         left_out=by_reason(listing.left_out),
         left_out_first=[f"{one.path}: {one.reason}" for one in most_telling(listing.left_out)[:10]],
-        said=list(listing.said),
+        said=[*said_of_broken(listing.candidates, config.max_quarantined_share, "unlabelled"), *listing.said],
     )
     of_files = sum(_stored_bytes(candidate.path, config) for candidate in listing.candidates)
     num_bytes = of_files + num_own * _IMAGE_BYTES

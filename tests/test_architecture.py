@@ -126,6 +126,16 @@ def imports_of(packages: set[str], folder: str) -> list[str]:
     ]
 
 
+def attributes_used(names: set[str]) -> list[str]:
+    """Return where a dotted name, such as os.environ, stands in code."""
+    return [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in names
+    ]
+
+
 def functions(module: str) -> Iterator[Function]:
     return (node for node in ast.walk(tree_of(module)) if isinstance(node, Function))
 
@@ -393,31 +403,17 @@ def test_no_error_is_caught_without_saying_which():
 
 def test_the_environment_is_read_in_few_places_only():
     readers = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
-    reads = [
-        f"{module}:{node.lineno}"
-        for module in MODULES
-        for node in ast.walk(tree_of(module))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in readers
-    ]
+    reads = attributes_used(readers)
     imported = [place for module in MODULES for place, name in imports(module) if name in readers]
     assert {place.partition(":")[0] for place in reads + imported} == READS_THE_ENVIRONMENT.keys()
 
 
 def test_parquet_files_are_read_as_files_and_not_as_datasets():
     """What reads datasets imports them and, in a process that only reads, pandas: as long as a command takes."""
-    slow = {"read_table", "read_pandas", "ParquetDataset", "dataset"}
-    used = [
-        f"{module}:{node.lineno}"
-        for module in MODULES
-        for node in ast.walk(tree_of(module))
-        if isinstance(node, ast.Attribute) and node.attr in slow and ast.unparse(node.value) in ("pq", "pa", "pyarrow")
-    ]
-    imported = [
-        place
-        for module in MODULES
-        for place, name in imports(module)
-        if name.startswith("pyarrow.") and name.rpartition(".")[2] in slow
-    ]
+    slow = ("parquet.read_table", "parquet.read_pandas", "parquet.ParquetDataset", "dataset")
+    names = {f"{package}.{name}" for package in ("pyarrow", "pa") for name in slow}
+    used = attributes_used({*names, *(name.replace("pyarrow.parquet.", "pq.") for name in names)})
+    imported = [place for module in MODULES for place, name in imports(module) if name in names]
     assert used + imported == []
 
 

@@ -84,9 +84,9 @@ def _evaluation(store: ArtifactStore, name: str) -> ArtifactRef:
 
 def what_was_scored(store: ArtifactStore, evaluation: ArtifactRef) -> str:
     """Say what was scored; "" where what tells it has left the store, or cannot be read."""
-    scored: Manifest | None = store.manifest(evaluation)
-    if scored and "logits" in scored.inputs:  # what was cached of it
-        scored = _known(store, scored, "logits")
+    manifest = store.manifest(evaluation)
+    # Of a cached model its logits were scored, and they are made from it.
+    scored = _known(store, manifest, "logits") if "logits" in manifest.inputs else manifest
     if scored is None:
         return ""
     if "model" in scored.inputs:

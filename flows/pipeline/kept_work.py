@@ -20,7 +20,9 @@ class KeptWork(NamedTuple):
 
 
 def kept_work(store: ArtifactStore, ref: ArtifactRef) -> KeptWork:
-    """Return where an unfinished artifact goes on: what was reported last, or of a training its last checkpoint."""
+    """Return where an unfinished artifact goes on: a training at its last checkpoint, others at most a chunk, a shard
+    or the checkpoint of a trial before what they reported last.
+    """
     progress = store.progress(ref)
     if not progress:
         return KeptWork("", 0, 0)

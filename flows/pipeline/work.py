@@ -124,9 +124,8 @@ class _Paces:
         if step.action != "resume":
             return step.units
         kept = kept_work(self._store, step.ref)
-        return {
-            unit: max(0, number - kept.done) if unit == kept.unit else number for unit, number in step.units.items()
-        }
+        done = {kept.unit: kept.done}
+        return {unit: max(0, number - done.get(unit, 0)) for unit, number in step.units.items()}
 
     def _told_to(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
         if ref not in self._known:  # read once for all steps that are like it

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
@@ -42,17 +43,23 @@ class UnreadableImageError(ValueError):
 
 def open_picture(data: bytes) -> ImageFile:
     """Read the header of an image file; UnreadableImageError where there is none of a format we read."""
-    if not data:
+    return open_header(io.BytesIO(data))
+
+
+def open_header(file: BinaryIO) -> ImageFile:
+    """Do the same, and read no more of a file than that takes; UnreadableImageError as `open_picture`."""
+    begin = file.read(64)
+    file.seek(0)
+    if not begin:
         raise UnreadableImageError("the file is empty")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise UnreadableImageError(_reason(data)) from error
+        raise UnreadableImageError(_reason(begin)) from error
     except BROKEN as error:
         raise UnreadableImageError(f"damaged or cut off in its header: {error}") from error
 
 
-def _reason(data: bytes) -> str:
-    begin = data[:64].lstrip().lower()
-    known = (reason for start, reason in _NO_IMAGES.items() if begin.startswith(start))
+def _reason(begin: bytes) -> str:
+    known = (reason for start, reason in _NO_IMAGES.items() if begin.lstrip().lower().startswith(start))
     return next(known, f"not an image of a format we read ({', '.join(FORMATS)})")

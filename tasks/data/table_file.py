@@ -88,14 +88,19 @@ def _parquet(table: Path) -> pa.Table:
             read = file.read()
         read.validate(full=True)  # that texts are UTF-8, and lists end where they say
         return pa.table(read.columns, names=read.column_names)  # decodes the names, too
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno:
+    except OSError as error:
+        if error.errno:
             raise unreadable(table, error) from error
-        # Of a page that cannot be decoded pyarrow says OSError too, without a number.
-        raise DatasetError(
-            f"{_cannot_be_read(table)}: it is damaged, cut off, or another kind of file; write it again, or save the "
-            "table as CSV in UTF-8"
-        ) from error
+        raise _damaged(table) from error  # of a page that cannot be decoded pyarrow says OSError too, without a number
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise _damaged(table) from error
+
+
+def _damaged(table: Path) -> DatasetError:
+    return DatasetError(
+        f"{_cannot_be_read(table)}: it is damaged, cut off, or another kind of file; write it again, or save the table "
+        "as CSV in UTF-8"
+    )
 
 
 def _csv(table: Path, expected: Expected, said: list[str]) -> pa.Table:

@@ -6,7 +6,6 @@ window.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +25,10 @@ from taskdistill.tasks.models.encoder import Block
 from taskdistill.tasks.models.linear_head import LinearHead
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.answers import Answer, AnswerForm, Asked, ranked, ranked_columns
+from taskdistill.tasks.problems.classification_meter import ClassificationMeter
 from taskdistill.tasks.problems.classification_metrics import METRICS
 from taskdistill.tasks.problems.traced_answers import Probabilities
 from taskdistill.tasks.problems.whole_images import clean_window
-
-if TYPE_CHECKING:
-    from taskdistill.tasks.problems.classification_meter import ClassificationMeter
 
 
 class Classification:
@@ -124,9 +121,5 @@ class Classification:
         prediction = cells["top1"] if shares_K.max() >= asked.threshold else None
         return Answer({"prediction": prediction, "probability": cells["probability1"], **cells})
 
-    def meter(self, classes: Sequence[str]) -> "ClassificationMeter":
-        from taskdistill.tasks.problems.classification_meter import (
-            ClassificationMeter,
-        )  # with the tables that it writes
-
+    def meter(self, classes: Sequence[str]) -> ClassificationMeter:
         return ClassificationMeter(classes, self.agreement)
