@@ -35,6 +35,7 @@ def import_all() -> None:
                     continue
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mmengine, where no test before imported it
 def test_every_error_for_a_person_is_made_from_its_message_and_survives_the_way_to_another_process() -> None:
     """All are made from one text, none has another constructor: that is what pickle calls them with."""
     import_all()
