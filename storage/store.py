@@ -5,8 +5,8 @@
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
-    sources/  reports/  calibration/  digests of external files; pages; how long steps take, as it was measured
-
+    sources/ reports/ calibration/    digests of external files; pages; how long steps take, as it was measured
+    views/                            views that steps share, as they were cut: a cache (storage.kept_views)
 Whatever else lies there, such as what a desktop program writes, is left alone.
 
 A commit puts every byte and every name of the draft on the disk, then writes the manifest, removes what only served

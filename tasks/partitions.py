@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from taskdistill.configs.base import RuntimeConfig, StageConfig
 from taskdistill.configs.errors import UserError
 from taskdistill.storage.files import read_json_if_whole, write_json
+from taskdistill.storage.kept_views import VIEWS
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import Summary
@@ -162,7 +163,7 @@ def make_partitions(
         forgetting_changed(config, store),
     ):
         draft = store.draft_of(wanted)
-        context = StageContext(folders, draft, runtime, content_digests, on_progress)
+        context = StageContext(folders, draft, runtime, content_digests, on_progress, views=store.root / VIEWS)
         partitions = begin_partitions(stage, config, context)
         missing = sorted(set(partitions.missing()).intersection(numbers))
         if missing:

@@ -20,6 +20,7 @@ from taskdistill.storage.contents import Contents
 from taskdistill.storage.errors import NotInStoreError, SourceChangedError
 from taskdistill.storage.files import write_passing_json
 from taskdistill.storage.fingerprint import fingerprint
+from taskdistill.storage.kept_views import VIEWS
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import PROGRESS, ArtifactStore
 from taskdistill.storage.summaries import Summary
@@ -64,6 +65,8 @@ class StageContext:
     on_progress: OnProgress = no_progress
     dispatch: Dispatch | None = None
     """How partitions are handed to other workers, where there are any; stages without partitions ignore it."""
+    views: Path | None = None
+    """Folder of views that steps share once they are cut (storage.kept_views); None: each cuts its own."""
 
 
 class Pictures(NamedTuple):
@@ -235,7 +238,9 @@ def execute(
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
         pace, dispatched = PaceNotes(), dispatch(ref) if dispatch else None
-        context = StageContext(folders, draft, runtime, content_digests, _noting(draft, pace, on_progress), dispatched)
+        context = StageContext(
+            folders, draft, runtime, content_digests, _noting(draft, pace, on_progress), dispatched, store.root / VIEWS
+        )
         summary = stage.load()(config, context).as_json()
         # How fast it was and by what, for `plan` to say how long another one takes. What an earlier attempt has made
         # goes by faster than it was made.

@@ -33,7 +33,7 @@ hypothesis.settings.register_profile("taskdistill", deadline=None, derandomize=T
 hypothesis.settings.load_profile("taskdistill")
 
 RUNTIME = RuntimeConfig(
-    device="cpu", workers=2, inference_batch_size=16, image_cache_mb=64, logits_cache_mb=64, slots=1
+    device="cpu", workers=2, inference_batch_size=16, image_cache_mb=64, logits_cache_mb=64, slots=1, kept_views_mb=0
 )
 VIEWS = ViewSettings(num_views=2)
 TEACHER = Backbone(name="test_vit", weights="random", input_px=48)

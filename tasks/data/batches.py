@@ -7,6 +7,7 @@ it shows its image.
 """
 
 import functools
+import hashlib
 import itertools
 import math
 import threading
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from taskdistill.configs.data import ViewSettings
 from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.kept_views import KEY_BYTES, KeptViews
 from taskdistill.storage.manifest import advice
 from taskdistill.tasks.data.decode import NoLevelsError, decode_rgb, needs_levels
 from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError
@@ -120,7 +122,8 @@ class ViewSource:
 
     `views_mb` is memory for cut views, for whoever wants the same ones again: on few images each of their views comes
     back after some epochs, and cutting it takes as long as a small network takes to learn from it. `ahead_mb` is memory
-    for views that were cut before they were asked for, once each (`cut_ahead`).
+    for views that were cut before they were asked for, once each (`cut_ahead`). `on_disk` has views that another step
+    has cut, and is given those that are cut here.
     """
 
     def __init__(
@@ -131,10 +134,11 @@ class ViewSource:
         *,
         views_mb: int = 0,
         ahead_mb: int = 0,
+        on_disk: KeptViews | None = None,
     ) -> None:
         self.images = decoded.images
         self.preprocessing = preprocessing
-        self._decoded, self._settings = decoded, settings
+        self._decoded, self._settings, self._on_disk = decoded, settings, on_disk
         self._kept: dict[tuple[int, bytes], Pixels] = {}
         self._ahead: dict[tuple[int, bytes], Pixels] = {}
         self._free_views, self._free_ahead = (
@@ -182,10 +186,12 @@ class ViewSource:
             return
         cut: dict[tuple[int, bytes], Pixels] = {}
         try:
-            pixels = self._decoded.pixels(row)
-            if not self._decoded.keeps(row):
-                views_N9 = self.views([row] * len(numbers), numbers)
-                cut = {(row, view_9.tobytes()): self._resized(pixels, view_9) for view_9 in views_N9}
+            cut = self._all_from_disk(row, numbers)
+            if not cut:
+                pixels = self._decoded.pixels(row)
+                if not self._decoded.keeps(row):
+                    views_N9 = self.views([row] * len(numbers), numbers)
+                    cut = {(row, view_9.tobytes()): self._resized(row, pixels, view_9) for view_9 in views_N9}
         finally:
             with self._lock:
                 self._free_ahead += len(numbers) - len(cut)
@@ -223,15 +229,33 @@ class ViewSource:
                 return ahead
         if (kept := self._kept.get(key)) is not None:
             return kept
-        pixels_HW3 = self._resized(pixels(), view_9)
+        if (pixels_HW3 := self._from_disk(row, view_9)) is None:
+            pixels_HW3 = self._resized(row, pixels(), view_9)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
                 self._kept[key] = pixels_HW3
                 self._free_views -= 1
         return pixels_HW3
 
-    def _resized(self, pixels_HW3: Pixels, view_9: View) -> Pixels:
-        return self.preprocessing.cut(pixels_HW3, view_9, self._settings.resize)
+    def _resized(self, row: int, pixels_HW3: Pixels, view_9: View) -> Pixels:
+        view_HW3 = self.preprocessing.cut(pixels_HW3, view_9, self._settings.resize)
+        if self._on_disk:
+            self._on_disk.write(_key(row, view_9), view_HW3)
+        return view_HW3
+
+    def _from_disk(self, row: int, view_9: View) -> Pixels | None:
+        found = self._on_disk.read(_key(row, view_9)) if self._on_disk else None
+        return None if found is None else found.reshape(*self.preprocessing.size, 3)
+
+    def _all_from_disk(self, row: int, numbers: Sequence[int]) -> dict[tuple[int, bytes], Pixels]:
+        """Return all of these views, none where one is missing: for that its image must be decoded anyway."""
+        found: dict[tuple[int, bytes], Pixels] = {}
+        for number in numbers if self._on_disk else ():
+            view_9 = self._view(row, number)
+            if (view_HW3 := self._from_disk(row, view_9)) is None:
+                return {}
+            found[row, view_9.tobytes()] = view_HW3
+        return found
 
     def forget_pixels(self, rows: Sequence[int]) -> None:
         """Drop these images and the views cut of them, which do not come again."""
@@ -252,6 +276,11 @@ class ViewSource:
     def _size_of(self, row: int) -> Size:
         # From the index, not from the pixels: how a view is cut is known without decoding its image.
         return int(self.images.heights[row]), int(self.images.widths[row])
+
+
+def _key(row: int, view_9: View) -> bytes:
+    """Return what a view is kept under: of which image it is, and how it is cut."""
+    return hashlib.blake2b(row.to_bytes(8, "little") + view_9.tobytes(), digest_size=KEY_BYTES).digest()
 
 
 def _drop(views: dict[tuple[int, bytes], Pixels], rows: Collection[int]) -> int:

@@ -22,6 +22,7 @@ import torch
 
 from taskdistill.configs.data import ViewSettings
 from taskdistill.storage.image_set import ImageSet
+from taskdistill.storage.kept_views import KeptViews, TablePlace
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.decode_memory import DecodeMemoryError
 from taskdistill.tasks.functional.views import Pixels, View
@@ -46,10 +47,17 @@ class Opening(NamedTuple):
     """For views that are cut ahead."""
     decode_mb: int
     """For images while they are decoded."""
+    on_disk: TablePlace | None
+    """Where views are kept for other steps."""
 
     def of_images(self, images: ImageSet) -> ViewSource:
         decoded = DecodedImages(images, cache_mb=self.images_mb, decode_mb=self.decode_mb)
-        return ViewSource(decoded, self.settings, self.preprocessing, views_mb=self.views_mb, ahead_mb=self.ahead_mb)
+        memory = {"views_mb": self.views_mb, "ahead_mb": self.ahead_mb}
+        return ViewSource(decoded, self.settings, self.preprocessing, **memory, on_disk=self.kept_views())
+
+    def kept_views(self) -> KeptViews | None:
+        """Open the table of views on the disk, where there is to be one."""
+        return KeptViews.open(self.on_disk, view_bytes(self.preprocessing)) if self.on_disk else None
 
     def shared_by(self, count: int) -> "Opening":
         """Return the same with the memory that each of so many processes has; some of it for decoding in any case."""

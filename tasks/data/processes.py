@@ -35,6 +35,7 @@ from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.data import cutting_process
 from taskdistill.tasks.data.batches import DecodedImages, ViewSource
 from taskdistill.tasks.data.cutting_process import Opening
+from taskdistill.tasks.data.table_place import table_place
 from taskdistill.tasks.data.worker_process import Names, Task, WorkerProcess
 from taskdistill.tasks.functional.views import Pixels, View
 from taskdistill.tasks.models.preprocessing import Preprocessing
@@ -57,13 +58,18 @@ def view_source(
     images_mb: int = 0,
     views_mb: int = 0,
     ahead_mb: int = 0,
+    kept_in: Path | None = None,
 ) -> ViewSource:
     """Return views that are cut as `runtime.loading` says: by whoever asks for them, or by worker processes.
 
-    Memory in MiB is for images kept decoded, for views kept, and for views cut ahead.
+    Memory in MiB is for images kept decoded, for views kept, and for views cut ahead. `kept_in` is the folder of views
+    that steps share (`StageContext.views`).
     """
     memory = {"images_mb": images_mb, "views_mb": views_mb, "ahead_mb": ahead_mb}
-    opening = Opening(images.folder, settings, preprocessing, decode_mb=runtime.decode_memory_mb, **memory)
+    on_disk = table_place(kept_in, images, settings, preprocessing, runtime) if kept_in else None
+    opening = Opening(
+        images.folder, settings, preprocessing, decode_mb=runtime.decode_memory_mb, on_disk=on_disk, **memory
+    )
     match runtime.loading:
         case "threads":
             return opening.of_images(images)
@@ -80,7 +86,7 @@ class ViewsOfProcesses(ViewSource):
 
     def __init__(self, images: ImageSet, opening: Opening, num_processes: int) -> None:
         here = DecodedImages(images, cache_mb=0, decode_mb=opening.decode_mb)
-        super().__init__(here, opening.settings, opening.preprocessing)
+        super().__init__(here, opening.settings, opening.preprocessing, on_disk=opening.kept_views())
         _say_if_too_many(num_processes)
         self._buffers = _Buffers(opening, num_processes)
         share, context = opening.shared_by(num_processes), _context()

@@ -70,7 +70,13 @@ class ImagePartitions(ChunkPartitions[V]):
         on_device(cast(nn.Module, network).eval(), device)
         images_mb, ahead_mb = halves(runtime.image_cache_mb)
         source = view_source(
-            self.images, config.views, network.preprocessing, runtime, images_mb=images_mb, ahead_mb=ahead_mb
+            self.images,
+            config.views,
+            network.preprocessing,
+            runtime,
+            images_mb=images_mb,
+            ahead_mb=ahead_mb,
+            kept_in=self.context.views,
         )
         outputs = functools.partial(self.outputs, network)
         with autocast(device, config.precision):

@@ -223,4 +223,6 @@ def _opened(
     kept: AbstractSet[str] | None = None,
 ) -> DistillSource:
     outputs = ViewOutputs(context.inputs[role])
-    return DistillSource.open(images, outputs, config.views, preprocessing, context.runtime, kept=kept)
+    return DistillSource.open(
+        images, outputs, config.views, preprocessing, context.runtime, kept=kept, kept_in=context.views
+    )

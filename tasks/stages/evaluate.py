@@ -83,7 +83,9 @@ def run_probed(config: EvaluateProbedConfig, context: StageContext) -> Evaluatio
 def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) -> EvaluationSummary:
     """Score a network as it is used."""
     context = judging.context
-    source = view_source(judging.images, ViewSettings(), deployable.preprocessing, context.runtime)
+    source = view_source(
+        judging.images, ViewSettings(), deployable.preprocessing, context.runtime, kept_in=context.views
+    )
 
     def predicted(images: WholeImages) -> Iterator[Predicted]:
         return predict(deployable, images, source, context.runtime, windows=config.windows)

@@ -61,7 +61,13 @@ def lesson_of(config: FinetuneConfig, images: ImageSet, model: TaskModel, contex
     rows = images.rows_of("train")
     images_mb, views_mb = halves(context.runtime.image_cache_mb)
     source = view_source(
-        images, config.views, model.preprocessing, context.runtime, images_mb=images_mb, views_mb=views_mb
+        images,
+        config.views,
+        model.preprocessing,
+        context.runtime,
+        images_mb=images_mb,
+        views_mb=views_mb,
+        kept_in=context.views,
     )
     return FinetuneLesson(
         problem=problem,

@@ -41,7 +41,9 @@ def run(config: ProbeImagesConfig, context: StageContext) -> ProbeSummary:
     problem, device = problem_named(config.problem), device_of(runtime)
     encoder = on_device(build_encoder_as_named(config.backbone, context.content_digests).eval(), device)
     grid = ProbeGrid(problem, config.probe, encoder.blocks, problem.classes(images), device)
-    source = view_source(images, config.views, encoder.preprocessing, runtime, images_mb=runtime.image_cache_mb)
+    source = view_source(
+        images, config.views, encoder.preprocessing, runtime, images_mb=runtime.image_cache_mb, kept_in=context.views
+    )
     labelled = LabelledViews(problem, source)
     names = grid.names
 

@@ -8,6 +8,7 @@ Shape letters: N images, H W pixels; 4 numbers are the area in which a view show
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -71,9 +72,10 @@ class DistillSource:
         runtime: RuntimeConfig,
         *,
         kept: AbstractSet[str] | None = None,
+        kept_in: Path | None = None,
     ) -> Self:
         """Join the training images, or those of them whose ids are `kept`, with the teacher's outputs for
-        them.
+        them. `kept_in` is the folder of views that steps share.
 
         Raises CacheMismatchError where the outputs are of other images or views, or of another number of views.
         """
@@ -87,7 +89,9 @@ class DistillSource:
             rows = np.asarray([row for row in rows if images.ids[row] in kept], np.int64)
         images_mb, views_mb = halves(runtime.image_cache_mb)
         return cls(
-            source=view_source(images, views, preprocessing, runtime, images_mb=images_mb, views_mb=views_mb),
+            source=view_source(
+                images, views, preprocessing, runtime, images_mb=images_mb, views_mb=views_mb, kept_in=kept_in
+            ),
             cache=ViewCache(outputs, [images.ids[row] for row in rows], budget_mb=runtime.logits_cache_mb),
             rows=rows,
             num_views=num_views,

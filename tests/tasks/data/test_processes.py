@@ -279,7 +279,9 @@ def test_an_image_above_the_memory_of_a_process_is_decoded_by_the_run_itself_whi
 
 def test_a_share_of_the_memory_for_decoding_is_never_none(tmp_path: Path) -> None:
     images = image_set(tmp_path / "set", {"large.png": png(1200)})
-    opening = processes.Opening(images.folder, VIEWS, CUT, images_mb=0, views_mb=0, ahead_mb=0, decode_mb=64)
+    opening = processes.Opening(
+        images.folder, VIEWS, CUT, images_mb=0, views_mb=0, ahead_mb=0, decode_mb=64, on_disk=None
+    )
     with pytest.raises(DecodeMemoryError, match=r"runtime.decode_memory_mb allows 1:"):
         cut(opening.shared_by(100).of_images(images), [0])
 
