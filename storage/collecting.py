@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from taskdistill.storage.drafts import UNKNOWN, DraftRecord
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
-from taskdistill.storage.kept_views import VIEWS, delete_views
+from taskdistill.storage.kept_views import VIEWS, delete_unused_views
 from taskdistill.storage.manifest import ArtifactRef, Manifest, advice
 from taskdistill.storage.roots import Run
 from taskdistill.storage.store import ArtifactStore
@@ -62,7 +62,7 @@ def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Coll
                 in_use[ref] = str(error)
     # Removing is a rename; deleting the bytes may take minutes, for which nobody need wait.
     store.delete_removed()
-    delete_views(store.root / VIEWS, [ref.fingerprint for ref in store.references("image-set")])
+    delete_unused_views(store.root / VIEWS, [ref.fingerprint for ref in store.references("image-set")])
     return found._replace(kept=found.kept | in_use, goes=[ref for ref in found.goes if ref not in in_use])
 
 

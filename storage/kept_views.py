@@ -8,6 +8,7 @@ counts only where it has the key that is asked for and its pixels have their che
 waits for the disk, and what has been kept is never dropped for another view: an epoch takes each once.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -122,27 +123,43 @@ class KeptViews:
         self._is_written = False
 
 
-def delete_views(root: Path, images: Collection[str]) -> None:
-    """Delete the tables of all image-sets but those of these fingerprints. Whoever reads one goes on with it."""
-    folders = root.glob("*/") if root.is_dir() else ()
-    for folder in folders:
-        if folder.name not in images:
-            shutil.rmtree(folder, ignore_errors=True)
+def delete_unused_views(root: Path, images: Collection[str]) -> None:
+    """Delete the tables that nobody has used for a day, and those of all image-sets but these fingerprints. Whoever
+    reads one goes on with it.
+    """
+    for path, found in _tables(root).items():
+        if path.parent.name not in images or _is_unused(found):
+            path.unlink(missing_ok=True)
+    for folder in root.glob("*/"):
+        with contextlib.suppress(OSError):  # there are tables in it
+            folder.rmdir()
 
 
 def _room(place: TablePlace) -> int:
     """Return how many bytes a new table may have; where the budget is spent, those go that nobody has used for a
     day, the oldest first.
     """
-    tables = {path: path.stat() for path in place.path.parents[1].glob("*/*.table")}
+    tables = _tables(place.path.parents[1])
     spent = sum(found.st_blocks * 512 for found in tables.values())  # holes of a sparse file take none
     budget = place.budget_mb << 20
     for path, found in sorted(tables.items(), key=lambda one: one[1].st_mtime):
-        if 2 * spent <= budget or found.st_mtime > time.time() - DAY_SECONDS:
+        if 2 * spent <= budget or not _is_unused(found):
             break
         path.unlink(missing_ok=True)
         spent -= found.st_blocks * 512
     return max(0, min((budget - spent) // 2, shutil.disk_usage(place.path.parent).free // _PART_OF_FREE))
+
+
+def _tables(root: Path) -> dict[Path, os.stat_result]:
+    found = {}
+    for path in root.glob("*/*.table"):
+        with contextlib.suppress(FileNotFoundError):  # another process deletes it
+            found[path] = path.stat()
+    return found
+
+
+def _is_unused(found: os.stat_result) -> bool:
+    return found.st_mtime < time.time() - DAY_SECONDS
 
 
 def _checksum(pixels: Bytes) -> bytes:

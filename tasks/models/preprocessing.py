@@ -1,6 +1,7 @@
 """How a network wants to see an image. Part of what its weights mean: the wrong mean alone can cost 9 points.
 
-Shape letters: N images, C channels, H W pixels, S T height and width of a view; 9 numbers cut one.
+Shape letters: N images, C channels, H W pixels, R values of a row of pixels, S T height and width of a view; 9 numbers
+cut one.
 """
 
 from typing import Any, NamedTuple
@@ -64,9 +65,12 @@ def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.d
 
     The memory stays channels last, the faster order for convolutions on CPU and GPU alike.
     """
-    images_NCHW = to_device(pixels_NHWC, device).permute(0, 3, 1, 2).float()  # a copy, changed in place
-    mean_3, std_3 = (
-        to_device(np.asarray(of_channels, np.float32) * np.float32(255), device)
+    num_images, height, width, channels = pixels_NHWC.shape
+    # Whole rows of pixels at once, against mean and deviation of a row: three channels at a time, as they lie in
+    # memory, would take a CPU six times as long.
+    rows_NHR = to_device(pixels_NHWC, device).reshape(num_images, height, width * channels).float()  # a copy
+    mean_R, std_R = (
+        to_device(np.tile(np.asarray(of_channels, np.float32) * np.float32(255), width), device)
         for of_channels in (preprocessing.mean, preprocessing.std)
     )
-    return images_NCHW.sub_(mean_3.view(1, 3, 1, 1)).div_(std_3.view(1, 3, 1, 1))
+    return rows_NHR.sub_(mean_R).div_(std_R).view(pixels_NHWC.shape).permute(0, 3, 1, 2)

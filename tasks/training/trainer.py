@@ -76,6 +76,9 @@ class Trainer:
         # Fused: of a small student's 158 tensors a step takes a third of the time that the default takes on a CPU.
         self._optimizer = torch.optim.AdamW(parameter_groups(model, settings, self._num_head_steps), fused=True)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
+        # Found once: to go through a network for them, or for its layers (`_wake`), takes as long as some layers do.
+        self._parameters = list(model.parameters())
+        self._is_awake = False
         self._of_encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
         self._trained = Trained(model, settings, self._num_head_steps)
         self._ema = RunningMean(model, lambda _: settings.ema) if settings.ema else None
@@ -153,7 +156,7 @@ class Trainer:
             # At once, not after the last part: the activations of one part at a time are all that is held.
             loss.backward()  # type: ignore[no-untyped-call]
             noted.append({"loss": loss.detach()} | {f"{name}_loss": term.detach() for name, term in terms.items()})
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._ranks.add_up([*gradients, *(term for part in noted for term in part.values())])
         return noted
 
@@ -162,18 +165,15 @@ class Trainer:
         # Stochastic depth draws from the global generator: seeded by the step, a continued run draws the same.
         seeds = np.random.SeedSequence(self._ranks.seeds(self._seed, step))
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-        self.model.train()
-        if self._num_head_steps:
-            self._freeze_encoder_at_first()
-        if settings.batchnorm == "frozen":
-            freeze_batchnorm(self.model)  # `train` has just woken them
+        if not self._is_awake or step == self._num_head_steps:
+            self._wake()
         # A factor of each group's own peak: with layer_decay every depth has another learning rate.
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self._rate_factor(group["first_step"])
         self._optimizer.zero_grad()
         self._losses.add(batch.ids, self.backward(batch))
         if settings.clip_norm:  # of the whole batch's gradient, so after its last part
-            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            nn.utils.clip_grad_norm_(self._parameters, settings.clip_norm)
         self._optimizer.step()
         if self._ema:
             self._ema.update_parameters(self.model)
@@ -190,6 +190,15 @@ class Trainer:
 
     def _largest_rate(self) -> float:
         return max(float(group["lr"]) for group in self._optimizer.param_groups)
+
+    def _wake(self) -> None:
+        """Let the layers learn that do so in this step: none does while it is validated."""
+        self.model.train()
+        if self._num_head_steps:
+            self._freeze_encoder_at_first()
+        if self.settings.batchnorm == "frozen":
+            freeze_batchnorm(self.model)  # `train` has just woken them
+        self._is_awake = True
 
     def _freeze_encoder_at_first(self) -> None:
         """Freeze the encoder while the head learns alone, and let it learn from the step it joins at."""
@@ -229,7 +238,7 @@ class Trainer:
         return self._ema.module if self._ema else self.model
 
     def _validate(self) -> None:
-        state, sums = self.state, self.state.sums
+        state, sums, self._is_awake = self.state, self.state.sums, False
         score, error = self.lesson.score(self._evaluated().eval())
         state.history.append(
             {

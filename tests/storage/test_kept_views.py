@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskdistill.storage.kept_views import DAY_SECONDS, KEY_BYTES, Bytes, KeptViews, TablePlace, delete_views
+from taskdistill.storage.kept_views import DAY_SECONDS, KEY_BYTES, Bytes, KeptViews, TablePlace, delete_unused_views
 
 VIEW_BYTES = 3 * 40 * 40
 
@@ -183,13 +183,15 @@ def test_a_table_that_is_used_stays_whatever_the_budget_is(tmp_path: Path):
     assert len(kept(opened(place(tmp_path)), range(40))) > 30
 
 
-def test_views_of_image_sets_that_are_gone_are_deleted_and_whoever_reads_them_goes_on(tmp_path: Path):
-    here, gone = place(tmp_path), place(tmp_path, images="b" * 64)
-    tables = [opened(one) for one in (here, gone)]
+def test_views_of_image_sets_that_are_gone_and_unused_ones_are_deleted_and_whoever_reads_them_goes_on(tmp_path: Path):
+    here, unused, gone = place(tmp_path), place(tmp_path, "unused"), place(tmp_path, images="b" * 64)
+    tables = [opened(one) for one in (here, unused, gone)]
     for table in tables:
         table.write(key(1), view(1))
-    delete_views(tmp_path, ["a" * 64])
-    assert here.path.exists()
+    last_week = time.time() - 7 * DAY_SECONDS
+    os.utime(unused.path, (last_week, last_week))
+    delete_unused_views(tmp_path, ["a" * 64])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [here.path]
     assert not gone.path.parent.exists()
-    assert [kept(table, range(3)) for table in tables] == [[1], [1]]
-    delete_views(tmp_path / "nowhere", [])
+    assert [kept(table, range(3)) for table in tables] == [[1], [1], [1]]
+    delete_unused_views(tmp_path / "nowhere", [])
