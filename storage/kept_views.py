@@ -34,6 +34,8 @@ _SLOTS_A_VIEW = 2
 """A table that is half full finds nearly all of its views in the first slots it looks at; empty ones take no disk."""
 _LOOKED_AT = 8
 _PART_OF_FREE = 10
+_BLOCK_BYTES = 512
+"""In which systems count what a file takes."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -140,14 +142,19 @@ def _room(place: TablePlace) -> int:
     day, the oldest first.
     """
     tables = _tables(place.path.parents[1])
-    spent = sum(found.st_blocks * 512 for found in tables.values())  # holes of a sparse file take none
+    spent = bytes_kept(place.path.parents[1])
     budget = place.budget_mb << 20
     for path, found in sorted(tables.items(), key=lambda one: one[1].st_mtime):
         if 2 * spent <= budget or not _is_unused(found):
             break
         path.unlink(missing_ok=True)
-        spent -= found.st_blocks * 512
+        spent -= found.st_blocks * _BLOCK_BYTES
     return max(0, min((budget - spent) // 2, shutil.disk_usage(place.path.parent).free // _PART_OF_FREE))
+
+
+def bytes_kept(root: Path) -> int:
+    """Return what all tables take of the disk: the holes of a sparse file take nothing."""
+    return sum(found.st_blocks * _BLOCK_BYTES for found in _tables(root).values())
 
 
 def _tables(root: Path) -> dict[Path, os.stat_result]:

@@ -12,6 +12,7 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import NoRoomError
 from taskdistill.storage.files import all_files, bytes_in_words
+from taskdistill.storage.kept_views import VIEWS, bytes_kept
 from taskdistill.storage.store import ArtifactStore
 
 _NAMED = 3
@@ -28,10 +29,12 @@ def check_room(steps: Sequence[PlannedStep], experiment: Experiment, store: Arti
         return
     free = shutil.disk_usage(_existing(store.root)).free
     if needed > free:
+        views = bytes_kept(store.root / VIEWS)
+        cache = f", and its folder {VIEWS}, {bytes_in_words(views)}, may be deleted, a cache" if views else ""
         raise NoRoomError(
             f"there is no room for this run: it makes about {bytes_in_words(needed)} more ({_largest(missing)}), and "
             f"the disk of the store {store.root} has {bytes_in_words(free)} free. Free at least "
-            f"{bytes_in_words(needed - free)} ('taskdistill collect' shows what nothing needs), or let "
+            f"{bytes_in_words(needed - free)} ('taskdistill collect' shows what nothing needs{cache}), or let "
             f"TASKDISTILL_STORE name a folder on a larger disk{_smaller(steps, missing, experiment)}"
         )
 

@@ -81,6 +81,16 @@ def test_a_run_that_does_not_fit_is_refused_before_a_network_is_built(
     assert store.references() == []
 
 
+def test_views_that_are_kept_for_later_steps_are_named_as_what_may_be_deleted(
+    maps: Experiment, store: ArtifactStore, disk: list[int]
+) -> None:
+    (store.root / "views" / "a").mkdir(parents=True)
+    (store.root / "views" / "a" / "b.table").write_bytes(bytes(8192))
+    disk[0] = 1000
+    with pytest.raises(NoRoomError, match=r"shows what nothing needs, and its folder views, 8\.2 kB, may be deleted"):
+        check_room(make_plan(maps, store).steps, maps, store)
+
+
 def test_int8_is_not_advised_to_whoever_has_it_or_to_whom_it_would_spare_nothing(
     maps: Experiment, experiment: Experiment, store: ArtifactStore, disk: list[int]
 ) -> None:
