@@ -77,6 +77,7 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()  # fmt: skip
 
 
+@functools.cache  # each is read from a file of its own, of a hundred kilobytes for some
 def version_of(package: str) -> str:
     """Return the installed version of a package, "" where there is none."""
     try:

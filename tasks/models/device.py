@@ -98,6 +98,15 @@ def on_device(module: M, device: torch.device) -> M:
     return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators that networks on this device draw from, as `torch.manual_seed` seeds all there are."""
+    if device.type == "cpu":
+        # That one notes where it was called from for each kind of device that is not in use: a millisecond a step.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which forward passes run."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

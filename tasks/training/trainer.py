@@ -29,7 +29,7 @@ from taskdistill.tasks.functional.lengths import is_validated
 from taskdistill.tasks.functional.mixup import WeightedTargets
 from taskdistill.tasks.functional.schedules import warmup_cosine
 from taskdistill.tasks.functional.sums import Sum, weighted_sum
-from taskdistill.tasks.models.device import autocast
+from taskdistill.tasks.models.device import autocast, seed_generators
 from taskdistill.tasks.models.preprocessing import normalise
 from taskdistill.tasks.models.task_model import TaskModel, as_arrays
 from taskdistill.tasks.models.transfer import to_device
@@ -164,7 +164,7 @@ class Trainer:
         settings, step = self.settings, self.state.step
         # Stochastic depth draws from the global generator: seeded by the step, a continued run draws the same.
         seeds = np.random.SeedSequence(self._ranks.seeds(self._seed, step))
-        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+        seed_generators(int(seeds.generate_state(1, np.uint64)[0]), self._device)
         if not self._is_awake or step == self._num_head_steps:
             self._wake()
         # A factor of each group's own peak: with layer_decay every depth has another learning rate.
