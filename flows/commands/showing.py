@@ -34,7 +34,10 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         lineage = _lineage_rows(store, ref)
         print_json({"manifest": manifest.model_dump(mode="json"), "lineage": lineage, "preset": settings})
         return
-    output.print(f"{ref}\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    output.print(f"{ref}\n")
+    if ref.kind == "model":
+        _print_model(store, ref)
+    output.print(f"\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {len(manifest.files)} files\n")
     for name, record in list(manifest.files.items())[:MAX_FILES]:
         output.print(f"  {name}  {bytes_in_words(record.num_bytes)}")
     if len(manifest.files) > MAX_FILES:
@@ -43,9 +46,8 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
         for name in manifest.files:
             if name.endswith(".png"):
                 output.print(f"picture: {store.path(ref) / name}", soft_wrap=True)
+    output.print("\nWhat its stage noted:")
     output.print_json(data=manifest.summary)
-    if ref.kind == "model":
-        _print_model(store, ref)
     if TRIALS in manifest.files:
         print_table("Trials:", trials_table(store, ref))
     output.print(_tree(store, ref))
