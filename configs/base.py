@@ -233,7 +233,7 @@ class RuntimeConfig(Settings):
     its own.
     """
     kept_views_mb: int = Field(default=8192, ge=0)
-    """Disk space for cut views that later steps read, in MiB, at most a tenth of what is free; 0: each cuts its own."""
+    """Disk space for cut views that later steps read, in MiB, where so much is free; 0: each step cuts its own."""
     logits_cache_mb: int = Field(default=2048, ge=0)
     """Memory for cached features or logits of several views, in MiB; the view in use is always held, and each step at
     work has its own.

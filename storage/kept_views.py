@@ -1,16 +1,18 @@
 """Views as they were cut, kept on the disk: what one step has cut, the next students, seeds and evaluations read.
 
-    views/<image-set>/<fingerprint>.table    slots of one size: 16 bytes of key, CRC-32C of the pixels, pixels
+    views/<image-set>/<fingerprint>.table    slots of one size: 16 bytes of key, CRC-32C of key and pixels, pixels
 
 A table is a hash table with open addressing in a sparse file, for one image-set and one way of cutting. It is a cache
 and nothing but that: whatever is lost, torn by a power cut or written over by another process is cut again, as a slot
-counts only where it has the key that is asked for and its pixels have their checksum. So nothing is locked and nothing
-waits for the disk, and what has been kept is never dropped for another view: an epoch takes each once.
+counts only where it has the key that is asked for and the checksum of that key and its pixels. So nothing is locked and
+nothing waits for the disk, and what has been kept is never dropped for another view: an epoch takes each once.
 """
 
 import contextlib
+import errno
 import logging
 import os
+import secrets
 import shutil
 import time
 import weakref
@@ -26,8 +28,9 @@ log = logging.getLogger(__name__)
 
 VIEWS = "views"
 KEY_BYTES = 16
-DAY_SECONDS = 24 * 60 * 60.0
+HOUR_SECONDS, DAY_SECONDS = 60 * 60.0, 24 * 60 * 60.0
 
+_TABLE, _BEGUN = ".table", ".begun"
 _HEAD_BYTES = KEY_BYTES + 4
 _EMPTY = bytes(KEY_BYTES)
 _SLOTS_A_VIEW = 2
@@ -44,7 +47,7 @@ class TablePlace(NamedTuple):
     """Where a table is, or is to be."""
 
     path: Path
-    num_views: int
+    wanted_views: int
     """That it is to have room for, where the disk has."""
     budget_mb: int
     """For all tables of the store, in MiB."""
@@ -53,45 +56,42 @@ class TablePlace(NamedTuple):
 class KeptViews:
     """One table, for any number of threads and processes."""
 
-    def __init__(self, path: Path, descriptor: int, view_bytes: int, num_slots: int) -> None:
-        self._path, self._descriptor, self._view_bytes, self._num_slots = path, descriptor, view_bytes, num_slots
-        self._is_written = True
+    def __init__(self, path: Path, descriptor: int, view_bytes: int, *, takes_more: bool) -> None:
+        self._path, self._descriptor, self._view_bytes, self._takes_more = path, descriptor, view_bytes, takes_more
+        self._num_slots = os.fstat(descriptor).st_size // (_HEAD_BYTES + view_bytes)
+        self._used = -HOUR_SECONDS
         weakref.finalize(self, os.close, descriptor)
 
     @classmethod
     def open(cls, place: TablePlace, view_bytes: int) -> Self | None:
-        """Return the table of views of so many bytes, new where there is none; None where there is no room for one, or
-        nothing can be written there: then every view is cut anew, and the log says so.
+        """Return the table of views of so many bytes; None where there is none and no room for one, or nothing can be
+        read or written there: then every view is cut anew, and the log says so.
 
-        A new table takes half of what is left of the budget at most, so that one of large views leaves room for others,
-        and no more than a tenth of what is free on the disk.
+        A table is made where there is none, or one much smaller than it could be. It may grow to half of what is left
+        of the budget at most, so that one of large views leaves room for others, and to a tenth of what is free.
         """
+        path = place.path
         try:
-            place.path.parent.mkdir(parents=True, exist_ok=True)
-            num_bytes = 0 if place.path.exists() else _room(place)
-            num_slots = min(num_bytes // (_HEAD_BYTES + view_bytes), _SLOTS_A_VIEW * place.num_views)
-            if not num_slots and not place.path.exists():
-                return None
-            descriptor = os.open(place.path, os.O_RDWR | os.O_CREAT, 0o666)
-            if not os.fstat(descriptor).st_size:
-                os.ftruncate(descriptor, num_slots * (_HEAD_BYTES + view_bytes))
-            os.utime(place.path)  # when it was used last
-            num_slots = os.fstat(descriptor).st_size // (_HEAD_BYTES + view_bytes)
+            _make(place, _HEAD_BYTES + view_bytes)
+            try:
+                return cls(path, os.open(path, os.O_RDWR), view_bytes, takes_more=True)
+            except PermissionError:  # of another user, who lets this one read it
+                return cls(path, os.open(path, os.O_RDONLY), view_bytes, takes_more=False)
         except OSError as error:
-            log.info("views are not kept in %s, and each is cut anew (%s)", place.path, error.strerror)
+            log.info("views are not kept in %s, and each is cut anew (%s)", path, error.strerror)
             return None
-        return cls(place.path, descriptor, view_bytes, num_slots)
 
     def read(self, key: bytes) -> Bytes | None:
         """Return the pixels kept under a key of KEY_BYTES bytes; None where there are none, or not as they were
         written.
         """
+        self._note_use()
         try:
             for start, head in self._slots(key):
                 if head[:KEY_BYTES] == key:
                     pixels = np.empty(self._view_bytes, np.uint8)
                     num_read = os.preadv(self._descriptor, [pixels.data], start + _HEAD_BYTES)
-                    is_whole = num_read == len(pixels) and _checksum(pixels) == head[KEY_BYTES:]
+                    is_whole = num_read == len(pixels) and _checksum(key, pixels) == head[KEY_BYTES:]
                     return pixels if is_whole else None
                 if head[:KEY_BYTES] == _EMPTY:
                     return None
@@ -101,13 +101,14 @@ class KeptViews:
 
     def write(self, key: bytes, pixels: Bytes) -> None:
         """Keep the pixels of a view, of any shape, where there is a slot for them."""
-        if not self._is_written:
+        if not self._takes_more:
             return
         try:
             for start, head in self._slots(key):
                 if head[:KEY_BYTES] in (key, _EMPTY):  # under its key: torn ones, or another thread was faster
                     contiguous = np.ascontiguousarray(pixels).reshape(-1)
-                    os.pwritev(self._descriptor, [key + _checksum(contiguous), contiguous.data], start)
+                    # On a disk that is just full a part is written, which no checksum fits; the next one is refused.
+                    os.pwritev(self._descriptor, [key + _checksum(key, contiguous), contiguous.data], start)
                     return
         except OSError as error:
             self._stop(error)
@@ -119,37 +120,29 @@ class KeptViews:
             start = (first + step) % self._num_slots * (_HEAD_BYTES + self._view_bytes)
             yield start, os.pread(self._descriptor, _HEAD_BYTES, start)
 
+    def _note_use(self) -> None:
+        """Let the table be as new as its last use, to the hour: those unused for a day go first."""
+        if (now := time.monotonic()) - self._used > HOUR_SECONDS:
+            self._used = now
+            with contextlib.suppress(OSError):  # of another user
+                os.utime(self._descriptor)
+
     def _stop(self, error: OSError) -> None:
-        if self._is_written:
+        if self._takes_more:
             log.warning("no more views are kept in %s, and each is cut anew (%s)", self._path, error.strerror)
-        self._is_written = False
+        self._takes_more = False
 
 
 def delete_unused_views(root: Path, images: Collection[str]) -> None:
     """Delete the tables that nobody has used for a day, and those of all image-sets but these fingerprints. Whoever
     reads one goes on with it.
     """
-    for path, found in _tables(root).items():
+    for path, found in (_tables(root) | _tables(root, _BEGUN)).items():
         if path.parent.name not in images or _is_unused(found):
-            path.unlink(missing_ok=True)
+            _delete(path)
     for folder in root.glob("*/"):
         with contextlib.suppress(OSError):  # there are tables in it
             folder.rmdir()
-
-
-def _room(place: TablePlace) -> int:
-    """Return how many bytes a new table may have; where the budget is spent, those go that nobody has used for a
-    day, the oldest first.
-    """
-    tables = _tables(place.path.parents[1])
-    spent = bytes_kept(place.path.parents[1])
-    budget = place.budget_mb << 20
-    for path, found in sorted(tables.items(), key=lambda one: one[1].st_mtime):
-        if 2 * spent <= budget or not _is_unused(found):
-            break
-        path.unlink(missing_ok=True)
-        spent -= found.st_blocks * _BLOCK_BYTES
-    return max(0, min((budget - spent) // 2, shutil.disk_usage(place.path.parent).free // _PART_OF_FREE))
 
 
 def bytes_kept(root: Path) -> int:
@@ -157,10 +150,48 @@ def bytes_kept(root: Path) -> int:
     return sum(found.st_blocks * _BLOCK_BYTES for found in _tables(root).values())
 
 
-def _tables(root: Path) -> dict[Path, os.stat_result]:
+def _make(place: TablePlace, slot_bytes: int) -> None:
+    """Make the table where there is none of at least half the size that it could have; OSError where that fails."""
+    path = place.path
+    for folder in (path.parents[1], path.parent):  # not the store itself, whose share may have gone
+        folder.mkdir(exist_ok=True)
+    num_bytes = min(_room(place) // slot_bytes, _SLOTS_A_VIEW * place.wanted_views) * slot_bytes
+    if (found := _tables(path.parents[1]).get(path)) and 2 * found.st_size >= max(num_bytes, 2 * slot_bytes):
+        return
+    if not num_bytes:
+        raise OSError(errno.ENOSPC, "there is no room for them")
+    if found:
+        _delete(path)  # of fewer views, or without its size after a power cut; whoever has it open goes on with it
+    # With its size before it has its name: several processes may come for it at the same time.
+    made = path.with_name(f"{secrets.token_hex(8)}{_BEGUN}")
+    try:
+        with made.open("wb") as file:
+            file.truncate(num_bytes)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            path.hardlink_to(made)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _room(place: TablePlace) -> int:
+    """Return how many bytes a table may have; where the budget is spent, those go that nobody has used for a day, the
+    oldest first.
+    """
+    others = {path: found for path, found in _tables(place.path.parents[1]).items() if path != place.path}
+    spent = sum(found.st_size for found in others.values())  # as large as they may grow
+    budget = place.budget_mb << 20
+    for path, found in sorted(others.items(), key=lambda one: one[1].st_mtime):
+        if 2 * spent <= budget or not _is_unused(found):
+            break
+        _delete(path)
+        spent -= found.st_size
+    return max(0, min((budget - spent) // 2, shutil.disk_usage(place.path.parent).free // _PART_OF_FREE))
+
+
+def _tables(root: Path, suffix: str = _TABLE) -> dict[Path, os.stat_result]:
     found = {}
-    for path in root.glob("*/*.table"):
-        with contextlib.suppress(FileNotFoundError):  # another process deletes it
+    for path in root.glob(f"*/*{suffix}"):
+        with contextlib.suppress(OSError):  # another process deletes it
             found[path] = path.stat()
     return found
 
@@ -169,5 +200,12 @@ def _is_unused(found: os.stat_result) -> bool:
     return found.st_mtime < time.time() - DAY_SECONDS
 
 
-def _checksum(pixels: Bytes) -> bytes:
-    return int(google_crc32c.value(pixels.tobytes())).to_bytes(4, "little")
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("the kept views in %s cannot be deleted (%s): delete them yourself", path, error.strerror)
+
+
+def _checksum(key: bytes, pixels: Bytes) -> bytes:
+    return int(google_crc32c.extend(google_crc32c.value(key), pixels.tobytes())).to_bytes(4, "little")

@@ -5,14 +5,14 @@
     locks/<fingerprint>               flock: freed by the kernel when its holder dies
     labels/<name>                     human names of artifacts (storage.labels)
     roots/                            what running runs need (storage.roots)
-    sources/ reports/ calibration/    digests of external files; pages; how long steps take, as it was measured
-    views/                            views that steps share, as they were cut: a cache (storage.kept_views)
+    sources/  reports/  calibration/  views/   what can be made again: digests of files, pages, paces, cut views
+
 Whatever else lies there, such as what a desktop program writes, is left alone.
 
 A commit puts every byte and every name of the draft on the disk, then writes the manifest, removes what only served
 the making, and renames: each step is on the disk before the next. A draft with a manifest is whole, and a run that
-finds one (the last was killed before the rename) publishes it. There is no index file: a second record of the same
-fact could disagree with the first, and listing 10,000 artifacts takes under two seconds without it.
+finds one publishes it. There is no index file: a second record of the same fact could disagree with the first, and
+listing 10,000 artifacts takes under two seconds without it.
 """
 
 import contextlib

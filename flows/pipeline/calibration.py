@@ -3,8 +3,8 @@ few steps, in a store of its own that is gone afterwards.
 
 What is measured of each step is its beginning, which takes as long whatever there is to do, and the rate of what comes
 after (`flows.pipeline.work`). So that the rate is that of the whole run, batches keep their size, an image has as many
-views as far as that goes, as much of the decoded images as in the whole run is kept, and each training has its share
-of validation. Not measured are searches for settings, whose trials are trainings, and seeds after the first.
+views as far as that goes, as much of the images, decoded and cut, as in the whole run is kept, and each training has
+its share of validation. Not measured are searches for settings, whose trials are trainings, and seeds after the first.
 """
 
 import contextlib
@@ -78,6 +78,7 @@ def small_part(experiment: Experiment, images: IngestSummary) -> Experiment:
             "mlflow_uri": "",
             "image_cache_mb": math.ceil(runtime.image_cache_mb * share),
             "logits_cache_mb": math.ceil(runtime.logits_cache_mb * share),
+            "kept_views_mb": math.ceil(runtime.kept_views_mb * share),
         },
         "training": _short(experiment.training, num_train, images, runtime.workers),
         "teacher_finetuning": _short(experiment.teacher_finetuning, num_train, images, runtime.workers),

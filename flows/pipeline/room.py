@@ -4,16 +4,20 @@ Sizes are estimates, and of some artifacts nothing is known; so this keeps a run
 that is full in spite of it is told where it happens (flows.ending.os_errors).
 """
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import NoRoomError
 from taskdistill.storage.files import all_files, bytes_in_words
 from taskdistill.storage.kept_views import VIEWS, bytes_kept
 from taskdistill.storage.store import ArtifactStore
+
+log = logging.getLogger(__name__)
 
 _NAMED = 3
 """Steps that the error names, the largest first."""
@@ -30,13 +34,24 @@ def check_room(steps: Sequence[PlannedStep], experiment: Experiment, store: Arti
     free = shutil.disk_usage(_existing(store.root)).free
     if needed > free:
         views = bytes_kept(store.root / VIEWS)
-        cache = f", and its folder {VIEWS}, {bytes_in_words(views)}, may be deleted, a cache" if views else ""
+        cache = f", and the store's folder {VIEWS}, a cache of {bytes_in_words(views)}, may be deleted" if views else ""
         raise NoRoomError(
             f"there is no room for this run: it makes about {bytes_in_words(needed)} more ({_largest(missing)}), and "
             f"the disk of the store {store.root} has {bytes_in_words(free)} free. Free at least "
             f"{bytes_in_words(needed - free)} ('taskdistill collect' shows what nothing needs{cache}), or let "
             f"TASKDISTILL_STORE name a folder on a larger disk{_smaller(steps, missing, experiment)}"
         )
+
+
+def leaving_room(runtime: RuntimeConfig, steps: Sequence[PlannedStep], store: ArtifactStore) -> RuntimeConfig:
+    """Return how the work is done: without keeping views where what is to be made takes more than half of what is free,
+    or a cache might be what fills the disk.
+    """
+    needed = sum(_missing_bytes(steps, store).values())
+    if not runtime.kept_views_mb or 2 * needed <= shutil.disk_usage(_existing(store.root)).free:
+        return runtime
+    log.info("cut views are not kept for later steps: what is to be made takes more than half of what is free")
+    return runtime.model_copy(update={"kept_views_mb": 0})
 
 
 def _missing_bytes(steps: Sequence[PlannedStep], store: ArtifactStore) -> dict[str, int]:

@@ -20,7 +20,7 @@ from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan
 from taskdistill.flows.pipeline.process_pool import StepProcesses
-from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.room import check_room, leaving_room
 from taskdistill.flows.pipeline.scheduling import NOTHING_AWAITED, NOWHERE, Awaited, Done, Elsewhere, run_ready
 from taskdistill.flows.pipeline.slots import Slots, gpus_of_each, slots_of
 from taskdistill.flows.pipeline.teacher_gap import says_teacher_gap
@@ -128,6 +128,7 @@ def _run(
 ) -> list[Done]:
     if runtime.tensorboard and any(step.action != "have" for step in steps):
         check_installed(TENSORBOARD)
+    runtime = leaving_room(runtime, steps, store)
     slots = slots_of(runtime, steps, elsewhere)
     # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
     executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process

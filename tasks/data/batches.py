@@ -186,12 +186,12 @@ class ViewSource:
             return
         cut: dict[tuple[int, bytes], Pixels] = {}
         try:
-            cut = self._all_from_disk(row, numbers)
-            if not cut:
+            views = {(row, view_9.tobytes()): view_9 for view_9 in self.views([row] * len(numbers), numbers)}
+            cut = {key: view_HW3 for key in views if (view_HW3 := self._from_disk(*key)) is not None}
+            if len(cut) < len(views):
                 pixels = self._decoded.pixels(row)
                 if not self._decoded.keeps(row):
-                    views_N9 = self.views([row] * len(numbers), numbers)
-                    cut = {(row, view_9.tobytes()): self._resized(row, pixels, view_9) for view_9 in views_N9}
+                    cut |= {key: self._resized(row, pixels, views[key]) for key in views.keys() - cut.keys()}
         finally:
             with self._lock:
                 self._free_ahead += len(numbers) - len(cut)
@@ -229,7 +229,7 @@ class ViewSource:
                 return ahead
         if (kept := self._kept.get(key)) is not None:
             return kept
-        if (pixels_HW3 := self._from_disk(row, view_9)) is None:
+        if (pixels_HW3 := self._from_disk(*key)) is None:
             pixels_HW3 = self._resized(row, pixels(), view_9)
         with self._lock:  # never dropped for another, as with decoded images
             if self._free_views and key not in self._kept:
@@ -240,22 +240,13 @@ class ViewSource:
     def _resized(self, row: int, pixels_HW3: Pixels, view_9: View) -> Pixels:
         view_HW3 = self.preprocessing.cut(pixels_HW3, view_9, self._settings.resize)
         if self._on_disk:
-            self._on_disk.write(_key(row, view_9), view_HW3)
+            self._on_disk.write(_disk_key(row, view_9.tobytes()), view_HW3)
         return view_HW3
 
-    def _from_disk(self, row: int, view_9: View) -> Pixels | None:
-        found = self._on_disk.read(_key(row, view_9)) if self._on_disk else None
+    def _from_disk(self, row: int, view: bytes) -> Pixels | None:
+        """Return a view that another step has cut, given by how it is cut."""
+        found = self._on_disk.read(_disk_key(row, view)) if self._on_disk else None
         return None if found is None else found.reshape(*self.preprocessing.size, 3)
-
-    def _all_from_disk(self, row: int, numbers: Sequence[int]) -> dict[tuple[int, bytes], Pixels]:
-        """Return all of these views, none where one is missing: for that its image must be decoded anyway."""
-        found: dict[tuple[int, bytes], Pixels] = {}
-        for number in numbers if self._on_disk else ():
-            view_9 = self._view(row, number)
-            if (view_HW3 := self._from_disk(row, view_9)) is None:
-                return {}
-            found[row, view_9.tobytes()] = view_HW3
-        return found
 
     def forget_pixels(self, rows: Sequence[int]) -> None:
         """Drop these images and the views cut of them, which do not come again."""
@@ -278,9 +269,9 @@ class ViewSource:
         return int(self.images.heights[row]), int(self.images.widths[row])
 
 
-def _key(row: int, view_9: View) -> bytes:
-    """Return what a view is kept under: of which image it is, and how it is cut."""
-    return hashlib.blake2b(row.to_bytes(8, "little") + view_9.tobytes(), digest_size=KEY_BYTES).digest()
+def _disk_key(row: int, view: bytes) -> bytes:
+    """Return what a view is kept under: its row, and how it is cut; of which images, the table knows."""
+    return hashlib.blake2b(int(row).to_bytes(8, "little") + view, digest_size=KEY_BYTES).digest()
 
 
 def _drop(views: dict[tuple[int, bytes], Pixels], rows: Collection[int]) -> int:

@@ -67,7 +67,7 @@ def normalise(pixels_NHWC: Pixels, preprocessing: Preprocessing, device: torch.d
     """
     num_images, height, width, channels = pixels_NHWC.shape
     # Whole rows of pixels at once, against mean and deviation of a row: three channels at a time, as they lie in
-    # memory, would take a CPU six times as long.
+    # memory, take a CPU two to six times as long, the larger the batch.
     rows_NHR = to_device(pixels_NHWC, device).reshape(num_images, height, width * channels).float()  # a copy
     mean_R, std_R = (
         to_device(np.tile(np.asarray(of_channels, np.float32) * np.float32(255), width), device)

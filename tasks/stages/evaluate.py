@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import torch
 
-from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.evaluation import WindowSettings
 from taskdistill.configs.stages import EvaluateConfig, EvaluateProbedConfig
 from taskdistill.storage.errors import CacheMismatchError
@@ -23,6 +22,7 @@ from taskdistill.storage.tables import write_columns
 from taskdistill.storage.view_outputs import ViewOutputs
 from taskdistill.tasks.data.batches import DecodedImages
 from taskdistill.tasks.data.processes import view_source
+from taskdistill.tasks.data.shown import CLEAN_ONLY
 from taskdistill.tasks.data.view_cache import ViewCache
 from taskdistill.tasks.deploy.deployable import Deployable
 from taskdistill.tasks.inference.predictor import Predicted, cached, clean_outputs, predict
@@ -83,9 +83,7 @@ def run_probed(config: EvaluateProbedConfig, context: StageContext) -> Evaluatio
 def _scored(config: EvaluateConfig, judging: Judging, deployable: Deployable) -> EvaluationSummary:
     """Score a network as it is used."""
     context = judging.context
-    source = view_source(
-        judging.images, ViewSettings(), deployable.preprocessing, context.runtime, kept_in=context.views
-    )
+    source = view_source(judging.images, CLEAN_ONLY, deployable.preprocessing, context.runtime, kept_in=context.views)
 
     def predicted(images: WholeImages) -> Iterator[Predicted]:
         return predict(deployable, images, source, context.runtime, windows=config.windows)

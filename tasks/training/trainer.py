@@ -192,7 +192,7 @@ class Trainer:
         return max(float(group["lr"]) for group in self._optimizer.param_groups)
 
     def _wake(self) -> None:
-        """Let the layers learn that do so in this step: none does while it is validated."""
+        """Put each layer in the mode in which this step trains it: to be validated, all were taken out of that."""
         self.model.train()
         if self._num_head_steps:
             self._freeze_encoder_at_first()

@@ -1,6 +1,6 @@
 """A program that does one thing in many child processes, each killed (-9) at its next operation; run by tests.
 
-    python -m tests.storage.killed_at_every_step write_json|label|commit|outputs|shard|weights strace|audit FOLDER
+    python -m tests.storage.killed_at_every_step write_json|label|views|commit|outputs|shard|weights strace|audit FOLDER
 
 Prints, as JSON, what each child left behind and what the same action made of it afterwards; the last child was not
 killed. With `strace` a child dies as it enters a system call that writes, renames, removes or makes a folder, in
@@ -28,6 +28,7 @@ from taskdistill.storage.contents import Contents
 from taskdistill.storage.files import all_files, read_json, write_json
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.image_set import ImageRow, is_shard_whole, write_index, write_shard
+from taskdistill.storage.kept_views import KEY_BYTES, Bytes, KeptViews, TablePlace
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef
 from taskdistill.storage.provenance import code_commit
 from taskdistill.storage.store import ArtifactStore
@@ -39,8 +40,8 @@ from taskdistill.tasks.artifact_files import OUTPUTS
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
 SYSTEM_CALLS = (
-    "write", "pwrite64", "writev", "ftruncate", "rename", "renameat", "renameat2", "link", "linkat", "unlink",
-    "unlinkat", "mkdir", "mkdirat", "rmdir",
+    "write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "rename", "renameat", "renameat2", "link",
+    "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir",
 )  # fmt: skip
 RECIPE = {"stage": "killed", "version": 1, "config": {}, "external": {}, "inputs": {}}
 REF = ArtifactRef("features", fingerprint(RECIPE))
@@ -151,6 +152,35 @@ def label_at_every_step(folder: Path, way: Way) -> list[str]:
     return at_every_step(way, one_round)
 
 
+def views_at_every_step(folder: Path, way: Way) -> list[str]:
+    """Each round: a table that is killed while two views are kept in it, and then given both."""
+    pixels = {bytes([number]) * KEY_BYTES: np.full(5000, number, np.uint8) for number in (1, 2)}
+
+    def keep(place: TablePlace) -> None:
+        table = KeptViews.open(place, 5000)
+        for key, view in pixels.items():
+            if table:
+                table.write(key, view)
+
+    def one_round(number: int, kill: Callable[[Action], None]) -> str:
+        place = TablePlace(folder / "views" / str(number) / "small.table", 10, 64)
+        kill(lambda: keep(place))
+        found = _kept(place, pixels)
+        keep(place)
+        return f"{found}; after another try {_kept(place, pixels)}"
+
+    return at_every_step(way, one_round)
+
+
+def _kept(place: TablePlace, pixels: dict[bytes, Bytes]) -> str:
+    table = KeptViews.open(place, 5000)
+    if table is None:
+        return "no table"
+    found = {key: table.read(key) for key in pixels}
+    wrong = [key for key, view in found.items() if view is not None and not np.array_equal(view, pixels[key])]
+    return "other pixels" if wrong else f"{sum(view is not None for view in found.values())} views"
+
+
 def make_at_every_step(folder: Path, way: Way, fill: Callable[[Path], None]) -> list[str]:
     """Each round: an artifact whose making is killed at one more step, a look, and the same done again to its end."""
     code_commit()  # remembered, so that children do not run git
@@ -257,5 +287,9 @@ if __name__ == "__main__":
     if name in fills:
         print(json.dumps(make_at_every_step(Path(place), way, fills[name])))
     else:
-        actions = {"write_json": write_json_at_every_step, "label": label_at_every_step}
+        actions = {
+            "write_json": write_json_at_every_step,
+            "label": label_at_every_step,
+            "views": views_at_every_step,
+        }
         print(json.dumps(actions[name](Path(place), way)))

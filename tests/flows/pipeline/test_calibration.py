@@ -75,9 +75,10 @@ def test_an_image_has_the_views_that_it_will_have_and_many_images_fewer(experime
     assert part_of(asked, classes, batch_size=32).views.num_views == 2  # 1,600 for 800 images
 
 
-def test_as_large_a_part_of_the_decoded_images_is_kept_as_of_all(experiment: Experiment) -> None:
-    runtime = experiment.runtime.model_copy(update={"image_cache_mb": 1000})
-    assert part_of(experiment.model_copy(update={"runtime": runtime}), batch_size=32).runtime.image_cache_mb == 30
+def test_as_large_a_part_of_the_decoded_images_and_of_the_cut_views_is_kept_as_of_all(experiment: Experiment) -> None:
+    runtime = experiment.runtime.model_copy(update={"image_cache_mb": 1000, "kept_views_mb": 8000})
+    part = part_of(experiment.model_copy(update={"runtime": runtime}), batch_size=32).runtime
+    assert (part.image_cache_mb, part.kept_views_mb) == (30, 240)
 
 
 # --- what it tells --------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from collections import namedtuple
 import pytest
 
 from taskdistill.configs import choices
+from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.foreign import ForeignTeacher
 from taskdistill.flows.pipeline import running
 from taskdistill.flows.pipeline.planning import make_plan
-from taskdistill.flows.pipeline.room import check_room
+from taskdistill.flows.pipeline.room import check_room, leaving_room
 from taskdistill.flows.pipeline.running import run_plan, run_steps
 from taskdistill.storage.errors import NoRoomError
 from taskdistill.storage.store import ArtifactStore
@@ -87,8 +88,21 @@ def test_views_that_are_kept_for_later_steps_are_named_as_what_may_be_deleted(
     (store.root / "views" / "a").mkdir(parents=True)
     (store.root / "views" / "a" / "b.table").write_bytes(bytes(8192))
     disk[0] = 1000
-    with pytest.raises(NoRoomError, match=r"shows what nothing needs, and its folder views, 8\.2 kB, may be deleted"):
+    with pytest.raises(
+        NoRoomError, match=r"shows what nothing needs, and the store's folder views, a cache of 8\.2 kB, may"
+    ):
         check_room(make_plan(maps, store).steps, maps, store)
+
+
+def test_a_run_that_takes_more_than_half_of_what_is_free_keeps_no_views_beside_it(
+    experiment: Experiment, store: ArtifactStore, disk: list[int]
+) -> None:
+    steps, runtime = make_plan(experiment, store).steps, RuntimeConfig()
+    needed = sum({step.ref: step.num_bytes or 0 for step in steps}.values())
+    disk[0] = 2 * needed
+    assert leaving_room(runtime, steps, store) == runtime
+    disk[0] -= 1
+    assert leaving_room(runtime, steps, store) == runtime.model_copy(update={"kept_views_mb": 0})
 
 
 def test_int8_is_not_advised_to_whoever_has_it_or_to_whom_it_would_spare_nothing(

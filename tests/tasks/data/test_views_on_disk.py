@@ -3,24 +3,36 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 
 from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
-from taskdistill.configs.stages import DistillConfig, EvaluateConfig, ExtractConfig, FinetuneConfig, PrecomputeConfig
+from taskdistill.configs.stages import (
+    DistillConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PrecomputeConfig,
+    ProbeImagesConfig,
+)
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.collecting import collect
 from taskdistill.storage.errors import CorruptArtifactError
 from taskdistill.storage.image_set import ImageSet
-from taskdistill.storage.manifest import FileRecord
-from taskdistill.tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, PRECOMPUTE
+from taskdistill.storage.manifest import FileRecord, Manifest
+from taskdistill.tasks.catalog import DISTILL, EVALUATE, EXTRACT, FINETUNE, PRECOMPUTE, PROBE_IMAGES
+from taskdistill.tasks.data import batches
 from taskdistill.tasks.data.batches import ViewSource
+from taskdistill.tasks.data.decode_memory import DecodeMemory
 from taskdistill.tasks.data.processes import view_source
 from taskdistill.tasks.data.table_place import PIXELS, table_place
+from taskdistill.tasks.functional.views import Pixels
 from taskdistill.tasks.models.preprocessing import Preprocessing
-from tests.conftest import RUNTIME, STUDENT, TEACHER, Bench
+from tests.conftest import PROBE_SETTINGS, RUNTIME, STUDENT, TEACHER, Bench
 
 CUT = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.9, "center")
 VIEWS = ViewSettings(num_views=3)
@@ -87,7 +99,8 @@ OTHER_PIXELS = {
     "size": (VIEWS, CUT._replace(side_px=25)),
     "width": (VIEWS, CUT._replace(width_px=36)),
     "interpolation": (VIEWS, CUT._replace(interpolation="bilinear")),
-    "clean view": (VIEWS, CUT._replace(crop_mode="squash")),
+    "way of the clean view": (VIEWS, CUT._replace(crop_mode="squash")),
+    "share of the clean view": (VIEWS, CUT._replace(crop_share=0.8)),
     "resampler": (VIEWS.model_copy(update={"resize": "torch"}), CUT),
 }
 
@@ -100,6 +113,29 @@ def test_what_makes_other_pixels_has_another_table(
     assert first
     assert other
     assert first.path != other.path
+
+
+def test_a_set_that_was_made_again_with_other_pictures_has_another_table_whatever_its_name(
+    images: ImageSet, tmp_path: Path
+) -> None:
+    first = table_place(tmp_path, images, VIEWS, CUT, KEEPING)
+    manifest = Manifest.read(images.folder)
+    other = {name: record.model_copy(update={"sha256": "0" * 64}) for name, record in manifest.files.items()}
+    manifest.model_copy(update={"files": other}).write(images.folder)
+    second = table_place(tmp_path, images, VIEWS, CUT, KEEPING)
+    assert first
+    assert second
+    assert first.path.parent == second.path.parent
+    assert first.path != second.path
+
+
+@pytest.mark.parametrize("package", [PIL, np], ids=["Pillow", "numpy"])
+def test_another_version_of_what_decodes_and_cuts_has_another_table(
+    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Any
+) -> None:
+    first = table_place(tmp_path, images, VIEWS, CUT, KEEPING)
+    monkeypatch.setattr(package, "__version__", "0.1")
+    assert table_place(tmp_path, images, VIEWS, CUT, KEEPING) != first
 
 
 def test_networks_that_normalise_otherwise_and_views_of_another_seed_share_a_table(
@@ -139,6 +175,42 @@ def test_features_networks_and_scores_are_the_same_bytes_whether_views_are_cut_o
     assert made(keeping, kept_views_mb=64) == expected
     shutil.copytree(keeping.store.root / "views", reading.store.root / "views")
     assert made(reading, kept_views_mb=64) == expected
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The images that are decoded, by their ids."""
+    found: set[str] = set()
+    decode = batches.decoded_row
+
+    def noting(images: ImageSet, row: int, *, memory: DecodeMemory | None = None) -> Pixels:
+        found.add(images.ids[row])
+        return decode(images, row, memory=memory)
+
+    monkeypatch.setattr(batches, "decoded_row", noting)
+    return found
+
+
+def test_stages_decode_nothing_that_an_earlier_one_has_cut(bench: Bench, decoded: set[str]) -> None:
+    keeping, images = {"kept_views_mb": 64}, {"images": bench.images}
+    for backbone in (TEACHER, STUDENT):
+        bench.run(EXTRACT, ExtractConfig(backbone=backbone, views=VIEWS), runtime=keeping, **images)
+    every = set(ImageSet.open(bench.path(bench.images)).ids)
+    assert decoded == every
+    decoded.clear()
+    probing = ProbeImagesConfig(backbone=STUDENT, views=VIEWS, probe=PROBE_SETTINGS)
+    probe = bench.run(PROBE_IMAGES, probing, runtime=keeping, **images)
+    again = ExtractConfig(backbone=STUDENT, views=VIEWS.model_copy(update={"num_views": 2}))
+    bench.run(EXTRACT, again, runtime=keeping, **images)
+    finetuning = FinetuneConfig(backbone=STUDENT, views=VIEWS, training=TRAINING)
+    model = bench.run(FINETUNE, finetuning, runtime=keeping, probe=probe, **images)
+    teacher = bench.run(EXTRACT, ExtractConfig(backbone=TEACHER, views=VIEWS), runtime=keeping, **images)
+    logits = bench.run(PRECOMPUTE, PrecomputeConfig(), features=teacher, probe=bench.probe)
+    distilling = DistillConfig(backbone=STUDENT, views=VIEWS, training=TRAINING)
+    bench.run(DISTILL, distilling, runtime=keeping, logits=logits, probe=bench.student_probe, **images)
+    assert decoded == set()
+    bench.run(EVALUATE, EvaluateConfig(), runtime=keeping, model=model, **images)
+    assert {name.partition("/")[0] for name in decoded} <= {"test"}  # of which it shows pictures
 
 
 def test_collecting_takes_the_views_of_image_sets_along(bench: Bench) -> None:

@@ -92,6 +92,17 @@ def test_the_network_that_comes_out_has_learnt_everywhere(workshop: Bench) -> No
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_the_encoder_joins_between_two_validations_too(workshop: Bench) -> None:
+    """One of two epochs is of the head, and the only validations are before and after both."""
+    training = SETTINGS.model_copy(update={"validate_every": 2, "ema": 0.0})
+    ref = workshop.run(
+        FINETUNE, CONFIG.model_copy(update={"training": training}), images=workshop.images, probe=workshop.student_probe
+    )
+    before, after = start(workshop), load_file(workshop.path(ref) / "last.safetensors")
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert not {name for name in still if name.endswith("weight")}
+
+
 def test_a_training_of_one_step_leaves_it_to_the_whole_network(workshop: Bench) -> None:
     found = []
     for share in (0.0, 0.99):
