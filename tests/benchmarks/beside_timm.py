@@ -7,7 +7,7 @@ the same pixels, so it is measured with both at 128 px, where its teacher is a w
 its student is dearer. timm's part is its `LogitDistillationTask`, its loader with its own augmentation, AdamW, and a
 validation after each epoch; ours is the stage `distill`, its validations, checkpoints and files included, and the
 stage `finetune`. All in this process on one thread, CPU seconds, taking turns; medians. Ours train as long as the
-preset says, as views are cut once and then read from memory; timm cuts each anew, so that some epochs tell. `--quick`
+preset says, and read views that the student's extract has cut; timm cuts each anew, so that some epochs tell. `--quick`
 trains single epochs, in which beginning and ending weigh more. Both freeze the statistics of BatchNorm; timm decodes by
 Pillow, ours by simplejpeg where it is installed.
 

@@ -7,8 +7,9 @@ its floor: so many forward passes of a network, or so many optimiser steps of th
 are measured before the run and after it, and the mean of both counts. What is above 1 is decoding, cutting, reading,
 writing, validating, drawing and starting. Stages without a network are told in seconds alone, and so is the whole run.
 
-The floor of pictures adds what decoding and cutting them takes at least, each image once and each view once, with the
-same bits: nothing but another resampling (`views.resize`) could be cheaper. What is above it is our own.
+Extract decodes each image once and cuts each view once, which later steps read: the floor with its pictures adds what
+that takes at least, with the same bits, as nothing but another resampling (`views.resize`) could be cheaper. The floor
+with validation adds the forward passes by which a training is validated. What is above these is our own.
 
 One student alone, with all it is made from, is compared with the same training whose teacher answers at every step: it
 needs no cached views and logits, but one pass of the teacher over its clean images, for the probe, and one over each
@@ -165,8 +166,9 @@ def rows_of(step: PlannedStep, seconds: float, bare: Bare, experiment: Experimen
     if not floor:
         return [told]
     ratio = Row(f"{step.name} / floor", seconds / floor, at_most=AT_MOST.get(step.name))
-    with_pictures = floor + pictures_of(step, bare, experiment, store)
-    return [told, ratio, Row(f"{step.name} / floor of pictures", seconds / with_pictures)]
+    more = besides(step, bare, experiment, store)
+    with_more = [Row(f"{step.name} / floor with {what}", seconds / (floor + more[what])) for what in more]
+    return [told, ratio, *with_more]
 
 
 def alone(
@@ -198,19 +200,16 @@ def floor_of(step: PlannedStep, bare: Bare, store: ArtifactStore) -> float:
     return 0.0
 
 
-def pictures_of(step: PlannedStep, bare: Bare, experiment: Experiment, store: ArtifactStore) -> float:
-    """Return the CPU seconds that the pictures of a step take at least; a training's validations are its network's."""
+def besides(step: PlannedStep, bare: Bare, experiment: Experiment, store: ArtifactStore) -> dict[str, float]:
+    """Return the CPU seconds of what a step has to do besides its floor."""
     images = ImageSetSummary.of(store.manifest(step.inputs["images"]))
     if step.stage.name == "extract":
         backbone = experiment.teacher if step.name == "extract-teacher" else experiment.student
-        return bare.pictures(backbone.name, images.images, num_shown(step.shown))
+        return {"pictures": bare.pictures(backbone.name, images.images, num_shown(step.shown))}
     if step.stage.name == "evaluate":
-        judged = sum(EvaluationSummary.of(store.manifest(step.ref)).num_images.values())
-        return bare.pictures(bare.student, judged, judged)
-    train, val = images.splits["train"], images.splits["val"]
-    validated = experiment.training.epochs // experiment.training.validate_every * val
-    views = train * experiment.views.num_views + val
-    return bare.pictures(bare.student, train + val, views) + validated * bare.forward[bare.student]
+        return {}
+    validations = 1 + experiment.training.epochs // experiment.training.validate_every
+    return {"validation": validations * images.splits["val"] * bare.forward[bare.student]}
 
 
 if __name__ == "__main__":
