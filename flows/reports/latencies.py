@@ -29,7 +29,8 @@ class Latencies(NamedTuple):
         if self.load > BUSY:
             said.append(
                 f"Other programs were at work before (load {self.load:.1f} on {num_cores()} processors): these are "
-                "not the figures of an idle machine. Measure again when it is"
+                "not the figures of an idle machine. Measure again when it is; until then the rows of one thread tell "
+                "most, and compare p50 only"
             )
         return said
 
