@@ -1,7 +1,9 @@
 """A machine for tests: server and workers started by `taskdistill up`, asked as the UI asks, stopped for good."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -34,10 +36,18 @@ DRAIN_SECONDS = 60.0
 """For what has not been sent yet; a server that a test has stopped would be tried for ever."""
 
 
+PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to whoever asks for any, or connects to something: while a server that had one of those
+is started again, a connection elsewhere may take it, and the server never comes back.
+"""
+
+
 def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(PORTS)  # tests in other processes choose too
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return str(port)
 
 
 @contextmanager
