@@ -38,6 +38,7 @@ def filled(store: ArtifactStore) -> ArtifactStore:
     with store.lock(ref):
         (store.draft(ref, recipe) / "half").write_text("made")
     (store.root / ID_FILE).write_text("1234\n")
+    (store.root / "views" / images.fingerprint).mkdir(parents=True)
     return store
 
 
@@ -58,6 +59,7 @@ def test_a_backup_made_while_a_run_goes_on_has_every_artifact_that_its_labels_na
     assert set(before.values()) <= set(backup.references())
     assert not (backup.root / ID_FILE).exists()
     assert list(backup.drafts()) == []
+    assert not (backup.root / "views").exists()
     assert [ref for ref in backup.references() if list(verify(backup, ref))] == []
 
 
@@ -79,3 +81,4 @@ def test_a_store_that_was_moved_has_all_of_it_but_the_locks(filled: ArtifactStor
     )
     assert (moved.root / ID_FILE).read_text() == "1234\n"
     assert not (moved.root / "locks").exists()
+    assert not (moved.root / "views").exists()
