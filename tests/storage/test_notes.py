@@ -1,12 +1,14 @@
 """Digests noted while files are written: a commit reads none of what is noted, and believes nothing that changed."""
 
 import hashlib
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from taskdistill.storage import notes
 from taskdistill.storage.contents import Contents
 from taskdistill.storage.errors import DraftError
 from taskdistill.storage.fingerprint import fingerprint
@@ -90,8 +92,9 @@ def test_a_commit_reads_less_than_one_chunk_of_all_that_was_written_and_put_on_t
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").is_file(), reason="only Linux counts what a process reads")
-def test_a_commit_reads_what_nobody_noted(store: ArtifactStore, draft: Path):
-    fill(draft)  # less than some seconds ago, so that nobody waited for the disk
+def test_a_commit_reads_what_nobody_noted(store: ArtifactStore, draft: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(notes, "SYNC_SECONDS", math.inf)  # nobody waits for the disk before the commit
+    fill(draft)
     assert not noted(draft).keys() & {CHUNK}
     before = bytes_read()
     commit(store)
@@ -121,8 +124,8 @@ def test_a_file_that_was_replaced_after_it_was_noted_is_read(store: ArtifactStor
 @pytest.mark.parametrize("tail", [b"", b"\0" * 40, b'["outputs.zarr/zarr.js', b"[]", b'["a", 1, "b"]', b"\xff\n3"])
 def test_notes_that_a_power_cut_tore_say_nothing(store: ArtifactStore, draft: Path, tail: bytes):
     fill(draft).flush()
-    for notes in (draft / NOTES).iterdir():
-        notes.write_bytes(notes.read_bytes()[:-40] + tail)
+    for torn in (draft / NOTES).iterdir():
+        torn.write_bytes(torn.read_bytes()[:-40] + tail)
     digests = commit(store)
     assert digests == {name: sha256(store.path(REF) / name) for name in digests}
 

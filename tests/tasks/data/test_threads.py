@@ -10,6 +10,10 @@ import pytest
 from taskdistill.tasks.data.threads import prefetch
 
 
+def made_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("prefetch")]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_results_come_in_the_order_of_the_jobs_however_long_each_takes(workers: int) -> None:
     def make(job: int) -> int:
@@ -50,11 +54,13 @@ def test_work_stops_when_the_consumer_leaves() -> None:
         time.sleep(0.05)
         return job
 
+    before = set(threading.enumerate())
     results = prefetch(make, range(10_000), workers=1)
     assert next(results) == 0
+    assert made_since(before)
     results.close()
     assert started in ([0], [0, 1])  # the job that was being made, and not the one that waited behind it
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    assert not made_since(before)
 
 
 def test_an_error_in_making_the_jobs_themselves_is_raised() -> None:

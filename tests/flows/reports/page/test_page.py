@@ -200,10 +200,10 @@ def test_the_page_asks_no_network_runs_no_script_and_each_drawing_is_told_in_wor
 
 def test_of_a_thousand_classes_tables_are_short_and_say_so(store: ArtifactStore, tmp_path: Path) -> None:
     many = made_up(store, [f"class {number}" for number in range(1000)], list(range(1000)) * 2)
-    start = time.monotonic()
+    start = time.process_time()
     page = written(many, tmp_path)
     assert len(page.encode()) < MAX_BYTES
-    assert time.monotonic() - start < MAX_SECONDS
+    assert time.process_time() - start < MAX_SECONDS
     assert len(table(by_class(many))) == 40
     assert "Shown are 40 of 1000 classes" in words(by_class(many))
     assert "Of 1,000 classes the 30 most confused are shown." in words(confusion(many))
