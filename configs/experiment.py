@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from taskdistill.configs.base import RuntimeConfig, Seed, Settings
+from taskdistill.configs.base import Seed, Settings
 from taskdistill.configs.choices import ProblemName
 from taskdistill.configs.data import IngestConfig, TrainViews, UnlabelledConfig, ViewSettings, check_crop
 from taskdistill.configs.evaluation import WindowSettings
@@ -21,6 +21,7 @@ from taskdistill.configs.generation import (
 from taskdistill.configs.joining import check_joined
 from taskdistill.configs.models import Backbone, Student, Teacher
 from taskdistill.configs.problem_options import blocks_of, check_options
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.shapes import Network, check_shapes
 from taskdistill.configs.short_names import ShortName
 from taskdistill.configs.stages import (
@@ -148,10 +149,6 @@ class Experiment(Settings):
         check_teacher_logits(self.teacher_logits, self.teacher_calibration, teacher, self.probe.folds)
         if self.teacher_training == "foreign":
             check_foreign(self.foreign_teacher)
-        return self
-
-    @model_validator(mode="after")
-    def _teachers_can_be_joined(self) -> Self:
         check_joined(self.teachers, self.teacher_training)
         return self
 

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from taskdistill.configs import yaml_text
 from taskdistill.configs.addresses import without_credentials
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
@@ -20,6 +19,7 @@ from taskdistill.configs.merging import merged
 from taskdistill.configs.messages import explained, shown
 from taskdistill.configs.overrides import Change, changes_of
 from taskdistill.configs.places import resolved, with_program
+from taskdistill.configs.runtime import RuntimeConfig
 
 
 def preset_names() -> list[str]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.errors import UserError
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.files import read_json_if_whole, write_json
 from taskdistill.storage.kept_views import VIEWS
 from taskdistill.storage.manifest import ArtifactRef

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.errors import UserError
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.contents import Contents
 from taskdistill.storage.errors import NotInStoreError, SourceChangedError
 from taskdistill.storage.files import write_passing_json

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ExtractConfig, PrecomputeConfig, ProbeConfig, ProbeSettings
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef

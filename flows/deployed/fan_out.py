@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.places import portable
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.deployed.children import Asking
 from taskdistill.flows.deployed.server import SPAN_DEPLOYMENT
 from taskdistill.flows.pipeline.planning import PlannedStep

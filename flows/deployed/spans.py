@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import flow
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.deployed.server import SPAN_FLOW
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore

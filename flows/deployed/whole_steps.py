@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.deployed.children import MAX_ATTEMPTS, WHOLE, Asking
 from taskdistill.flows.deployed.fan_out import request_of
 from taskdistill.flows.deployed.server import STEP_DEPLOYMENT

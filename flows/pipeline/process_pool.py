@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.places import portable
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore

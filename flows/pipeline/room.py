@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import NoRoomError
 from taskdistill.storage.files import all_files, bytes_in_words

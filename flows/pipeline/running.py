@@ -11,11 +11,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.places import portable
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.flows.pipeline.model_trials import ModelTrials
 from taskdistill.flows.pipeline.planning import Plan, PlannedStep, make_plan

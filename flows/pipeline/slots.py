@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
 from taskdistill.tasks.cores import num_cores

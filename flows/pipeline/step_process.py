@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.errors import UserError
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.ending.os_errors import explained
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore

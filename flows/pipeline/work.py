@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.kept_work import kept_work
 from taskdistill.flows.pipeline.measured import measured_in
 from taskdistill.flows.pipeline.planning import PlannedStep

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import DATASET_FORMS, FOUND, load
 from taskdistill.configs.data import UNLABELLED, IngestConfig, UnlabelledConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.files import read_json_if_whole, write_json
 from taskdistill.storage.sources import LFS_POINTER
 from taskdistill.storage.summaries import IngestSummary

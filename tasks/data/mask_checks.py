@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.data.candidates import Candidate, DatasetError
 from taskdistill.tasks.data.dataset import Dataset

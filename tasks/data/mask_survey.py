@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.data.candidates import Candidate, DatasetError
 from taskdistill.tasks.data.decode_memory import DecodeMemory
 from taskdistill.tasks.data.label_tables import MAX_CLASSES, Colour, LabelTable

@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.tasks.cores import num_cores
 from taskdistill.tasks.data import cutting_process

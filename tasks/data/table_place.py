@@ -7,8 +7,8 @@ import numpy as np
 import PIL
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.image_set import ImageSet

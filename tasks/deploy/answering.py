@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.image_set import Levels
 from taskdistill.tasks.data.decode import NoLevelsError, decode_rgb
 from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.errors import UserError
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.tree import as_text
 from taskdistill.tasks.deploy.answer_table import AnswerTable
 from taskdistill.tasks.deploy.answering import Answered, Unusable, answers

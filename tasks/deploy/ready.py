@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.image_set import Levels, levels_of
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore

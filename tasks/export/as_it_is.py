@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import EXPORT_RUNNERS, load
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.deploy.networks import Cut
 from taskdistill.tasks.export.record import FolderRecord
 from taskdistill.tasks.export.target import ExportError

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import EXPORT_LOADERS, EXPORT_PACKAGES, load
 from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.image_set import Levels
 from taskdistill.tasks.deploy.ready import Ready, Wish
 from taskdistill.tasks.export.record import FolderRecord

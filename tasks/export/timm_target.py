@@ -19,8 +19,8 @@ from PIL import Image
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.weights import ModelDescription, write_tensors
 from taskdistill.tasks.deploy.deployable import Deployable

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import GENERATOR_DESCRIPTIONS, GENERATORS, load
 from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.errors import SourceChangedError
 from taskdistill.storage.files import sha256_of
 from taskdistill.storage.fingerprint import fingerprint

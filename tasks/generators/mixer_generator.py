@@ -20,8 +20,8 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.functional.views import Pixels
 from taskdistill.tasks.generators.generator import GeneratorDescription
 from taskdistill.tasks.generators.image_mixer import NUM_SLOTS, ImageMixerPipeline

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.evaluation import WindowSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.data.batches import ViewSource
 from taskdistill.tasks.data.threads import prefetch
 from taskdistill.tasks.data.view_cache import ViewCache

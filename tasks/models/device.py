@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.models.encoder import ModelError
 from taskdistill.tasks.turns import cpu_turns, take_turn, take_turns
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.view_attributes import FeaturesAttributes, LogitsAttributes

@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.errors import CacheMismatchError
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.view_outputs import ViewOutputs

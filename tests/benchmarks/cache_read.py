@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import StoredLogits
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS

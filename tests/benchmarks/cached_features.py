@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ProbeConfig, ProbeSettings
 from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from taskdistill.storage.shown_views import NUM_VIEW_FIELDS, THUMBNAIL_PIXELS

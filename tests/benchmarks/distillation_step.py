@@ -34,7 +34,7 @@ from pathlib import Path
 
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.tasks.models.device import keep_freed_memory
 from taskdistill.tasks.problems.problem import problem_named

@@ -30,9 +30,9 @@ from typing import NamedTuple
 
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig
 from taskdistill.configs.generation import BlendSettings, EmbedConfig, GenerateConfig, GeneratorModel
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import EMBED, GENERATE, INGEST

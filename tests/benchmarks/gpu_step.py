@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.tasks.models.device import autocast, keep_freed_memory, on_device
 from taskdistill.tasks.models.task_model import TaskModel

@@ -29,9 +29,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ExtractConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.manifest import ArtifactRef

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.deploy.ready import IMAGES_AT_ONCE
 from taskdistill.tasks.deploy.sources import listed

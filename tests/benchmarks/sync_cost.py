@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import taskdistill.storage.proof
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.loading import load_experiment
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ExtractConfig
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore

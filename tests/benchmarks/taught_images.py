@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.training import DistillSettings, TrainingSettings
 from taskdistill.storage.image_set import ImageRow, ImageSet, write_index, write_shard
 from taskdistill.storage.view_outputs import ViewOutputs

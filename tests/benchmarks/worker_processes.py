@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import INGEST

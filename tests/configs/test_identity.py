@@ -6,10 +6,11 @@ from typing import Annotated
 import pytest
 from pydantic import ValidationError
 
-from taskdistill.configs.base import AddedLater, Path_, RuntimeConfig, Settings, StageConfig
+from taskdistill.configs.base import AddedLater, Path_, Settings, StageConfig
 from taskdistill.configs.data import IngestConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 
 
 class Lens(Settings):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.choices import GENERATORS, load
 from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.generators.generator import Generator, describe_generator
 
 CPU = torch.device("cpu")

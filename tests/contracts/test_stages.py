@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from taskdistill.configs.base import RuntimeConfig, Settings, StageConfig
+from taskdistill.configs.base import Settings, StageConfig
 from taskdistill.configs.data import UNLABELLED, IngestConfig
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.errors import NotInStoreError
 from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.manifest import ArtifactRef

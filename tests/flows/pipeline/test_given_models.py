@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.generation import GeneratorModel
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ProbeSettings
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.flows.pipeline.model_trials import ModelTrials

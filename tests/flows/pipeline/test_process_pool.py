@@ -196,7 +196,7 @@ def test_a_step_that_ends_with_its_run_is_not_said_to_lack_memory(
 WAITS = """
 import sys
 from pathlib import Path
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline import process_pool
 from taskdistill.flows.pipeline.scheduling import run_ready
 from taskdistill.flows.ending.interruption import stopped_by_signals

@@ -6,9 +6,9 @@ from collections import namedtuple
 import pytest
 
 from taskdistill.configs import choices
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.foreign import ForeignTeacher
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline import running
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.room import check_room, leaving_room

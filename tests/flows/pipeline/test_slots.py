@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline import slots
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpus_of_each, probable_slots, slots_of

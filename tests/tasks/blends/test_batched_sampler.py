@@ -9,7 +9,7 @@ import pytest
 PAINT = """
 import logging, resource, sys
 import torch
-from taskdistill.configs.base import RuntimeConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.generation import BlendSettings, GeneratorModel
 from taskdistill.tasks.generators.mixer_generator import build_generator
 from taskdistill.tasks.blends.batched_sampler import BatchedSampler

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.data.decode import decode_rgb
 from taskdistill.tasks.data.decode_memory import DecodeMemory, DecodeMemoryError, bytes_to_decode
 from taskdistill.tasks.data.opening import open_picture

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.data.candidates import Candidate
 from taskdistill.tasks.data.label_tables import LabelTable
 from taskdistill.tasks.data.mask_survey import MaskSurvey, survey_masks

@@ -20,8 +20,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ExtractConfig, FinetuneConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.errors import CorruptArtifactError

@@ -9,8 +9,8 @@ import numpy as np
 import PIL
 import pytest
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import ViewSettings
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import (
     DistillConfig,
     EvaluateConfig,

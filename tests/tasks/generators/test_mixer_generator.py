@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.generation import BlendSettings, GeneratorModel
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.errors import NotFiniteError, SourceChangedError
 from taskdistill.tasks.generators.generator import build_generator_as_named
 from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline

@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.generation import GeneratorModel
 from taskdistill.configs.loading import load_experiment
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.generators.mixer_generator import MixerGenerator, build_generator
 from taskdistill.tasks.miniature.attributes import random_attributes
 from taskdistill.tasks.miniature.networks import MIXER, WEIGHTS, shipped

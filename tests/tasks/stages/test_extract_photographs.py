@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taskdistill.configs.base import RuntimeConfig
 from taskdistill.configs.data import IngestConfig, ViewSettings
 from taskdistill.configs.models import Backbone
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import ExtractConfig
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef

@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.configs.stages import DistillConfig, FinetuneConfig
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.storage.errors import CacheMismatchError
@@ -146,7 +147,8 @@ def test_an_error_of_one_rank_is_raised_as_it_is_and_ends_the_others(tmp_path: P
 STARTS_RANKS = """
 import sys
 from pathlib import Path
-from taskdistill.configs.base import RuntimeConfig, StageConfig
+from taskdistill.configs.base import StageConfig
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.tasks.stage import StageContext
 from taskdistill.tasks.training.launching import on_ranks
 from tests.tasks.training.rank_work import wait_forever
