@@ -18,6 +18,14 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Sentences, each a point of a list; beside a chart that stands before it, where the window has room."""
+
+    sentences: Sequence[str]
+    kind: str = "points"
+
+
+@dataclass(frozen=True)
 class Terms:
     """What words mean: each with its sentence."""
 
@@ -81,7 +89,7 @@ class Folded:
     kind: str = "folded"
 
 
-Block = Words | Terms | Code | Chart | Table | Pictures | Folded
+Block = Words | Points | Terms | Code | Chart | Table | Pictures | Folded
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from taskdistill.configs.loading import dump_preset
 from taskdistill.flows.pipeline.running import experiment_settings_of
-from taskdistill.flows.reports.page.blocks import Block, Code, Section, Table, Words, plain
+from taskdistill.flows.reports.page.blocks import Block, Code, Points, Section, Table, Words, plain
 from taskdistill.flows.reports.page.making import plain_lines
 from taskdistill.flows.reports.page.study_charts import cost_charts, curve_charts
 from taskdistill.flows.reports.page.template import write_sections
@@ -28,7 +28,8 @@ def _verdict(rows: StudyRows, store: ArtifactStore) -> Section:
     *others, chosen = sentences(rows, store)
     planned = rows.run.planned
     what = f"{len(planned.points)} points of {planned.study.preset}."
-    return Section("Verdict", [Words(plain(text)) for text in (chosen, what, *planned.said, *others)])
+    reasons = [plain(text) for text in (*planned.said, *others)]
+    return Section("Verdict", [Words(plain(chosen)), Words(what), *([Points(reasons)] if reasons else [])])
 
 
 def _tables(rows: StudyRows) -> Iterator[Section]:

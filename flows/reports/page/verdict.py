@@ -7,7 +7,7 @@ import numpy as np
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
 from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE, Comparison, compared, image_scores
-from taskdistill.flows.reports.page.blocks import Block, Section, Words, plain
+from taskdistill.flows.reports.page.blocks import Block, Points, Section, Terms, Words, plain
 from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.standing import standing
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
@@ -26,13 +26,16 @@ def verdict(subject: Subject) -> Section:
     first = (*_without_use(subject), advice, evidence)
     blocks: list[Block] = [Words(sentence) for sentence in first if sentence]
     blocks += filter(None, [standing(subject)])
-    blocks += [Words(sentence) for sentence in (*more, *others, *_reservations(subject)) if sentence]
-    blocks += [Words(plain(sentence)) for sentence in remarks(subject.results, subject.store)]
-    told = (
-        "SE: how far other images, as many, would move a number. p: how often other images would show such a "
-        f"difference between models that are equally good; beyond {CHANCE:g} nothing is told apart."
+    reasons = [sentence for sentence in (*more, *others, *_reservations(subject)) if sentence]
+    reasons += [plain(sentence) for sentence in remarks(subject.results, subject.store)]
+    if reasons:
+        blocks.append(Points(reasons))
+    p_means = (
+        "How often other images would show such a difference between models that are equally good; beyond "
+        f"{CHANCE:g} nothing is told apart."
     )
-    return Section("Verdict", [*blocks, Words(told), Words(_made(subject))])
+    se_means = "How far other images, as many, would move a number."
+    return Section("Verdict", [*blocks, Terms([("SE", se_means), ("p", p_means), ("Made", _made(subject))])])
 
 
 def _compared(subject: Subject) -> Iterator[str]:
@@ -172,6 +175,6 @@ def _made(subject: Subject) -> str:
     names = dict.fromkeys(str(one.get("settings", {}).get("name", "")) for one in made)
     preset = ", ".join(filter(None, names))
     return (
-        f"Models of {newest.replace('T', ' ')[:16]} UTC; preset {plain(preset) or 'unknown'}; "
+        f"{newest.replace('T', ' ')[:16]} UTC; preset {plain(preset) or 'unknown'}; "
         f"{PROGRAM} {version_of(PROGRAM)}; {subject.command}"
     )

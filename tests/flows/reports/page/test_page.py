@@ -1,5 +1,6 @@
 """What a page says of runs whose predictions are known, among them those that are unlike others."""
 
+import itertools
 import re
 import shutil
 import time
@@ -11,7 +12,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
 from taskdistill.flows.pipeline.chain import CONTROL, STUDENT
-from taskdistill.flows.reports.page.blocks import Chart, Section, Table, plain
+from taskdistill.flows.reports.page.blocks import Chart, Points, Section, Table, Words, plain
 from taskdistill.flows.reports.page.by_class import by_class
 from taskdistill.flows.reports.page.confusion import confusion
 from taskdistill.flows.reports.page.dataset import dataset
@@ -35,9 +36,11 @@ def written(subject: Subject, folder: Path) -> str:
 
 
 def words(section: Section | None) -> str:
-    """What stands in the paragraphs of a section."""
+    """What stands in the paragraphs and lists of a section."""
     assert section
-    return "\n".join(block.text for block in section.blocks if block.kind == "words")
+    texts = [[block.text] for block in section.blocks if isinstance(block, Words)]
+    points = [block.sentences for block in section.blocks if isinstance(block, Points)]
+    return "\n".join(itertools.chain(*texts, *points))
 
 
 def table(section: Section | None) -> list[list[str]]:
@@ -65,8 +68,8 @@ def test_the_verdict_names_winner_numbers_error_and_the_one_to_ship(plain_run: S
     assert best.test is not None
     named = f"{STUDENT}, seed {best.result.seed}"
     assert said[0].text == f"Ship {named} ({best.artifact.short}): {100 * best.test:.1f} % on test."
-    assert said[3].text.startswith(f"Best on validation: {named} ")
-    assert said[3].text.endswith(" 4 were trained.")
+    assert said[3].sentences[0].startswith(f"Best on validation: {named} ")
+    assert said[3].sentences[0].endswith(" 4 were trained.")
 
 
 def test_under_the_verdict_every_model_stands_with_its_score_and_two_standard_errors(plain_run: Subject) -> None:
