@@ -34,6 +34,7 @@ def compare(
 ) -> None:
     """Compare models on the same images: by how much they differ, whether that is more than chance, and on which."""
     from taskdistill.flows.reports import compare as reports
+    from taskdistill.flows.reports.differing import image_rows, image_table
 
     if len(models) < 2:
         raise SettingsError("name two models at least: the first, and what is to be compared with it")
@@ -41,7 +42,7 @@ def compare(
     found = judged(store, models)
     check_comparable(store, found, split)
     compared = reports.compare(store, found, split)
-    rows = reports.image_rows(store, found, split)
+    rows = image_rows(store, found, split)
     if images:
         _write_csv(images, rows)
     if as_json:
@@ -52,9 +53,11 @@ def compare(
         output.print(line)
     if classes := reports.class_table(store, found, split):
         print_table("Right of each class, in %, the largest gains of the last model first:", classes)
-    output.print(f"They differ on {len(rows)} images{', such as' if rows else ''}")
-    for row in rows[:MAX_IMAGES]:
-        output.print("    " + "; ".join(f"{name} {value}" for name, value in row.items()))
+    if rows:
+        right = " (=: it says the label)" if "label" in rows[0] else ""
+        print_table(f"They differ on {len(rows)} images, such as{right}", image_table(rows[:MAX_IMAGES], found))
+    else:
+        output.print("They differ on 0 images")
     if images:
         output.print(f"All of them are in {images.absolute()}")
     elif len(rows) > MAX_IMAGES:

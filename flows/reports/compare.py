@@ -1,5 +1,5 @@
-"""Models beside one of them, on the same images: how far apart, whether by more than chance, in which classes, and on
-which images. Without torch.
+"""Models beside one of them, on the same images: how far apart, whether by more than chance, and in which classes.
+Without torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,6 @@ from rich.table import Table
 
 from taskdistill.flows.pipeline.comparable import Judged
 from taskdistill.storage.image_set import class_names_of
-from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.storage.tables import has_column, read_column
@@ -52,7 +51,7 @@ def compare(store: ArtifactStore, models: Sequence[Judged], split: str, *, seed:
     """Compare each of the models with the first; they are comparable (flows.pipeline.comparable). `seed` draws the
     images of the intervals.
     """
-    scores = [_scores(store, model, split) for model in models]
+    scores = [scores_of(store, model, split) for model in models]
     weights = [_weighed(store, model, split) for model in models]
     num_images = scores[0].shape[1]
     found = []
@@ -77,21 +76,10 @@ def _mean(seeds: Sequence[Weighted], num_images: int) -> float:
     return float(np.mean([of_seed(np.ones(num_images)) for of_seed in seeds]))
 
 
-def _scores(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.float64]:
+def scores_of(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.float64]:
     """Return what each seed has on each image, [M, N]."""
     tables = [store.path(ref) / f"{split}-predictions.parquet" for ref in model.evaluations]
     return np.asarray([read_column(table, "score") for table in tables], np.float64)
-
-
-def _of_each_image(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.float64]:
-    """Return what each seed has on each image taken alone, [M, N]. The mean of `score` is the metric of all images
-    together, and where that is a ratio, as mIoU is, the value of one image depends on the others.
-    """
-    own = f"image_{EvaluationSummary.of(store.manifest(model.evaluations[0])).score_name}"
-    tables = [store.path(ref) / f"{split}-predictions.parquet" for ref in model.evaluations]
-    if not all(has_column(table, own) for table in tables):
-        return _scores(store, model, split)
-    return np.asarray([read_column(table, own) for table in tables], np.float64)
 
 
 def _weighed(store: ArtifactStore, model: Judged, split: str) -> dict[Metric, list[Weighted]]:
@@ -154,11 +142,11 @@ def class_table(store: ArtifactStore, models: Sequence[Judged], split: str) -> T
     """Return the share of each class that each model has right, those first in which the last gains most on the first;
     None where images are not of one class each.
     """
-    labels = _labels(store, models[0], split)
+    labels = labels_of(store, models[0], split)
     if labels is None:
         return None
     names = class_names_of(store.path(store.manifest(models[0].evaluations[0]).input_refs["images"]))
-    scores = [_scores(store, model, split).mean(axis=0) for model in models]
+    scores = [scores_of(store, model, split).mean(axis=0) for model in models]
     rows = []
     for number, name in enumerate(names):
         if (is_of_class_N := labels == number).any():
@@ -173,47 +161,16 @@ def class_table(store: ArtifactStore, models: Sequence[Judged], split: str) -> T
     return table
 
 
-def image_rows(store: ArtifactStore, models: Sequence[Judged], split: str) -> list[dict[str, Any]]:
-    """Return the images on which models have different scores, the largest differences first: id, label, and of each
-    model its score and, where images are of one class, its answer; of several seeds the mean and the first seed's.
-    """
-    first = models[0].evaluations[0]
-    table = store.path(first) / f"{split}-predictions.parquet"
-    ids = read_column(table, "id")
-    scores = np.asarray([_of_each_image(store, model, split).mean(axis=0) for model in models])
-    answers = [_answers(store, model.evaluations[0], split) for model in models]
-    labels = _labels(store, models[0], split)
-    names = class_names_of(store.path(store.manifest(first).input_refs["images"])) if labels is not None else []
-    spread_N = np.nan_to_num(scores.max(axis=0) - scores.min(axis=0))  # of an image that nobody knows there is no score
-    rows = []
-    for item in np.argsort(-spread_N, kind="stable"):
-        if spread_N[item] <= 0:
-            break
-        row: dict[str, Any] = {"id": ids[item]}
-        if labels is not None:
-            row["label"] = names[labels[item]]
-        for model, of_model, said in zip(models, scores, answers, strict=True):
-            row[f"score of {model.name}"] = round(float(of_model[item]), 6)
-            if said is not None and labels is not None:
-                row[f"answer of {model.name}"] = names[said[item]]
-        rows.append(row)
-    return rows
-
-
 def num_images(store: ArtifactStore, model: Judged, split: str) -> int:
     return EvaluationSummary.of(store.manifest(model.evaluations[0])).num_images[split]
 
 
-def _labels(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.int64] | None:
+def labels_of(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np.int64] | None:
+    """Return the class of each image; None where images are not of one class each."""
     table = store.path(model.evaluations[0]) / f"{split}-predictions.parquet"
     if not has_column(table, "predicted"):
         return None
     return np.asarray(read_column(table, "label"), np.int64)
-
-
-def _answers(store: ArtifactStore, evaluation: ArtifactRef, split: str) -> npt.NDArray[np.int64] | None:
-    table = store.path(evaluation) / f"{split}-predictions.parquet"
-    return np.asarray(read_column(table, "predicted"), np.int64) if has_column(table, "predicted") else None
 
 
 def compared_rows(first: Judged, found: Sequence[Compared]) -> list[dict[str, Any]]:

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from taskdistill.configs.experiment import Experiment
+from taskdistill.flows.pipeline.chain import CONTROL, STUDENT
 from taskdistill.flows.pipeline.planning import make_plan
+from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tables import read_column
 from tests.flows.conftest import Command, call
+from tests.flows.reports.page.made_up import made_up
 from tests.flows.scored import commit, evaluated
 
 
@@ -48,15 +51,44 @@ def test_a_model_beside_its_evaluation_is_the_same(taskdistill: Command, made: d
     assert "p = 1" in done.stdout
 
 
-def test_the_images_on_which_they_differ_are_written_to_a_table(
-    taskdistill: Command, made: dict[str, ArtifactRef], students: list[str], tmp_path: Path
-) -> None:
-    file, teacher = tmp_path / "images.csv", made["evaluate-teacher"].short
-    images = taskdistill("compare", teacher, students[0], "--images", str(file), "--json").json["images"]
+@pytest.fixture
+def pair(store: ArtifactStore) -> Subject:
+    """Two students that answer 60 images of two classes by chance."""
+    return made_up(store, ["ant", "bee"], [0] * 40 + [1] * 20)
+
+
+def answers_where_they_differ(pair: Subject) -> dict[str, list[str]]:
+    """Image -> its class, and what the student without a teacher and the one with it say; where one alone is right."""
+    [finetuned], [distilled] = pair.answers_of(CONTROL), pair.answers_of(STUDENT)
+    rows = zip(finetuned.ids, finetuned.true, finetuned.said, distilled.said, strict=True)
+    said = {image: [pair.classes[number] for number in numbers] for image, *numbers in rows}
+    return {image: words for image, words in said.items() if words[1] != words[2]}
+
+
+def models_of(pair: Subject) -> list[str]:
+    return [pair.by_model[model][0].evaluation.short for model in (CONTROL, STUDENT)]
+
+
+def test_the_images_on_which_they_differ_are_written_to_a_table(pair: Subject, tmp_path: Path) -> None:
+    file, (finetuned, distilled) = tmp_path / "images.csv", models_of(pair)
+    images = call(pair.store, "compare", finetuned, distilled, "--images", str(file), "--json").json["images"]
     with file.open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [row["id"] for row in rows] == [image["id"] for image in images]
-    assert all(row[f"score of {teacher}"] != row[f"score of {students[0]}"] for row in rows)
+    columns = ("label", f"answer of {finetuned}", f"answer of {distilled}")
+    expected = answers_where_they_differ(pair)
+    assert len(expected) > 5
+    assert {row["id"]: [row[column] for column in columns] for row in rows} == expected
+
+
+def test_of_images_on_which_they_differ_some_are_printed_with_what_each_says_or_that_it_is_right(pair: Subject) -> None:
+    _, _, printed = call(pair.store, "compare", *models_of(pair)).stdout.partition("They differ on")
+    expected = answers_where_they_differ(pair)
+    shown = [line.split() for line in printed.splitlines() if ".png" in line]
+    assert len(shown) == min(10, len(expected))
+    for image, label, *cells in shown:
+        assert [label if cell == "=" else cell for cell in cells] == expected[image][1:]
+        assert label == expected[image][0]
 
 
 def test_a_probe_is_called_by_its_network_whatever_was_scored_of_it(
@@ -77,6 +109,9 @@ def test_seeds_of_one_model_are_joined_by_a_comma(store: ArtifactStore) -> None:
     [top1] = call(store, "compare", base, f"{first},{second}", "--json").json["compared"]
     assert (top1["value"], top1["reference_value"]) == (0.625, 0.25)
     assert "mcnemar_p_value" not in top1
+    lines = [line.split() for line in call(store, "compare", base, f"{first},{second}").stdout.splitlines()]
+    assert ["1.png", "0.0", "50.0"] in lines
+    assert ["0.png", "0.0", "100.0"] in lines
 
 
 def test_what_cannot_be_compared_is_refused_with_the_reason(store: ArtifactStore) -> None:
