@@ -42,14 +42,15 @@ def compare(
     found = judged(store, models)
     check_comparable(store, found, split)
     compared = reports.compare(store, found, split)
-    rows = image_rows(store, found, split)
+    rows, num_images = image_rows(store, found, split), reports.num_images(store, found[0], split)
     if images:
         _write_csv(images, rows)
     if as_json:
-        print_json({"split": split, "compared": reports.compared_rows(found[0], compared), "images": rows})
+        told = reports.compared_rows(found[0], compared, num_images)
+        print_json({"split": split, "compared": told, "images": rows})
         return
-    print_table(f"{split}:", reports.compared_table(found[0], compared))
-    for line in reports.verdicts(found[0], compared, reports.num_images(store, found[0], split)):
+    print_table(f"{split}:", reports.compared_table(found[0], compared, num_images))
+    for line in reports.verdicts(found[0], compared, num_images):
         output.print(line)
     if classes := reports.class_table(store, found, split):
         print_table("Right of each class, in %, the largest gains of the last model first:", classes)

@@ -1,11 +1,12 @@
 """Models that somebody names, to be compared: their evaluations, and whether these can be compared at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.pipeline.models import facts_of
 from taskdistill.storage.errors import NotInStoreError, StoreError
+from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.image_set import ImageSet
 from taskdistill.storage.manifest import ArtifactRef, Manifest
 from taskdistill.storage.store import ArtifactStore
@@ -34,13 +35,15 @@ def judged(store: ArtifactStore, names: Sequence[str]) -> list[Judged]:
     names are joined by commas.
 
     Raises NotInStoreError where a name means neither, or a model that was never scored, and SettingsError where one is
-    named twice.
+    named twice or those that are joined are no seeds of one model.
     """
     found = []
     for name in names:
-        refs = [_evaluation(store, one) for one in name.split(",") if one]
+        seeds = [one for one in name.split(",") if one]
+        refs = [_evaluation(store, one) for one in seeds]
         if not refs or len(set(refs)) < len(refs):
             raise SettingsError(f"{name!r} names no model, or one of them twice: join the seeds of one model by commas")
+        _check_seeds_of_one(store, dict(zip(seeds, refs, strict=True)))
         roles = dict.fromkeys(what_was_scored(store, ref) for ref in refs)
         found.append(Judged(name, " and ".join(filter(None, roles)), tuple(refs)))
     return found
@@ -66,6 +69,30 @@ def check_comparable(store: ArtifactStore, models: Sequence[Judged], split: str)
             )
         if why := _other_images(store, first, ref, split):
             raise SettingsError(f"{ref.short} and {first.short} cannot be compared on {split}: {why}")
+
+
+def _check_seeds_of_one(store: ArtifactStore, seeds: Mapping[str, ArtifactRef]) -> None:
+    """Raise SettingsError where models differ in more than the seed: their mean would be that of no model."""
+    models = {name: model for name, ref in seeds.items() if (model := _scored_model(store, ref))}
+    kinds = {but_for_its_seed(model): name for name, model in models.items()}
+    if len(kinds) > 1:
+        first, other, *_ = kinds.values()
+        raise SettingsError(
+            f"{first} and {other} differ in more than the seed, so they are no seeds of one model. Commas join seeds; "
+            "put spaces between models that are to be compared"
+        )
+
+
+def _scored_model(store: ArtifactStore, evaluation: ArtifactRef) -> Manifest | None:
+    """Return the manifest of the model that was scored; None where it was none, or is gone."""
+    manifest = store.manifest(evaluation)
+    return _known(store, manifest, "model") if "model" in manifest.inputs else None
+
+
+def but_for_its_seed(model: Manifest) -> str:
+    """Return what all seeds of one model have in common, as text."""
+    config = {name: value for name, value in model.recipe["config"].items() if name != "seed"}
+    return canonical_json([model.recipe["stage"], config, model.recipe["inputs"]])
 
 
 def _evaluation(store: ArtifactStore, name: str) -> ArtifactRef:

@@ -2,6 +2,7 @@
 Without torch.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +12,13 @@ from rich import box
 from rich.table import Table
 
 from taskdistill.flows.pipeline.comparable import Judged
+from taskdistill.flows.pipeline.comparing import FEWEST_IMAGES, is_clear
 from taskdistill.storage.image_set import class_names_of
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary
 from taskdistill.storage.tables import has_column, read_column
 from taskdistill.tasks.deploy.temperature import problem_of
-from taskdistill.tasks.functional.comparison import Difference, paired_difference
+from taskdistill.tasks.functional.comparison import CHANCE, Difference, paired_difference
 from taskdistill.tasks.functional.proportions import Interval
 from taskdistill.tasks.functional.resampling import McNemar, Weighted, bootstrap_interval, mcnemar
 from taskdistill.tasks.problems.metrics import Metric, metrics_of, undeclared
@@ -101,22 +103,31 @@ def _exact(model_MN: npt.NDArray[np.float64], first_MN: npt.NDArray[np.float64])
     return mcnemar(model_MN[0] > 0.5, first_MN[0] > 0.5)
 
 
-def compared_table(first: Judged, found: Sequence[Compared]) -> Table:
+def compared_table(first: Judged, found: Sequence[Compared], num_images: int) -> Table:
     """Return a line for each model and metric."""
     table = Table(title=f"beside {first.heading}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("model", "metric", "it", "the first", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if heading in ("model", "metric") else "right", no_wrap=True)
     for one in found:
+        stars = _clear(one, num_images)
         for number, (metric, of_first, of_model, interval) in enumerate(one.metrics):
             table.add_row(
                 "" if number else one.model.heading,
                 metric.heading,
                 metric.number(of_model),
                 metric.number(of_first),
-                f"{'' if interval.has_zero else '* '}{metric.signed(of_model - of_first)}",
+                f"{'* ' if stars[number] else ''}{metric.signed(of_model - of_first)}",
                 f"{metric.signed(interval.low)} to {metric.signed(interval.high)}",
             )
     return table
+
+
+def _clear(one: Compared, num_images: int) -> list[bool]:
+    """Return of each metric whether the difference is more than chance: of the first by the same p as everywhere, as an
+    interval of draws is too narrow on few images; of the others, for which there is none, by the interval.
+    """
+    others = [num_images >= FEWEST_IMAGES and not found.interval.has_zero for found in one.metrics[1:]]
+    return [is_clear(one.difference, num_images), *others]
 
 
 def verdicts(first: Judged, found: Sequence[Compared], num_images: int) -> Iterator[str]:
@@ -131,10 +142,16 @@ def verdicts(first: Judged, found: Sequence[Compared], num_images: int) -> Itera
                 f"; it alone is right on {one.exact.only_first} images, {first.heading} alone on "
                 f"{one.exact.only_second}, McNemar's exact p = {one.exact.p_value:.2g}"
             )
+        elif not math.isnan(one.difference.p):
+            said += f", p = {one.difference.p:.2g}"
         yield f"{said}."
+    if num_images < FEWEST_IMAGES:
+        yield f"Of so few images nothing is told from chance: it takes {FEWEST_IMAGES} at least."
+    first_metric = f"{found[0].metrics[0].metric.heading}: p < {CHANCE:g}"
     yield (
-        f"* the interval leaves out 0. Intervals are of {DRAWS:,} draws of the {num_images} images, and of seeds where "
-        "there are several. Each comparison is judged alone: of twenty that mean nothing, one looks like more."
+        f"* more than chance ({first_metric}; other metrics: the interval leaves out 0). Intervals are of {DRAWS:,} "
+        f"draws of the {num_images} images, and of seeds where there are several. Each comparison is judged alone: of "
+        "twenty that mean nothing, one looks like more."
     )
 
 
@@ -173,7 +190,7 @@ def labels_of(store: ArtifactStore, model: Judged, split: str) -> npt.NDArray[np
     return np.asarray(read_column(table, "label"), np.int64)
 
 
-def compared_rows(first: Judged, found: Sequence[Compared]) -> list[dict[str, Any]]:
+def compared_rows(first: Judged, found: Sequence[Compared], num_images: int) -> list[dict[str, Any]]:
     """Return a row for each model and metric, as plain JSON values in the scale that artifacts have."""
     return [
         {
@@ -185,6 +202,7 @@ def compared_rows(first: Judged, found: Sequence[Compared]) -> list[dict[str, An
             "difference": of_model - of_first,
             "low": interval.low,
             "high": interval.high,
+            "is_clear": _clear(one, num_images)[number],
             **(_tests(one) if number == 0 else {}),
         }
         for one in found
@@ -193,6 +211,6 @@ def compared_rows(first: Judged, found: Sequence[Compared]) -> list[dict[str, An
 
 
 def _tests(one: Compared) -> dict[str, Any]:
-    error = one.difference.standard_error
-    tests = {"standard_error": None if np.isnan(error) else error}
+    _, error, p = one.difference
+    tests = {name: None if math.isnan(value) else value for name, value in (("standard_error", error), ("p", p))}
     return tests | ({f"mcnemar_{name}": value for name, value in one.exact._asdict().items()} if one.exact else {})

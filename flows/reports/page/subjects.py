@@ -10,12 +10,11 @@ from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.chain import ModelResult
-from taskdistill.flows.pipeline.comparable import Judged, check_comparable
+from taskdistill.flows.pipeline.comparable import Judged, but_for_its_seed, check_comparable
 from taskdistill.flows.pipeline.comparing import image_scores
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.reports.page.subject import FOLDER, SPLIT, Subject
 from taskdistill.flows.reports.shipping import CHOSEN_ON, best_commands, best_student
-from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 
@@ -85,7 +84,7 @@ def _check_same_images(store: ArtifactStore, results: Sequence[ModelResult]) -> 
 
 def _one_name_each(store: ArtifactStore, results: Sequence[ModelResult]) -> list[ModelResult]:
     """Return models with different names where they differ in more than the seed: they are no seeds of one model."""
-    recipes = [_but_for_its_seed(store, one) for one in results]
+    recipes = [but_for_its_seed(store.manifest(one.artifact)) for one in results]
     kinds = defaultdict[str, set[str]](set)
     for one, recipe in zip(results, recipes, strict=True):
         kinds[one.model].add(recipe)
@@ -93,12 +92,6 @@ def _one_name_each(store: ArtifactStore, results: Sequence[ModelResult]) -> list
         one if len(kinds[one.model]) == 1 else ModelResult(f"{one.model} {one.artifact.short}", one.seed, *_refs(one))
         for one in results
     ]
-
-
-def _but_for_its_seed(store: ArtifactStore, result: ModelResult) -> str:
-    recipe = store.manifest(result.artifact).recipe
-    config = {name: value for name, value in recipe["config"].items() if name != "seed"}
-    return canonical_json([recipe["stage"], config, recipe["inputs"]])
 
 
 def _refs(one: ModelResult) -> tuple[ArtifactRef, ArtifactRef]:

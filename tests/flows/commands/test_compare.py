@@ -109,9 +109,43 @@ def test_seeds_of_one_model_are_joined_by_a_comma(store: ArtifactStore) -> None:
     [top1] = call(store, "compare", base, f"{first},{second}", "--json").json["compared"]
     assert (top1["value"], top1["reference_value"]) == (0.625, 0.25)
     assert "mcnemar_p_value" not in top1
+    assert top1["p"] == pytest.approx(0.5)  # two images differ: both one way is 2 of 4 ways
     lines = [line.split() for line in call(store, "compare", base, f"{first},{second}").stdout.splitlines()]
     assert ["1.png", "0.0", "50.0"] in lines
     assert ["0.png", "0.0", "100.0"] in lines
+
+
+def test_models_that_differ_in_more_than_the_seed_are_not_taken_for_seeds_of_one(store: ArtifactStore) -> None:
+    images = commit(store, "image-set", {})
+
+    def scored(stage: str, seed: int) -> str:
+        config = {"number": 0, "seed": seed, "training": {"epochs": 9}}
+        model = commit(store, "model", {"steps": 9}, stage=stage, config=config)
+        return evaluated(store, stage, seed, [1, 0] * 5, inputs={"images": images, "model": model}).evaluation.short
+
+    first, second, finetuned = scored("distill", 0), scored("distill", 1), scored("finetune", 0)
+    refused = call(store, "compare", f"{first},{finetuned}", second).stderr
+    assert f"{first} and {finetuned} differ in more than the seed, so they are no seeds of one model" in refused
+    assert call(store, "compare", f"{first},{second}", finetuned, "--json").json["compared"]
+
+
+@pytest.mark.parametrize(
+    ("only_second", "num_images", "p", "is_clear"),
+    [(1, 1, 1.0, False), (3, 3, 0.25, False), (4, 100, 0.125, False), (6, 100, 0.03125, True)],
+)
+def test_a_difference_is_marked_where_the_exact_test_says_so_and_not_by_draws_of_few_images(
+    store: ArtifactStore, only_second: int, num_images: int, p: float, is_clear: bool
+) -> None:
+    inputs = {"images": commit(store, "image-set", {})}
+    right = [0] * only_second + [1] * (num_images - only_second)
+    first = evaluated(store, "it", 0, right, inputs=inputs).evaluation.short
+    second = evaluated(store, "it", 1, [1] * num_images, inputs=inputs).evaluation.short
+    [row] = call(store, "compare", first, second, "--json").json["compared"]
+    assert (row["p"], row["is_clear"]) == (pytest.approx(p), is_clear)  # twice 0.5 ** only_second, at most 1
+    printed = call(store, "compare", first, second).stdout
+    difference = f"{100 * only_second / num_images:+.1f}"
+    assert ([line for line in printed.splitlines() if f"* {difference}" in line] != []) == is_clear
+    assert ("Of so few images nothing is told from chance" in printed) == (num_images < 6)
 
 
 def test_what_cannot_be_compared_is_refused_with_the_reason(store: ArtifactStore) -> None:
