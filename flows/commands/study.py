@@ -1,5 +1,6 @@
 """The command that runs a study: one preset in many variants, of which nothing is made twice."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,17 +9,19 @@ import typer
 from taskdistill.configs.study_loading import Given, command_of, load_study, points_of
 from taskdistill.flows import completing
 from taskdistill.flows.birds import draw_where_missing
-from taskdistill.flows.pipeline.forecast import time_in_all
+from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all, unknown_of
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep
 from taskdistill.flows.pipeline.slots import probable_slots
 from taskdistill.flows.pipeline.study import StudyPlan, plan_study, run_study
-from taskdistill.flows.pipeline.work import works
+from taskdistill.flows.pipeline.study_rungs import num_going_on
+from taskdistill.flows.pipeline.work import Work, works
 from taskdistill.flows.printing import AsJson, errors, output, print_json, print_table
 from taskdistill.flows.reports.study_plans import stage_table, study_plan_json, study_words
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks.pace import taken
 from taskdistill.tasks.stage import no_progress
 
 commands = typer.Typer()
@@ -87,8 +90,26 @@ def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> N
             output.print(line)
         print_table(f"in {store.root}", stage_table(planned, work))
         if not planned.is_complete:
-            output.print(time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+            rung = "First rung: " if planned.is_first_rung else ""
+            output.print(rung + time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
+        if planned.is_first_rung:
+            output.print(_time_of_both_rungs(planned, work, store))
     check_room(steps, experiment, store)
+
+
+def _time_of_both_rungs(planned: StudyPlan, work: Mapping[str, Work], store: ArtifactStore) -> str:
+    """Say how long the study takes with the other seeds of as many points as go on, taken to cost as much as others."""
+    every = works(planned.every_seed, store, planned.plans[0].experiment.runtime)
+    if unknown_of(planned.every_seed, every):
+        return "How long the other seeds of those that go on take is not known yet."
+    first, whole = _seconds(planned.steps, work, planned), _seconds(planned.every_seed, every, planned)
+    share = num_going_on(planned.study, len(planned.points)) / len(planned.points)
+    return f"With the other seeds of those that go on: about {taken(first + share * max(0.0, whole - first))} in all."
+
+
+def _seconds(steps: Sequence[PlannedStep], work: Mapping[str, Work], planned: StudyPlan) -> float:
+    missing = [step for step in steps if step.action != "have"]
+    return seconds_in_all(missing, work, probable_slots(planned.plans[0].experiment.runtime, steps))
 
 
 def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, command: str, *, as_json: bool) -> None:

@@ -40,8 +40,12 @@ class StudyPlan(NamedTuple):
     """A sentence for what a person should know of the points."""
     stopped: frozenset[int] = frozenset()
     """The places of the points that have their first seed alone, as others were better by it."""
-    is_first_rung: bool = False
-    """Whether what this makes decides which points go on."""
+    every_seed: Sequence[PlannedStep] = ()
+    """Of a first rung, whose scores decide which points go on: the steps of all points with all their seeds."""
+
+    @property
+    def is_first_rung(self) -> bool:
+        return bool(self.every_seed)
 
     @property
     def variants(self) -> list[Variant]:
@@ -71,8 +75,8 @@ def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> S
     """Name every artifact of all points and say what there is to do. Of a study with `halving` that is the first rung,
     until all of it is in the store: then it is known which points go on.
 
-    Raises SettingsError where a factor changes nothing, the baseline names no model or `halving` has nothing to compare
-    by, and what `make_plan` raises.
+    Raises SettingsError where no model is scored, a factor changes nothing, the baseline names no model or `halving`
+    has nothing to compare by, and what `make_plan` raises.
     """
     if not study.halving:
         return _planned(study, points, store)
@@ -81,7 +85,8 @@ def plan_study(study: Study, points: Sequence[Point], store: ArtifactStore) -> S
     if not any(map(compared_students, first.plans)):
         raise SettingsError("halving: this study trains no student, and nothing else has seeds: leave halving out")
     if not first.is_complete:
-        return first._replace(points=points, said=[*first.said, _rungs_in_words(first, points)], is_first_rung=True)
+        said = [*first.said, _rungs_in_words(first, points)]
+        return first._replace(points=points, said=said, every_seed=_merged_plan(study, points, store).steps)
     kept = set(going_on(study, first.plans, store))
     whole = [point if number in kept else with_first_seed(point) for number, point in enumerate(points)]
     second = _merged_plan(study, whole, store)
@@ -111,6 +116,7 @@ def run_study(
 
 def _planned(study: Study, points: Sequence[Point], store: ArtifactStore) -> StudyPlan:
     planned = _merged_plan(study, points, store)
+    _check_something_is_scored(study, planned.plans)
     _check_baseline(study, planned.plans)
     _check_factors_change_something(planned.variants, planned.plans)
     return planned._replace(said=list(_alike(planned.variants, planned.plans)))
@@ -131,6 +137,14 @@ def _rungs_in_words(first: StudyPlan, points: Sequence[Point]) -> str:
         f"halving: all {len(points)} points are made with seed {seed}; the best {number} of them on validation {went} "
         f"on with seed{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}{when}"
     )
+
+
+def _check_something_is_scored(study: Study, plans: Sequence[Plan]) -> None:
+    if not any(plan.results for plan in plans):
+        raise SettingsError(
+            f"until: with {study.until!r} as the last step no model is scored, and a study is a table of scores. Name "
+            "a step that evaluates, such as evaluate-teacher or evaluate-student-probed, or leave until out"
+        )
 
 
 def _check_baseline(study: Study, plans: Sequence[Plan]) -> None:

@@ -1,6 +1,7 @@
 """The command `study`: what it prints and writes, what it costs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,24 @@ def test_a_plan_counts_by_stage_and_does_nothing(taskdistill: Command, preset: s
         "distill-seed0 [temperature 1]",
         "evaluate-distilled-seed0 [temperature 1]",
     ]
+
+
+def test_the_plan_of_a_first_rung_tells_its_time_and_that_with_the_seeds_of_half_of_the_points(
+    taskdistill: Command, preset: str
+) -> None:
+    asked = ("study", preset, "--sweep", "distill.temperature=1,2,3,4", "--set", "seeds=0,1,2", "--plan")
+    rungs, whole = taskdistill(*asked, "--halving", "2").stdout, taskdistill(*asked).stdout
+    first = seconds_after("First rung: About ", rungs)
+    both = seconds_after("With the other seeds of those that go on: about ", rungs)
+    # Of 4 points 2 go on; each time is told to the second.
+    assert both == pytest.approx(first + 0.5 * (seconds_after("About ", whole) - first), abs=1.5)
+    assert both > first
+
+
+def seconds_after(words: str, printed: str) -> int:
+    number = re.search(rf"^{words}(\d+) s in all", printed, re.MULTILINE)
+    assert number, printed
+    return int(number[1])
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,15 @@ def test_a_step_to_end_with_that_does_not_exist_is_named(preset: str, store: Art
         planned(str(source), store)
 
 
+def test_a_study_that_ends_before_anything_is_scored_is_refused(
+    preset: str, store: ArtifactStore, tmp_path: Path
+) -> None:
+    source = tmp_path / "teachers.yaml"
+    source.write_text(f"study: 1\npreset: {preset}\nuntil: extract-teacher\nsweep: {{teacher.seed: [0, 1]}}\n")
+    with pytest.raises(SettingsError, match="until: with 'extract-teacher' as the last step no model is scored"):
+        planned(str(source), store)
+
+
 def test_a_finished_experiment_is_part_of_the_study_that_has_it(preset: str, finished: ArtifactStore) -> None:
     plan = planned(preset, finished, "distill.temperature=1,2,5")  # 2 is what the experiment has
     built = Counter(step.stage.name for step in plan.steps if step.action != "have")
