@@ -207,7 +207,7 @@ class ArtifactStore:
         return find_drafts(self.root / "drafts")
 
     def progress(self, ref: ArtifactRef) -> dict[str, Any]:
-        """How far a draft has come, as its stage last reported: unit, done, total; empty where that is not known."""
+        """What the stage of a draft last reported: unit, done, total, seconds; empty where that is not known."""
         return dict(read_json_if_whole(self.draft_path(ref) / PROGRESS) or {})
 
     def commit(

@@ -159,7 +159,7 @@ class PaceSummary(Summary):
     """How long an artifact took, which no stage says: `tasks.stage.execute` notes it of each."""
 
     seconds: float = 0.0
-    """Of the last attempt."""
+    """Of all attempts, as far as each said how long it was at work; in older versions of the last one."""
     pace: dict[str, NotedPace] | None = None
     """Unit, such as "views" -> its pace; None where an earlier attempt had begun, and in older versions."""
     device: str = ""

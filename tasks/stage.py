@@ -235,12 +235,19 @@ def execute(
     with store.lock(ref), forgetting_changed(config, store):
         if ref in store or store.finish_commit(ref, stage.contents):  # while we waited, or by an earlier attempt
             return ref
-        began, is_first = time.monotonic(), not store.draft_path(ref).is_dir()
+        # As if it had begun when the first attempt did, and nothing had come between the attempts.
+        began, is_first = time.monotonic() - _spent(store, ref), not store.draft_path(ref).is_dir()
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
         pace, dispatched = PaceNotes(), dispatch(ref) if dispatch else None
         context = StageContext(
-            folders, draft, runtime, content_digests, _noting(draft, pace, on_progress), dispatched, store.root / VIEWS
+            folders,
+            draft,
+            runtime,
+            content_digests,
+            _noting(draft, pace, on_progress, began),
+            dispatched,
+            store.root / VIEWS,
         )
         summary = stage.load()(config, context).as_json()
         # How fast it was and by what, for `plan` to say how long another one takes. What an earlier attempt has made
@@ -253,8 +260,15 @@ def execute(
     return ref
 
 
-def _noting(draft: Path, pace: PaceNotes, on_progress: OnProgress) -> OnProgress:
-    """Also note the pace, and write progress into the draft, at most once a second, for `plan` to show."""
+def _spent(store: ArtifactStore, ref: ArtifactRef) -> float:
+    """Return the seconds that earlier attempts took, as far as they said so."""
+    return float(store.progress(ref).get("seconds", 0.0))
+
+
+def _noting(draft: Path, pace: PaceNotes, on_progress: OnProgress, began: float) -> OnProgress:
+    """Also note the pace, and write progress into the draft, at most once a second, for `plan` to show and for the next
+    attempt to go on counting.
+    """
     # A write at each step would be slower than the step; `plan` is read by people, for whom a second is soon enough.
     last = 0.0
 
@@ -264,6 +278,7 @@ def _noting(draft: Path, pace: PaceNotes, on_progress: OnProgress) -> OnProgress
         pace.add(unit, done)
         if time.monotonic() - last >= 1:
             last = time.monotonic()
-            write_passing_json(draft / PROGRESS, {"unit": unit, "done": done, "total": total})
+            told = {"unit": unit, "done": done, "total": total, "seconds": round(last - began, 1)}
+            write_passing_json(draft / PROGRESS, told)
 
     return note

@@ -8,6 +8,8 @@ from taskdistill.storage.store import ArtifactStore
 
 _TRAINED = ("model", "probe")
 """Kinds that go on from a checkpoint; the others from what they have written."""
+_BEGUN_ANEW = ("evaluation", "selection")
+"""Kinds that keep nothing: they take seconds, and are not worth it."""
 
 
 class KeptWork(NamedTuple):
@@ -21,10 +23,15 @@ class KeptWork(NamedTuple):
 
 def kept_work(store: ArtifactStore, ref: ArtifactRef) -> KeptWork:
     """Return where an unfinished artifact goes on: a training at its last checkpoint, others at most a chunk, a shard
-    or the checkpoint of a trial before what they reported last.
+    or the checkpoint of a trial before what they reported last, and some at the beginning.
     """
     progress = store.progress(ref)
     if not progress:
         return KeptWork("", 0, 0)
-    done = kept_step(store.draft_path(ref)) if ref.kind in _TRAINED else progress["done"]
-    return KeptWork(progress["unit"], done, progress["total"])
+    return KeptWork(progress["unit"], _kept(store, ref, progress["done"]), progress["total"])
+
+
+def _kept(store: ArtifactStore, ref: ArtifactRef, reported: int) -> int:
+    if ref.kind in _BEGUN_ANEW:
+        return 0
+    return kept_step(store.draft_path(ref)) if ref.kind in _TRAINED else reported
