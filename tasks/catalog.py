@@ -230,7 +230,7 @@ DISTILL = Stage(
 
 EVALUATE = Stage(
     name="evaluate",
-    version=2,
+    version=3,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "model": "model"},
     optional_inputs={"teacher": "logits"},
@@ -243,7 +243,7 @@ EVALUATE = Stage(
 
 EVALUATE_TEACHER = Stage(
     name="evaluate-teacher",
-    version=2,
+    version=3,
     config_type=EvaluateConfig,
     inputs={"images": "image-set", "logits": "logits"},
     optional_inputs={"teacher": "logits"},
@@ -256,7 +256,7 @@ EVALUATE_TEACHER = Stage(
 
 EVALUATE_PROBED = Stage(
     name="evaluate-probed",
-    version=1,
+    version=2,
     config_type=EvaluateProbedConfig,
     inputs={"images": "image-set", "probe": "probe"},
     optional_inputs={"teacher": "logits"},

@@ -79,7 +79,7 @@ class ClassificationMeter:
         values = {
             "top1": is_right_N.float(),
             "top5": best_NR.any(1).float(),
-            "mean_class_accuracy": by_class(is_right_N.double(), logits_NK.argmax(1), targets_N),
+            "mean_class_accuracy": by_class(is_right_N.double(), targets_N),
             "nll": F.cross_entropy(logits_NK, targets_N, reduction="none"),
         }
         return values | ({"teacher_agreement": self._agreed()} if self._teacher else {})
@@ -91,13 +91,14 @@ class ClassificationMeter:
         return self._agreement(_joined(self._logits), _joined(self._teacher))
 
 
-def by_class(is_right_N: Tensor, predicted_N: Tensor, targets_N: Tensor) -> Tensor:
-    """Return the mean over classes of the share that is right, for each image moved by how far it is from the share of
-    its class, more where the class is rare: so the spread over images gives the mean's standard error.
+def by_class(is_right_N: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the mean, over the classes that have images, of the share that is right, for each image moved by how far
+    it is from the share of its class, more where the class is rare: so the spread over images gives the mean's standard
+    error.
     """
     counts_K = torch.bincount(targets_N)
     shares_K = torch.bincount(targets_N, is_right_N) / counts_K.clamp(min=1)
-    num_classes = len(set(targets_N.tolist()) | set(predicted_N.tolist()))
+    num_classes = int((counts_K > 0).sum())
     weight_N = len(targets_N) / (num_classes * counts_K[targets_N])
     values_N: Tensor = shares_K.sum() / num_classes + weight_N * (is_right_N - shares_K[targets_N])
     return values_N

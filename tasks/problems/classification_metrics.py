@@ -12,7 +12,7 @@ METRICS = (
     ),
     Metric(
         "mean_class_accuracy", "mean class accuracy", PERCENT, is_shown=False, noun="accuracy",
-        about="top-1 of each class by itself, and the mean of these: rare classes count as much as frequent ones",
+        about="top-1 of each class that has images, and the mean of these: rare classes count as much as frequent ones",
     ),
     Metric(
         "nll", "NLL", is_shown=False,

@@ -153,17 +153,17 @@ def test_each_accuracy_has_the_standard_error_of_a_share_of_so_many_images(
     assert summary["standard_errors"]["test"]["top1"] > 0
 
 
-def test_the_standard_error_of_a_mean_over_classes_is_that_of_its_classes() -> None:
-    # Class 0: 3 of 4 right, class 1: 1 of 2, class 2 never seen, once answered: (3/4 + 1/2 + 0) / 3.
+def test_the_standard_error_of_a_mean_over_classes_is_that_of_those_that_have_images() -> None:
+    # Class 0: 3 of 4 right, class 1: 1 of 2; class 2 has no image, and was answered once: (3/4 + 1/2) / 2.
     labels_N = torch.tensor([0, 0, 0, 0, 1, 1])
     logits_NK = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 1, 1, 2]), 3).float()
     meter = Classification().meter(["seen", "seldom seen", "never seen"])
     meter.update(logits_NK, labels_N)
-    assert meter.compute()["mean_class_accuracy"] == pytest.approx(1.25 / 3)
+    assert meter.compute()["mean_class_accuracy"] == pytest.approx(1.25 / 2)
     predicted_N = logits_NK.argmax(1)
-    values_N = by_class((predicted_N == labels_N).double(), predicted_N, labels_N)
-    assert float(values_N.mean()) == pytest.approx(1.25 / 3)
-    variance = (0.75 * 0.25 / 4 + 0.5 * 0.5 / 2) / 3**2
+    values_N = by_class((predicted_N == labels_N).double(), labels_N)
+    assert float(values_N.mean()) == pytest.approx(1.25 / 2)
+    variance = (0.75 * 0.25 / 4 + 0.5 * 0.5 / 2) / 2**2
     assert meter.standard_errors()["mean_class_accuracy"] == pytest.approx(variance**0.5)
 
 
