@@ -240,15 +240,8 @@ def execute(
         draft = store.draft(ref, recipe)
         log.info("%s: building %s", stage.name, ref.short)
         pace, dispatched = PaceNotes(), dispatch(ref) if dispatch else None
-        context = StageContext(
-            folders,
-            draft,
-            runtime,
-            content_digests,
-            _noting(draft, pace, on_progress, began),
-            dispatched,
-            store.root / VIEWS,
-        )
+        note = _noting(draft, pace, on_progress, began)
+        context = StageContext(folders, draft, runtime, content_digests, note, dispatched, store.root / VIEWS)
         summary = stage.load()(config, context).as_json()
         # How fast it was and by what, for `plan` to say how long another one takes. What an earlier attempt has made
         # goes by faster than it was made.

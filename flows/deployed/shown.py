@@ -19,6 +19,7 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.deployed.fan_out import over_workers
 from taskdistill.flows.deployed.whole_steps import TRAINING, WholeSteps, by_workers
 from taskdistill.flows.ending.os_errors import SystemFaultError, explained
@@ -61,7 +62,8 @@ class ShownRun:
         self._run = context.flow_run if context else None
         self._steps: list[ShownStep] = []
         self._over = threading.Event()
-        self.elsewhere = by_workers(experiment.runtime)
+        self._runtime = experiment.runtime
+        self.elsewhere = by_workers(experiment.runtime)._replace(told=self._work_as)
         """The steps that workers do."""
 
     def __enter__(self) -> Self:
@@ -122,9 +124,12 @@ class ShownRun:
             self._steps.append(ShownStep(step.name, REUSED, 0.0, ref))
         return ref
 
+    def _work_as(self, runtime: RuntimeConfig) -> None:
+        self._runtime = runtime
+
     def _by_workers(self, step: PlannedStep, on_progress: OnProgress) -> ArtifactRef:
         """Have workers do a step, whole or in parts. Who only waits for them needs no process of its own."""
-        runtime = self._experiment.runtime.within(self._experiment.name)
+        runtime = self._runtime
         noted = noted_of(step, self.asked_by)
         if step.stage in TRAINING:
             return WholeSteps(self._store, runtime, noted, self._over).execute(step, on_progress)

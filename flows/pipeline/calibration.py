@@ -17,6 +17,7 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.training import TrainingSettings
 from taskdistill.flows.pipeline.measured import FOLDER, keep
 from taskdistill.flows.pipeline.planning import Plan
+from taskdistill.flows.pipeline.room import leaving_room
 from taskdistill.flows.pipeline.running import ShowStep, run_plan
 from taskdistill.storage.files import make_folder
 from taskdistill.storage.locks import locked
@@ -49,7 +50,10 @@ def calibrate(plan: Plan, store: ArtifactStore, show: ShowStep) -> None:
         with contextlib.suppress(OSError):  # the digests of the same files are not taken again, where links can be made
             (aside.root / "sources").symlink_to("../../sources")
         try:
-            run_plan(small_part(plan.experiment, plan.datasets[0]), aside, show)
+            # Its own store is small: what the disk has no room for in the whole run, it does not keep either.
+            runtime = leaving_room(plan.experiment.runtime, plan.steps, store)
+            whole = plan.experiment.model_copy(update={"runtime": runtime})
+            run_plan(small_part(whole, plan.datasets[0]), aside, show)
             keep(aside, store, plan.steps[0].ref, plan.experiment.runtime)
         finally:
             shutil.rmtree(aside.root, ignore_errors=True)
@@ -63,6 +67,7 @@ def small_part(experiment: Experiment, images: IngestSummary) -> Experiment:
     num_views = min(experiment.views.num_augmented(all_train), _VIEWS, max(1, _MOST_SHOWN // num_train))
     num_blends = _BATCHES_OF_BLENDS * runtime.generation_batch_size
     share = num_train / all_train
+    share_of_views = share * (num_views + 1) / (experiment.views.num_augmented(all_train) + 1)
     changed: dict[str, Mapping[str, Any]] = {
         "data": {"max_images": num_train, "max_quarantined_share": 1.0},
         "unlabelled": {"max_quarantined_share": 1.0}
@@ -78,7 +83,7 @@ def small_part(experiment: Experiment, images: IngestSummary) -> Experiment:
             "mlflow_uri": "",
             "image_cache_mb": math.ceil(runtime.image_cache_mb * share),
             "logits_cache_mb": math.ceil(runtime.logits_cache_mb * share),
-            "kept_views_mb": math.ceil(runtime.kept_views_mb * share),
+            "kept_views_mb": math.ceil(runtime.kept_views_mb * share_of_views),
         },
         "training": _short(experiment.training, num_train, images, runtime.workers),
         "teacher_finetuning": _short(experiment.teacher_finetuning, num_train, images, runtime.workers),

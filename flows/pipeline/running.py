@@ -129,6 +129,7 @@ def _run(
     if runtime.tensorboard and any(step.action != "have" for step in steps):
         check_installed(TENSORBOARD)
     runtime = leaving_room(runtime, steps, store)
+    elsewhere.told(runtime)
     slots = slots_of(runtime, steps, elsewhere)
     # What waits for others has a thread; and what computes in a thread could not be ended, as a process can.
     executing = _in_processes if slots.number + elsewhere.number > 1 else _in_this_process

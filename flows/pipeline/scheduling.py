@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from taskdistill.configs.errors import UserError
+from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.ending.os_errors import explained
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.manifest import ArtifactRef
@@ -54,6 +55,8 @@ class Elsewhere(NamedTuple):
 
     number: int
     takes: Callable[[PlannedStep], bool]
+    told: Callable[[RuntimeConfig], None] = lambda runtime: None
+    """Called before the first step with how the run does its work, which they are to do theirs by."""
 
 
 NOWHERE = Elsewhere(0, lambda step: False)

@@ -15,7 +15,7 @@ from taskdistill.flows.pipeline.measured import measured_in
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.work import Work, works
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import IngestSummary
+from taskdistill.storage.summaries import IngestSummary, PaceSummary
 from tests.conftest import Bench
 from tests.flows.conftest import call, quietly
 
@@ -77,8 +77,12 @@ def test_an_image_has_the_views_that_it_will_have_and_many_images_fewer(experime
 
 def test_as_large_a_part_of_the_decoded_images_and_of_the_cut_views_is_kept_as_of_all(experiment: Experiment) -> None:
     runtime = experiment.runtime.model_copy(update={"image_cache_mb": 1000, "kept_views_mb": 8000})
-    part = part_of(experiment.model_copy(update={"runtime": runtime}), batch_size=32).runtime
-    assert (part.image_cache_mb, part.kept_views_mb) == (30, 240)
+    few = experiment.views.model_copy(update={"num_views": 4, "max_total": 0})
+    part = part_of(experiment.model_copy(update={"runtime": runtime, "views": few}), batch_size=32).runtime
+    assert (part.image_cache_mb, part.kept_views_mb) == (30, 240)  # 96 of 3,200 images, in as many views
+    many = experiment.views.model_copy(update={"num_views": 26, "max_total": 0})
+    part = part_of(experiment.model_copy(update={"runtime": runtime, "views": many}), batch_size=32).runtime
+    assert part.kept_views_mb == 80  # and in 8 + 1 of 26 + 1
 
 
 # --- what it tells --------------------------------------------------------------------------------------------------
@@ -168,10 +172,12 @@ def test_what_comes_before_the_first_image_is_not_counted_for_each_of_them(
     monkeypatch.setattr(ingest, "open_dataset", slowly)
     many = experiment.model_copy(update={"data": experiment.data.model_copy(update={"max_images": 4})})
     make = quietly(many, store)
-    make(make_plan(many, store).steps[0])
-    seconds = works(make_plan(experiment, store).steps, store, experiment.runtime)["ingest"].seconds
-    assert seconds is not None
-    assert 1.5 <= seconds < 4  # 48 images, of which 16 were decoded: counted for each, it would be 4.5
+    made = PaceSummary.of(store.manifest(make(make_plan(many, store).steps[0])))
+    assert made.pace
+    images = made.pace["images"]
+    assert made.seconds - images.seconds >= 1.4  # which is rounded
+    known = works(make_plan(experiment, store).steps, store, experiment.runtime)["ingest"]
+    assert known.seconds == pytest.approx(made.seconds - images.seconds + images.seconds / images.units * 48)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

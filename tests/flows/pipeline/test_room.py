@@ -13,6 +13,7 @@ from taskdistill.flows.pipeline import running
 from taskdistill.flows.pipeline.planning import make_plan
 from taskdistill.flows.pipeline.room import check_room, leaving_room
 from taskdistill.flows.pipeline.running import run_plan, run_steps
+from taskdistill.flows.pipeline.scheduling import NOWHERE
 from taskdistill.storage.errors import NoRoomError
 from taskdistill.storage.store import ArtifactStore
 from tests.conftest import Bench
@@ -103,6 +104,17 @@ def test_a_run_that_takes_more_than_half_of_what_is_free_keeps_no_views_beside_i
     assert leaving_room(runtime, steps, store) == runtime
     disk[0] -= 1
     assert leaving_room(runtime, steps, store) == runtime.model_copy(update={"kept_views_mb": 0})
+
+
+def test_those_who_do_steps_elsewhere_are_told_that_no_views_are_kept(
+    experiment: Experiment, store: ArtifactStore, disk: list[int]
+) -> None:
+    ingest = make_plan(experiment, store).steps[0]
+    disk[0] = 2 * (ingest.num_bytes or 0) - 1
+    told: list[RuntimeConfig] = []
+    elsewhere = NOWHERE._replace(told=told.append)
+    run_steps(experiment, ingest.name, store, quietly(experiment, store), elsewhere=elsewhere)
+    assert [runtime.kept_views_mb for runtime in told] == [0]
 
 
 def test_int8_is_not_advised_to_whoever_has_it_or_to_whom_it_would_spare_nothing(
