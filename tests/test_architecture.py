@@ -34,6 +34,7 @@ READS_THE_ENVIRONMENT = {
     "storage/store.py": "the store's root",
     "configs/places.py": "${NAME} in presets",
     "tasks/__init__.py": "threads that wait sleep",
+    "tasks/visible_gpus.py": "the GPUs that torch will see",
     "flows/pipeline/step_process.py": "the GPUs of a slot",
     "tasks/training/launching.py": "by which interface ranks talk",
     "flows/operation/prefect_environment.py": "what Prefect and the processes of its runs inherit",

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from taskdistill.configs.errors import SettingsError
-from taskdistill.flows.operation.prefect_environment import visible_gpus
+from taskdistill.tasks.visible_gpus import visible_gpus
 
 
 def gpus_of_machine() -> list[str]:

@@ -62,12 +62,6 @@ def inherited(variables: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **variables}
 
 
-def visible_gpus() -> list[str] | None:
-    """Return the GPUs that this process may use, as the user numbers them; None where the user names none."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return None if named is None else [gpu for gpu in named.split(",") if gpu not in ("", "-1")]
-
-
 def tell_prefect(settings: Mapping[str, str]) -> None:
     """Set these variables for this process and those it starts; Prefect, imported already, reads them again."""
     from prefect.context import refresh_global_settings_context

@@ -10,6 +10,7 @@ from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.scheduling import NOWHERE, Elsewhere, widest
 from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.visible_gpus import num_gpus
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def probable_slots(runtime: RuntimeConfig, steps: Sequence[PlannedStep]) -> int:
     at_once = widest(missing)
     if at_once <= 1 or runtime.slots:
         return min(runtime.slots, len(missing)) if at_once > 1 else 1
-    gpus = 0 if runtime.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    gpus = 0 if runtime.device == "cpu" else num_gpus()
     return _fitting(runtime, gpus // runtime.ranks, at_once)
 
 

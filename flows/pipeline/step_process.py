@@ -28,6 +28,7 @@ from taskdistill.tasks.catalog import STAGES
 from taskdistill.tasks.child_process import LogMessages, Progress, Send
 from taskdistill.tasks.stage import Stage, execute
 from taskdistill.tasks.turns import taking_turns
+from taskdistill.tasks.visible_gpus import visible_gpus
 
 
 def main(gpus: str, stages: Sequence[Stage[Any]] = STAGES) -> None:
@@ -96,7 +97,6 @@ def _take_requests(source: IO[str], requests: "queue.SimpleQueue[dict[str, Any]]
 def _choose_gpus(numbers: str) -> None:
     """Let torch, which is not imported yet, see these GPUs of those that this process may use."""
     if numbers:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        of_them = visible.split(",") if visible else None
-        chosen = [of_them[int(number)] if of_them else number for number in numbers.split(",")]
+        visible = visible_gpus()
+        chosen = [visible[int(number)] if visible else number for number in numbers.split(",")]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)

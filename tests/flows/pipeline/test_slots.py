@@ -11,6 +11,7 @@ from taskdistill.flows.pipeline import slots
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.slots import GIB, Slots, available_bytes, gpus_of_each, probable_slots, slots_of
 from taskdistill.storage.store import ArtifactStore
+from taskdistill.tasks import visible_gpus
 
 
 @pytest.fixture
@@ -114,3 +115,17 @@ def test_steps_in_a_line_are_said_to_run_one_by_one(steps: list[PlannedStep]) ->
 def test_in_a_plan_the_memory_bounds_them_too(steps: list[PlannedStep], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "available_bytes", lambda: 2 * GIB)
     assert probable_slots(RuntimeConfig(device="cpu"), steps) == 2
+
+
+@pytest.mark.parametrize(("named", "expected"), [("0", 1), ("0,1,2", 3), ("", 4), (None, 4)])
+def test_a_plan_counts_the_gpus_that_the_run_may_use_and_not_all_of_the_machine(
+    steps: list[PlannedStep], named: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 GPUs; without one it is the 8 cores that count, and the plan is four steps wide."""
+    for number in range(8):
+        (tmp_path / f"nvidia{number}").touch()
+    monkeypatch.setattr(visible_gpus, "_DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert probable_slots(RuntimeConfig(device="auto"), steps) == expected
