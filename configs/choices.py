@@ -54,6 +54,11 @@ MODEL_NAMES: dict[str, str] = {
 }
 """What looks at a backbone's name for `plan`, without torch; a source may have none."""
 
+MODEL_SIZES: dict[str, str] = {
+    "timm": "taskdistill.tasks.prechecks.timm_sizes:size_of",
+}
+"""What tells how large a backbone is for `plan`, without torch; a source may have none: then nobody knows."""
+
 GENERATORS: dict[str, str] = {
     "image-mixer": "taskdistill.tasks.generators.mixer_generator:build_generator",
 }

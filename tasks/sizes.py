@@ -4,13 +4,13 @@ much there is to compute for it.
 Imports no torch: `plan` asks for these sizes before anything is made. The functions are named by `Stage.size`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from taskdistill.configs.base import StageConfig
+from taskdistill.configs.choices import MODEL_SIZES, load
 from taskdistill.configs.data import (
     UNLABELLED,
     IngestConfig,
@@ -46,17 +46,13 @@ from taskdistill.tasks.data.first_look import said_of_broken
 from taskdistill.tasks.data.left_out import by_reason, most_telling
 from taskdistill.tasks.functional import successive_halving as halving
 from taskdistill.tasks.functional.lengths import num_steps
+from taskdistill.tasks.prechecks.timm_sizes import UNKNOWN, NetworkSize
 
-_BACKBONES = (
-    (r"(vit|eva02?)_giant", 1536, 1140), (r"(vit|eva02?)_large", 1024, 304), (r"(vit|eva02?|deit|beit)_base", 768, 86),
-    (r"(vit|eva02?|deit)_small", 384, 22), (r"(vit|eva02?|deit)_tiny", 192, 6), (r"resnet(18|34)", 512, 16),
-    (r"resne[xt]*", 2048, 25), (r"mobilenet", 1280, 3), (r"efficientnet", 1280, 6), (r"convnext", 768, 28),
-)  # fmt: skip
-"""Names, widths and millions of parameters of common backbones."""
-_WITH_TOKENS = re.compile(r"vit|eva|deit|beit")
 _CLEAN_ONLY = ViewSettings(num_views=0)
 _VIEW_BYTES = 100
 """View fields and thumbnail."""
+_WEIGHT_BYTES = 4
+"""Weights are stored in float32."""
 _BYTES_OF_NUMBER = {"fp16": 2, "int8": 1}
 _PICTURE_BYTES = 60_000
 _IMAGE_BYTES = 100_000
@@ -187,9 +183,10 @@ def embeddings(config: StageConfig, known: Known) -> Estimate:
 
 
 def features(config: ExtractConfig, known: Known) -> Estimate:
-    found, parts = _about(known.backbone), shown(config.views, config.train_views, known.splits)
-    num_blocks = found and (len(config.blocks) or found.num_blocks)
-    num_bytes = found and num_blocks and num_shown(parts) * (2 * num_blocks * found.width + _VIEW_BYTES)
+    about, parts = _about(known.backbone), shown(config.views, config.train_views, known.splits)
+    num_vectors = len(config.blocks) or about.num_vectors
+    num_numbers = num_vectors and about.width and num_vectors * about.width
+    num_bytes = num_numbers and num_shown(parts) * (2 * num_numbers + _VIEW_BYTES)
     return _of_images(known, num_bytes, num_shown(parts))._replace(shown=parts)
 
 
@@ -198,9 +195,9 @@ def probe(config: ProbeConfig, known: Known) -> Estimate:
     num_train = known.splits.get("train", 0)
     if known.splits and num_train < config.probe.folds:
         raise too_few_for_folds(num_train, config.probe.folds)
-    found, num_heads = _about(known.backbone), 1 + config.probe.folds
+    width, num_heads = _about(known.backbone).width, 1 + config.probe.folds
     num_blocks = max(len(VECTORS[name]) for name in config.probe.inputs)
-    num_bytes = found and num_heads * 4 * num_blocks * found.width * known.num_classes
+    num_bytes = width and num_heads * 4 * num_blocks * width * known.num_classes
     return _of_images(known, num_bytes)._replace(num_steps=num_heads * config.probe.steps)
 
 
@@ -265,8 +262,8 @@ def chosen_settings(config: TuneFinetuneConfig | TuneDistillConfig, known: Known
 
 def model(config: FinetuneConfig | DistillConfig, known: Known) -> Estimate:
     """Two sets of weights in float32, the best and the last, and the learning curve."""
-    found = _about(known.backbone)
-    estimate = _of_images(known, found and 2 * 4 * found.num_parameters + _PICTURE_BYTES)
+    number = _about(known.backbone).num_parameters
+    estimate = _of_images(known, number and 2 * _WEIGHT_BYTES * number + _PICTURE_BYTES)
     length = num_steps(config.training, known.splits.get("train", 0)) if known.splits else 0
     return estimate._replace(num_steps=length)
 
@@ -281,18 +278,10 @@ def _of_images(known: Known, num_bytes: int | None, num_shown: int = 0) -> Estim
     return Estimate(num_bytes if known.splits else None, known.splits, num_shown)
 
 
-class _Network(NamedTuple):
-    width: int
-    num_parameters: int
-    num_blocks: int
-    """Blocks of its features (tasks.models.encoder)."""
-
-
-def _about(backbone: Backbone) -> _Network | None:
-    """Return what is known of a common backbone by its name; None for others."""
-    found = next((known for known in _BACKBONES if re.search(known[0], backbone.name)), None)
-    if found is None:
-        return None
-    _, width, millions = found
-    in_file = Path(backbone.file).expanduser().stat().st_size // 4 if backbone.file else 0
-    return _Network(width, in_file or millions * 1_000_000, 5 if _WITH_TOKENS.search(backbone.name) else 1)
+def _about(backbone: Backbone) -> NetworkSize:
+    """Return what is known of a network by its name, and by the file of its weights."""
+    name = backbone.source
+    found: NetworkSize = load(MODEL_SIZES, name)(backbone) if name in MODEL_SIZES else UNKNOWN
+    if not backbone.file:
+        return found
+    return found._replace(num_parameters=Path(backbone.file).expanduser().stat().st_size // _WEIGHT_BYTES)

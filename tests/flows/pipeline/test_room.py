@@ -37,8 +37,8 @@ def maps(monkeypatch: pytest.MonkeyPatch, experiment: Experiment) -> Experiment:
     monkeypatch.setitem(choices.PROBLEMS, "parts", "tests.contracts.dense_toy:Parts")
     monkeypatch.setitem(choices.OUTPUT_SIZES, "parts", "taskdistill.tasks.problems.output_sizes:of_maps")
     teacher = {"name": "vit_small_patch14_dinov2", "input_px": 518, "weights": "random"}
-    # Of a network whose name says nothing, no weights are counted: the logits are most of what is made.
-    student = {"name": "test_vit", "input_px": 160, "weights": "random"}
+    # Of a network that is built in a way of its own, no weights are counted: the logits are most of what is made.
+    student = {"name": "test_vit", "input_px": 160, "weights": "random", "arguments": {"mlp_ratio": 2}}
     settings = experiment.model_dump(by_alias=True) | DENSE | {"teacher": teacher, "student": student}
     return Experiment.model_validate(settings)
 
