@@ -4,25 +4,29 @@
 
 A table is a hash table with open addressing in a sparse file, for one image-set and one way of cutting. It is a cache
 and nothing but that: whatever is lost, torn by a power cut or written over by another process is cut again, as a slot
-counts only where it has the key that is asked for and the checksum of that key and its pixels. So nothing is locked and
-nothing waits for the disk, and what has been kept is never dropped for another view: an epoch takes each once.
+counts only where it has the key that is asked for and the checksum of that key and its pixels. So nothing is locked to
+read or write a view and nothing waits for the disk, and what has been kept is never dropped for another view: an epoch
+takes each once. A table is locked (flock) for the moment in which another takes its place or it is deleted.
 """
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
+
+from taskdistill.storage.root import NO_LOCKS
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,8 @@ _LOOKED_AT = 8
 _PART_OF_FREE = 10
 _BLOCK_BYTES = 512
 """In which systems count what a file takes."""
+_TRIES, _BETWEEN_TRIES_SECONDS = 20, 0.02
+"""To open a table in whose place others put one at the same time, which takes them a moment."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -56,8 +62,9 @@ class TablePlace(NamedTuple):
 class KeptViews:
     """One table, for any number of threads and processes."""
 
-    def __init__(self, path: Path, descriptor: int, view_bytes: int, *, takes_more: bool) -> None:
-        self._path, self._descriptor, self._view_bytes, self._takes_more = path, descriptor, view_bytes, takes_more
+    def __init__(self, path: Path, descriptor: int, view_bytes: int) -> None:
+        self._path, self._descriptor, self._view_bytes = path, descriptor, view_bytes
+        self._takes_more = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
         self._num_slots = os.fstat(descriptor).st_size // (_HEAD_BYTES + view_bytes)
         self._used = -HOUR_SECONDS
         weakref.finalize(self, os.close, descriptor)
@@ -70,15 +77,10 @@ class KeptViews:
         A table is made where there is none, or one much smaller than it could be. It may grow to half of what is left
         of the budget at most, so that one of large views leaves room for others, and to a tenth of what is free.
         """
-        path = place.path
         try:
-            _make(place, _HEAD_BYTES + view_bytes)
-            try:
-                return cls(path, os.open(path, os.O_RDWR), view_bytes, takes_more=True)
-            except PermissionError:  # of another user, who lets this one read it
-                return cls(path, os.open(path, os.O_RDONLY), view_bytes, takes_more=False)
+            return cls(place.path, _opened_or_made(place, _HEAD_BYTES + view_bytes), view_bytes)
         except OSError as error:
-            log.info("views are not kept in %s, and each is cut anew (%s)", path, error.strerror)
+            log.info("views are not kept in %s, and each is cut anew (%s)", place.path, error.strerror)
             return None
 
     def read(self, key: bytes) -> Bytes | None:
@@ -139,7 +141,7 @@ def delete_unused_views(root: Path, images: Collection[str]) -> None:
     """
     for path, found in (_tables(root) | _tables(root, _BEGUN)).items():
         if path.parent.name not in images or _is_unused(found):
-            _delete(path)
+            _delete(path, found)
     for folder in root.glob("*/"):
         with contextlib.suppress(OSError):  # there are tables in it
             folder.rmdir()
@@ -147,62 +149,136 @@ def delete_unused_views(root: Path, images: Collection[str]) -> None:
 
 def bytes_kept(root: Path) -> int:
     """Return what all tables take of the disk: the holes of a sparse file take nothing."""
-    return sum(found.st_blocks * _BLOCK_BYTES for found in _tables(root).values())
+    return _on_disk(_tables(root))
 
 
-def _make(place: TablePlace, slot_bytes: int) -> None:
-    """Make the table where there is none of at least half the size that it could have; OSError where that fails."""
-    path = place.path
-    for folder in (path.parents[1], path.parent):  # not the store itself, whose share may have gone
-        folder.mkdir(exist_ok=True)
-    num_bytes = min(_room(place) // slot_bytes, _SLOTS_A_VIEW * place.wanted_views) * slot_bytes
-    if (found := _tables(path.parents[1]).get(path)) and 2 * found.st_size >= max(num_bytes, 2 * slot_bytes):
-        return
-    if not num_bytes:
-        raise OSError(errno.ENOSPC, "there is no room for them")
-    if found:
-        _delete(path)  # of fewer views, or without its size after a power cut; whoever has it open goes on with it
+def _opened_or_made(place: TablePlace, slot_bytes: int) -> int:
+    """Return the descriptor of a table of at least half the size that it could have, which is made where there is none;
+    of a smaller one where others are in the way all the time. OSError where that fails.
+    """
+    place.path.parents[1].mkdir(exist_ok=True)  # not the store itself, whose share may have gone
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileExistsError):
+            place.path.parent.mkdir()
+        found = _opened(place.path)
+        with contextlib.ExitStack() as closing:
+            if found is not None:
+                closing.callback(os.close, found)
+            num_bytes, unused = _room(place, slot_bytes)
+            if found is not None and 2 * os.fstat(found).st_size >= max(num_bytes, 2 * slot_bytes):
+                closing.pop_all()
+                return found
+            if not num_bytes:
+                raise OSError(errno.ENOSPC, "there is no room for them")
+            try:
+                _make(place.path, num_bytes, unused, found)
+            except (BlockingIOError, FileNotFoundError):  # others replace it, or delete the folder, which is empty
+                time.sleep(_BETWEEN_TRIES_SECONDS)
+    if (found := _opened(place.path)) is None:
+        raise OSError(errno.EBUSY, "others delete them all the time")
+    return found
+
+
+def _make(path: Path, num_bytes: int, unused: Mapping[Path, os.stat_result], small: int | None) -> None:
+    """Make a table where there is none, or in the place of one that is open: of fewer views, or without its size after
+    a power cut. Whoever has that open goes on with it. Unused ones are deleted for it. Where another process is faster
+    its table stays; BlockingIOError while one is at it.
+    """
+    if small is not None:
+        _lock(small)  # until it is closed: from now on nobody else puts a table in its place
+        if not _is_at(path, small):
+            return
+    for other, found in unused.items():
+        _delete(other, found)
     # With its size before it has its name: several processes may come for it at the same time.
     made = path.with_name(f"{secrets.token_hex(8)}{_BEGUN}")
     try:
         with made.open("wb") as file:
             file.truncate(num_bytes)
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            path.hardlink_to(made)
+        if small is None:
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                path.hardlink_to(made)
+        else:
+            made.replace(path)
     finally:
         made.unlink(missing_ok=True)
 
 
-def _room(place: TablePlace) -> int:
-    """Return how many bytes a table may have; where the budget is spent, those go that nobody has used for a day, the
-    oldest first.
+def _room(place: TablePlace, slot_bytes: int) -> tuple[int, dict[Path, os.stat_result]]:
+    """Return how many bytes a table may have of those it could use, and what must go for it: where the budget is spent,
+    tables that nobody has used for a day, the oldest first.
     """
     others = {path: found for path, found in _tables(place.path.parents[1]).items() if path != place.path}
     spent = sum(found.st_size for found in others.values())  # as large as they may grow
-    budget = place.budget_mb << 20
+    budget, unused = place.budget_mb << 20, dict[Path, os.stat_result]()
     for path, found in sorted(others.items(), key=lambda one: one[1].st_mtime):
         if 2 * spent <= budget or not _is_unused(found):
             break
-        _delete(path)
+        unused[path] = found
         spent -= found.st_size
-    return max(0, min((budget - spent) // 2, shutil.disk_usage(place.path.parent).free // _PART_OF_FREE))
+    free = shutil.disk_usage(place.path.parents[1]).free + _on_disk(unused)
+    room = max(0, min((budget - spent) // 2, free // _PART_OF_FREE))
+    return min(room // slot_bytes, _SLOTS_A_VIEW * place.wanted_views) * slot_bytes, unused
+
+
+def _opened(path: Path) -> int | None:
+    """Return the descriptor of a table; None where there is none."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    except PermissionError:  # of another user, who lets this one read it
+        return os.open(path, os.O_RDONLY)
+
+
+def _lock(descriptor: int) -> None:
+    """Hold a table until it is closed; BlockingIOError where another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # NFS locks for writing only what may be written. Without locks another process may lose the views of one step.
+        if error.errno not in NO_LOCKS | {errno.EBADF}:
+            raise
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _tables(root: Path, suffix: str = _TABLE) -> dict[Path, os.stat_result]:
     found = {}
-    for path in root.glob(f"*/*{suffix}"):
-        with contextlib.suppress(OSError):  # another process deletes it
-            found[path] = path.stat()
+    for folder in root.glob("*/"):
+        with contextlib.suppress(FileNotFoundError):  # another process deletes it
+            for path in folder.glob(f"*{suffix}"):
+                with contextlib.suppress(OSError):
+                    found[path] = path.stat()
     return found
+
+
+def _on_disk(tables: Mapping[Path, os.stat_result]) -> int:
+    return sum(found.st_blocks * _BLOCK_BYTES for found in tables.values())
 
 
 def _is_unused(found: os.stat_result) -> bool:
     return found.st_mtime < time.time() - DAY_SECONDS
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path, found: os.stat_result) -> None:
+    """Delete a table as it was found: not one that was used since, or that another process puts in its place."""
     try:
-        path.unlink(missing_ok=True)
+        with contextlib.ExitStack() as closing:
+            with contextlib.suppress(PermissionError):  # of another user, who lets nobody read it
+                if (descriptor := _opened(path)) is not None:
+                    closing.callback(os.close, descriptor)
+                    _lock(descriptor)
+            now = path.stat()
+            if (now.st_ino, now.st_mtime_ns) == (found.st_ino, found.st_mtime_ns):
+                path.unlink()
+    except (FileNotFoundError, BlockingIOError):  # another process deletes or replaces it
+        return
     except OSError as error:
         log.warning("the kept views in %s cannot be deleted (%s): delete them yourself", path, error.strerror)
 

@@ -14,7 +14,7 @@ ROOT_VARIABLE = "TASKDISTILL_STORE"
 ID_VARIABLE = "TASKDISTILL_STORE_ID"
 """What a worker tells its runs: which store it was started with, wherever that is mounted."""
 ID_FILE = ".taskdistill-id"
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems answer that know no locks, or whose server gives none."""
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 """What they answer where nothing can be written, by this user or at all."""
@@ -94,7 +94,7 @@ def explained_locks(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         raise StoreError(
             f"the file system of the store {root} gives no locks ({error.strerror}), and without them two runs would "

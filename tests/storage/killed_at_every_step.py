@@ -1,6 +1,6 @@
 """A program that does one thing in many child processes, each killed (-9) at its next operation; run by tests.
 
-    python -m tests.storage.killed_at_every_step write_json|label|views|commit|outputs|shard|weights strace|audit FOLDER
+    python -m tests.storage.killed_at_every_step ACTION strace|audit FOLDER
 
 Prints, as JSON, what each child left behind and what the same action made of it afterwards; the last child was not
 killed. With `strace` a child dies as it enters a system call that writes, renames, removes or makes a folder, in
@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,8 +153,8 @@ def label_at_every_step(folder: Path, way: Way) -> list[str]:
     return at_every_step(way, one_round)
 
 
-def views_at_every_step(folder: Path, way: Way) -> list[str]:
-    """Each round: a table that is killed while two views are kept in it, and then given both."""
+def views_at_every_step(folder: Path, way: Way, there: int = 0) -> list[str]:
+    """Each round: a table, made in the place of one for so many views, that is killed and then given two views."""
     pixels = {bytes([number]) * KEY_BYTES: np.full(5000, number, np.uint8) for number in (1, 2)}
 
     def keep(place: TablePlace) -> None:
@@ -164,6 +165,8 @@ def views_at_every_step(folder: Path, way: Way) -> list[str]:
 
     def one_round(number: int, kill: Callable[[Action], None]) -> str:
         place = TablePlace(folder / "views" / str(number) / "small.table", 10, 64)
+        if there:
+            KeptViews.open(place._replace(wanted_views=there), 5000)
         kill(lambda: keep(place))
         found = _kept(place, pixels)
         keep(place)
@@ -291,5 +294,6 @@ if __name__ == "__main__":
             "write_json": write_json_at_every_step,
             "label": label_at_every_step,
             "views": views_at_every_step,
+            "larger_views": partial(views_at_every_step, there=1),
         }
         print(json.dumps(actions[name](Path(place), way)))

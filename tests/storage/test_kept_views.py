@@ -204,6 +204,15 @@ def test_where_the_budget_is_spent_tables_go_that_nobody_has_used_for_a_day_the_
     assert left == {"yesterday", "now", "new"}
 
 
+def test_opening_a_table_that_is_large_enough_deletes_no_other(tmp_path: Path):
+    last_week = time.time() - 7 * DAY_SECONDS
+    for where in (place(tmp_path, "unused", wanted_views=100), place(tmp_path, "here")):
+        opened(where)
+        os.utime(where.path, (last_week, last_week))
+    opened(place(tmp_path, "here", budget_mb=1))  # nearly all of which the other takes
+    assert {path.stem for path in tmp_path.glob("*/*.table")} == {"unused", "here"}
+
+
 def test_a_table_that_is_used_stays_whatever_the_budget_is(tmp_path: Path):
     for number in range(40):
         opened(place(tmp_path)).write(key(number), view(number))
@@ -234,9 +243,12 @@ def test_a_file_that_a_power_cut_left_empty_becomes_a_table_again(tmp_path: Path
     assert kept(opened(place(tmp_path)), range(3)) == [1]
 
 
-def test_whoever_comes_at_the_same_time_has_the_same_table(tmp_path: Path):
+@pytest.mark.parametrize("there", ["nothing", "a small table"])
+def test_whoever_comes_at_the_same_time_has_the_same_table(tmp_path: Path, there: str):
     for round_number in range(20):
         where, together = place(tmp_path, str(round_number)), threading.Barrier(6)
+        if there == "a small table":
+            opened(where._replace(wanted_views=1))
 
         def come(number: int, where: TablePlace = where, together: threading.Barrier = together) -> KeptViews:
             together.wait()
@@ -247,6 +259,28 @@ def test_whoever_comes_at_the_same_time_has_the_same_table(tmp_path: Path):
         with ThreadPoolExecutor(6) as pool:
             tables = list(pool.map(come, range(6)))
         assert all(kept(table, range(7)) == list(range(6)) for table in tables)
+
+
+def test_a_table_that_takes_the_place_of_an_unused_one_is_not_deleted_with_it(tmp_path: Path):
+    where, together = place(tmp_path), threading.Barrier(2)
+
+    def come() -> KeptViews:
+        together.wait()
+        return opened(where)
+
+    def collect() -> None:
+        together.wait()
+        delete_unused_views(tmp_path, ["a" * 64])
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(100):
+            opened(where._replace(wanted_views=1))
+            os.utime(where.path, (0, 0))
+            coming, collecting = pool.submit(come), pool.submit(collect)
+            coming.result().write(key(number), view(number))
+            collecting.result()
+            assert kept(opened(where), range(number, number + 1)) == [number]
+            where.path.unlink()
 
 
 def test_reading_a_table_is_using_it(tmp_path: Path):

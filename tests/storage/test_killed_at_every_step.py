@@ -57,11 +57,12 @@ def test_a_small_file_killed_at_any_system_call_is_the_old_one_or_the_new(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("action", ["views", "larger_views"])
 def test_views_that_are_kept_when_their_table_is_killed_at_any_system_call_are_whole_and_the_rest_is_kept_next_time(
-    tmp_path: Path,
+    tmp_path: Path, action: str
 ):
     (tmp_path / "views").mkdir()
-    found = killed("views", "strace", tmp_path)
+    found = killed(action, "strace", tmp_path)
     assert set(found) == {f"{number} views; after another try 2 views" for number in range(3)}
     assert len(found) > 18
 
