@@ -68,9 +68,18 @@ def best_student(results: Sequence[ModelResult], store: ArtifactStore) -> Best |
     metric, summary = score_metric(result, store), EvaluationSummary.of(store.manifest(result.evaluation))
     test = _score(result, TOLD_ON, store)
     error = summary.standard_errors.get(TOLD_ON, {}).get(metric.name)
-    # Where all images are right, or all wrong, the error is 0 and says nothing.
-    interval = None if test is None or not error else _interval(metric, test, EITHER_WAY * error)
+    interval = None if test is None else two_errors_around(metric, test, error)
     return Best(result, metric, val, test, interval, summary.num_images.get(TOLD_ON, 0))
+
+
+def two_errors_around(metric: Metric, value: float, error: float | None) -> tuple[float, float] | None:
+    """Return how far two standard errors reach below and above a value, in the scale of artifacts; a share stays one.
+    None where there is no error, or where all images are right, or all wrong: then it is 0 and says nothing.
+    """
+    if not error:
+        return None
+    low, high = value - EITHER_WAY * error, value + EITHER_WAY * error
+    return (max(low, 0.0), min(high, 1.0)) if metric.unit == PERCENT else (low, high)
 
 
 def best_commands(best: Best, name: str) -> list[str]:
@@ -86,8 +95,3 @@ def best_commands(best: Best, name: str) -> list[str]:
 def _score(result: ModelResult, split: str, store: ArtifactStore) -> float | None:
     summary = EvaluationSummary.of(store.manifest(result.evaluation))
     return summary.scores.get(split, {}).get(summary.score_name)
-
-
-def _interval(metric: Metric, value: float, reach: float) -> tuple[float, float]:
-    low, high = value - reach, value + reach
-    return (max(low, 0.0), min(high, 1.0)) if metric.unit == PERCENT else (low, high)

@@ -1,6 +1,5 @@
 """Where each model stands on test: its score, and how far other images would move it."""
 
-import math
 import statistics
 from typing import Any
 
@@ -11,7 +10,7 @@ from taskdistill.flows.reports.page.blocks import Chart
 from taskdistill.flows.reports.page.charts import TEXT, WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.results import parameters, score_rows
-from taskdistill.tasks.functional.comparison import EITHER_WAY
+from taskdistill.flows.reports.shipping import two_errors_around
 
 
 def standing(subject: Subject) -> Chart | None:
@@ -47,13 +46,14 @@ def scored_models(subject: Subject) -> list[dict[str, Any]]:
                    if metric and row["metric"] == metric.name and row["split"] == SPLIT]  # fmt: skip
         if metric and of_test:
             score = statistics.mean(row["value"] for row in of_test)
-            error = statistics.mean(row["standard_error"] or math.nan for row in of_test)
-            reach = 0.0 if math.isnan(error) else EITHER_WAY * error
+            errors = [row["standard_error"] for row in of_test if row["standard_error"] is not None]
+            error = statistics.mean(errors) if errors else None
+            low, high = two_errors_around(metric, score, error) or (score, score)
             millions = (sizes.get(model) or 0) / 1e6
             how_large = f", {millions:.2f} M parameters" if millions else ""
             found.append({
                 "model": model, "parameters": millions, "score": score * metric.scale,
-                "low": (score - reach) * metric.scale, "high": (score + reach) * metric.scale,
+                "low": low * metric.scale, "high": high * metric.scale,
                 "number": metric.number(score), "words": f"{model}: {metric.in_words(score)}{how_large}",
             })  # fmt: skip
     return found

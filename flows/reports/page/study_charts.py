@@ -10,10 +10,10 @@ from taskdistill.flows.pipeline.study import in_words
 from taskdistill.flows.reports.page.blocks import Chart, plain
 from taskdistill.flows.reports.page.charts import HEIGHT, MUTED, WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.curves import curve_of, mean_curves
+from taskdistill.flows.reports.shipping import two_errors_around
 from taskdistill.flows.reports.study_choice import candidates, pareto
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.tasks.functional.comparison import EITHER_WAY
 
 MAX_THIN = 200
 """Curves of one chart that are drawn one by one; of more the means alone."""
@@ -57,10 +57,10 @@ def _against(shown: Sequence[StudyRow], costs: Mapping[int, float], title: str, 
 
 def _point(row: StudyRow, cost: float, title: str) -> Row:
     metric, spread = row.metric, row.spreads[CHOSEN_ON]
-    reach = EITHER_WAY * (spread.standard_error or 0.0)
+    low, high = two_errors_around(metric, spread.mean, spread.standard_error) or (spread.mean, spread.mean)
     return {
         "model": row.model, "cost": cost, "score": spread.mean * metric.scale, "is_stopped": row.is_stopped,
-        "low": (spread.mean - reach) * metric.scale, "high": (spread.mean + reach) * metric.scale,
+        "low": low * metric.scale, "high": high * metric.scale,
         "words": plain(f"{row}: {metric.in_words(spread.mean)}, {cost:.3g} {title}"),
     }  # fmt: skip
 

@@ -66,10 +66,14 @@ def _sentence(subject: Subject, model: str, reference: str) -> Iterator[str]:
 
 
 def _scores(subject: Subject, model: str, found: Comparison) -> str:
-    """Write the mean score of a model, with its standard error on so many images."""
+    """Write the mean score of a model, with its standard error on so many images; of one, or where all are right or
+    all wrong, that is 0 and says nothing.
+    """
     values = _by_image(subject, model)
-    error = float(np.std(values)) / math.sqrt(len(values))
-    return f"{found.metric.number(float(np.mean(values)))} (SE {found.metric.number(error)})"
+    mean = found.metric.number(float(np.mean(values)))
+    if np.ptp(values) == 0:
+        return mean
+    return f"{mean} (SE {found.metric.number(float(np.std(values)) / math.sqrt(len(values)))})"
 
 
 def _by_image(subject: Subject, model: str) -> np.ndarray:
