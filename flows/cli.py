@@ -19,6 +19,7 @@ from taskdistill.flows.commands.miniature import commands as miniature_commands
 from taskdistill.flows.commands.operation import commands as operation_commands
 from taskdistill.flows.commands.planning import measure, tell
 from taskdistill.flows.commands.predict import commands as predict_commands
+from taskdistill.flows.commands.removing import commands as removing_commands
 from taskdistill.flows.commands.reporting import commands as reporting_commands
 from taskdistill.flows.commands.showing import commands as showing_commands
 from taskdistill.flows.commands.store import commands
@@ -53,6 +54,7 @@ app.add_typer(showing_commands)
 app.add_typer(compare_commands)
 app.add_typer(study_commands)
 app.add_typer(commands)
+app.add_typer(removing_commands)
 app.add_typer(reporting_commands)
 app.add_typer(predict_commands)
 app.add_typer(hand_over_commands)

@@ -1,8 +1,6 @@
-"""The commands that look after a store: list, label, verify, discard, collect."""
+"""The commands that look after a store: list, label, verify. Those that take away are in flows.commands.removing."""
 
-import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +23,6 @@ from taskdistill.storage.store import ArtifactStore
 from taskdistill.tasks.catalog import STAGES
 
 if TYPE_CHECKING:
-    from taskdistill.storage.collecting import Collection
     from taskdistill.storage.upkeep import Verified  # zarr and pyarrow, only where there is something to verify
 
 commands = typer.Typer()
@@ -187,72 +184,3 @@ def _print_verified(found: "Verified", store: ArtifactStore) -> None:
         output.print(
             f"Repair: taskdistill discard {found.damages[0].ref.short} --with-dependents, then the run that made it"
         )
-
-
-@commands.command()
-def discard(
-    reference: Reference,
-    with_dependents: Annotated[bool, typer.Option(help="Also remove all that was made from it.")] = False,
-    with_labels: Annotated[bool, typer.Option(help="Also where some of that has a label.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Remove a broken artifact or an unfinished draft; refuses while others were made from it, or a run needs it."""
-    from taskdistill.storage import upkeep
-
-    store = ArtifactStore.from_env()
-    ref = upkeep.to_discard(store, reference)
-    labels = store.labels()
-    removed = upkeep.discard(store, ref, with_dependents=with_dependents, with_labels=with_labels)
-    gone = [name for name, target in labels.items() if target in removed]
-    if as_json:
-        print_json({"artifacts": [str(ref) for ref in removed], "labels": gone, "state": "removed"})
-        return
-    for ref in removed:
-        output.print(ref.short)
-    output.print(f"{len(removed)} artifacts removed{_and_labels(gone)}")
-
-
-def _and_labels(names: Sequence[str]) -> str:
-    return f", with the labels {', '.join(names)}" if names else ""
-
-
-@commands.command()
-def collect(
-    keep_days: Annotated[float, typer.Option(help="Keep what was made in these last days, and what it needs.")] = 1.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Really remove.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Remove what no label, draft, running run or recent artifact needs; shows it first, removes with --yes.
-
-    Nothing goes, and the exit code is 1, where a newer version has made something in the store.
-    """
-    from taskdistill.storage import collecting
-
-    store = ArtifactStore.from_env()
-    found = (collecting.collect if yes else collecting.collectable)(store, newer_than=_days_ago(keep_days))
-    verb = "removed" if yes else "would be removed (add --yes)"
-    if as_json:
-        kept = [{"reference": str(ref), "because": because} for ref, because in found.kept.items()]
-        goes = [str(ref) for ref in found.goes]
-        print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
-    else:
-        _print_collection(found, verb)
-    if found.newer:
-        raise typer.Exit(1)
-
-
-def _print_collection(found: "Collection", verb: str) -> None:
-    for ref, because in found.kept.items():
-        output.print(f"kept  {ref.short}  {because}")
-    for ref in found.goes:
-        output.print(f"goes  {ref.short}")
-    for problem in found.doubts:
-        output.print(f"nothing is removed: {problem}", style="red")
-    output.print(f"{len(found.kept)} artifacts kept, {len(found.goes)} {verb}")
-
-
-def _days_ago(days: float) -> datetime | None:
-    """Return when the last days began, None for no days; SettingsError where that is no number of days."""
-    if not 0 <= days < math.inf:
-        raise SettingsError(f"--keep-days {days:g}: expected a number of days, 0 or more, such as 7")
-    return datetime.now(UTC) - timedelta(days=min(days, LONG_AGO_DAYS)) if days else None
