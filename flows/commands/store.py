@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-LONG_AGO_DAYS = 365_000.0
-
 
 @commands.command(name="list")
 def list_(

@@ -15,6 +15,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from taskdistill.configs.data import IngestConfig
@@ -88,12 +89,7 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     """
     dataset = with_fewer_images(settle(open_dataset(config), config.contradictions), config)
     dataset = with_few_labels(dataset, config)
-    log.info("%s", dataset.described())
-    for reason, count in by_reason(dataset.left_out).items():
-        log.info("left out: %d, %s; see left-out.parquet", count, reason)
-    for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
-        log.warning("%s", sentence)
-
+    _tell_listed(context, dataset)
     masks = checked_masks(dataset, config, context.runtime, context.on_progress) if dataset.labels else None
     shards = list(_shards(dataset.candidates))
     notes = context.draft / "notes"
@@ -125,7 +121,30 @@ def run(config: IngestConfig, context: StageContext) -> IngestSummary:
     levels, brightness = survey(statistics, {one.id: one.label or NO_LABEL for one in kept.candidates}, config)
     summary = _write_tables(context, kept, files)
     counts = write_index(context.draft, classes=dataset.classes, num_shards=len(shards), levels=levels)
+    if summary.quarantined:
+        log.info("kept, without the %d set aside: %s", summary.quarantined, kept.described())
+    else:
+        log.info("kept: every image that was listed")
     return IngestSummary.joined(summary, ImageSetSummary(**counts), brightness, of_masks)
+
+
+def _tell_listed(context: StageContext, dataset: Dataset) -> None:
+    """Log what the dataset is before its images are read, and write the table of what was left out: where the work ends
+    early, the draft has it.
+    """
+    log.info("listed, before any image is read: %s", dataset.described())
+    for reason, count in by_reason(dataset.left_out).items():
+        log.info("left out: %d, %s", count, reason)
+    if dataset.left_out:
+        log.info("each is named in %s, which becomes part of the image-set", _write_left_out(context, dataset))
+    for sentence in [*dataset.made_splits, *dataset.said, *warnings(dataset.counts)]:
+        log.warning("%s", sentence)
+
+
+def _write_left_out(context: StageContext, dataset: Dataset) -> Path:
+    path = context.draft / "left-out.parquet"
+    write_table(path, LEFT_OUT, (one._asdict() for one in dataset.left_out))
+    return path
 
 
 def _write_tables(context: StageContext, kept: Dataset, files: Sequence[File]) -> IngestSummary:
@@ -133,7 +152,7 @@ def _write_tables(context: StageContext, kept: Dataset, files: Sequence[File]) -
     duplicates = identical(kept.candidates, {file.id: file.sha256 for file in files})
     write_table(context.draft / "files.parquet", SOURCE_FILES, (file._asdict() for file in files))
     write_table(context.draft / "duplicates.parquet", DUPLICATES, duplicates)
-    write_table(context.draft / "left-out.parquet", LEFT_OUT, (one._asdict() for one in kept.left_out))
+    _write_left_out(context, kept)
     quarantined = {file.id: file.quarantined for file in files if file.quarantined}
     unusable = IngestSummary(
         quarantined=len(quarantined), quarantined_first=dict(itertools.islice(quarantined.items(), 10))

@@ -215,6 +215,41 @@ def test_the_manifest_tells_classes_splits_and_what_was_left_out(folder: Path, r
     ]  # fmt: skip
 
 
+def test_counts_are_said_of_what_is_listed_and_again_of_what_was_kept(
+    folder: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (folder / "train/disc/000.png").write_bytes(b"")
+    (folder / "train/frame/001.png").write_bytes(b"no picture")
+    (folder / "train/disc/001.png").write_bytes(b"no picture")
+    run(INGEST, IngestConfig(path=str(folder), **TOLERANT))
+    listed = "3 classes, images: train 12, val 3, test 3; for training 4 of each class"
+    kept = "3 classes, images: train 9, val 3, test 3; for training from 2 of 'disc' to 4 of 'wedge'"
+    told = [message for message in caplog.messages if message.startswith(("listed", "kept"))]
+    assert told == [f"listed, before any image is read: {listed}", f"kept, without the 3 set aside: {kept}"]
+
+
+def test_where_nothing_was_set_aside_all_that_was_listed_is_said_to_be_kept(
+    folder: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(INGEST, IngestConfig(path=str(folder)))
+    assert "kept: every image that was listed" in caplog.messages
+
+
+def test_an_ingest_that_failed_has_named_the_full_path_of_the_table_of_what_was_left_out(
+    folder: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (folder / "train/disc/notes.txt").touch()
+    (folder / "train/disc/000.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="1 of 18 files cannot be used"):
+        run(INGEST, IngestConfig(path=str(folder)))
+    (said,) = [message for message in caplog.messages if "left-out.parquet" in message]
+    path = Path(said.removeprefix("each is named in ").removesuffix(", which becomes part of the image-set"))
+    assert [one["path"] for one in read_table(path)] == ["train/disc/notes.txt"]
+
+
 def test_a_class_that_a_split_lost_to_broken_files_is_told(
     folder: Path, run: Run, store: ArtifactStore, caplog: pytest.LogCaptureFixture
 ) -> None:
