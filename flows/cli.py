@@ -168,7 +168,7 @@ def _print_results(
     experiment: Experiment, results: Sequence[ModelResult], store: ArtifactStore, report: Path | None
 ) -> None:
     from taskdistill.flows.reports.remarks import print_scores
-    from taskdistill.flows.reports.shipping import best_commands, best_student
+    from taskdistill.flows.reports.shipping import best_commands, best_student, without_use
 
     print_scores(output, results, store, experiment.name)
     output.print()
@@ -176,8 +176,8 @@ def _print_results(
         seed = f", seed {student.seed}" if len(experiment.seeds) > 1 else ""
         output.print(f"{student.model}{seed}: {student.artifact.short}, in {store.path(student.artifact)}")
     if best := best_student(results, store):
-        output.print(f"\n{best}")
-        output.print("\n".join(best_commands(best, experiment.name)))
+        output.print("\nThere is nothing to choose between:" if without_use(results, store) else f"\n{best}")
+        output.print("\n".join(best_commands(best, f"my-{experiment.name}")))
     if report:
         output.print(f"\nThe report is {report}: open it in a browser")
 

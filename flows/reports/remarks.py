@@ -17,7 +17,7 @@ from taskdistill.flows.reports.chosen import chosen_settings
 from taskdistill.flows.reports.classes import class_rows
 from taskdistill.flows.reports.differences import difference_rows, difference_tables, differences
 from taskdistill.flows.reports.results import score_notes, score_rows, score_table
-from taskdistill.flows.reports.shipping import best_student
+from taskdistill.flows.reports.shipping import best_student, without_use
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import ModelSummary
 
@@ -67,12 +67,14 @@ def scores_for_programs(results: Sequence[ModelResult], store: ArtifactStore) ->
 
 def remarks(results: Sequence[ModelResult], store: ArtifactStore) -> list[str]:
     """Return a sentence on the teacher and the student's probe, one for each model that still is the probe it started
-    from, or is clearly below what it is compared with, one where models were shown the images in different ways, one on
-    the settings that students were trained with, and a line for those that were chosen.
+    from, or one for all where every student is, one for each that is clearly below what it is compared with, one where
+    models were shown the images in different ways, one on the settings that students were trained with, and a line for
+    those that were chosen.
     """
     gap = teacher_gap(results, store)
+    useless = without_use(results, store)
     said = [
-        *unchanged(results, store),
+        *([useless] if useless else unchanged(results, store)),
         *_clearly_below(results, store),
         *_shown_otherwise(results, store),
         *_trained_with(results, store),

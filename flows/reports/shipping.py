@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from taskdistill.flows.pipeline.chain import ModelResult
+from taskdistill.flows.pipeline.chain import START, ModelResult
 from taskdistill.flows.pipeline.comparing import score_metric
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
-from taskdistill.storage.summaries import EvaluationSummary
+from taskdistill.storage.summaries import EvaluationSummary, ModelSummary
 from taskdistill.tasks.functional.comparison import EITHER_WAY
 from taskdistill.tasks.problems.metrics import PERCENT, Metric
 
@@ -82,8 +82,19 @@ def two_errors_around(metric: Metric, value: float, error: float | None) -> tupl
     return (max(low, 0.0), min(high, 1.0)) if metric.unit == PERCENT else (low, high)
 
 
+def without_use(results: Sequence[ModelResult], store: ArtifactStore) -> str:
+    """Return a sentence where no training has helped, so that there is nothing to choose between; else ""."""
+    students = [result for result in results if result.seed is not None and result.artifact.kind == "model"]
+    if not students or any(ModelSummary.of(store.manifest(one.artifact)).kept_step != 0 for one in students):
+        return ""
+    return (
+        f"No training helped: every student still is {START}, as none of them ever scored higher on validation. Train "
+        "for longer (training.epochs, training.min_steps), or on more images."
+    )
+
+
 def best_commands(best: Best, name: str) -> list[str]:
-    """Return what one would do with a student next, each line a command with what it does."""
+    """Return what one would do with a student next, each line a command with what it does; it is called by `name`."""
     return [
         f"Look at it:  taskdistill show {best.artifact.short}",
         f"Name it:     taskdistill label {name} {best.artifact.short}",

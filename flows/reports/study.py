@@ -11,6 +11,7 @@ from taskdistill.flows.pipeline.chain import CONTROL
 from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE
 from taskdistill.flows.pipeline.study import StudyPlan, in_words
 from taskdistill.flows.reports.remarks import print_whole, unchanged
+from taskdistill.flows.reports.shipping import without_use
 from taskdistill.flows.reports.study_choice import Effect, effects, lead, left_out, num_data_sets, pareto, ranked
 from taskdistill.flows.reports.study_rows import CHOSEN_ON, TOLD_ON, Compared, Spread, StudyRow, StudyRows
 from taskdistill.storage.store import ArtifactStore
@@ -41,6 +42,8 @@ def study_tables(rows: StudyRows) -> list[tuple[Table, str]]:
 
 def sentences(rows: StudyRows, store: ArtifactStore) -> list[str]:
     """Return what there is to say of the models, which to take last."""
+    if useless := without_use([result for row in rows.all for result in row.results], store):
+        return [*_left_out(rows), f"{useless} There is nothing to choose between."]
     kept = (sentence for row in rows.all for sentence in unchanged(row.results, store, in_words(row.levels)))
     return [*dict.fromkeys(kept), *_left_out(rows), *_front(rows), *_best(rows, store)]
 

@@ -28,7 +28,7 @@ def of_run(
 ) -> Subject:
     """Return what the page of a run tells of."""
     best = best_student(results, store)
-    next_commands = best_commands(best, experiment.name) if best else []
+    next_commands = best_commands(best, f"my-{experiment.name}") if best else []
     return Subject(experiment.name, results, steps, store, command, next_commands)
 
 

@@ -12,22 +12,18 @@ from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.standing import standing
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
 from taskdistill.flows.reports.remarks import remarks
-from taskdistill.flows.reports.shipping import CHOSEN_ON, Best
+from taskdistill.flows.reports.shipping import CHOSEN_ON, Best, without_use
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
-from taskdistill.storage.summaries import ModelSummary
 from taskdistill.tasks.functional.comparison import CHANCE
 
 
 def verdict(subject: Subject) -> Section:
     """Tell what came out."""
-    advice, *more = [*_shipped(subject), ""]
-    evidence, *others = [*_compared(subject), ""]
-    first = (*_without_use(subject), advice, evidence)
+    first, reasons = _conclusion(subject)
     blocks: list[Block] = [Words(sentence) for sentence in first if sentence]
     blocks += filter(None, [standing(subject)])
-    reasons = [sentence for sentence in (*more, *others, *_reservations(subject)) if sentence]
-    reasons += [plain(sentence) for sentence in remarks(subject.results, subject.store)]
+    reasons += [plain(one) for one in remarks(subject.results, subject.store) if one not in first]
     if reasons:
         blocks.append(Points(reasons))
     p_means = (
@@ -36,6 +32,17 @@ def verdict(subject: Subject) -> Section:
     )
     se_means = "How far other images, as many, would move a number."
     return Section("Verdict", [*blocks, Terms([("SE", se_means), ("p", p_means), ("Made", _made(subject))])])
+
+
+def _conclusion(subject: Subject) -> tuple[list[str], list[str]]:
+    """Return what stands above all, and the reasons for it; where no training has helped, all students are one and the
+    same, and nothing is made of differences.
+    """
+    if useless := without_use(subject.results, subject.store):
+        return [useless, "There is nothing to choose between."], []
+    advice, *more = [*_shipped(subject), ""]
+    evidence, *others = [*_compared(subject), ""]
+    return [advice, evidence], [sentence for sentence in (*more, *others, *_reservations(subject)) if sentence]
 
 
 def _compared(subject: Subject) -> Iterator[str]:
@@ -90,16 +97,6 @@ def _written(p: float) -> str:
     if math.isnan(p):
         return "unknown"
     return "< 0.001" if p < 0.001 else f"= {p:.2g}"
-
-
-def _without_use(subject: Subject) -> Iterator[str]:
-    """Say where no training has helped, before anything is made of the differences."""
-    students = [one for name in subject.students for one in subject.by_model[name]]
-    if students and all(ModelSummary.of(subject.store.manifest(one.artifact)).kept_step == 0 for one in students):
-        yield (
-            f"No training helped: every student still is {START}, as none of them ever scored higher on validation. "
-            "Train for longer (training.epochs, training.min_steps), or on more images."
-        )
 
 
 def _shipped(subject: Subject) -> Iterator[str]:

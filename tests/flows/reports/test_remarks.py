@@ -70,11 +70,21 @@ def test_a_teacher_is_not_compared_with_the_students_probe_on_test(store: Artifa
 
 def test_a_model_that_kept_the_weights_it_started_from_is_named(store: ArtifactStore) -> None:
     model = commit(store, "model", {"steps": 40, "kept_step": 0})
-    results = [*probed(store), evaluated(store, "student finetuned", 1, PROBE, artifact=model)]
+    other = evaluated(store, "student distilled", 1, PROBE, artifact=commit(store, "model", {"kept_step": 9}))
+    results = [*probed(store), evaluated(store, "student finetuned", 1, PROBE, artifact=model), other]
     assert remarks(results, store) == [
         "student finetuned of seed 1 is the probe it started from: in 40 steps of training it never scored higher on "
         "validation."
     ]
+
+
+def test_where_no_training_helped_that_is_said_once_for_all_students(store: ArtifactStore) -> None:
+    students = [
+        evaluated(store, name, 1, PROBE, artifact=commit(store, "model", {"steps": 40, "kept_step": 0}))
+        for name in ("student finetuned", "student distilled")
+    ]
+    [said] = remarks([*probed(store), *students], store)
+    assert said.startswith("No training helped: every student still is student probed")
 
 
 def test_the_settings_that_students_were_trained_with_are_named_where_their_models_tell(store: ArtifactStore) -> None:
@@ -120,7 +130,7 @@ def test_the_page_says_them_under_its_table(results: list[ModelResult], store: A
     write_report(tmp_path / "report.html", Subject("shapes", results, {}, store, "", []))
     (said,) = remarks(results, store)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert f"<p>{said}</p>" in page
+    assert f"<li>{said}</li>" in page
     assert '<td class="number">81.0 (SE 3.9)</td>' in page
     assert '<th scope="row"><bdi>student finetuned</bdi></th><td class="number">* -9.0 (SE 2.9)</td></tr>' in page
 

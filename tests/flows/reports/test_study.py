@@ -146,6 +146,17 @@ def test_of_several_data_sets_none_is_the_best_and_that_is_said(store: ArtifactS
     assert tmp_path / "best.yaml" not in write_study(tmp_path, rows, store, "")
 
 
+def test_where_no_training_helped_there_is_none_to_choose(store: ArtifactStore) -> None:
+    points = []
+    for _ in range(2):
+        model = commit(store, "model", {"steps": 9, "kept_step": 0})
+        points.append([evaluated(store, DISTILLED, 0, right(8), val=right(8), artifact=model)])
+    rows = StudyRows(run_of(study_of(sweep={"distill.temperature": [1, 2]}), points), store)
+    [said] = sentences(rows, store)
+    assert said.startswith("No training helped: every student still is student probed")
+    assert said.endswith("There is nothing to choose between.")
+
+
 def test_none_is_the_best_of_models_that_were_validated_on_different_images(store: ArtifactStore) -> None:
     points = [[evaluated(store, DISTILLED, 0, right(8), val=[1.0] * number)] for number in (3, 5)]
     rows = StudyRows(run_of(study_of(sweep={"data.val_share": [0.1, 0.2]}), points), store)

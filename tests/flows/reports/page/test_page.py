@@ -106,7 +106,12 @@ def test_where_every_student_still_is_its_probe_the_verdict_says_first_that_no_t
     store: ArtifactStore, plain_run: Subject
 ) -> None:
     untrained = made_up(store, ["ant", "bee"], [0, 1] * 20, kept_step=0)
-    assert words(verdict(untrained)).startswith("No training helped: every student still is student probed")
+    said = words(verdict(untrained))
+    assert said.startswith("No training helped: every student still is student probed")
+    assert "There is nothing to choose between." in said
+    assert "Ship" not in said
+    assert "chance" not in said
+    assert said.count("No training helped") == 1
     assert "No training helped" not in words(verdict(plain_run))
 
 
