@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.ending.interruption import say_when_stopped
 from taskdistill.flows.pipeline.dataset_words import dataset_words
-from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all, unknown_of
+from taskdistill.flows.pipeline.forecast import (
+    by_other_images,
+    other_images_in_words,
+    seconds_in_all,
+    time_in_all,
+    unknown_of,
+)
 from taskdistill.flows.pipeline.planning import Plan
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.slots import probable_slots
@@ -25,7 +31,7 @@ _ON_IMAGES = (
 
 def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") -> None:
     """Print what there is to do, how large it will be and about how long it takes; where that is not known of all
-    steps, the hint.
+    steps, or by other images, the hint.
     """
     steps, experiment = planned.steps, planned.experiment
     work, slots = works(steps, store, experiment.runtime), probable_slots(experiment.runtime, steps)
@@ -41,7 +47,9 @@ def tell(planned: Plan, store: ArtifactStore, *, as_json: bool, hint: str = "") 
     print_table(f"{experiment.name} in {store.root}", plan_table(planned, work))
     if not planned.is_complete:
         output.print(time_in_all(steps, work, slots))
-        if hint and unknown:
+        if others := by_other_images(steps, work):
+            output.print(other_images_in_words(others))
+        if hint and (unknown or others):
             output.print(hint)
     if planned.has_untried_teacher:
         output.print(

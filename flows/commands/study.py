@@ -1,7 +1,8 @@
 """The command that runs a study: one preset in many variants, of which nothing is made twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -9,7 +10,13 @@ import typer
 from taskdistill.configs.study_loading import Given, command_of, load_study, points_of
 from taskdistill.flows import completing
 from taskdistill.flows.birds import draw_where_missing
-from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all, unknown_of
+from taskdistill.flows.pipeline.forecast import (
+    by_other_images,
+    other_images_in_words,
+    seconds_in_all,
+    time_in_all,
+    unknown_of,
+)
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.room import check_room
 from taskdistill.flows.pipeline.running import ExecuteStep, ShowStep
@@ -90,11 +97,25 @@ def _print_plan(planned: StudyPlan, store: ArtifactStore, *, as_json: bool) -> N
             output.print(line)
         print_table(f"in {store.root}", stage_table(planned, work))
         if not planned.is_complete:
-            rung = "First rung: " if planned.is_first_rung else ""
-            output.print(rung + time_in_all(steps, work, probable_slots(experiment.runtime, steps)))
-        if planned.is_first_rung:
-            output.print(_time_of_both_rungs(planned, work, store))
+            for line in _time(planned, work, store):
+                output.print(line)
     check_room(steps, experiment, store)
+
+
+def _time(planned: StudyPlan, work: Mapping[str, Work], store: ArtifactStore) -> Iterator[str]:
+    """Say how long it takes, as far as that is known, and how to know more."""
+    steps, experiment = planned.steps, planned.plans[0].experiment
+    rung = "First rung: " if planned.is_first_rung else ""
+    yield rung + time_in_all(steps, work, probable_slots(experiment.runtime, steps))
+    if planned.is_first_rung:
+        yield _time_of_both_rungs(planned, work, store)
+    if others := by_other_images(steps, work):
+        yield other_images_in_words(others)
+    if others or unknown_of(steps, work):
+        yield (
+            f"'taskdistill plan {quote(planned.study.preset)} --calibrate', with the same --set, measures on a few "
+            "images what the points have in common with the preset."
+        )
 
 
 def _time_of_both_rungs(planned: StudyPlan, work: Mapping[str, Work], store: ArtifactStore) -> str:

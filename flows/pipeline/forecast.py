@@ -17,6 +17,16 @@ def unknown_of(steps: Sequence[PlannedStep], work: Mapping[str, Work]) -> list[s
     return [step.name for step in steps if step.action != "have" and work[step.name].seconds is None]
 
 
+def by_other_images(steps: Sequence[PlannedStep], work: Mapping[str, Work]) -> list[str]:
+    """Return the names of the steps that are missing and of which only other images tell how long they take."""
+    return [step.name for step in steps if step.action != "have" and work[step.name].is_by_other_images]
+
+
+def other_images_in_words(names: Sequence[str]) -> str:
+    """Say that the time of these steps goes by other images."""
+    return f"For {_listed(names)} it goes by other images: of larger ones it takes longer, of smaller ones less."
+
+
 def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> str:
     """Say how long the steps that are missing take, `slots` at a time, and of which of them nobody knows."""
     missing = [step for step in steps if step.action != "have"]
@@ -27,9 +37,14 @@ def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: i
     time = f"{taken(seconds_in_all(missing, work, slots))} in all{at_once}"
     if not unknown:
         return f"About {time}."
-    others = f" and {len(unknown) - _NAMED} others" if len(unknown) > _NAMED else ""
-    names = ", ".join(unknown[:_NAMED])
-    return f"At least {time}; like {names}{others} nothing was made on this computer yet, so that nobody knows of them."
+    return (
+        f"At least {time}; like {_listed(unknown)} nothing was made on this computer yet, so that nobody knows of them."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    others = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{others}"
 
 
 def seconds_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: int) -> float:

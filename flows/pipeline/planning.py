@@ -57,6 +57,8 @@ class PlannedStep:
     """How much there is to do in each unit that the stage may report its progress in, as far as that is known."""
     place: str = ""
     """Which of the run's steps it is, such as "3 of 14"."""
+    external: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the content of the files and folders that its settings name."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of the experiment that asks for it, as manifests have them: `show` prints a preset from them."""
 
@@ -159,13 +161,14 @@ class _Planner:
 
     def _step(self, step: Step, wanted: Wanted, sizes: Sizes) -> PlannedStep:
         ref, config, inputs = wanted.ref, wanted.config, wanted.inputs
-        known = (step.name, step.stage, config, inputs, ref)
+        known, external = (step.name, step.stage, config, inputs, ref), wanted.recipe["external"]
         if ref in self._store:
-            return PlannedStep(*known, "have", "", self._store.manifest(ref).num_bytes)
+            return PlannedStep(*known, "have", "", self._store.manifest(ref).num_bytes, external=external)
         check_content(config)  # not of what is there: its weights were read when it was made
         action, because = _why(ref, self._older, self._store)
         found = sizes.estimate(step.stage, config, inputs, ref)
-        return PlannedStep(*known, action, because, found.num_bytes, found.shown, found.num_steps, found.units)
+        sizes_of_it = (found.num_bytes, found.shown, found.num_steps, found.units)
+        return PlannedStep(*known, action, because, *sizes_of_it, external=external)
 
 
 def names_of_steps(

@@ -7,7 +7,7 @@ long for the units after it.
 """
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -40,6 +40,8 @@ class Work(NamedTuple):
     """Optimiser steps."""
     seconds: float | None = 0.0
     """About how long it takes; None where no artifact tells."""
+    is_by_other_images: bool = False
+    """Whether what tells was made of other images than the step reads: larger ones take longer."""
 
     @property
     def words(self) -> str:
@@ -60,8 +62,12 @@ def works(steps: Sequence[PlannedStep], store: ArtifactStore, runtime: RuntimeCo
         if step.action != "have":
             # Of two steps that make the same artifact the second finds it.
             is_first = makers.setdefault(step.ref, step.name) == step.name
-            found[step.name] = Work(step.shown, step.num_steps, paces.seconds(step) if is_first else 0.0)
+            found[step.name] = paces.forecast(step) if is_first else Work(step.shown, step.num_steps)
     return found
+
+
+_Pictures = tuple[str, ...]
+"""What tells the pictures of an image-set from others: not how many of them it has."""
 
 
 class _Told(NamedTuple):
@@ -73,16 +79,20 @@ class _Told(NamedTuple):
     paces: Mapping[str, NotedPace]
     inputs: frozenset[str]
     """Fingerprints of what it was made from."""
+    pictures: frozenset[_Pictures]
+    """Those that it was made from, or is of."""
     images: str = ""
     """Fingerprint of the image-set that it was measured for."""
+    is_of_these: bool = False
+    """Whether it has all the pictures of the step."""
     num_same: int = 0
 
     @property
-    def rank(self) -> tuple[bool, int, int]:
+    def rank(self) -> tuple[bool, bool, int, int]:
         """Rather of the same images than of more, where some were measured for these: what a small artifact took is
         mostly the beginning.
         """
-        return self.is_by_same, self.num_same, sum(pace.units for pace in self.paces.values())
+        return self.is_by_same, self.is_of_these, self.num_same, sum(pace.units for pace in self.paces.values())
 
     def extrapolated(self, units: Mapping[str, int]) -> float:
         """Return the seconds of so many units: the beginning and the end take as long whatever their number."""
@@ -100,14 +110,16 @@ class _Paces:
         self._recipes: dict[str, list[tuple[ArtifactRef, dict[str, Any]]]] = {}
         self._known: dict[ArtifactRef, _Told | None] = {}
 
-    def seconds(self, step: PlannedStep) -> float | None:
-        """Return how long what is left of a step takes, by the artifact that compares best."""
+    def forecast(self, step: PlannedStep) -> Work:
+        """Return what a step has to compute, and how long what is left takes by the artifact that compares best."""
         found = self._like(step, step.stage.name, step.ref.kind)
         if not found and (training := _TRIED.get(step.stage.name)):
             found = self._like(step, training, "model")
         fitting = [told for told in found if told.paces.keys() <= step.units.keys()]
         best = max(fitting, key=lambda told: told.rank, default=None)
-        return best.extrapolated(self._left(step)) if best else None
+        if best is None:
+            return Work(step.shown, step.num_steps, None)
+        return Work(step.shown, step.num_steps, best.extrapolated(self._left(step)), not best.is_of_these)
 
     def _like(self, step: PlannedStep, stage: str, kind: str) -> list[_Told]:
         """Return what artifacts of a kind tell that a stage made as it would make this one."""
@@ -116,7 +128,7 @@ class _Paces:
         return [
             told
             for ref, recipe in self._recipes_of(kind)
-            if self._alike(recipe) == wanted and (told := self._told_to(ref, {*inputs.values()}))
+            if self._alike(recipe) == wanted and (told := self._told_to(ref, step))
         ]
 
     def _left(self, step: PlannedStep) -> Mapping[str, int]:
@@ -127,13 +139,17 @@ class _Paces:
         done = {kept.unit: kept.done}
         return {unit: max(0, number - done.get(unit, 0)) for unit, number in step.units.items()}
 
-    def _told_to(self, ref: ArtifactRef, inputs: set[str]) -> _Told | None:
+    def _told_to(self, ref: ArtifactRef, step: PlannedStep) -> _Told | None:
         if ref not in self._known:  # read once for all steps that are like it
             self._known[ref] = self._told(ref)
         told = self._known[ref]
         if told is None:
             return None
-        return told._replace(num_same=len(inputs & told.inputs) + (told.images in self._image_sets))
+        inputs = {source.fingerprint for source in step.inputs.values()}
+        return told._replace(
+            is_of_these=self._pictures_among(inputs | {step.ref.fingerprint}) <= told.pictures,
+            num_same=len(inputs & told.inputs) + (told.images in self._image_sets),
+        )
 
     def _told(self, ref: ArtifactRef) -> _Told | None:
         images = ""
@@ -150,7 +166,9 @@ class _Paces:
         if not is_here or summary.pace is None:
             return None
         is_by_same = summary.hands in (None, self._runtime.hands)  # older versions do not say
-        return _Told(is_by_same, summary.seconds, summary.pace, frozenset(recipe["inputs"].values()), images)
+        inputs = frozenset(recipe["inputs"].values())
+        pictures = self._pictures_among(inputs | {ref.fingerprint})
+        return _Told(is_by_same, summary.seconds, summary.pace, inputs, pictures, images)
 
     def _alike(self, recipe: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides how fast the units of a recipe go by: stage, network, precision, images in a step, how
@@ -170,6 +188,21 @@ class _Paces:
             self._recipes[kind] = [*self._store.recipes(kind), *measured]
         return self._recipes[kind]
 
+    def _pictures_among(self, fingerprints: Iterable[str]) -> frozenset[_Pictures]:
+        """Return the pictures of those that are image-sets."""
+        return frozenset(self._pictures[name] for name in fingerprints if name in self._pictures)
+
+    @cached_property
+    def _pictures(self) -> dict[str, _Pictures]:
+        """Pictures of image-sets, there or planned, by fingerprints."""
+        there = {ref.fingerprint: _pictures_of(recipe) for ref, recipe in self._recipes_of("image-set")}
+        planned = {
+            step.ref.fingerprint: _pictures_of(step.stage.recipe(step.config, step.inputs, step.external))
+            for step in self._steps
+            if step.ref.kind == "image-set"
+        }
+        return there | planned
+
     @cached_property
     def _backbones(self) -> dict[str, Any]:
         """Backbones of what comes from a network, there or planned, by fingerprints: not every recipe says its own."""
@@ -184,3 +217,10 @@ class _Paces:
             if step.ref.kind in _OF_NETWORKS
         }
         return there | planned
+
+
+def _pictures_of(recipe: Mapping[str, Any]) -> _Pictures:
+    """Return what tells the pictures of an image-set: more or fewer of a folder, or other splits, are the same."""
+    config = recipe["config"]
+    side = config.get("reduce_to_px") or config.get("blends", {}).get("side_px")
+    return recipe["stage"], *sorted(recipe["external"].values()), str(side)

@@ -42,5 +42,6 @@ def plan_row(step: PlannedStep, work: Work) -> dict[str, Any]:
         "bytes": step.num_bytes,
         "shown": [part._asdict() for part in work.shown],
         "seconds": work.seconds,
+        "is_by_other_images": work.is_by_other_images,
         "optimiser_steps": work.num_steps,
     }

@@ -93,7 +93,9 @@ def test_after_it_each_step_is_known_and_nothing_else_of_it_is_left(
 ) -> None:
     plan = make_plan(with_blends, store)
     assert len(unknown(works(plan.steps, store, with_blends.runtime))) == len(plan.steps)
-    assert unknown(measured(with_blends, store)) == []
+    known = measured(with_blends, store)
+    assert unknown(known) == []
+    assert {work.is_by_other_images for work in known.values()} == {False}
     assert store.references() == []
     assert [path.suffix for path in (store.root / "calibration").iterdir()] == [".json"]
     assert {step.action for step in make_plan(with_blends, store).steps} == {"build"}
@@ -189,6 +191,24 @@ def test_plan_measures_where_it_is_asked_to_and_says_how_long_all_takes(preset: 
     assert "in all" in after.stdout.splitlines()[-1]
     assert after.stdout.splitlines()[-1].startswith("About")
     assert "warning" not in after.stderr
+
+
+def test_plan_says_of_a_time_that_it_goes_by_other_images_and_how_to_measure_it_of_these(
+    finished: ArtifactStore, of_other_images: Experiment, preset: str
+) -> None:
+    others = f"data.path={of_other_images.data.path}"
+    *_, time, words, hint = call(finished, "plan", preset, "--set", others).stdout.splitlines()
+    assert time.startswith("About")
+    assert words.startswith("For ingest, extract-teacher, probe-teacher and")
+    assert "other images" in words
+    assert hint == "With --calibrate it is measured on a few images."
+    stages = call(finished, "plan", preset, "--set", others, "--json").json["stages"]
+    assert {stage["stage"] for stage in stages if not stage["is_by_other_images"]} == {"precompute"}  # from features
+    study = call(finished, "study", preset, "--sweep", "distill.temperature=1,2", "--set", others, "--plan").stdout
+    *_, words, hint = study.splitlines()
+    assert "it goes by other images" in words
+    assert f"plan {preset} --calibrate', with the same --set" in hint
+    assert "other images" not in call(finished, "plan", preset, "--set", "views.seed=9").stdout
 
 
 def test_where_all_is_there_nothing_is_measured(first_run: tuple[Path, Any], preset: str) -> None:

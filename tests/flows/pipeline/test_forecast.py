@@ -1,9 +1,11 @@
 """How long a run is said to take: as its steps follow each other, and with what nobody knows named."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskdistill.configs.experiment import Experiment
-from taskdistill.flows.pipeline.forecast import seconds_in_all, time_in_all
+from taskdistill.flows.pipeline.forecast import by_other_images, other_images_in_words, seconds_in_all, time_in_all
 from taskdistill.flows.pipeline.planning import PlannedStep, make_plan
 from taskdistill.flows.pipeline.work import Work
 from taskdistill.storage.store import ArtifactStore
@@ -56,3 +58,14 @@ def test_steps_that_nobody_knows_are_named_and_not_counted(steps: list[PlannedSt
 def test_where_nobody_knows_anything_no_number_is_said(steps: list[PlannedStep]) -> None:
     said = time_in_all(steps, {step.name: Work(seconds=None) for step in steps}, slots=2)
     assert not any(letter.isdigit() for letter in said)
+
+
+def test_steps_whose_time_goes_by_other_images_are_named_but_not_what_is_there(steps: list[PlannedStep]) -> None:
+    work = {step.name: Work(seconds=60.0, is_by_other_images=True) for step in steps}
+    first, second, third, *others = names = by_other_images(steps, work)
+    assert names == [step.name for step in steps]
+    assert other_images_in_words(names) == (
+        f"For {first}, {second}, {third} and {len(others)} others it goes by other images: of larger ones it takes "
+        "longer, of smaller ones less."
+    )
+    assert by_other_images([replace(step, action="have") for step in steps], work) == []

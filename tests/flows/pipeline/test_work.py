@@ -23,6 +23,10 @@ def with_views(experiment: Experiment, **views: Any) -> Experiment:
     return experiment.model_copy(update={"views": experiment.views.model_copy(update=views)})
 
 
+def with_images(experiment: Experiment, **data: Any) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=data)})
+
+
 def noted(store: ArtifactStore, ref: ArtifactRef, **facts: Any) -> None:
     """Let an artifact say other things of how it was made."""
     manifest = store.manifest(ref)
@@ -161,6 +165,25 @@ def test_an_artifact_of_the_same_images_tells_rather_than_a_larger_one_of_others
     assert work(with_views(experiment, num_views=4, seed=9), bench.store)["extract-teacher"].seconds == pytest.approx(
         18
     )
+
+
+def test_a_time_by_other_images_alone_is_marked_as_such(
+    experiment: Experiment, of_other_images: Experiment, bench: Bench
+) -> None:
+    known = {name: one for name, one in work(of_other_images, bench.store).items() if one.seconds is not None}
+    others = {name for name, one in known.items() if one.is_by_other_images}
+    assert {"ingest", "extract-teacher", "probe-student"} <= others
+    assert known.keys() - others == {"precompute"}  # from features: it reads no images
+    # Of its own images with other views, of fewer of them, or where nothing tells.
+    for same in (with_views(experiment, seed=9), with_images(experiment, max_images=6)):
+        assert {one.is_by_other_images for one in work(same, bench.store).values()} == {False}
+
+
+def test_pictures_of_another_size_are_other_images_though_they_are_of_the_same_files(
+    experiment: Experiment, bench: Bench
+) -> None:
+    found = work(with_images(experiment, reduce_to_px=16), bench.store)
+    assert (found["extract-teacher"].seconds is not None, found["extract-teacher"].is_by_other_images) == (True, True)
 
 
 def test_of_two_steps_that_make_the_same_artifact_the_second_takes_no_time(
