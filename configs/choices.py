@@ -168,12 +168,18 @@ MAX_LISTED, MANY = 16, 100
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint for the end of an error, such as `; did you mean 'timm'? (known: hub, timm)`."""
     names = sorted(set(known))
+    meant = f"; did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, names, n=1)) else ""
+    return f"{meant}{listed(name, names)}"
+
+
+def listed(name: str, known: Iterable[str]) -> str:
+    """Return the end of such a hint, ` (known: hub, timm)`: of very many names those that are like the one given."""
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=MAX_LISTED, cutoff=0.5)
     # Of very many names those that are like it help, not those that begin with an a.
-    listed = close if close and len(names) > MANY else names[:MAX_LISTED]
-    rest = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
-    meant = f"; did you mean {close[0]!r}?" if difflib.get_close_matches(name, names, n=1) else ""
-    return f"{meant} (known: {', '.join(listed)}{rest})"
+    some = close if close and len(names) > MANY else names[:MAX_LISTED]
+    rest = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
+    return f" (known: {', '.join(some)}{rest})"
 
 
 def load(table: Mapping[str, str], name: str) -> Any:

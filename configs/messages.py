@@ -5,16 +5,19 @@ alike and nothing of pydantic's own wording is shown.
 """
 
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from pydantic import ValidationError
 
 from taskdistill.configs.addresses import without_credentials
 from taskdistill.configs.base import NO_NUMBER, Settings
-from taskdistill.configs.choices import nearest
+from taskdistill.configs.choices import listed, nearest
 from taskdistill.configs.fields import Kind, dotted_names, kind_at
 
 MAX_SHOWN = 80
+_LIKE = 0.6
+"""From 0 to 1: names that are less alike are not taken for one another."""
 
 _WORDS = {int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), str: ("text", "texts")}
 _OF_THE_LIST = ("missing", "too_short", "too_long")
@@ -68,11 +71,28 @@ def _setting_of(names: Sequence[str], form: type[Settings]) -> tuple[Kind, list[
 
 
 def _unknown(names: Sequence[str], form: type[Settings]) -> str:
+    return f"unknown setting '{'.'.join(names)}'{meant_by(names, form)}"
+
+
+def meant_by(names: Sequence[str], form: type[Settings]) -> str:
+    """Return a hint for the end of an error about a name that no setting has: the settings that end so wherever they
+    stand, or the one that ends most like it, by its whole name.
+    """
     *parents, last = names
-    section = kind_at(parents, form) or Kind(form)
-    elsewhere = [dotted for dotted in dotted_names(Kind(form)) if dotted.rpartition(".")[2] == last]
-    hint = f"; there is {' and '.join(elsewhere)}" if elsewhere else ""
-    return f"unknown setting '{'.'.join(names)}'{hint}{nearest(last, section.fields())}"
+    everywhere = list(dotted_names(Kind(form)))
+    if same := [dotted for dotted in everywhere if _end(dotted) == last]:
+        return f"; there is {' and '.join(same)}"
+    section = kind_at(parents, form)
+    beside = [".".join([*parents, name]) for name in section.fields()] if section else []
+    # Those of the same section come first: of two that are as like, the first is taken.
+    likeness = {dotted: SequenceMatcher(None, _end(dotted), last).ratio() for dotted in [*beside, *everywhere]}
+    best = max(likeness, key=likeness.__getitem__)
+    meant = f"; did you mean {best!r}?" if likeness[best] >= _LIKE else ""
+    return meant + listed(last, (section or Kind(form)).fields())
+
+
+def _end(dotted: str) -> str:
+    return dotted.rpartition(".")[2]
 
 
 def expected(kind: Kind) -> str:

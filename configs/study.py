@@ -14,8 +14,8 @@ from taskdistill.configs.base import Settings
 from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.experiment import Experiment
-from taskdistill.configs.fields import Kind, dotted_names
-from taskdistill.configs.messages import shown
+from taskdistill.configs.fields import Kind
+from taskdistill.configs.messages import meant_by, shown
 from taskdistill.configs.overrides import changes_to, kind_of
 from taskdistill.configs.short_names import ShortName
 
@@ -77,8 +77,16 @@ class Study(Settings):
     def _there_is_something_to_vary(self) -> Self:
         if not self.preset:
             raise ValueError("preset: a study needs one, or a file of settings: preset: small-cpu")
-        if bool(self.sweep) == bool(self.points):
-            raise ValueError("a study has either a sweep (setting -> values) or points (a list of settings)")
+        if not self.sweep and not self.points:
+            raise ValueError(
+                "nothing varies: name a setting and its values, on the command line with --sweep SETTING=A,B, such as "
+                "--sweep distill.temperature=1,2,4, in a file under sweep, or as a list of points"
+            )
+        if self.sweep and self.points:
+            raise ValueError(
+                "a study has either a sweep (setting -> values; on the command line --sweep SETTING=A,B) or points (a "
+                "list of settings): leave one of them out"
+            )
         for name in [*self.fixed, *self.sweep, *(name for point in self.points for name in point)]:
             check_name(name)
         for name in [*self.sweep, *(name for point in self.points for name in point)]:
@@ -182,7 +190,7 @@ class Variant(NamedTuple):
 def check_name(name: str) -> None:
     """Raise ValueError where there is no setting of this dotted name."""
     if kind_of(name, Experiment, name) is None:
-        raise ValueError(f"there is no setting {name!r}{nearest(name, dotted_names(Kind(Experiment)))}")
+        raise ValueError(f"there is no setting {name!r}{meant_by(name.split('.'), Experiment)}")
 
 
 def level_of(value: Any, levels: Mapping[str, Any], where: str) -> str:

@@ -83,7 +83,7 @@ def test_an_override_below_a_value_says_that_it_is_no_section(birds: str):
 
 def test_an_unknown_setting_is_named_in_full_with_the_nearest_known_one(birds: str):
     message = refusal(birds, "distill.temprature=3")
-    assert "unknown setting 'distill.temprature'; did you mean 'temperature'?" in message
+    assert "unknown setting 'distill.temprature'; did you mean 'distill.temperature'?" in message
     assert "known: alpha, mix_beta, mix_views, synthetic_ratio, temperature" in message
 
 

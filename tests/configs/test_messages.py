@@ -59,7 +59,9 @@ ONE_OF_EACH: list[tuple[dict[str, Any], str]] = [
     ({"training": 3}, "training: expected a section with the settings epochs, batch_size"),
     ({"training": [3]}, "training: expected a section with the settings epochs, batch_size"),
     ({"training": None}, "training: expected a section with the settings epochs, batch_size"),
-    ({"distill": {"temprature": 3}}, "unknown setting 'distill.temprature'; did you mean 'temperature'?"),
+    ({"distill": {"temprature": 3}}, "unknown setting 'distill.temprature'; did you mean 'distill.temperature'?"),
+    ({"temperature": 3}, "unknown setting 'temperature'; there is distill.temperature"),
+    ({"temprature": 3}, "unknown setting 'temprature'; did you mean 'distill.temperature'?"),
     ({"techer": {"name": "x"}}, "unknown setting 'techer'; did you mean 'teacher'?"),
     ({"epochs": 3}, "unknown setting 'epochs'; there is training.epochs and teacher_finetuning.epochs"),
     ({"more_teachers": "vit"}, "more_teachers: expected a list of sections, each with any of the settings source, "),
@@ -67,7 +69,7 @@ ONE_OF_EACH: list[tuple[dict[str, Any], str]] = [
     ({"more_teachers": [{}, "vit"]}, "more_teachers[1]: expected a section with the settings source, name"),
     ({"more_teachers": ["vit"]}, "found 'vit'; write {name: vit}"),
     ({"more_teachers": [{"input_px": 3}]}, "more_teachers[0].input_px: expected a whole number from 16 to 4096, found"),
-    ({"more_teachers": [{"nme": "vit"}]}, "unknown setting 'more_teachers[0].nme'; did you mean 'name'?"),
+    ({"more_teachers": [{"nme": "x"}]}, "setting 'more_teachers[0].nme'; did you mean 'more_teachers[0].name'?"),
     ({"more_teachers": [{"file": "x"}]}, "more_teachers[0]: weights 'file' needs the path in 'file'"),
     ({"data": {"form": "table"}}, "data: form 'table' needs data.table"),
     ({"views": {"num_views": 0}}, "views.num_views must be at least 1 to distil"),
@@ -88,6 +90,10 @@ def test_a_mistake_is_said_with_the_setting_what_it_takes_and_what_was_found(val
     assert message.startswith("birds.yaml cannot be used:\n  ")
     assert said in message
     assert message.count("\n") == 1
+
+
+def test_a_setting_that_stands_in_another_section_is_named_and_no_other_is_guessed_beside_it() -> None:
+    assert refusal({"temperature": 1}).endswith("unknown setting 'temperature'; there is distill.temperature")
 
 
 WRONG = [None, True, -1, 10**400, 1.5, float("nan"), "", "x", [], [None], [-1.5], ["x"] * 5, {}, {"x": 1}, {"x": {2}}]

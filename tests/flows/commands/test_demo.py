@@ -85,7 +85,7 @@ def test_a_world_is_a_whole_number(store: ArtifactStore, world: str) -> None:
 def test_a_setting_of_the_demonstration_can_be_changed_like_that_of_any_run(store: ArtifactStore) -> None:
     done = call(store, "demo", "--set", "training.epoch=3")
     assert done.code == 1
-    assert "unknown setting 'training.epoch'; did you mean 'epochs'" in done.stderr
+    assert "unknown setting 'training.epoch'; did you mean 'training.epochs'" in done.stderr
 
 
 def test_other_images_than_those_of_the_world_are_refused(store: ArtifactStore) -> None:

@@ -70,7 +70,7 @@ def test_without_a_study_it_is_one_of_the_preset() -> None:
         ({"study": "/nowhere/study.yaml"}, "/nowhere/study.yaml"),
         ({"study": "teachers"}, "data_path: the preset 'small-cpu' names no images of yours"),
         ({"sweep": ["distill.temprature=1,2"]}, "did you mean 'distill.temperature'"),
-        ({"study": "", "preset": "miniature"}, "a study has either a sweep"),
+        ({"study": "", "preset": "miniature"}, "with --sweep SETTING=A,B"),
         ({"sweep": ["distill.temperature=1,2"], "overrides": ["distill.temperature=1"]}, "is said twice"),
         ({"halving": 1}, "halving: of 1 in 1 all points go on"),
         ({"nme": "x"}, "unknown setting 'nme'"),
