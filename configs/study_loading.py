@@ -105,7 +105,22 @@ def points_of(study: Study) -> list[Point]:
     if wrong:
         more = f"\nand {len(wrong) - _NAMED} more points" if len(wrong) > _NAMED else ""
         raise SettingsError(f"{study.name}, made from {study.preset}: " + "\n".join(wrong[:_NAMED]) + more)
+    if study.sweep:
+        _check_levels_differ(points)
     return points
+
+
+def _check_levels_differ(points: Sequence[Point]) -> None:
+    """Raise SettingsError where two values of a factor are the same once they are read, such as 2 and 2.0."""
+    known: dict[str, Variant] = {}
+    for variant, experiment in points:
+        other = known.setdefault(experiment.model_dump_json(), variant)
+        if other is not variant:
+            factor = next(name for name, level in variant.levels.items() if level != other.levels[name])
+            raise SettingsError(
+                f"{factor} has the same value twice, as {other.levels[factor]} and as {variant.levels[factor]}: leave "
+                "one of them out"
+            )
 
 
 def _values(source: str) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from taskdistill.configs.choices import nearest
+from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import SettingsError
+from taskdistill.configs.experiment import Experiment
+from taskdistill.configs.overrides import kind_of
 from taskdistill.configs.study import MODEL, Study, Variant, short_name
 from taskdistill.configs.study_loading import Point
 from taskdistill.flows.pipeline.chain import ModelResult
@@ -209,29 +212,40 @@ def _check_factors_change_something(variants: Sequence[Variant], plans: Sequence
     """Raise SettingsError for a factor whatever level of which makes the same artifacts."""
     made = [frozenset(step.ref for step in plan.steps) for plan in plans]
     for factor in variants[0].levels:
-        groups = defaultdict[tuple[str, ...], set[frozenset[ArtifactRef]]](set)
-        sizes = defaultdict[tuple[str, ...], int](int)
-        for variant, artifacts in zip(variants, made, strict=True):
-            others = tuple(level for name, level in variant.levels.items() if name != factor)
-            groups[others].add(artifacts)
-            sizes[others] += 1
+        groups = defaultdict[tuple[str, ...], list[int]](list)
+        for place, variant in enumerate(variants):
+            groups[tuple(level for name, level in variant.levels.items() if name != factor)].append(place)
         # Where no two points differ in this factor alone, as in a list of points, nothing can be said of it.
-        compared = [others for others, size in sizes.items() if size > 1]
-        if compared and all(len(groups[others]) == 1 for others in compared):
+        compared = [
+            places for places in groups.values() if len({variants[place].levels[factor] for place in places}) > 1
+        ]
+        if compared and all(len({made[place] for place in places}) == 1 for places in compared):
             levels = ", ".join(dict.fromkeys(variant.levels[factor] or "as it is" for variant in variants))
+            if all(_are_equal([plans[place] for place in places]) for places in compared):
+                raise SettingsError(f"{factor} changes nothing: its values ({levels}) are equal. Leave it out")
+            kind = kind_of(factor, Experiment, factor)
+            same = "the same is in these places, or " if kind and kind.is_location else ""
             raise SettingsError(
-                f"{factor} changes nothing: with {levels} the same artifacts are made, as no step of this study reads "
-                "it. Leave it out, or change the settings by which it is read"
+                f"{factor} changes nothing: with {levels} the same artifacts are made, as {same}no step of this study "
+                "reads it. Leave it out, or change the settings by which it is read"
             )
+
+
+def _are_equal(plans: Sequence[Plan]) -> bool:
+    """Whether the settings of all are the same once they are read, however they were written."""
+    return len({plan.experiment.model_dump_json() for plan in plans}) == 1
 
 
 def _alike(variants: Sequence[Variant], plans: Sequence[Plan]) -> Iterator[str]:
     """Say which points are the same experiment."""
-    groups = defaultdict[frozenset[ArtifactRef], list[Variant]](list)
+    groups = defaultdict[frozenset[ArtifactRef], list[tuple[Variant, Plan]]](list)
     for variant, plan in zip(variants, plans, strict=True):
-        groups[frozenset(step.ref for step in plan.steps)].append(variant)
+        groups[frozenset(step.ref for step in plan.steps)].append((variant, plan))
     if same := [group for group in groups.values() if len(group) > 1]:
+        (one, its_plan), (other, other_plan), *_ = same[0]
+        equal = _are_equal([its_plan, other_plan])
+        why = "all their values are equal" if equal else "they differ in what no step reads"
         yield (
-            f"{len(variants)} points are {len(groups)} experiments: ({same[0][0]}) and ({same[0][1]}) are the same, as "
-            "they differ in what no step reads. Each is made once"
+            f"{len(variants)} points are {counted(len(groups), 'experiment')}: ({one}) and ({other}) are the same, as "
+            f"{why}. Each is made once"
         )

@@ -1,5 +1,6 @@
 """A study as it is written, in a file or on the command line: its points, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ def test_what_the_command_line_names_takes_the_place_of_what_the_study_says_of_i
         (["distill.temperature=1,2,1"], "distill.temperature has the value 1 twice"),
         (["distill.temperature=1"], "there is one point only"),
         (["runtime.slots=1,2"], "runtime.slots says how work is done, not what is made"),
-        ([], "a study has either a sweep"),
+        ([], "nothing varies: name a setting and its values, on the command line with --sweep SETTING=A,B"),
+        (["alpha=0.5,1"], "there is no setting 'alpha'; there is distill.alpha"),
         (["student=[{name: a}, {name: b}]", "student.name=c,d"], "student.name is said twice, in sweep and in sweep"),
         (["training.epochs=1,2", "distill.temperature"], "--sweep 'distill.temperature': expected name=value"),
         ([f"training.epochs={FIFTY}", "seeds=0,1", f"views.seed={FIFTY}"],
@@ -157,6 +159,42 @@ def test_points_that_cannot_be_used_are_named_with_why(preset: str) -> None:
     second, third = (f"point {words}) cannot be used:" for words in POINTS_2_AND_3)
     assert f"{second}\n  distill.alpha: expected a number from 0 to 1, found 2" in str(error.value)
     assert third in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "levels"),
+    [
+        ("distill.temperature=2,2.0", "2 and as 2.0"),
+        ("distill.temperature=1,2,4,0.2e1", "2 and as 2.0"),
+        ("training.learning_rate=1,1.0", "1 and as 1.0"),
+    ],
+)
+def test_a_value_in_two_spellings_is_refused_as_there_twice(preset: str, sweep: str, levels: str) -> None:
+    name = sweep.partition("=")[0]
+    study = load_study(preset, Given(sweeps=["distill.alpha=0.5,1", sweep]))
+    with pytest.raises(SettingsError, match=rf"^{name} has the same value twice, as {re.escape(levels)}: leave one"):
+        points_of(study)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("training.learning_rate=1e-3,0.001", "training.learning_rate has the value 0.001 twice"),
+        ("blends.strengths=[[1,2],[1.0,2.0]]", "blends.strengths has the value [1.0, 2.0] twice"),
+    ],
+)
+def test_spellings_that_are_read_as_the_same_are_refused_with_what_is_read(
+    preset: str, sweep: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_study(preset, Given(sweeps=[sweep]))
+    assert message in str(error.value)
+
+
+def test_a_sweep_beside_points_is_refused_with_the_name_of_its_option(preset: str, tmp_path: Path) -> None:
+    source = written(tmp_path, "points: [{distill.alpha: 0.5}, {distill.alpha: 1}]")
+    with pytest.raises(SettingsError, match=r"--sweep SETTING=A,B\) or points \(a list of settings\): leave one"):
+        load_study(source, Given(sweeps=["distill.temperature=1,2"]))
 
 
 def test_a_baseline_names_a_factor_and_one_of_its_levels(preset: str) -> None:

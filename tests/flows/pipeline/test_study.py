@@ -155,6 +155,27 @@ def test_points_that_are_the_same_experiment_are_said_and_made_once(preset: str,
     assert by_stage(plan)["finetune"] == 3  # the student, and two teachers
 
 
+def test_points_whose_values_are_equal_are_not_said_to_differ_in_what_no_step_reads(
+    preset: str, store: ArtifactStore, tmp_path: Path
+) -> None:
+    source = tmp_path / "study.yaml"
+    points = "[{distill.temperature: 4}, {distill.temperature: 4.0}, {distill.alpha: 0.25}]"
+    source.write_text(f"study: 1\npreset: {preset}\npoints: {points}\n")
+    assert planned(str(source), store).said == [
+        "3 points are 2 experiments: (temperature 4) and (temperature 4) are the same, as all their values are equal. "
+        "Each is made once"
+    ]
+
+
+def test_a_factor_whose_values_are_that_of_the_preset_is_said_to_have_equal_values(
+    preset: str, store: ArtifactStore, tmp_path: Path
+) -> None:
+    source = tmp_path / "study.yaml"
+    source.write_text(f"study: 1\npreset: {preset}\npoints: [{{distill.temperature: 2}}, {{}}]\n")
+    with pytest.raises(SettingsError, match=r"changes nothing: its values \(2, as it is\) are equal\. Leave it out"):
+        planned(str(source), store)
+
+
 def test_what_is_wrong_with_the_images_of_a_point_names_the_point(preset: str, store: ArtifactStore) -> None:
     message = r"point 2 \(path nowhere\): data\.path is '.*nowhere', which does not exist"
     images = load_study(preset, Given(sweeps=["distill.alpha=0.5,1"]))
