@@ -13,13 +13,17 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from taskdistill.flows.completing import references
 
 IN_A_PIPE_COLUMNS = 100_000
+FOLDED_COLUMNS = 24
+"""Narrower than this a cell of some words is not folded."""
 _INVISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 _LIKE = {"±": "+-", "…": "...", "→": "->", "·": "."}
 
@@ -68,9 +72,29 @@ class LogOnStderr(logging.Handler):
 
 
 def print_table(title: str, table: Table) -> None:
-    """Print a line above a table; on a terminal its cells are folded to fit."""
+    """Print a line above a table; on a terminal its cells are folded to fit, and where that would leave too little of
+    them each row is a paragraph.
+    """
     output.print(title)
-    output.print(table, soft_wrap=False)
+    if _least_columns(table) <= output.width:
+        output.print(table, soft_wrap=False)
+        return
+    headings = [str(column.header) for column in table.columns]
+    for first, *others in zip(*(column.cells for column in table.columns), strict=True):
+        output.print(first)
+        named = [f"{heading}: {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell]
+        output.print(Padding(output.render_str("; ".join(named)), (0, 0, 0, 4)), soft_wrap=False)
+
+
+def _least_columns(table: Table) -> int:
+    """Return how many columns of a terminal a table needs to be read: cells that fold a little more than a word."""
+    widths = 2  # at the edges
+    for column in table.columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        whole = max(map(cell_len, cells))
+        words = max(cell_len(word) for cell in cells for word in (cell.split() or [""]))
+        widths += 1 + (whole if column.no_wrap else max(words, min(whole, FOLDED_COLUMNS)))
+    return widths
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -38,7 +38,8 @@ def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: i
     if not unknown:
         return f"About {time}."
     return (
-        f"At least {time}; like {_listed(unknown)} nothing was made on this computer yet, so that nobody knows of them."
+        f"At least {time}; of {len(unknown)} of the {len(missing)} steps it is not known, as nothing like "
+        f"{_listed(unknown)} was made on this computer yet."
     )
 
 

@@ -96,3 +96,41 @@ def test_what_is_unfinished_is_listed_in_words(store: ArtifactStore) -> None:
     assert "unfinished: features@ffffffffffff, from the beginning" in call(store, "list").stdout
     write_json(draft / ".progress.json", {"unit": "views", "done": 12, "total": 40})
     assert "unfinished: features@ffffffffffff, at 12 of 40 views" in call(store, "list").stdout
+
+
+TABLE = """
+from rich import box
+from rich.table import Table
+from taskdistill.flows.printing import output, print_table
+table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+for column in ("step", "because", "size"):
+    table.add_column(column, no_wrap=column != "because")
+table.add_row("distill", "distill.temperature changed from 2.0 to 1.0", "1.1 MB")
+table.add_row("ingest", "", "7.4 MB")
+print_table("what is to be done", table)
+"""
+
+
+def on_a_terminal_of(columns: int) -> list[str]:
+    """The lines of a table on a terminal of so many columns."""
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}
+    done = subprocess.run([sys.executable, "-c", TABLE], env=environment, capture_output=True, text=True, check=True)
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def test_on_a_terminal_that_is_too_narrow_each_row_of_a_table_is_a_paragraph_with_all_that_it_says() -> None:
+    assert on_a_terminal_of(38) == [
+        "what is to be done",
+        "distill",
+        "    because: distill.temperature",
+        "    changed from 2.0 to 1.0; size: 1.1",
+        "    MB",
+        "ingest",
+        "    size: 7.4 MB",
+    ]
+
+
+def test_where_cells_of_words_can_be_folded_a_table_stays_one() -> None:
+    lines = on_a_terminal_of(60)
+    assert any("step" in line and "because" in line and "size" in line for line in lines)
+    assert all(len(line) <= 60 for line in lines)

@@ -50,8 +50,8 @@ def test_steps_that_nobody_knows_are_named_and_not_counted(steps: list[PlannedSt
     work = each_a_minute(steps) | {"distill-seed0": Work(seconds=None)}
     said = time_in_all(steps, work, slots=1)
     assert said == (
-        f"At least {len(steps) - 1} min in all; like distill-seed0 nothing was made on this computer yet, so that "
-        "nobody knows of them."
+        f"At least {len(steps) - 1} min in all; of 1 of the {len(steps)} steps it is not known, as nothing like "
+        "distill-seed0 was made on this computer yet."
     )
 
 
