@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa
 
-from taskdistill.flows.reports.page.blocks import Block, Chart, Picture, Pictures, Section, Words, short
+from taskdistill.flows.reports.page.blocks import Block, Chart, Picture, Pictures, Section, Words
 from taskdistill.flows.reports.page.charts import MUTED, WIDTH, data_of, drawn
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
@@ -76,7 +76,7 @@ def _triple(subject: Subject, table: pa.Table, row: int, painted: Thumbnails, pa
 
 def _class_of(subject: Subject, image_id: str, parents: Thumbnails) -> str:
     label = parents.label(image_id) if image_id in parents else -1
-    return short(subject.classes[label]) if label >= 0 else ""
+    return subject.labels[label] if label >= 0 else ""
 
 
 def _histogram(table: pa.Table, real_N: np.ndarray) -> Chart:

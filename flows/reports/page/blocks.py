@@ -1,12 +1,17 @@
 """What a section is made of. The template has a macro for each kind, and escapes all but what is `Markup`."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
 MAX_NAME = 40
+_ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
+_DIRECTIONS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+"""Characters that are not seen and turn around what is written after them."""
+_FROM_RIGHT = {"R", "AL", "AN"}
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,9 @@ class Section:
 
 
 def plain(text: str) -> str:
-    """Return a user's text on one line: control characters, bytes that are no text and what Unicode says is no letter,
-    on which the library that draws charts gives up, become visible.
+    """Return a user's text on one line: control characters, bytes that are no text, characters that turn the direction
+    of writing around, and what Unicode says is no letter, on which the library that draws charts gives up, become
+    visible.
     """
     return "".join(letter.encode("unicode_escape").decode() if _is_no_letter(letter) else letter for letter in text)
 
@@ -117,21 +123,39 @@ def plain(text: str) -> str:
 def _is_no_letter(letter: str) -> bool:
     number = ord(letter)
     is_noncharacter = number & 0xFFFE == 0xFFFE or 0xFDD0 <= number <= 0xFDEF
-    return is_noncharacter or unicodedata.category(letter) in ("Cc", "Cs")
+    return is_noncharacter or letter in _DIRECTIONS or unicodedata.category(letter) in ("Cc", "Cs")
+
+
+def named(name: str) -> str:
+    """Return a user's name on one line as it may stand in a sentence: one that has letters which are written from right
+    to left is isolated, or the numbers and names beside it would change places with it.
+    """
+    return _isolated(plain(name))
+
+
+def _isolated(name: str) -> str:
+    is_from_right = any(unicodedata.bidirectional(letter) in _FROM_RIGHT for letter in name)
+    return f"{_ISOLATE}{name}{_END_OF_ISOLATE}" if is_from_right else name
 
 
 def short(name: str, letters: int = MAX_NAME) -> str:
-    """Return the name of a class as it fits beside a chart."""
+    """Return the name of a class as it fits beside a chart and into a sentence."""
     name = plain(name)
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    return _isolated(name if len(name) <= letters else f"{name[: letters - 1]}…")
 
 
-def distinct(names: Sequence[str]) -> list[str]:
-    """Make names that were shortened to the same differ."""
-    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
+def distinct(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """Make names that were shortened to the same differ, and from those that are taken: by their places, from 1."""
+    counts, found = Counter([*names, *taken]), []
+    for place, name in enumerate(names, start=1):
+        called = name
+        while counts[called] > (called == name):  # of which it is one itself
+            called = f"{called} ({place})"
+        found.append(called)
+    return found
 
 
 def file_name(image_id: str) -> str:
     """Return the end of the path of an image, as it fits under a thumbnail."""
     name = plain(image_id)
-    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
+    return _isolated(name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}")

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from taskdistill.flows.reports.classes import class_rows
-from taskdistill.flows.reports.page.blocks import Block, Section, Table, Words, short
+from taskdistill.flows.reports.page.blocks import Block, Section, Table, Words, distinct, short
 from taskdistill.flows.reports.page.charts import MUTED, WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.subject import SPLIT, Answers, Subject
 from taskdistill.tasks.functional.proportions import wilson_interval
@@ -18,7 +18,7 @@ MAX_CLASSES = 40
 
 
 class OfClass(NamedTuple):
-    """A class: its name, the value of each model in 0..1, and on how many images of test that is."""
+    """A class: what it is called, the value of each model in 0..1, and on how many images of test that is."""
 
     name: str
     values: Mapping[str, float]
@@ -59,7 +59,7 @@ def _gains(found: list[OfClass], chosen: str, control: str) -> str:
     if worst is None:
         return f"{counted}."
     values = " to ".join(f"{100 * worst.values[model]:.0f}" for model in (control, chosen))
-    return f"{counted}, most in {short(worst.name)} ({values} %)."
+    return f"{counted}, most in {worst.name} ({values} %)."
 
 
 def _shortened(found: list[OfClass]) -> tuple[list[OfClass], str]:
@@ -79,11 +79,14 @@ def _found(subject: Subject) -> tuple[str, list[OfClass]]:
     rows = [row for row in class_rows(subject.results, subject.store) if row["split"] == SPLIT]
     first = [row for row in rows if row["metric"] == rows[0]["metric"]]
     names = dict.fromkeys(row["class"] for row in first)
-    return (rows[0]["metric"] if rows else ""), [OfClass(name, _values(first, name), None) for name in names]
+    return (rows[0]["metric"] if rows else ""), [
+        OfClass(label, _values(first, name), None)
+        for label, name in zip(distinct([short(name) for name in names]), names, strict=True)
+    ]
 
 
 def _recalls(subject: Subject, answers: Mapping[str, list[Answers]]) -> Iterator[OfClass]:
-    for number, name in enumerate(subject.classes):
+    for number, name in enumerate(subject.labels):
         values, images = {}, 0
         for model, seeds in answers.items():
             of_class = [one.is_right[one.true == number] for one in seeds]
@@ -103,11 +106,11 @@ def _values(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
 
 def _chart(found: list[OfClass], models: list[str], metric: str, every: list[str]) -> Any:
     rows = [
-        {"class": short(one.name), "model": model, "share": 100 * one.values[model],
-         "words": f"{short(one.name)}, {model}: {100 * one.values[model]:.0f} %"}
+        {"class": one.name, "model": model, "share": 100 * one.values[model],
+         "words": f"{one.name}, {model}: {100 * one.values[model]:.0f} %"}
         for one in found for model in models if not math.isnan(one.values.get(model, math.nan))
     ]  # fmt: skip
-    names = alt.Y("class:N", sort=[short(one.name) for one in found], title=None)
+    names = alt.Y("class:N", sort=[one.name for one in found], title=None)
     share = alt.X("share:Q", title="% of the class", scale=alt.Scale(domain=[0, 100]))
     base = alt.Chart(data_of(rows)).encode(y=names, x=share)
     lines = base.mark_line(color=MUTED, strokeWidth=1).encode(detail="class:N")
@@ -124,7 +127,7 @@ def _table(found: list[OfClass], models: list[str], chosen: str, control: str) -
         cells = [_cell(one, model) for model in models]
         gain = one.gain(chosen, control)
         images = [] if one.images is None else [f"{one.images:,}"]
-        rows.append([short(one.name), *images, *cells, "" if math.isnan(gain) else f"{100 * gain:+.1f}"])
+        rows.append([one.name, *images, *cells, "" if math.isnan(gain) else f"{100 * gain:+.1f}"])
     words = "In %, with the interval of Wilson (95 %)." if found and found[0].images is not None else "In %."
     columns = ["class", *(["n"] if found and found[0].images is not None else []), *models, "gain"]
     meaning = f" Gain: {chosen} less {control}, in points." if control else ""

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from taskdistill.flows.reports.page.blocks import Block, Chart, Pictures, Section, Words, distinct, file_name, short
+from taskdistill.flows.reports.page.blocks import Block, Chart, Pictures, Section, Words, distinct, file_name
 from taskdistill.flows.reports.page.charts import ACCENT, LINE, data_of, drawn
 from taskdistill.flows.reports.page.subject import Answers, Numbers, Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
@@ -44,7 +44,7 @@ def confusion(subject: Subject) -> Section | None:
 
 def _matrix(subject: Subject, counts: Numbers, chosen: Numbers) -> Chart:
     order = chosen[clustered_order(counts[np.ix_(chosen, chosen)])]
-    labels = distinct([short(subject.classes[number]) for number in order])
+    labels = distinct([subject.labels[number] for number in order], [RECALL, PRECISION])
     rows = [*_cells(counts, order, labels), *_margins(counts, order, labels)]
     columns, lines = [*labels, RECALL], [*labels, PRECISION]
     base = alt.Chart(data_of(rows)).encode(
@@ -106,11 +106,11 @@ def _pairs(subject: Subject, answers: Answers, counts: Numbers) -> list[Block]:
         return []
     rows = []
     for pair in confused_pairs(counts, MAX_PAIRS):
-        names = [short(subject.classes[number]) for number in (pair.first, pair.second)]
+        names = [subject.labels[number] for number in (pair.first, pair.second)]
         words = f"{names[0]} / {names[1]}: {pair.first_as_second} and {pair.second_as_first} images"
         shown = [
-            thumbnails.picture(answers.ids[row], f"{short(subject.classes[answers.true[row]])} →",
-                               short(subject.classes[answers.said[row]]), file_name(answers.ids[row]))
+            thumbnails.picture(answers.ids[row], f"{subject.labels[answers.true[row]]} →",
+                               subject.labels[answers.said[row]], file_name(answers.ids[row]))
             for row in _surest(answers, pair)
             if answers.ids[row] in thumbnails
         ]  # fmt: skip

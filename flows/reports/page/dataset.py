@@ -5,7 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from taskdistill.flows.pipeline.dataset_words import words_of_results
-from taskdistill.flows.reports.page.blocks import Block, Code, Pictures, Section, Table, Words, file_name, plain, short
+from taskdistill.flows.reports.page.blocks import (
+    Block,
+    Code,
+    Pictures,
+    Section,
+    Table,
+    Words,
+    distinct,
+    file_name,
+    plain,
+    short,
+)
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
 from taskdistill.storage.image_set import ImageSet
@@ -40,22 +51,23 @@ def _counts(subject: Subject, images: ImageSet) -> Iterator[Block]:
         yield Words(f"Each of the {len(counts):,} classes has as many images: {each}.")
         return
     names = sorted(counts, key=lambda name: sum(counts[name].values()))[:MAX_CLASSES]
-    rows = [[short(name), *(f"{counts[name].get(split, 0):,}" for split in SPLITS)] for name in names]
+    rows = [[name, *(f"{counts[name].get(split, 0):,}" for split in SPLITS)] for name in names]
     rest = f" (the {len(names)} smallest of {len(subject.classes)} classes)" if len(subject.classes) > len(rows) else ""
     absent = [name for name in counts if not counts[name].get("test")]
     yield Table(["class", *SPLITS], rows, f"Images of each class and split{rest}, the smallest first.")
     if absent and any(of_class.get("test") for of_class in counts.values()):
-        named = ", ".join(map(short, absent[:MAX_FILES]))
+        named = ", ".join(absent[:MAX_FILES])
         yield Words(f"{len(absent)} classes have no image in test, so nothing is known of them: {named}.")
 
 
 def _counts_of(subject: Subject, images: ImageSet) -> dict[str, dict[str, int]]:
-    """Count images by class and split; where images have masks, those that show the class."""
+    """Count images by what the class is called and split; where images have masks, those that show the class."""
     if (images.labels < 0).all():
         summary = IngestSummary.of(subject.store.manifest(subject.images)) if subject.images else IngestSummary()
-        return {plain(name): counts for name, counts in (summary.counts or {}).items()}
+        counts = summary.counts or {}
+        return dict(zip(distinct([short(name) for name in counts]), counts.values(), strict=True))
     found = Counter(zip(images.labels.tolist(), images.splits.tolist(), strict=True))
-    return {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(subject.classes)}
+    return {name: {split: found[number, split] for split in SPLITS} for number, name in enumerate(subject.labels)}
 
 
 def _left_out(subject: Subject) -> Iterator[Table]:
@@ -72,11 +84,11 @@ def _duplicates(subject: Subject, thumbnails: Thumbnails) -> Iterator[Block]:
     groups.sort(key=lambda group: (len(set(group["labels"])) < 2, len(set(group["splits"])) < 2))
     if not groups:
         return
-    rows = []
+    rows, called = [], dict(zip(subject.classes, subject.labels, strict=True))
     for group in groups[:MAX_GROUPS]:
         copies = zip(group["ids"], group["splits"], group["labels"], strict=True)
         shown = [
-            thumbnails.picture(image_id, short(label or ""), split, file_name(image_id))
+            thumbnails.picture(image_id, called.get(plain(label or ""), short(label or "")), split, file_name(image_id))
             for image_id, split, label in list(copies)[:MAX_COPIES]
             if image_id in thumbnails
         ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from taskdistill.flows.reports.page.blocks import Block, Picture, Pictures, Section, Table, Words, file_name, short
+from taskdistill.flows.reports.page.blocks import Block, Picture, Pictures, Section, Table, Words, file_name
 from taskdistill.flows.reports.page.subject import Answers, Numbers, Subject
 from taskdistill.flows.reports.page.thumbnails import Thumbnails
 
@@ -43,10 +43,10 @@ def _shown(
 
 
 def _picture(subject: Subject, answers: Answers, thumbnails: Thumbnails, row: int) -> Picture:
-    true, said = (short(subject.classes[which[row]]) for which in (answers.true, answers.said))
+    true, said = (subject.labels[which[row]] for which in (answers.true, answers.said))
     lines = [f"is {true}", f"said {said} ({100 * answers.confidence[row]:.0f} %)"]
     if answers.teacher is not None and answers.teacher[row] not in (answers.true[row], answers.said[row]):
-        lines.append(f"teacher {short(subject.classes[answers.teacher[row]])}")
+        lines.append(f"teacher {subject.labels[answers.teacher[row]]}")
     return thumbnails.picture(answers.ids[row], *lines, file_name(answers.ids[row]))
 
 

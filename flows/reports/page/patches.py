@@ -12,7 +12,7 @@ from PIL import Image
 
 from taskdistill.configs.errors import UserError
 from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
-from taskdistill.flows.reports.page.blocks import Block, Picture, Pictures, Section, Words, file_name, plain, short
+from taskdistill.flows.reports.page.blocks import Block, Picture, Pictures, Section, Words, file_name, named, plain
 from taskdistill.flows.reports.page.networks import network_of
 from taskdistill.flows.reports.page.subject import SPLIT, Numbers, Subject
 from taskdistill.flows.reports.page.thumbnails import SIDE_PX
@@ -118,16 +118,16 @@ def _pictures(subject: Subject, images: ImageSet, rows: Sequence[int], seen: Seq
     drawn = [colours(one.scores_Nhw3) for one in seen]
     found = []
     for number, row in enumerate(rows):
-        name = plain(images.ids[row])
+        image_id = images.ids[row]
         view = Image.fromarray(seen[-1].views[number])
         view.thumbnail((2 * SIDE_PX, 2 * SIDE_PX), Image.Resampling.LANCZOS)
-        shown = Picture(data_uri(as_jpeg(view, QUALITY), "image/jpeg"), name, [file_name(images.ids[row])])
+        shown = Picture(data_uri(as_jpeg(view, QUALITY), "image/jpeg"), plain(image_id), [file_name(image_id)])
         cells = [
-            Picture(_enlarged(one[number]), f"patch tokens of {name} by {by.model}", [by.model])
+            Picture(_enlarged(one[number]), f"patch tokens of {named(image_id)} by {by.model}", [by.model])
             for one, by in zip(drawn, seen, strict=True)
         ]
         label = int(images.labels[row])
-        found.append((short(subject.classes[label]) if label >= 0 else "", [shown, *cells]))
+        found.append((subject.labels[label] if label >= 0 else "", [shown, *cells]))
     return Pictures(found)
 
 

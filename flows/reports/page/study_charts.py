@@ -7,7 +7,7 @@ import altair as alt
 
 from taskdistill.configs.study import short_name
 from taskdistill.flows.pipeline.study import in_words
-from taskdistill.flows.reports.page.blocks import Chart, plain
+from taskdistill.flows.reports.page.blocks import Chart, named, plain
 from taskdistill.flows.reports.page.charts import HEIGHT, MUTED, WIDTH, coloured, data_of, drawn
 from taskdistill.flows.reports.page.curves import curve_of, mean_curves
 from taskdistill.flows.reports.shipping import two_errors_around
@@ -79,7 +79,7 @@ def curve_charts(rows: StudyRows, store: ArtifactStore) -> Iterator[Chart]:
 
 def _coloured_by(factor: str, row: StudyRow, curve: Sequence[Row]) -> Iterator[Row]:
     """Yield the points of a row's curves, called by its level, each curve with a name of its own."""
-    level = plain(row.levels[factor] or "as it is")
+    level = named(row.levels[factor] or "as it is")
     others = plain(in_words(row.levels))
     for point in curve:
         words = f"{others}, seed {point['seed']}: {point['score']:.{row.metric.digits}f} at step {point['step']}"

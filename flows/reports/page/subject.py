@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, STUDENT, ModelResult
-from taskdistill.flows.reports.page.blocks import plain
+from taskdistill.flows.reports.page.blocks import distinct, plain, short
 from taskdistill.flows.reports.shipping import Best, best_student
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.formats import PROGRAM
@@ -117,6 +117,11 @@ class Subject:
     def classes(self) -> list[str]:
         """Their names, in the order of their numbers."""
         return [plain(name) for name in class_names_of(self.store.path(self.images))] if self.images else []
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """What classes are called on the page, in the order of their numbers: short, and each otherwise."""
+        return distinct([short(name) for name in self.classes])
 
     def answers(self, result: ModelResult, split: str = SPLIT) -> Answers | None:
         """Return what a model says of a split; None where it was not scored there, or does not give one answer an

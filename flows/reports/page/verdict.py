@@ -7,7 +7,7 @@ import numpy as np
 
 from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
 from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE, Comparison, compared, image_scores
-from taskdistill.flows.reports.page.blocks import Block, Points, Section, Terms, Words, plain
+from taskdistill.flows.reports.page.blocks import Block, Points, Section, Terms, Words, named, plain
 from taskdistill.flows.reports.page.scores import gap_closed
 from taskdistill.flows.reports.page.standing import standing
 from taskdistill.flows.reports.page.subject import SPLIT, Subject
@@ -176,6 +176,6 @@ def _made(subject: Subject) -> str:
     names = dict.fromkeys(str(one.get("settings", {}).get("name", "")) for one in made)
     preset = ", ".join(filter(None, names))
     return (
-        f"{newest.replace('T', ' ')[:16]} UTC; preset {plain(preset) or 'unknown'}; "
+        f"{newest.replace('T', ' ')[:16]} UTC; preset {named(preset) or 'unknown'}; "
         f"{PROGRAM} {version_of(PROGRAM)}; {subject.command}"
     )
