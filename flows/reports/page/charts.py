@@ -62,15 +62,23 @@ def drawn(chart: Any, caption: str, *, is_wide: bool = False) -> Chart:
 def _within_a_page(svg: str, caption: str) -> Markup:
     """Return a drawing whose names are its own, that is told by one sentence, and has a tip on each mark."""
     own = f"v{zlib.crc32(svg.encode()):08x}-"
-    svg = re.sub(r'(id="|url\(#)(\w+)', rf"\1{own}\2", svg)
     ET.register_namespace("", SVG)
     root = ET.fromstring(svg)
     for element in root.iter():
         _tell(element)
+        _rename(element, own)
     root.set("role", "img")
     root.set("aria-label", caption)
     # Made of parsed XML, so every text of a user's in it is escaped.
     return Markup(ET.tostring(root, encoding="unicode"))
+
+
+def _rename(element: ET.Element, own: str) -> None:
+    """Begin the name of an element, and those that it refers to, with what no other drawing has; attributes hold no
+    text of a user's once that is told elsewhere.
+    """
+    for attribute, value in element.attrib.items():
+        element.set(attribute, f"{own}{value}" if attribute == "id" else value.replace("url(#", f"url(#{own}"))
 
 
 def _tell(element: ET.Element) -> None:

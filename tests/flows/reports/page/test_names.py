@@ -3,11 +3,13 @@
 import re
 import xml.etree.ElementTree as ET
 
+import altair as alt
 import pytest
 
 from taskdistill.flows.pipeline.chain import CONTROL, STUDENT
 from taskdistill.flows.reports.page.blocks import Chart, Pictures, Section, Table, distinct, file_name, plain, short
 from taskdistill.flows.reports.page.by_class import by_class
+from taskdistill.flows.reports.page.charts import data_of, drawn
 from taskdistill.flows.reports.page.confusion import PRECISION, RECALL, confusion
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.mistakes import mistakes
@@ -17,6 +19,7 @@ from tests.flows.reports.page.made_up import TEACHER, made_up
 
 LONG = "a warbler that is told from the other only by its "
 BIRD, CAT = "ציפור", "חתול"
+URL = 'url(#abc) id="foo'
 
 
 @pytest.fixture
@@ -83,3 +86,18 @@ def test_a_long_name_from_right_to_left_ends_where_it_is_cut() -> None:
 def test_what_turns_the_direction_of_writing_around_becomes_visible(control: str) -> None:
     assert plain(f"a{control}gpj.exe") == f"a\\u{ord(control):04x}gpj.exe"
     assert short(f"{BIRD}{control}") == f"\u2068{BIRD}\\u{ord(control):04x}\u2069"
+
+
+def test_names_of_a_drawing_are_its_own_and_text_is_as_it_is() -> None:
+    rows = [{"class": name, "x": x, "words": f"{name}, {x}"} for x, name in enumerate((URL, "b"))]
+    marks = alt.Chart(data_of(rows)).mark_point().encode(
+        x="x:Q", y="class:N", color="x:Q", description="words:N"
+    )  # fmt: skip  # a scale of colours is a gradient, which has a name
+    chart = drawn(marks, f"Of {URL}.")
+    assert {URL, f"{URL}, 0"} <= set(texts(chart))
+    root = ET.fromstring(chart.svg)
+    assert root.get("aria-label") == f"Of {URL}."
+    [gradient] = [name for one in root.iter() if (name := one.get("id"))]
+    [filled] = [fill for one in root.iter() if (fill := one.get("fill", "")).startswith("url(")]
+    assert filled == f"url(#{gradient})"
+    assert re.fullmatch(r"v[0-9a-f]{8}-\w+", gradient)
