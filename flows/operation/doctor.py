@@ -20,6 +20,7 @@ from taskdistill.flows.operation.state import Running, StateFolder
 from taskdistill.flows.operation.whose_server import whose_findings
 from taskdistill.storage.files import all_files, bytes_in_words
 from taskdistill.storage.locks import is_any_locked
+from taskdistill.storage.root import ROOT_VARIABLE
 from taskdistill.storage.store import ArtifactStore
 
 FULL_BYTES, FULL_SHARE = 5 * 2**30, 0.05
@@ -33,7 +34,7 @@ def findings(folder: StateFolder) -> Iterator[Finding]:
     yield from package_findings()
     store = ArtifactStore.from_env()
     yield from store_findings(store)
-    yield from disk_findings([store.root, folder.path])
+    yield from disk_findings(store, folder.path)
     if running and running.presets:
         yield from weights_findings(Path(running.presets))
     yield from download_findings()
@@ -59,22 +60,36 @@ def store_findings(store: ArtifactStore) -> Iterator[Finding]:
             )
 
 
-def disk_findings(folders: list[Path]) -> Iterator[Finding]:
-    """Yield disks that are nearly full."""
+def disk_findings(store: ArtifactStore, home: Path) -> Iterator[Finding]:
+    """Yield the disks of the store and of the state folder that are nearly full, or small."""
     seen = set()
-    for folder in folders:
+    for folder in (store.root, home):
         place = next(path for path in (folder, *folder.parents) if path.exists())
         usage, device = shutil.disk_usage(place), place.stat().st_dev
         if device not in seen and (usage.free < FULL_BYTES or usage.free < FULL_SHARE * usage.total):
+            is_full = usage.free < FULL_SHARE * usage.total
             of = f"{bytes_in_words(usage.free)} of {bytes_in_words(usage.total)} are free"
-            yield Finding(f"the disk of {folder} is nearly full: {of}", "taskdistill collect   (then with --yes)")
+            what = f"is nearly full: {of}" if is_full else f"has little room: {of}"
+            run = f"a run on small images writes about {bytes_in_words(FULL_BYTES)}"
+            yield Finding(f"the disk of {folder} {what}, and {run}", _room_for(store, folder))
         seen.add(device)
+
+
+def _room_for(store: ArtifactStore, folder: Path) -> str:
+    """Return the command that makes room on the disk of a folder, or finds another: an empty store has none to give."""
+    if folder != store.root:
+        return f"df -h {folder}; du -sh {folder}"
+    if store.references():
+        return "taskdistill collect   (then with --yes)"
+    return f"export {ROOT_VARIABLE}=...   (a folder on a larger disk)"
 
 
 def _server(folder: StateFolder, running: Running | None, store: ArtifactStore) -> Iterator[Finding]:
     port = running.port if running else PORT
+    # Who works on the command line alone needs none: that there is none, or another's, is then no fault.
+    is_wanted = running is not None or bool(PREFECT_API_URL.value())
     whose = list(whose_findings(PREFECT_API_URL.value() or address(port), folder))
-    yield from whose
+    yield from (finding._replace(is_fault=is_wanted) for finding in whose)
     try:
         url = log_in(port)
     except UserError as error:
@@ -84,7 +99,9 @@ def _server(folder: StateFolder, running: Running | None, store: ArtifactStore) 
     if not answers(url):
         is_up = running is not None and folder.is_held()
         mend = f"tail {folder.log('server')}" if is_up else "taskdistill up"
-        yield Finding(f"no Prefect server answers at {url}", mend)
+        needless = ": none is needed on the command line; one brings forms, schedules and pages of runs"
+        what = f"no Prefect server answers at {url}{'' if is_wanted else needless}"
+        yield Finding(what, mend, is_fault=is_wanted)
         return
     try:
         check_password(url)

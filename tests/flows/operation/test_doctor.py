@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from taskdistill.flows.operation.state import Running, StateFolder
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.root import ID_FILE
 from taskdistill.storage.store import ArtifactStore
-from tests.flows.local_server import command, free_port, process, until
+from tests.flows.local_server import QUIET, command, free_port, process, until
 from tests.flows.small_client import client_of
+from tests.storage.artifacts import commit
 
 
 def test_versions_within_their_bounds_are_not_mentioned():
@@ -95,10 +97,34 @@ def test_a_draft_that_nobody_went_on_with_for_a_week_is_named_unless_somebody_ha
 def test_a_disk_that_is_nearly_full_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from taskdistill.flows.operation import doctor
 
-    assert len(list(doctor.disk_findings([tmp_path]))) <= 1
-    monkeypatch.setattr(doctor, "FULL_BYTES", shutil.disk_usage(tmp_path).total + 1)
-    (finding,) = doctor.disk_findings([tmp_path / "store", tmp_path / "state"])
+    store = ArtifactStore(tmp_path / "store")
+    assert len(list(doctor.disk_findings(store, tmp_path))) <= 1
+    monkeypatch.setattr(doctor, "FULL_SHARE", 1.0)
+    (finding,) = doctor.disk_findings(store, tmp_path / "state")
     assert f"the disk of {tmp_path / 'store'} is nearly full" in finding.what
+
+
+def test_a_disk_that_is_small_and_not_full_is_said_to_have_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from taskdistill.flows.operation import doctor
+
+    monkeypatch.setattr(doctor, "FULL_SHARE", 0.0)
+    monkeypatch.setattr(doctor, "FULL_BYTES", shutil.disk_usage(tmp_path).total + 1)
+    (finding,) = doctor.disk_findings(ArtifactStore(tmp_path / "store"), tmp_path)
+    assert f"the disk of {tmp_path / 'store'} has little room: " in finding.what
+    assert ", and a run on small images writes about " in finding.what
+
+
+def test_to_collect_is_advised_where_the_store_has_something_and_a_larger_disk_where_it_is_empty(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from taskdistill.flows.operation import doctor
+
+    monkeypatch.setattr(doctor, "FULL_SHARE", 1.0)
+    (finding,) = doctor.disk_findings(store, tmp_path)
+    assert finding.mend == "export TASKDISTILL_STORE=...   (a folder on a larger disk)"
+    commit(store, "features")
+    (finding,) = doctor.disk_findings(store, tmp_path)
+    assert finding.mend == "taskdistill collect   (then with --yes)"
 
 
 def test_weights_that_a_preset_names_and_this_machine_lacks_are_named(tmp_path: Path):
@@ -215,3 +241,21 @@ def test_without_a_server_the_command_that_starts_one_is_named(tmp_path: Path):
     done = command(["doctor"], {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert done.code == 1
     assert "no Prefect server answers at http://127.0.0.1:9/api\n  taskdistill up\n" in done.stdout
+
+
+def test_where_nobody_asked_for_a_server_that_there_is_none_is_a_remark_and_no_fault(tmp_path: Path):
+    # The usual port may be somebody's on this machine, and its disks may be full.
+    script = f"""from taskdistill.flows.operation import doctor
+doctor.PORT, doctor.FULL_BYTES, doctor.FULL_SHARE = {free_port()}, 0, 0.0
+from taskdistill.flows.cli import main
+main()"""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    own = {"PREFECT_HOME": str(tmp_path), "TASKDISTILL_HOME": f"{tmp_path}/state", "TASKDISTILL_STORE": f"{tmp_path}/x"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, "doctor"], env=known | QUIET | own, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, mend, last = done.stdout.splitlines()
+    assert first.startswith("hint: no Prefect server answers at http://127.0.0.1:")
+    assert first.endswith(": none is needed on the command line; one brings forms, schedules and pages of runs")
+    assert (mend, last) == ("  taskdistill up", "nothing is wrong")

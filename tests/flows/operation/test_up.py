@@ -1,5 +1,6 @@
 """A machine that was brought up: what is on its server. What happens where something dies: tests.fault_matrix."""
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -41,7 +42,8 @@ def test_it_names_the_folders_of_its_state_and_commands_that_find_them(server: d
 def test_nothing_is_wrong_with_what_was_brought_up(server: dict[str, str], client: Any) -> None:
     done = command(["doctor"], server)
     wrong = [line for line in done.stdout.splitlines() if line and not line.startswith((" ", "hint: "))]
-    assert [line for line in wrong if "is nearly full" not in line] in ([], ["nothing is wrong"])
+    wrong = [line for line in wrong if not re.search("is nearly full|has little room", line)]
+    assert wrong in ([], ["nothing is wrong"])
 
 
 def test_queues_let_in_as_many_as_the_workers_do_and_the_automation_is_there_once(client: Any) -> None:
