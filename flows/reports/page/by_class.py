@@ -40,7 +40,9 @@ def by_class(subject: Subject) -> Section | None:
     found.sort(key=lambda one: _order(one.gain(chosen, control)))
     few, words = _shortened(found)
     gains = f", the largest gain first.{_gains(found, chosen, control)}" if control else "."
-    told = f"{metric} of each class on {SPLIT}{gains}{words}"
+    several = any(len(subject.by_model[model]) > 1 for model in models)
+    means = " Of several seeds it is the mean." if several else ""
+    told = f"{metric} of each class on {SPLIT}{gains}{means}{words}"
     blocks: list[Block] = [Words(told)]
     blocks.append(_chart(few, models, metric, list(subject.by_model)))
     return Section("Classes", [*blocks, _table(few, models, chosen, control)])
@@ -128,7 +130,7 @@ def _table(found: list[OfClass], models: list[str], chosen: str, control: str) -
         gain = one.gain(chosen, control)
         images = [] if one.images is None else [f"{one.images:,}"]
         rows.append([one.name, *images, *cells, "" if math.isnan(gain) else f"{100 * gain:+.1f}"])
-    words = "In %, with the interval of Wilson (95 %)." if found and found[0].images is not None else "In %."
+    words = "In %, with Wilson's interval for one seed (95 %)." if found and found[0].images is not None else "In %."
     columns = ["class", *(["n"] if found and found[0].images is not None else []), *models, "gain"]
     meaning = f" Gain: {chosen} less {control}, in points." if control else ""
     return Table(columns, rows, f"{words}{meaning}")

@@ -30,7 +30,8 @@ def confusion(subject: Subject) -> Section | None:
     if not answers or not subject.chosen:
         return None
     counts = confusion_counts(answers.true, answers.said, len(subject.classes))
-    named = f"{subject.chosen.model} ({subject.chosen.artifact.short})"
+    seed = subject.seed_in_words(subject.chosen)
+    named = f"{subject.chosen.model}{seed} ({subject.chosen.artifact.short})"
     wrong = int((~answers.is_right).sum())
     if not wrong:
         return Section("Confusions", [Words(f"{named} makes no mistake on test.")])

@@ -64,7 +64,8 @@ def agreement(subject: Subject) -> Section | None:
         ["teacher right", cell(teacher_right & answers.is_right), cell(teacher_right & ~answers.is_right)],
         ["teacher wrong", cell(~teacher_right & answers.is_right), cell(~teacher_right & ~answers.is_right)],
     ]
-    caption = f"{subject.chosen.model} and its teacher on the {number:,} images of test."
+    student = f"{subject.chosen.model}{subject.seed_in_words(subject.chosen)}"
+    caption = f"{student} and its teacher on the {number:,} images of test."
     words = Words(f"They give the same answer on {_share(answers.teacher, answers.said)} of the images.")
     return Section("Agreement with the teacher", [Table(["", "student right", "student wrong"], rows, caption), words])
 

@@ -123,6 +123,10 @@ class Subject:
         """What classes are called on the page, in the order of their numbers: short, and each otherwise."""
         return distinct([short(name) for name in self.classes])
 
+    def seed_in_words(self, result: ModelResult) -> str:
+        """Return ", seed 1" where a model has several, of which one is spoken of; else ""."""
+        return f", seed {result.seed}" if len(self.by_model[result.model]) > 1 else ""
+
     def answers(self, result: ModelResult, split: str = SPLIT) -> Answers | None:
         """Return what a model says of a split; None where it was not scored there, or does not give one answer an
         image.

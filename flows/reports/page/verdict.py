@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from taskdistill.flows.pipeline.chain import CONTROL, START, ModelResult
+from taskdistill.flows.pipeline.chain import CONTROL, START
 from taskdistill.flows.pipeline.comparing import CHOSEN_BY_CHANCE, Comparison, compared, image_scores
 from taskdistill.flows.reports.page.blocks import Block, Points, Section, Terms, Words, named, plain
 from taskdistill.flows.reports.page.scores import gap_closed
@@ -15,7 +15,7 @@ from taskdistill.flows.reports.remarks import remarks
 from taskdistill.flows.reports.shipping import CHOSEN_ON, Best, without_use
 from taskdistill.storage.formats import PROGRAM
 from taskdistill.storage.provenance import version_of
-from taskdistill.tasks.functional.comparison import CHANCE
+from taskdistill.tasks.functional.comparison import CHANCE, standard_error
 
 
 def verdict(subject: Subject) -> Section:
@@ -76,11 +76,9 @@ def _scores(subject: Subject, model: str, found: Comparison) -> str:
     """Write the mean score of a model, with its standard error on so many images; of one, or where all are right or
     all wrong, that is 0 and says nothing.
     """
-    values = _by_image(subject, model)
-    mean = found.metric.number(float(np.mean(values)))
-    if np.ptp(values) == 0:
-        return mean
-    return f"{mean} (SE {found.metric.number(float(np.std(values)) / math.sqrt(len(values)))})"
+    seeds = [image_scores(one, SPLIT, subject.store) for one in subject.by_model[model]]
+    mean, error = float(np.mean(seeds)), float(np.mean([standard_error(scores) for scores in seeds]))
+    return found.metric.number(mean) + (f" (SE {found.metric.number(error)})" if error else "")
 
 
 def _by_image(subject: Subject, model: str) -> np.ndarray:
@@ -106,7 +104,7 @@ def _shipped(subject: Subject) -> Iterator[str]:
         return
     number = sum(len(subject.by_model[model]) for model in subject.students)
     on_test = "" if best.test is None else f": {best.metric.in_words(best.test)} on {SPLIT}"
-    named = f"{best.result.model}{_seed(subject, best.result)} ({best.artifact.short}){on_test}"
+    named = f"{best.result.model}{subject.seed_in_words(best.result)} ({best.artifact.short}){on_test}"
     yield f"Ship {named}{_or_the_control(subject, best.result.model)}."
     yield f"{best} {f'{number} were trained.' if number > 1 else ''}".rstrip()
     yield from _next_best(subject, best)
@@ -143,13 +141,9 @@ def _next_best(subject: Subject, best: Best) -> Iterator[str]:
     by_chance = "" if nearest.is_clear else CHOSEN_BY_CHANCE
     then = f"; on {SPLIT} {on_test}" if on_test else ""
     yield (
-        f"The next best is {nearest.reference}{_seed(subject, other)}: on validation ({_images(nearest)}) the "
+        f"The next best is {nearest.reference}{subject.seed_in_words(other)}: on validation ({_images(nearest)}) the "
         f"difference is {nearest}{by_chance}{then}."
     )
-
-
-def _seed(subject: Subject, result: ModelResult) -> str:
-    return f", seed {result.seed}" if len(subject.by_model[result.model]) > 1 else ""
 
 
 def _reservations(subject: Subject) -> Iterator[str]:
@@ -167,7 +161,10 @@ def _reservations(subject: Subject) -> Iterator[str]:
     if all(len(subject.by_model[model]) == 1 for model in subject.students):
         yield "One seed: how much another would change is not known; SE and p speak of the images alone."
     else:
-        yield "SE and p speak of the images alone, with these seeds; how much a seed changes is the ± under Scores."
+        yield (
+            "SE and p speak of the images alone, with these seeds; how much a seed changes is the ± under Scores. "
+            "Scores and classes are means over seeds; confusions, mistakes, agreement and reliability are of one seed."
+        )
 
 
 def _made(subject: Subject) -> str:

@@ -102,6 +102,18 @@ def test_the_verdict_says_how_far_the_next_best_is_and_the_teacher(plain_run: Su
     assert "SE and p speak of the images alone, with these seeds" in said
 
 
+def test_the_error_of_the_headline_is_that_of_one_seed_as_under_scores(plain_run: Subject) -> None:
+    shares = [np.mean(one.is_right) for one in plain_run.answers_of(STUDENT)]
+    error = 100 * np.mean([(share * (1 - share) / 100) ** 0.5 for share in shares])
+    assert verdict(plain_run).blocks[1].text.startswith(f"{STUDENT} {100 * np.mean(shares):.1f} (SE {error:.1f}) beats")
+
+
+def test_what_is_of_one_seed_alone_names_it(plain_run: Subject) -> None:
+    assert plain_run.chosen
+    assert f"{STUDENT}, seed {plain_run.chosen.seed} (model@" in words(confusion(plain_run))
+    assert "confusions, mistakes, agreement and reliability are of one seed" in words(verdict(plain_run))
+
+
 def test_where_every_student_still_is_its_probe_the_verdict_says_first_that_no_training_helped(
     store: ArtifactStore, plain_run: Subject
 ) -> None:
