@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from taskdistill.storage.drafts import UNKNOWN, DraftRecord
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
+from taskdistill.storage.files import bytes_in
 from taskdistill.storage.kept_views import VIEWS, delete_unused_views
 from taskdistill.storage.manifest import ArtifactRef, Manifest, advice
 from taskdistill.storage.roots import Run
@@ -40,6 +41,14 @@ class Collection(NamedTuple):
     doubts: list[str]
     newer: list[str]
     """What a newer version of this program made, each of which is a doubt too."""
+    manifests: "Manifests"
+    """Of all that is kept or goes, as they were before anything went."""
+    num_bytes: Mapping[ArtifactRef, int]
+    """What each takes of the store's disk: of a link to elsewhere nothing."""
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(self.num_bytes[ref] for ref in self.goes)
 
 
 def collectable(store: ArtifactStore, *, newer_than: datetime | None = None) -> Collection:
@@ -69,7 +78,7 @@ def collect(store: ArtifactStore, *, newer_than: datetime | None = None) -> Coll
 def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | None) -> Collection:
     manifests, newer = _read_all(store)
     sources = {ref: inputs_of(manifest) for ref, manifest in manifests.items()}
-    kept: dict[ArtifactRef, str] = dict.fromkeys(newer, "made by a newer version of this program")
+    kept: dict[ArtifactRef, str] = dict.fromkeys(newer, "a newer version of this program made it")
     for root, because in _roots(store, runs, manifests, newer_than):
         if root in manifests and root not in kept:
             kept[root] = because
@@ -77,7 +86,7 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
     for root, because in list(kept.items()):
         for ref in leaves_first([root], sources):
             if ref in manifests:
-                kept.setdefault(ref, f"{root.short} was made from it ({because})")
+                kept.setdefault(ref, f"{root.short}, which was made from it, is kept: {because}")
     doubts = store.unreadable() + [f"what it was made from is unknown: {error}" for error in newer.values()]
     doubts += [
         f"{ref.short} is to be kept, but its manifest cannot be read and so its sources are unknown: "
@@ -86,10 +95,18 @@ def _judge(store: ArtifactStore, runs: Sequence[Run], newer_than: datetime | Non
     ]  # fmt: skip
     # Dependents first: a death in between leaves no artifact whose inputs are gone.
     goes = [ref for ref in reversed(leaves_first(sources, sources)) if ref in manifests and ref not in kept]
+    sizes = {ref: _num_bytes(store, ref, manifest) for ref, manifest in manifests.items()}
     if doubts:
         kept |= dict.fromkeys(goes, "nobody knows whether it is needed")
-        return Collection(kept, [], doubts, list(newer.values()))
-    return Collection(kept, goes, [], [])
+        return Collection(kept, [], doubts, list(newer.values()), manifests, sizes)
+    return Collection(kept, goes, [], [], manifests, sizes)
+
+
+def _num_bytes(store: ArtifactStore, ref: ArtifactRef, manifest: Manifest | None) -> int:
+    folder = store.path(ref)
+    if folder.is_symlink():
+        return 0
+    return manifest.num_bytes if manifest else bytes_in(folder)
 
 
 Manifests = Mapping[ArtifactRef, Manifest | None]
@@ -112,10 +129,10 @@ def _roots(
 ) -> Iterator[tuple[ArtifactRef, str]]:
     labelled = {ref: name for name, ref in store.labels().items()}
     for ref, name in labelled.items():
-        yield ref, f"label {name}"
+        yield ref, f"it has the label {name}"
     for ref in manifests:
         if ref.kind == "evaluation" and (subject := _labelled_subject(ref, manifests, labelled)):
-            yield ref, f"scores of {subject.short} (label {labelled[subject]})"
+            yield ref, f"it holds the scores of {subject.short}, which has the label {labelled[subject]}"
     for run in runs:
         for ref in run.refs:
             yield ref, f"a run needs it ({run.who})"
@@ -126,9 +143,9 @@ def _roots(
     wanted = {name: ref for ref, record in records.items() if record for name in record.inputs}
     for ref, manifest in manifests.items():
         if ref.fingerprint in wanted:
-            yield ref, f"the draft {wanted[ref.fingerprint].short} is made from it"
+            yield ref, f"the unfinished {wanted[ref.fingerprint].short} is made from it"
         elif newer_than and manifest and (made := _made(manifest)) >= newer_than:
-            yield ref, f"made {made.isoformat(sep=' ', timespec='minutes')}"
+            yield ref, f"it was made {_minute(made)}, and what was made since {_minute(newer_than)} is kept"
 
 
 def _labelled_subject(
@@ -141,6 +158,10 @@ def _labelled_subject(
     if subject is None or subject in labelled:
         return subject
     return _labelled_subject(subject, manifests, labelled) if subject.kind == "logits" else None
+
+
+def _minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _made(manifest: Manifest) -> datetime:

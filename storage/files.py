@@ -5,6 +5,7 @@ What is written is first put on the disk, then given its name, then the name is 
 reach the disk before the bytes do, and a power cut then leaves an empty file under the final name.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -150,6 +151,15 @@ def remove_partials(folder: Path) -> None:
 def all_files(folder: Path) -> list[Path]:
     """Every file below `folder`, in a fixed order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of all files below a folder, which others may be deleting; 0 where there is none."""
+    found = 0
+    for path in all_files(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found += path.stat().st_size
+    return found
 
 
 def bytes_in_words(count: float) -> str:

@@ -1,15 +1,18 @@
 """The commands that take things out of a store: discard, collect."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.pipeline.models import role_of
+from taskdistill.flows.pipeline.on_disk import OnDisk, others_on_disk
 from taskdistill.flows.printing import AsJson, Reference, output, print_json
+from taskdistill.storage.files import bytes_in_words
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 
@@ -68,25 +71,52 @@ def collect(
 
     store = ArtifactStore.from_env()
     found = (collecting.collect if yes else collecting.collectable)(store, newer_than=_days_ago(keep_days))
-    verb = "removed" if yes else "would be removed (add --yes)"
+    state = "removed" if yes else "would be removed (add --yes)"
+    rest = others_on_disk(store)
     if as_json:
-        kept = [{"reference": str(ref), "because": because} for ref, because in found.kept.items()]
-        goes = [str(ref) for ref in found.goes]
-        print_json({"artifacts": goes, "kept": kept, "unreadable": found.doubts, "state": verb})
+        print_json(_collection_json(found, rest) | {"state": state})
     else:
-        _print_collection(found, verb)
+        _print_collection(found, rest, keep_days, is_done=yes)
     if found.newer:
         raise typer.Exit(1)
 
 
-def _print_collection(found: "Collection", verb: str) -> None:
+def _print_collection(found: "Collection", rest: Sequence[OnDisk], keep_days: float, *, is_done: bool) -> None:
     for ref, because in found.kept.items():
-        output.print(f"kept  {ref.short}  {because}")
+        output.print(f"kept  {ref.short}  {_described(found, ref)}: {because}")
     for ref in found.goes:
-        output.print(f"goes  {ref.short}")
+        output.print(f"goes  {ref.short}  {_described(found, ref)}")
     for problem in found.doubts:
         output.print(f"nothing is removed: {problem}", style="red")
-    output.print(f"{len(found.kept)} artifacts kept, {len(found.goes)} {verb}")
+    if keep_days and found.kept:
+        output.print(f"--keep-days is {keep_days:g}: with fewer days less is kept for its age alone, with 0 nothing")
+    if rest:
+        output.print("This takes room too, and is not removed here:")
+    for one in rest:
+        output.print(f"  {one.what}, {bytes_in_words(one.num_bytes)}: {one.command}")
+    freed = bytes_in_words(found.freed_bytes)
+    goes = f"{len(found.goes)} removed, which frees {freed}"
+    if not is_done:
+        goes = f"{len(found.goes)} would be removed, which would free {freed} (add --yes)"
+    output.print(f"{counted(len(found.kept), 'artifact')} kept, {goes}")
+
+
+def _collection_json(found: "Collection", rest: Sequence[OnDisk]) -> dict[str, Any]:
+    def row(ref: ArtifactRef) -> dict[str, Any]:
+        return {"reference": str(ref), "role": role_of(ref, found.manifests[ref]), "bytes": found.num_bytes[ref]}
+
+    return {
+        "artifacts": [str(ref) for ref in found.goes],
+        "goes": [row(ref) for ref in found.goes],
+        "kept": [row(ref) | {"because": because} for ref, because in found.kept.items()],
+        "frees_bytes": found.freed_bytes,
+        "not_removed": [{"what": one.what, "bytes": one.num_bytes, "command": one.command} for one in rest],
+        "unreadable": found.doubts,
+    }
+
+
+def _described(found: "Collection", ref: ArtifactRef) -> str:
+    return f"{role_of(ref, found.manifests[ref])}, {bytes_in_words(found.num_bytes[ref])}"
 
 
 def _days_ago(days: float) -> datetime | None:

@@ -49,6 +49,16 @@ def facts_of(manifest: Manifest) -> ModelFacts:
     )
 
 
+def role_of(ref: ArtifactRef, manifest: Manifest | None) -> str:
+    """Return what an artifact is for: of a model its role and network, of others the stage that made them."""
+    if manifest is None:
+        return "of unknown origin"
+    if ref.kind != "model":
+        return str(manifest.recipe.get("stage", "of unknown origin"))
+    facts = facts_of(manifest)
+    return f"{facts.role}, {facts.network}" if facts.network else facts.role
+
+
 def distilled_student(manifest: Manifest) -> str:
     """Return what a model that was distilled is called in tables."""
     settings: Mapping[str, Any] = manifest.provenance.get("settings", {})

@@ -13,7 +13,7 @@ from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import NoRoomError
-from taskdistill.storage.files import all_files, bytes_in_words
+from taskdistill.storage.files import bytes_in, bytes_in_words
 from taskdistill.storage.kept_views import VIEWS, bytes_kept
 from taskdistill.storage.store import ArtifactStore
 
@@ -59,12 +59,8 @@ def _missing_bytes(steps: Sequence[PlannedStep], store: ArtifactStore) -> dict[s
     # Two steps may make the same artifact; it is made once.
     by_ref = {step.ref: step for step in steps if step.action != "have" and step.num_bytes}
     drafts = {step.name: (step, store.draft_path(ref)) for ref, step in by_ref.items()}
-    found = {name: (step.num_bytes or 0) - _bytes_of(draft) for name, (step, draft) in drafts.items()}
+    found = {name: (step.num_bytes or 0) - bytes_in(draft) for name, (step, draft) in drafts.items()}
     return {name: num_bytes for name, num_bytes in found.items() if num_bytes > 0}
-
-
-def _bytes_of(draft: Path) -> int:
-    return sum(path.stat().st_size for path in all_files(draft)) if draft.is_dir() else 0
 
 
 def _existing(folder: Path) -> Path:

@@ -53,9 +53,9 @@ def test_a_labelled_artifact_is_kept_with_all_it_was_made_from_and_it_says_why(s
     found = collectable(store)
     assert found.goes == [chain.model]
     assert found.kept == {
-        chain.logits: "label teacher",
-        chain.features: f"{chain.logits.short} was made from it (label teacher)",
-        chain.images: f"{chain.logits.short} was made from it (label teacher)",
+        chain.logits: "it has the label teacher",
+        chain.features: f"{chain.logits.short}, which was made from it, is kept: it has the label teacher",
+        chain.images: f"{chain.logits.short}, which was made from it, is kept: it has the label teacher",
     }
 
 
@@ -64,7 +64,7 @@ def test_what_a_draft_is_made_from_is_kept_with_all_that_was_made_from(store: Ar
     store.draft(draft, recipe_of("probe", {"features": chain.features}))
     found = collectable(store)
     assert set(found.goes) == {chain.logits, chain.model}
-    assert found.kept[chain.features] == f"the draft {draft.short} is made from it"
+    assert found.kept[chain.features] == f"the unfinished {draft.short} is made from it"
 
 
 def test_what_was_made_recently_is_kept_with_all_it_was_made_from(store: ArtifactStore, chain: Chain):
@@ -72,7 +72,9 @@ def test_what_was_made_recently_is_kept_with_all_it_was_made_from(store: Artifac
     made(store, chain.features, "2999-01-01T10:30:00+00:00")
     found = collectable(store, newer_than=LAST_WEEK)
     assert set(found.goes) == {chain.logits, chain.model}
-    assert found.kept[chain.features] == "made 2999-01-01 10:30+00:00"
+    assert found.kept[chain.features] == (
+        f"it was made 2999-01-01 10:30 UTC, and what was made since {LAST_WEEK:%Y-%m-%d %H:%M} UTC is kept"
+    )
 
 
 @pytest.mark.parametrize("when", ["yesterday", "", "2999-01-01T10:30:00"])
@@ -120,7 +122,7 @@ def test_a_labelled_model_keeps_its_own_scores_only(store: ArtifactStore, chain:
     store.label("student", chain.model)
     found = collectable(store)
     assert kept_evaluations(found) == {known["scores"]}
-    assert found.kept[known["scores"]] == f"scores of {chain.model.short} (label student)"
+    assert found.kept[known["scores"]] == (f"it holds the scores of {chain.model.short}, which has the label student")
     assert known["teacher"] in found.kept
 
 
@@ -180,6 +182,21 @@ def test_nothing_goes_while_the_sources_of_something_kept_cannot_be_read(store: 
     found = collect(store)
     assert found.goes == []
     assert f"{chain.features.short} is to be kept, but its manifest cannot be read" in found.doubts[0]
+
+
+def test_what_goes_is_told_with_the_bytes_it_frees_and_a_link_frees_none(
+    store: ArtifactStore, chain: Chain, tmp_path: Path
+):
+    place = store.path(chain.features)
+    place.rename(tmp_path / "bigger disk")
+    place.symlink_to(tmp_path / "bigger disk")
+    store.label("birds", chain.images)
+    flip_a_bit(store.path(chain.model) / MANIFEST, position=0)
+    unreadable = (store.path(chain.model) / MANIFEST).stat().st_size
+    found = collect(store)
+    # Each holds one file with its kind's name as text.
+    assert [found.num_bytes[ref] for ref in (chain.images, chain.features, chain.logits)] == [len("image-set"), 0, 6]
+    assert found.freed_bytes == len("logits") + len("model") + unreadable
 
 
 def test_what_is_no_artifact_is_neither_listed_nor_removed(store: ArtifactStore, chain: Chain):
