@@ -144,6 +144,8 @@ def verdicts(first: Judged, found: Sequence[Compared], num_images: int) -> Itera
             )
         elif not math.isnan(one.difference.p):
             said += f", p = {one.difference.p:.2g}"
+        if is_clear(one.difference, num_images) and one.metrics[0].interval.has_zero:
+            said += " with these seeds; others may come out otherwise, as the interval, which draws seeds too, has 0"
         yield f"{said}."
     if num_images < FEWEST_IMAGES:
         yield f"Of so few images nothing is told from chance: it takes {FEWEST_IMAGES} at least."

@@ -115,6 +115,16 @@ def test_seeds_of_one_model_are_joined_by_a_comma(store: ArtifactStore) -> None:
     assert ["0.png", "0.0", "100.0"] in lines
 
 
+def test_what_is_clear_with_these_seeds_alone_is_said_to_be_so(store: ArtifactStore) -> None:
+    inputs = {"images": commit(store, "image-set", {})}
+    base = evaluated(store, "base", 0, [0] * 20 + [1] * 80, inputs=inputs).evaluation.short
+    same = evaluated(store, "it", 0, [0] * 20 + [1] * 80, inputs=inputs).evaluation.short
+    better = evaluated(store, "it", 1, [1] * 100, inputs=inputs).evaluation.short
+    said = call(store, "compare", base, f"{same},{better}").stdout  # of both +10 on 20 images, of the first alone 0
+    assert "with these seeds; others may come out otherwise, as the interval, which draws seeds too, has 0" in said
+    assert "with these seeds" not in call(store, "compare", base, better).stdout
+
+
 def test_models_that_differ_in_more_than_the_seed_are_not_taken_for_seeds_of_one(store: ArtifactStore) -> None:
     images = commit(store, "image-set", {})
 
