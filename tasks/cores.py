@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OF_NO_MATTER = 0.3
+"""Threads of other programs that are always there."""
 
 
 def num_cores() -> int:
@@ -13,6 +15,11 @@ def num_cores() -> int:
         return os.cpu_count() or 1
     bound, allowed = len(os.sched_getaffinity(0)), allowed_cores(_CGROUPS)
     return bound if allowed is None else min(bound, allowed)
+
+
+def are_shared(threads: int, beside: float) -> bool:
+    """Whether so many threads have to share the processors of this machine with `beside` threads of other programs."""
+    return beside + threads > (os.cpu_count() or 1) + _OF_NO_MATTER
 
 
 def allowed_cores(cgroups: Path) -> int | None:

@@ -96,7 +96,7 @@ def _fingerprint(rows: StudyRows, command: str) -> str:
     """Return what the files hang on, this program included."""
     planned = rows.run.planned
     models = [f"{one.model} {one.seed} {one.evaluation} {one.artifact}" for row in rows.all for one in row.results]
-    costs = [f"{row} {row.latency_ms} {row.seconds:.1f} {row.is_stopped}" for row in rows.all]
+    costs = [f"{row} {row.latency} {row.seconds:.1f} {row.is_stopped}" for row in rows.all]
     words = [command, *planned.said, version_of(PROGRAM), code_commit()]
     asked = planned.study.model_dump(mode="json")
     return fingerprint({"words": words, "models": models, "costs": costs, "study": asked})

@@ -1,35 +1,39 @@
 """How long the students of a study take for one image, measured at its end, when nothing else of it is at work.
 
-Weights make no difference, so each network is measured once on each computer, whichever models and studies have it.
-What was measured is remembered in the store, in a folder for each computer: a finished study measures nothing.
+Weights make no difference, so each network is measured once on each computer with each version of torch, whichever
+models and studies have it. What was measured is remembered in the store, in a folder for each computer: a finished
+study measures nothing, unless other programs had the processors too. Then it is measured again the next time, and what
+was least disturbed is kept.
 """
 
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from taskdistill.configs.errors import UserError
 from taskdistill.flows.pipeline.study import StudyRun
 from taskdistill.flows.reports.page.subject import FOLDER
+from taskdistill.flows.reports.study_rows import StudyLatency
 from taskdistill.storage.files import make_folder, read_json_if_whole, write_passing_json
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.manifest import ArtifactRef
+from taskdistill.storage.provenance import version_of
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.weights import ModelDescription
 
 log = logging.getLogger(__name__)
 
-_MILLISECONDS = "latency_ms"
+_MILLISECONDS, _BESIDE = "latency_ms", "beside"
 _ONLY_WEIGHTS = ("weights", "file", "seed")
 """Settings of a backbone that decide its weights alone."""
 
 
-def latencies_of(run: StudyRun, store: ArtifactStore) -> dict[ArtifactRef, float]:
-    """Return ms for one image by model, of each first seed; those that cannot be measured are left out, and said."""
+def latencies_of(run: StudyRun, store: ArtifactStore) -> dict[ArtifactRef, StudyLatency]:
+    """Return the latencies by model, of each first seed; those that cannot be measured are left out, and said."""
     students = list(dict.fromkeys(_first_seeds(run)))
-    found: dict[ArtifactRef, float] = {}
+    found: dict[ArtifactRef, StudyLatency] = {}
     failed: dict[ArtifactRef, str] = {}
     for ref in students:
         try:
@@ -61,31 +65,38 @@ def architecture_of(description: ModelDescription) -> dict[str, Any]:
     }
 
 
-def _latency(ref: ArtifactRef, store: ArtifactStore) -> float:
+def _latency(ref: ArtifactRef, store: ArtifactStore) -> StudyLatency:
     folder = store.path(ref)
-    description = ModelDescription.read(folder)
-    remembered = _place(description, store)
-    match read_json_if_whole(remembered):
-        case {"latency_ms": float(known)}:
-            return known
+    of_network = {"architecture": architecture_of(ModelDescription.read(folder)), "torch": version_of("torch")}
+    place = store.root / FOLDER / "latencies" / platform.node() / f"{fingerprint(of_network)[:16]}.json"
+    known = _remembered(place, of_network)
+    if known and known.is_alone:
+        return known
     found = _measured(folder)
+    if known and known.beside < found.beside:
+        return known
     try:
-        make_folder(remembered.parent)
-        write_passing_json(remembered, {_MILLISECONDS: found, "architecture": architecture_of(description)})
+        make_folder(place.parent)
+        write_passing_json(place, of_network | {_MILLISECONDS: found.ms, _BESIDE: found.beside})
     except OSError as error:  # a store that can only be read
-        log.info("%s is not remembered: %s", remembered, error)
+        log.info("%s is not remembered: %s", place, error)
     return found
 
 
-def _place(description: ModelDescription, store: ArtifactStore) -> Path:
-    name = f"{fingerprint(architecture_of(description))[:16]}.json"
-    return store.root / FOLDER / "latencies" / platform.node() / name
+def _remembered(place: Path, of_network: Mapping[str, Any]) -> StudyLatency | None:
+    """Return what was measured of a network; None where that is not known."""
+    match read_json_if_whole(place):
+        case {"latency_ms": float(ms), "beside": float(beside), **others} if others == of_network:
+            return StudyLatency(ms, beside)
+        case _:
+            return None
 
 
-def _measured(folder: Path) -> float:
+def _measured(folder: Path) -> StudyLatency:
     import torch  # and all of it takes seconds to import, where there is one to measure
 
     from taskdistill.tasks.deploy.deployable import Deployable
-    from taskdistill.tasks.export.latency import measured_alone
+    from taskdistill.tasks.export.latency import beside_this, measured_alone
 
-    return measured_alone(Deployable.load(folder, torch.device("cpu")), threads=1).p50_ms
+    network, before = Deployable.load(folder, torch.device("cpu")), beside_this()
+    return StudyLatency(measured_alone(network, threads=1).p50_ms, max(before, beside_this()))

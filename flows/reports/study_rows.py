@@ -23,12 +23,26 @@ from taskdistill.storage.fingerprint import canonical_json
 from taskdistill.storage.manifest import ArtifactRef
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.summaries import EvaluationSummary, PaceSummary
+from taskdistill.tasks.cores import are_shared
 from taskdistill.tasks.functional.comparison import Difference, paired_difference
 from taskdistill.tasks.problems.metrics import Metric
 
 CHOSEN_ON, TOLD_ON = "val", "test"
 _TEACHER = "teacher"
 """Role of the logits that an evaluation compares a model's answers with."""
+
+
+class StudyLatency(NamedTuple):
+    """How long one image takes on one thread of the CPU."""
+
+    ms: float
+    beside: float
+    """How many threads of other programs wanted a processor meanwhile."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it had a processor to itself."""
+        return not are_shared(1, self.beside)
 
 
 class Spread(NamedTuple):
@@ -96,8 +110,8 @@ class StudyRow:
     """Split -> on which images of it it was scored, by a number: those of another data set have another."""
     on_test: ByImage | None = None
     """None where they are not known."""
-    latency_ms: float | None = None
-    """Of one image, on one thread of the CPU; None where it was not measured."""
+    latency: StudyLatency | None = None
+    """None where it was not measured."""
     is_stopped: bool = False
     """Whether it has its first seed alone, as others were better by it (`halving`)."""
 
@@ -105,6 +119,10 @@ class StudyRow:
     def is_student(self) -> bool:
         """Whether it was trained once for each seed."""
         return self.results[0].seed is not None
+
+    @property
+    def latency_ms(self) -> float | None:
+        return self.latency.ms if self.latency else None
 
     def __str__(self) -> str:
         words = in_words(self.levels)
@@ -115,9 +133,9 @@ class StudyRows:
     """All models of a study, and which of them differ in one thing."""
 
     def __init__(
-        self, run: StudyRun, store: ArtifactStore, latencies: Mapping[ArtifactRef, float] = MappingProxyType({})
+        self, run: StudyRun, store: ArtifactStore, latencies: Mapping[ArtifactRef, StudyLatency] = MappingProxyType({})
     ) -> None:
-        """`latencies` are those of models, in ms."""
+        """`latencies` are those of models."""
         self.run = run
         self._store, self._seconds, self._latencies = store, _Seconds(store), latencies
         self._images = ScoredImages(store)
@@ -185,7 +203,7 @@ class StudyRows:
             model, levels, points, seeds, metric, spreads, parameters, seconds,
             images=self._images_of(seeds[0]),
             on_test=by_image(seeds, TOLD_ON, self._store),
-            latency_ms=self._latencies.get(seeds[0].artifact),
+            latency=self._latencies.get(seeds[0].artifact),
             is_stopped=seeds[0].seed is not None and self.run.planned.stopped.issuperset(points),
         )  # fmt: skip
 

@@ -12,14 +12,10 @@ from taskdistill.flows.reports.page.blocks import Table, plain
 from taskdistill.flows.reports.page.networks import artifact_of_network, network_of
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.weights import ModelDescription
-from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.cores import are_shared, num_cores
 
 if TYPE_CHECKING:
     from taskdistill.tasks.export.latency import Latency
-
-
-BUSY = 0.3
-"""Threads of other programs that are of no matter."""
 
 
 class Timed(NamedTuple):
@@ -52,11 +48,10 @@ class Timed(NamedTuple):
 
     def _but(self, threads: int) -> str:
         """Say so where other programs had the processors too."""
-        processors = os.cpu_count() or 1
-        if self.beside + threads <= processors + BUSY:
+        if not are_shared(threads, self.beside):
             return ""
         return (
-            f"; but other programs were ({self.beside:.1f} threads beside this one on {processors} processors), so "
+            f"; but other programs were ({self.beside:.1f} threads beside this one on {os.cpu_count()} processors), so "
             "these are not the figures of an idle machine"
         )
 

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from taskdistill.configs.study_loading import Given, load_study, points_of
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.study import plan_study
-from taskdistill.storage.files import read_json
+from taskdistill.storage.files import read_json, write_json
 from taskdistill.storage.store import ArtifactStore
 from taskdistill.storage.tables import read_column, write_columns
 from taskdistill.tasks.stage import content_digests_of
@@ -67,6 +69,28 @@ def test_the_students_of_one_network_have_its_latency_which_is_measured_once(stu
     assert [row["latency_ms"] for row in table if row["model"] == "teacher probed"] == [None]
     [remembered] = (studied[0] / "store" / "reports" / "latencies").glob("*/*.json")
     assert read_json(remembered)["latency_ms"] == known
+
+
+LATENCY_MS = 123456.0
+"""Of one image: far more than any network of a test takes."""
+
+
+@pytest.mark.parametrize(("changed", "is_used"), [
+    ({"beside": 0.0}, True),
+    ({"beside": 1000.0}, False),
+    ({"beside": 0.0, "torch": "1.0"}, False),
+])  # fmt: skip
+def test_a_latency_is_taken_over_only_from_an_idle_machine_with_the_same_torch(
+    studied: tuple[Path, Done], preset: str, tmp_path: Path, changed: dict[str, Any], *, is_used: bool
+) -> None:
+    store = ArtifactStore(shutil.copytree(studied[0] / "store", tmp_path / "store"))
+    [remembered] = (store.root / "reports" / "latencies").glob("*/*.json")
+    write_json(remembered, read_json(remembered) | {"latency_ms": LATENCY_MS} | changed)
+    done = call(store, "study", preset, *SWEEP, "--json", "--folder", str(tmp_path / "out"))
+    [said] = {row["latency_ms"] for row in done.json["table"] if row["latency_ms"] is not None}
+    assert (said == LATENCY_MS) is is_used
+    assert read_json(remembered)["latency_ms"] == said
+    assert read_json(remembered)["torch"] == torch.__version__
 
 
 def test_run_again_it_makes_nothing_and_says_the_same(studied: tuple[Path, Done], preset: str, tmp_path: Path) -> None:
@@ -220,4 +244,7 @@ def test_a_finished_study_of_48_points_costs_under_5_seconds_of_cpu_time(
 ) -> None:
     arguments = [*grid[1], "--folder", str(tmp_path / "out")]
     _cpu_seconds(grid[0], *arguments)  # writes the files and measures the latency of its network
+    [remembered] = (grid[0] / "reports" / "latencies").glob("*/*.json")
+    write_json(remembered, read_json(remembered) | {"beside": 0.0})  # or it is measured again on a machine that is busy
+    _cpu_seconds(grid[0], *arguments)
     assert cpu_seconds(grid[0], *arguments) < FINISHED_CPU_SECONDS

@@ -20,7 +20,7 @@ from taskdistill.flows.reports.study import baseline_in_words, effects_table, se
 from taskdistill.flows.reports.study_choice import best, effects, pareto
 from taskdistill.flows.reports.study_files import table_rows, write_study
 from taskdistill.flows.reports.study_in_ui import study_in_markdown
-from taskdistill.flows.reports.study_rows import StudyRows
+from taskdistill.flows.reports.study_rows import StudyLatency, StudyRows
 from taskdistill.flows.reports.tables import as_markdown
 from taskdistill.storage.fingerprint import fingerprint
 from taskdistill.storage.manifest import ArtifactRef
@@ -242,12 +242,19 @@ def test_the_table_shows_every_model(rows: StudyRows) -> None:
 
 
 def test_a_latency_that_is_known_has_a_column(results: list[list[ModelResult]], store: ArtifactStore) -> None:
-    rows = StudyRows(run_of(study_of(), results), store, {results[0][1].artifact: 12.345})
+    rows = StudyRows(run_of(study_of(), results), store, {results[0][1].artifact: StudyLatency(12.345, beside=0.0)})
     lines = as_markdown(study_table(rows)).splitlines()
     assert lines[0].endswith("| size | latency | time |")
     assert [line.split(" | ")[-2] for line in lines[2:]] == ["", "12.3 ms", "", "", ""]
     assert [row["latency_ms"] for row in table_rows(rows)] == [None, 12.345, None, None, None]
     assert "latency: median for one image on one CPU thread" in study_tables(rows)[0][1]
+    assert "Other programs" not in study_tables(rows)[0][1]
+
+
+def test_a_latency_of_a_busy_machine_is_said_to_be_one(results: list[list[ModelResult]], store: ArtifactStore) -> None:
+    busy = StudyLatency(12.345, beside=1000.0)
+    rows = StudyRows(run_of(study_of(), results), store, {results[0][1].artifact: busy})
+    assert "Other programs had the processors too (up to 1000.0 threads)" in study_tables(rows)[0][1]
 
 
 # --- points that were stopped --------------------------------------------------------------------------------------
@@ -429,7 +436,7 @@ def with_curves(store: ArtifactStore) -> StudyRows:
         for number in range(4)
     ]
     points[1] = points[1][:1]
-    latencies = {results[0].artifact: 3.0 + number for number, results in enumerate(points)}
+    latencies = {results[0].artifact: StudyLatency(3.0 + number, beside=0.0) for number, results in enumerate(points)}
     return StudyRows(run_of(study_of(name="a-study"), points, stopped=[1]), store, latencies)
 
 
