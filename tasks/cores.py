@@ -1,12 +1,15 @@
 """The processors that this process may use, which a container or a scheduler may make fewer than the machine has."""
 
 import os
+import statistics
 import sys
+import time
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OF_NO_MATTER = 0.3
 """Threads of other programs that are always there."""
+_LOAD, _LOOKS, _BETWEEN_LOOKS_SECONDS = Path("/proc/loadavg"), 10, 0.01
 
 
 def num_cores() -> int:
@@ -20,6 +23,20 @@ def num_cores() -> int:
 def are_shared(threads: int, beside: float) -> bool:
     """Whether so many threads have to share the processors of this machine with `beside` threads of other programs."""
     return beside + threads > (os.cpu_count() or 1) + _OF_NO_MATTER
+
+
+def beside_this() -> float:
+    """Return how many threads beside this one want a processor just now, the mean of a few looks; 0 where the system
+    does not say. Unlike the average of a minute it forgets what ended a moment ago.
+    """
+    if not _LOAD.is_file():
+        return 0.0
+    looks = []
+    for _ in range(_LOOKS):
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+        running, _, _ = _LOAD.read_text().split()[3].partition("/")
+        looks.append(int(running) - 1.0)
+    return statistics.mean(looks)
 
 
 def allowed_cores(cgroups: Path) -> int | None:

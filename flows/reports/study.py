@@ -148,7 +148,7 @@ def _notes(rows: StudyRows) -> Iterator[str]:
     if slowed := [row.latency.beside for row in rows.all if row.latency and not row.latency.is_alone]:
         yield (
             f"Other programs had the processors too (up to {max(slowed):.1f} threads), so not all of them are the "
-            "figures of an idle machine: the same command measures those again."
+            "figures of an idle machine: on one the same command measures those again."
         )
     yield "time: what a model takes from the images on, with all that it shares with others."
 

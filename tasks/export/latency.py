@@ -41,8 +41,6 @@ THOROUGH, BRIEF = Effort(3, 20, 300, 3.0), Effort(3, 3, 30, 1.0)
 PILLOW = "store (torch)"
 """The model as it lies in the store: images are cut by Pillow and go through torch."""
 
-_LOAD, _LOOKS, _BETWEEN_LOOKS_SECONDS = Path("/proc/loadavg"), 10, 0.01
-
 RunOf = Callable[[torch.device, int], Run]
 """Device and threads -> what runs a network there."""
 
@@ -138,20 +136,6 @@ def _places() -> list[tuple[torch.device, int]]:
 def busy() -> float:
     """Return how many processes, this one aside, wanted a processor in the last minute, on average."""
     return os.getloadavg()[0]
-
-
-def beside_this() -> float:
-    """Return how many threads beside this one want a processor just now, the mean of a few looks; 0 where the system
-    does not say. Unlike `busy` it forgets what ended a moment ago.
-    """
-    if not _LOAD.is_file():
-        return 0.0
-    looks = []
-    for _ in range(_LOOKS):
-        time.sleep(_BETWEEN_LOOKS_SECONDS)
-        running, _, _ = _LOAD.read_text().split()[3].partition("/")
-        looks.append(int(running) - 1)
-    return float(np.mean(looks))
 
 
 class _Passes(NamedTuple):

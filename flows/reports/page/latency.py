@@ -12,7 +12,7 @@ from taskdistill.flows.reports.page.blocks import Table, plain
 from taskdistill.flows.reports.page.networks import artifact_of_network, network_of
 from taskdistill.flows.reports.page.subject import Subject
 from taskdistill.storage.weights import ModelDescription
-from taskdistill.tasks.cores import are_shared, num_cores
+from taskdistill.tasks.cores import are_shared, beside_this, num_cores
 
 if TYPE_CHECKING:
     from taskdistill.tasks.export.latency import Latency
@@ -58,7 +58,7 @@ class Timed(NamedTuple):
 
 def timed(subject: Subject) -> Timed:
     """Measure the networks of a run, each once and one after the other, a second each."""
-    from taskdistill.tasks.export.latency import beside_this, measured_alone  # torch, seconds
+    from taskdistill.tasks.export.latency import measured_alone  # torch, seconds
 
     of_networks: dict[str, Latency] = {}
     by_model: dict[str, Latency] = {}

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from taskdistill.tasks.cores import num_cores
+from taskdistill.tasks.cores import beside_this, num_cores
 from taskdistill.tasks.deploy.deployable import Deployable
-from taskdistill.tasks.export.latency import Effort, beside_this, measured_alone
+from taskdistill.tasks.export.latency import Effort, measured_alone
 from taskdistill.tasks.models.preprocessing import Preprocessing
 from taskdistill.tasks.problems.problem import problem_named
 
