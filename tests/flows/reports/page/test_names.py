@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import altair as alt
 import pytest
@@ -14,6 +15,7 @@ from taskdistill.flows.reports.page.confusion import PRECISION, RECALL, confusio
 from taskdistill.flows.reports.page.dataset import dataset
 from taskdistill.flows.reports.page.mistakes import mistakes
 from taskdistill.flows.reports.page.subject import Subject
+from taskdistill.flows.reports.page.writing import write_report
 from taskdistill.storage.store import ArtifactStore
 from tests.flows.reports.page.made_up import TEACHER, made_up
 
@@ -74,6 +76,15 @@ def test_a_name_that_is_written_from_right_to_left_turns_no_sentence_around(stor
              for line in one.lines]  # fmt: skip
     assert any(re.fullmatch(f"said \u2068{BIRD}\u2069 \\(\\d+ %\\)", line) for line in lines)
     assert f"\u2068{BIRD}/0.png\u2069" in lines
+
+
+def test_a_line_under_a_picture_that_begins_with_such_a_name_is_written_from_the_left(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    write_report(tmp_path / "page.html", made_up(store, [BIRD, CAT], [0, 1] * 20))
+    # An element of its own, <bdi>, would take its direction from the name, and the arrow would point at that.
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<figcaption>\u2068{BIRD}\u2069 →<br>\u2068{CAT}\u2069<br>" in page
 
 
 def test_a_long_name_from_right_to_left_ends_where_it_is_cut() -> None:
