@@ -16,6 +16,7 @@ from taskdistill.flows.commands.compare import commands as compare_commands
 from taskdistill.flows.commands.hand_over import commands as hand_over_commands
 from taskdistill.flows.commands.looking_up import commands as looking_up_commands
 from taskdistill.flows.commands.miniature import commands as miniature_commands
+from taskdistill.flows.commands.missing_store import say_if_missing
 from taskdistill.flows.commands.operation import commands as operation_commands
 from taskdistill.flows.commands.planning import measure, tell
 from taskdistill.flows.commands.predict import commands as predict_commands
@@ -127,6 +128,7 @@ def plan(
     step, and how large it will be. Fails where the disk has no room for it.
     """
     store, experiment = _asked(source, set_, rehash=rehash)
+    say_if_missing(store)
     planned = make_plan(experiment, store, synthetic=_synthetic(store, synthetic))
     if calibrate:
         measure(planned, store, synthetic)

@@ -9,6 +9,7 @@ import typer
 
 from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import SettingsError
+from taskdistill.flows.commands.missing_store import say_if_missing
 from taskdistill.flows.pipeline.models import role_of
 from taskdistill.flows.pipeline.on_disk import OnDisk, others_on_disk
 from taskdistill.flows.printing import AsJson, Reference, output, print_json
@@ -70,6 +71,7 @@ def collect(
     from taskdistill.storage import collecting
 
     store = ArtifactStore.from_env()
+    say_if_missing(store)
     found = (collecting.collect if yes else collecting.collectable)(store, newer_than=_days_ago(keep_days))
     state = "removed" if yes else "would be removed (add --yes)"
     rest = others_on_disk(store)

@@ -11,6 +11,7 @@ from taskdistill.configs.choices import nearest
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.loading import preset_names
 from taskdistill.flows import completing
+from taskdistill.flows.commands.missing_store import say_if_missing
 from taskdistill.flows.pipeline.kept_work import kept_work
 from taskdistill.flows.pipeline.models import remark_on
 from taskdistill.flows.printing import AsJson, Reference, output, print_json, print_table
@@ -37,6 +38,7 @@ def list_(
 ) -> None:
     """List the artifacts of the store and their labels; exit code 1 where a newer version made some."""
     store = ArtifactStore.from_env()
+    say_if_missing(store)
     kinds = {stage.output for stage in STAGES}
     if kind != "*" and kind not in kinds:
         raise NotInStoreError(f"there is no kind {kind!r}{nearest(kind, kinds)}")

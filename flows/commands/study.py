@@ -10,6 +10,7 @@ import typer
 from taskdistill.configs.study_loading import Given, command_of, load_study, points_of
 from taskdistill.flows import completing
 from taskdistill.flows.birds import draw_where_missing
+from taskdistill.flows.commands.missing_store import say_if_missing
 from taskdistill.flows.pipeline.forecast import (
     by_other_images,
     other_images_in_words,
@@ -75,6 +76,8 @@ def study(
     Kill it whenever you like: the same command goes on.
     """
     store = ArtifactStore.from_env()
+    if plan:  # before the images are looked at: what is known of them is kept in the store's folder
+        say_if_missing(store)
     given = Given(preset, set_, sweep, baseline, halving)
     asked = load_study(source, given)
     points = points_of(asked)

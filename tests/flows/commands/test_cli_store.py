@@ -281,3 +281,18 @@ def test_rehash_reads_every_file_again(
 
 def test_collect_keeps_what_was_made_in_the_last_days(taskdistill: Command) -> None:
     assert taskdistill("collect", "--keep-days", "1", "--json").json["artifacts"] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["collect"], ["plan", "PRESET"], ["study", "PRESET", "--sweep", "distill.alpha=0.5,1", "--plan"]],
+)
+def test_a_store_that_is_not_there_is_said_to_be_missing_and_looking_at_it_is_no_fault(
+    tmp_path: Path, preset: str, command: list[str]
+) -> None:
+    arguments = [preset if word == "PRESET" else word for word in command]
+    done = call(ArtifactStore(tmp_path / "mistyped"), *arguments)
+    assert done.code == 0
+    assert f"there is no store at {tmp_path}/mistyped yet: a run makes it" in done.stderr
+    (tmp_path / "empty").mkdir()
+    assert "there is no store" not in call(ArtifactStore(tmp_path / "empty"), *arguments).stderr

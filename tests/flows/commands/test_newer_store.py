@@ -89,7 +89,7 @@ def test_collect_removes_nothing_as_nobody_knows_what_it_needs(
     done = taskdistill("collect", "--yes", "--keep-days", "0", "--json")
     assert (done.code, done.json["artifacts"], len(done.json["unreadable"])) == (1, [], 1)
     because = {row["reference"]: row["because"] for row in done.json["kept"]}
-    assert because[str(newer["precompute"])] == "made by a newer version of this program"
+    assert because[str(newer["precompute"])] == "a newer version of this program made it"
     assert files_of(finished) == before
     said = taskdistill("collect", "--yes", "--keep-days", "0")
     assert says_so(said)

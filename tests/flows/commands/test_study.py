@@ -167,7 +167,7 @@ def seconds_after(words: str, printed: str) -> int:
         (["--sweep", "distill.temperature=0,1"], "point 1 (temperature 0) cannot be used"),
         (["--sweep", "distill.temperature=1,2,4", "--halving", "2"], "there is one seed alone (0)"),
         ([*SWEEP, "--halving", "2"], "halving: of 2 points one alone would go on"),
-        ([], "nothing varies: name a setting"),
+        ([], "on the command line with --sweep SETTING=A,B"),
     ],
 )
 def test_a_study_that_cannot_be_one_ends_in_words(
