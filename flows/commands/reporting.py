@@ -9,7 +9,7 @@ from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.loading import load_experiment, preset_names
 from taskdistill.flows import completing
 from taskdistill.flows.presets import own_presets
-from taskdistill.flows.printing import AsJson, output, print_json
+from taskdistill.flows.printing import AsJson, errors, output, print_json
 from taskdistill.storage.store import ArtifactStore
 
 commands = typer.Typer()
@@ -41,6 +41,7 @@ def report(
         raise SettingsError("--set changes the settings of a preset: it has no place where models are named")
     else:
         subject = of_models(store, names)
+    errors.print("writing the report")
     from taskdistill.flows.reports.page.writing import write_report  # seconds: after what may be wrong
 
     path = file or place_of(subject)

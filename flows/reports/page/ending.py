@@ -28,6 +28,7 @@ def report_of_run(
     path = place_of(subject)
     if is_page_of(path, subject.fingerprint):  # a run that found everything takes no time for it
         return path
+    log.info("writing the report")
     from taskdistill.flows.reports.page.writing import write_report  # seconds to import
 
     try:
