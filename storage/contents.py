@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.errors import DraftError
 from taskdistill.storage.files import PARTIAL, all_files, sync_all
 from taskdistill.storage.manifest import MANIFEST, ArtifactRef
@@ -51,10 +52,10 @@ def remove_all_but(draft: Path, kept: Collection[str], expected: Collection[str]
     """Remove every other file and every empty folder, and say which of them do not fit the patterns `expected`."""
     names = [name for name in _names(draft) if name not in kept]
     if strangers := [name for name in names if not _fits(name, expected)]:
-        log.warning(
-            "%d files in the draft are none of the artifact's and are removed: %s",
-            len(strangers), ", ".join(strangers[:8]),
-        )  # fmt: skip
+        are = "file in the draft is", "files in the draft are"
+        verb = "is" if len(strangers) == 1 else "are"
+        told = f"{counted(len(strangers), *are)} none of the artifact's and {verb} removed"
+        log.warning("%s: %s", told, ", ".join(strangers[:8]))
     for name in names:
         (draft / name).unlink()
     # From the deepest: a folder is empty when those in it are gone.
@@ -75,8 +76,9 @@ def remove_damaged(ref: ArtifactRef, files: Sequence[Path]) -> None:
     if damaged:
         path, damage = next(iter(damaged.items()))
         raise DraftError(
-            f"{len(damaged)} files of {ref.short} were not whole and are removed, the first is {path}: {damage}. Run "
-            "the same again: only what is missing is made. If it happens again, look after the disk"
+            f"{counted(len(damaged), 'file')} of {ref.short} {'was' if len(damaged) == 1 else 'were'} not whole and "
+            f"removed, the first is {path}: {damage}. Run the same again: only what is missing is made. If it happens "
+            "again, look after the disk"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.collecting import inputs_of, leaves_first, read_manifests
 from taskdistill.storage.completeness import gaps
 from taskdistill.storage.errors import CorruptArtifactError, NewerFormatError, NotInStoreError, StillNeededError
@@ -189,14 +190,15 @@ def _others(store: ArtifactStore, ref: ArtifactRef, with_dependents: bool, with_
     if others and not with_dependents:
         labelled = f", and these have labels: {', '.join(labels)}" if labels else ""
         raise StillNeededError(
-            f"{len(others)} artifacts were made from {ref.short}: {', '.join(other.short for other in others[:4])}"
+            f"{counted(len(others), 'artifact was', 'artifacts were')} made from {ref.short}: "
+            f"{', '.join(other.short for other in others[:4])}"
             f"{labelled}. Discard those first, or pass --with-dependents{' --with-labels' if labels else ''} to remove "
             "all of them"
         )
     if labels and not with_labels:
         raise StillNeededError(
-            f"of the {len(others)} artifacts made from {ref.short} some have labels: {', '.join(labels)}. To remove "
-            "these too, run the same command with --with-labels"
+            f"of what was made from {ref.short} ({counted(len(others), 'artifact')}) some has labels: "
+            f"{', '.join(labels)}. To remove that too, run the same command with --with-labels"
         )
     return others
 

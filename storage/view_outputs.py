@@ -250,8 +250,8 @@ def rows_by_id(cached_ids: Sequence[str], wanted_ids: Sequence[str]) -> npt.NDAr
     missing = [image_id for image_id in wanted_ids if image_id not in position]
     if missing:
         raise CacheMismatchError(
-            f"{len(missing)} images have no cached outputs, the first is {missing[0]!r}: run the stage that shows them "
-            "to the network"
+            f"no cached outputs of {len(missing)} of {len(wanted_ids)} images, the first is {missing[0]!r}: run the "
+            "stage that shows them to the network"
         )
     return np.fromiter((position[image_id] for image_id in wanted_ids), np.int64, len(wanted_ids))
 

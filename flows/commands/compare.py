@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import SettingsError
 from taskdistill.flows.completing import references
 from taskdistill.flows.pipeline.comparable import check_comparable, judged
@@ -56,7 +57,8 @@ def compare(
         print_table("Right of each class, in %, the largest gains of the last model first:", classes)
     if rows:
         right = " (=: it says the label)" if "label" in rows[0] else ""
-        print_table(f"They differ on {len(rows)} images, such as{right}", image_table(rows[:MAX_IMAGES], found))
+        title = f"They differ on {counted(len(rows), 'image')}, such as{right}"
+        print_table(title, image_table(rows[:MAX_IMAGES], found))
     else:
         output.print("They differ on 0 images")
     if images:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.loading import load_runtime
 from taskdistill.flows.pipeline.models import ready_model
 from taskdistill.flows.pipeline.progress import progress
@@ -59,8 +60,10 @@ def predict(
         print_json({"table": str(done.table.absolute()), **counts, "settings": ready.made_by()})
         return
     already = f"; {done.already} were there before" if done.already else ""
-    output.print(f"{done.table} holds the predictions of {done.predicted} images{already}")
+    output.print(f"{done.table} holds the predictions of {counted(done.predicted, 'image')}{already}")
     for folder in done.pictures:
         output.print(f"{folder} holds their pictures")
     if done.left_out:
-        output.print(f"{len(done.left_out)} images could not be predicted: {done.left_out_table} says which, and why")
+        output.print(
+            f"{counted(len(done.left_out), 'image')} could not be predicted: {done.left_out_table} says which, and why"
+        )

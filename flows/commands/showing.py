@@ -6,6 +6,7 @@ from typing import Any
 import typer
 from rich.tree import Tree
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.loading import dump_preset
 from taskdistill.flows.printing import AsJson, Reference, output, print_json, print_table
 from taskdistill.flows.reports.chosen import TRIALS, trials_table
@@ -37,7 +38,9 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
     output.print(f"{ref}\n")
     if ref.kind == "model":
         _print_model(store, ref)
-    output.print(f"\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {len(manifest.files)} files\n")
+    output.print(
+        f"\n{store.path(ref)}  {bytes_in_words(manifest.num_bytes)} in {counted(len(manifest.files), 'file')}\n"
+    )
     for name, record in list(manifest.files.items())[:MAX_FILES]:
         output.print(f"  {name}  {bytes_in_words(record.num_bytes)}")
     if len(manifest.files) > MAX_FILES:

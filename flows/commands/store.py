@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from taskdistill.configs.choices import nearest
+from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import SettingsError
 from taskdistill.configs.loading import preset_names
 from taskdistill.flows import completing
@@ -174,11 +175,13 @@ def _print_verified(found: "Verified", store: ArtifactStore) -> None:
         output.print(problem, style="red")
     not_verified = f", {len(found.newer)} of a newer version not looked at" if found.newer else ""
     num_damaged = len({damage.ref for damage in found.damages})
-    output.print(f"{found.num_verified} artifacts verified, {num_damaged} damaged{not_verified}, in {store.root}")
+    output.print(
+        f"{counted(found.num_verified, 'artifact')} verified, {num_damaged} damaged{not_verified}, in {store.root}"
+    )
     if found.num_without_digest:
         output.print(
-            f"{found.num_without_digest} were made before manifests had a digest: a changed score or date is not found "
-            "there"
+            f"{counted(found.num_without_digest, 'was', 'were')} made before manifests had a digest: a changed score "
+            "or date is not found there"
         )
     if found.damages:
         output.print(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.study_loading import Given, command_of, load_study, points_of
 from taskdistill.flows import completing
 from taskdistill.flows.birds import draw_where_missing
@@ -149,7 +150,7 @@ def _run(planned: StudyPlan, store: ArtifactStore, folder: Path, command: str, *
         for line in study_words(planned):
             output.print(line)
     finished = sum(step.action == "have" for step in planned.steps)
-    errors.print(f"{finished} of {len(planned.steps)} steps are there")
+    errors.print(f"{finished} of {counted(len(planned.steps), 'step')} {'is' if finished == 1 else 'are'} there")
     with on_console(planned.plans[0].experiment, errors) as show:
         made = run_study(planned, store, _silent_where_finished(show))
     rows = StudyRows(made, store, latencies_of(made, store))

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
+from taskdistill.configs.counting import counted
 from taskdistill.flows.deployed.server import POOL, worker_names
 from taskdistill.flows.operation.deploying import our_deployments, wanted_deployments
 from taskdistill.flows.operation.finding import Finding
@@ -146,7 +147,8 @@ def _slots(client: SyncPrefectClient) -> Iterator[Finding]:
             continue
         going_on = sum(str(run.deployment_id) == limit.name.removeprefix(_OF_DEPLOYMENT) for run in runs)
         if limit.active_slots > going_on:
-            what = f"the limit {limit.name} counts {limit.active_slots} runs, and {going_on} are going on"
+            there_are = f"{counted(limit.active_slots, 'run')}, and {counted(going_on, 'is', 'are')} going on"
+            what = f"the limit {limit.name} counts {there_are}"
             mend = f"taskdistill prefect global-concurrency-limit update {limit.name} --active-slots {going_on}"
             yield Finding(f"{what}: new ones wait for places that nobody has", mend)
 

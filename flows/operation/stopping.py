@@ -22,6 +22,8 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
+from taskdistill.configs.counting import counted
+
 log = logging.getLogger(__name__)
 
 OnStop = Literal["finish", "hand-back"]
@@ -95,7 +97,8 @@ async def _first(*awaited: Any) -> None:
 async def _all_finished(parent: int) -> None:
     """Wait until no run is left, or who started this process is gone, and the server with it."""
     if runs := runs_of_this_process():
-        log.info("finishing %d runs, and taking up no other; a second signal hands them back", len(runs))
+        them = counted(len(runs), "run")
+        log.info("finishing %s, and taking up no other; a second signal hands back what is left", them)
     quiet = 0
     while quiet < 4 and os.getppid() == parent:  # one that was just taken up may not have its process yet
         quiet = 0 if runs_of_this_process() else quiet + 1
@@ -114,7 +117,9 @@ async def _ended_by_itself(task: asyncio.Future[None]) -> int:
 async def _stop_all(task: asyncio.Future[None], exit_code: int) -> None:
     """End the runs, then the task, then hand the runs back."""
     runs = runs_of_this_process()
-    log.info("stopping%s", f", and handing back {len(runs)} runs; another signal stops at once" if runs else "")
+    log.info(
+        "stopping%s", f", and handing back {counted(len(runs), 'run')}; another signal stops at once" if runs else ""
+    )
     # Whatever hangs below, such as a server that is away, this process ends in the time its service manager gives.
     asyncio.get_running_loop().call_later(RUN_SECONDS + OWN_SECONDS, os._exit, exit_code)
     await _end(runs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED
 from taskdistill.flows.pipeline.chain import ModelResult
 from taskdistill.storage.store import ArtifactStore
@@ -21,14 +22,14 @@ def dataset_words(dataset: IngestSummary) -> list[str]:
     sizes = dataset.splits
     splits = ", ".join(f"{split} {sizes[split]}" for split in (*SPLITS, UNLABELLED) if sizes.get(split))
     of_classes = f"{sum(sizes.values())} images of {dataset.classes} classes: {splits}"
-    lines = [f"{sizes['train']} images without labels" if sizes.keys() == {"train"} else of_classes]
+    lines = [f"{counted(sizes['train'], 'image')} without labels" if sizes.keys() == {"train"} else of_classes]
     lines += _classes(dataset.counts or {}, dataset.classes)
     if dataset.left_out:
         reasons = ", ".join(f"{reason} {count}" for reason, count in dataset.left_out.items())
         examples = "; ".join(map(_plain, dataset.left_out_first[:3]))
         lines.append(f"left out: {reasons} (such as {examples})")
     if dataset.quarantined:
-        lines.append(f"set aside: {dataset.quarantined} images that cannot be used")
+        lines.append(f"set aside: {counted(dataset.quarantined, 'image')} that cannot be used")
     remarks: Sequence[str] = [*dataset.made_splits, *dataset.said]
     lines += [_plain(sentence) for sentence in remarks[:MAX_REMARKS]]
     return [*lines, f"and {len(remarks) - MAX_REMARKS} more"] if len(remarks) > MAX_REMARKS else lines
@@ -52,7 +53,9 @@ def _classes(counts: Mapping[str, Mapping[str, int]], num_classes: int) -> list[
         for name, key in zip(names, shown, strict=True)
     ]
     more = num_classes - len(shown)
-    return [*rows, f"  and {more} classes with as many training images or more"] if more > 0 else rows
+    return (
+        [*rows, f"  and {counted(more, 'class', 'classes')} with as many training images or more"] if more > 0 else rows
+    )
 
 
 def _short(name: str) -> str:

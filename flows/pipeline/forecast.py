@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Mapping, Sequence
 
+from taskdistill.configs.counting import counted
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.scheduling import needs_of, ways_to_go
 from taskdistill.flows.pipeline.work import Work
@@ -44,7 +45,7 @@ def time_in_all(steps: Sequence[PlannedStep], work: Mapping[str, Work], slots: i
 
 
 def _listed(names: Sequence[str]) -> str:
-    others = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+    others = f" and {counted(len(names) - _NAMED, 'other')}" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{others}"
 
 

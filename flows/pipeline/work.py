@@ -46,7 +46,7 @@ class Work(NamedTuple):
     @property
     def words(self) -> str:
         """Such as "360 x 8 + 236 views, ~2 min": images times views, then those that are shown in one view alone."""
-        steps = f"{self.num_steps:,} steps" if self.num_steps else ""
+        steps = f"{self.num_steps:,} step{'' if self.num_steps == 1 else 's'}" if self.num_steps else ""
         parts = (f"{images:,} x {views:,}" if views > 1 else f"{images:,}" for images, views in self.shown)
         views = f"{' + '.join(parts)} views" if self.shown else ""
         time = f"~{taken(self.seconds)}" if self.seconds else ""

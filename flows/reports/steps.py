@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.experiment import Experiment
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.storage.errors import StoreError
@@ -60,11 +61,11 @@ def are_all_reused(steps: Sequence[ShownStep]) -> bool:
 def in_words(steps: Sequence[ShownStep]) -> str:
     """Say what a run did in one line."""
     if are_all_reused(steps):
-        return f"All {len(steps)} steps reused: nothing had to be made"
+        return f"{'The one step is' if len(steps) == 1 else f'All {len(steps)} steps'} reused: nothing had to be made"
     kinds = [next(kind for kind in _KINDS if step.what.startswith(kind)) for step in steps]
     each = ", ".join(f"{kinds.count(kind)} {kind}" for kind in _KINDS if kind in kinds)
     seconds = sum(step.seconds for step in steps if not is_reused(step))
-    return f"{len(steps)} steps: {each}; {duration(seconds)} of work"
+    return f"{counted(len(steps), 'step')}: {each}; {duration(seconds)} of work"
 
 
 def step_rows(steps: Sequence[ShownStep], store: ArtifactStore) -> list[dict[str, Any]]:

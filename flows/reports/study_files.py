@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.errors import UserError
 from taskdistill.configs.loading import dump_preset
 from taskdistill.configs.study import Study, Variant
@@ -149,7 +150,9 @@ def _write_rows(path: Path, values: Sequence[Mapping[str, Any]]) -> list[Path]:
 def _write_preset(path: Path, row: StudyRow, rows: StudyRows) -> None:
     planned = rows.run.planned
     spread = row.spreads[CHOSEN_ON]
-    score = f"{row.metric.heading} {row.metric.in_words(spread.mean)} on validation, {len(spread.values)} seeds"
+    score = (
+        f"{row.metric.heading} {row.metric.in_words(spread.mean)} on validation, {counted(len(spread.values), 'seed')}"
+    )
     lines = [
         f"# The best model of the study {planned.study.name} on validation: {row} ({score}).",
         f"# taskdistill run {path.name}",

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from taskdistill.configs.counting import counted
 from taskdistill.flows.pipeline.planning import PlannedStep
 from taskdistill.flows.pipeline.study import StudyPlan
 from taskdistill.flows.pipeline.work import Work
@@ -21,7 +22,7 @@ def study_words(planned: StudyPlan) -> list[str]:
     factors = [
         f"  {name}: {', '.join(level or 'as it is' for level in levels)}" for name, levels in study.factors().items()
     ]
-    steps = f"{planned.num_unshared} steps one by one, {len(planned.steps)} as the points share them"
+    steps = f"{counted(planned.num_unshared, 'step')} one by one, {len(planned.steps)} as the points share them"
     return [f"{study.name}: {num_points} points of {study.preset}, {steps}", *factors, *planned.said]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.sources import content_digest
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.storage.tree import unreadable
@@ -92,12 +93,14 @@ def counts_of(duplicates: Sequence[Mapping[str, Any]]) -> IngestSummary:
     """
     across = [group for group in duplicates if len(set(group["splits"])) > 1]
     contradicting = [group for group in duplicates if len(set(group["labels"])) > 1]
-    for groups, fault in (
-        (across, "appear in more than one split, such as %s: scores on them are too good; see duplicates.parquet"),
-        (contradicting, "carry more than one label, such as %s; see duplicates.parquet"),
+    too_good = "in more than one split, such as %s: scores on them are too good; see duplicates.parquet"
+    for groups, verbs, fault in (
+        (across, ("appears", "appear"), too_good),
+        (contradicting, ("carries", "carry"), "more than one label, such as %s; see duplicates.parquet"),
     ):
         if groups:
-            log.warning(f"%d images {fault}", len(groups), some(groups[0]["ids"]))
+            images = counted(len(groups), f"image {verbs[0]}", f"images {verbs[1]}")
+            log.warning(f"%s {fault}", images, some(groups[0]["ids"]))
     harmless = sum(len(set(group["splits"])) == len(set(group["labels"])) == 1 for group in duplicates)
     return IngestSummary(
         duplicates_across_splits=len(across),

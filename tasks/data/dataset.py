@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskdistill.configs.choices import DATASET_FORMS, FOUND, load
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED, IngestConfig, UnlabelledConfig
 from taskdistill.configs.runtime import RuntimeConfig
 from taskdistill.storage.files import read_json_if_whole, write_json
@@ -158,13 +159,14 @@ def checked_names(config: IngestConfig | UnlabelledConfig, listing: Listing) -> 
     odd = [one for one in listing.left_out if one.reason == ODD_NAME and is_picture_by_name(one.path)]
     if not odd:
         return []
-    found = f"{len(odd)} pictures have names that are not UTF-8, such as {some([one.path for one in odd])}"
+    found = counted(len(odd), "picture has a name that is", "pictures have names that are")
+    found += f" not UTF-8, such as {some([one.path for one in odd])}"
     if len(odd) > config.max_quarantined_share * (len(listing.candidates) + len(odd)):
         raise DatasetError(
             f"{found}, so that more images cannot be used than max_quarantined_share = "
             f"{config.max_quarantined_share:g} allows: {odd[0].detail}"
         )
-    return [f"{found}, and they are left out: {odd[0].detail}"]
+    return [f"{found}, and {'is' if len(odd) == 1 else 'are'} left out: {odd[0].detail}"]
 
 
 def refuse_lfs_pointers(listing: Listing) -> None:
@@ -178,8 +180,8 @@ def refuse_lfs_pointers(listing: Listing) -> None:
     if pointers:
         at_least = "at least " if len(pointers) == _ENOUGH_POINTERS else ""
         raise DatasetError(
-            f"{at_least}{len(pointers)} files are pointers of Git LFS, not pictures, such as {some(pointers)}: run "
-            "'git lfs pull' in the repository they come from, and try again"
+            f"{at_least}{counted(len(pointers), 'file is a pointer', 'files are pointers')} of Git LFS and no picture, "
+            f"such as {some(pointers)}: run 'git lfs pull' in the repository they come from, and try again"
         )
 
 

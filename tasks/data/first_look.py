@@ -5,6 +5,7 @@ another kind than their names say.
 from collections.abc import Sequence
 from pathlib import Path
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.tree import unreadable
 from taskdistill.tasks.data.candidates import Candidate, some
 
@@ -21,9 +22,9 @@ def said_of_broken(candidates: Sequence[Candidate], max_share: float, section: s
     if not broken:
         return []
     of_all = "" if len(looked_at) == len(candidates) else f" of {len(looked_at)} that were looked at"
-    found = f"empty or no images: {len(broken)} files{of_all}, such as {some(broken)}"
+    found = f"empty or no images: {counted(len(broken), 'file')}{of_all}, such as {some(broken)}"
     if len(broken) <= max_share * len(looked_at):
-        return [f"{found}. They will be set aside"]
+        return [f"{found}. {'It' if len(broken) == 1 else 'They'} will be set aside"]
     return [
         f"{found}. That is more than {section}.max_quarantined_share = {max_share:g} allows, and the run will stop: "
         "repair or remove them"

@@ -77,11 +77,13 @@ def _said_of_depth(in_class: Sequence[Parts], layout: Layout, empty: Sequence[Le
     """Return which folders hold nothing, and which pictures lie further down than usual."""
     said = []
     if empty:
-        said.append(f"{len(empty)} folders hold no images and are left out: {some([one.path for one in empty])}")
+        hold = "folder holds no images and is" if len(empty) == 1 else "folders hold no images and are"
+        said.append(f"{len(empty)} {hold} left out: {some([one.path for one in empty])}")
     if deeper := [path for path in in_class if len(path) > layout.num_levels + 1]:
-        count = "all" if len(deeper) == len(in_class) else str(len(deeper))
+        lie = "image lies deeper than its" if len(deeper) == 1 else "images lie deeper than their"
+        count = "all" if len(deeper) == len(in_class) > 1 else str(len(deeper))
         said.append(
-            f"{count} images lie deeper than their class folder, such as {'/'.join(deeper[0])!r} of the class "
+            f"{count} {lie} class folder, such as {'/'.join(deeper[0])!r} of the class "
             f"{_label(deeper[0], layout)!r}: folders in a class folder are no classes"
         )
     return said

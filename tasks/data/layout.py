@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.tasks.data.candidates import DatasetError, some
 from taskdistill.tasks.data.names import normal
 from taskdistill.tasks.data.split_names import hint, meaning, resolve
@@ -165,9 +166,10 @@ def _refuse_splits_without_classes(folder: Path, paths: Sequence[Parts], layout:
     if flat:
         count = sum(len(path) == 2 and path[0] == flat[0] for path in paths)
         raise DatasetError(
-            f"{folder / flat[0]} holds {count} pictures but no class folders, so their classes are unknown: sort them "
-            f"into folders as in {folder / min(with_classes)}, name their classes in a table (--set data.form=table), "
-            f"or move {flat[0]!r} elsewhere: then images of train are held out as {layout.splits[flat[0]]}"
+            f"{folder / flat[0]} holds {counted(count, 'picture')} but no class folders, so their classes are unknown: "
+            f"sort them into folders as in {folder / min(with_classes)}, name their classes in a table (--set "
+            f"data.form=table), or move {flat[0]!r} elsewhere: then images of train are held out as "
+            f"{layout.splits[flat[0]]}"
         )
 
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.summaries import IngestSummary
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.counts import SPLITS
@@ -115,8 +116,8 @@ def remarks(counts: MaskCounts) -> list[str]:
         said.append(f"{split} has no pixel of {len(names)} of {len(counts.pixels)} classes, so {what}: {some(names)}")
     if counts.all_ignored:
         said.append(
-            f"{len(counts.all_ignored)} masks are ignored throughout and teach nothing, such as that of "
-            f"{some(counts.all_ignored, 1)}"
+            f"{counted(len(counts.all_ignored), 'mask is', 'masks are')} ignored throughout, and nothing is learnt "
+            f"there, such as that of {some(counts.all_ignored, 1)}"
         )
     shares = [
         f"{split} {counts.ignored[split] / total:.1%}" for split, total in totals.items() if counts.ignored[split]

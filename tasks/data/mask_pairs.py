@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED
 from taskdistill.tasks.data.candidates import DatasetError
 
@@ -50,7 +51,8 @@ class Pairs(NamedTuple):
     def said(self) -> list[str]:
         if not self.ending:
             return []
-        return [f"masks are named as their images with {self.ending!r} behind; {len(self.unused)} others are left out"]
+        others = counted(len(self.unused), "other is", "others are")
+        return [f"masks are named as their images with {self.ending!r} behind; {others} left out"]
 
 
 def paired(images: Sequence[Place], masks: Sequence[Place]) -> Pairs:

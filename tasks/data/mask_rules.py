@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import IngestConfig
 from taskdistill.tasks.data.candidates import DatasetError, some
 from taskdistill.tasks.data.label_tables import IGNORED, MAX_CLASSES, Colour, LabelTable
@@ -72,7 +73,11 @@ def _source(config: IngestConfig) -> str:
 
 def _said_of_alpha(seen: Seen) -> list[str]:
     number = seen.num_with_alpha
-    return [f"{number} masks have an alpha channel that is opaque; it is passed over"] if number else []
+    return (
+        [f"{counted(number, 'mask has', 'masks have')} an alpha channel that is opaque; it is passed over"]
+        if number
+        else []
+    )
 
 
 def _of_two(seen: Seen, labels: LabelTable, said: list[str]) -> LabelTable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.label_tables import LabelTable
@@ -21,7 +22,8 @@ def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
     lacking = [one for one in candidates if one.mask_id is None and one.split in ("val", "test")]
     if lacking:
         raise DatasetError(
-            f"{len(lacking)} images of {' and '.join(sorted({one.split for one in lacking}))} have no mask, such as "
+            f"{counted(len(lacking), 'image')} of {' and '.join(sorted({one.split for one in lacking}))} "
+            f"{'has' if len(lacking) == 1 else 'have'} no mask, such as "
             f"{some([one.id for one in lacking])}: add their masks, or leave these images out with "
             f"--set data.left_out_images=[{lacking[0].id}] (a star stands for any text)"
         )
@@ -46,9 +48,12 @@ def with_unlabelled(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
     said = []
     if bare:
         said.append(
-            f"{len(bare)} images of train have no mask, such as {some(bare)}: they are the split {UNLABELLED}, which "
-            "no training on labels reads"
+            f"{counted(len(bare), 'image of train has', 'images of train have')} no mask, such as {some(bare)}: "
+            f"{'it is of' if len(bare) == 1 else 'they are'} the split {UNLABELLED}, which no training on labels reads"
         )
     if named:
-        said.append(f"{named} images are named {UNLABELLED}: no training on labels reads them")
+        them = "it" if named == 1 else "them"
+        said.append(
+            f"{counted(named, 'image is', 'images are')} named {UNLABELLED}: no training on labels reads {them}"
+        )
     return result, said

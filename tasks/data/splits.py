@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED, IngestConfig
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, some
 from taskdistill.tasks.data.counts import NO_LABEL
@@ -109,7 +110,7 @@ def _refuse_too_small_to_share(candidates: Sequence[Candidate], to_make: Sequenc
     train = Counter(candidate.label or NO_LABEL for candidate in candidates if candidate.split == "train")
     small = [f"{name!r} has {count}" for name, count in sorted(train.items()) if count < needed]
     if small and to_make:
-        more = f" and {len(small) - 5} classes more" if len(small) > 5 else ""
+        more = f" and {counted(len(small) - 5, 'class', 'classes')} more" if len(small) > 5 else ""
         raise DatasetError(
             f"the dataset names no {' and no '.join(to_make)} split, so images of train are held out, and each class "
             f"needs {needed}: at least {MIN_TRAIN_IMAGES} training images and one for each split that is made; "

@@ -8,6 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import IngestConfig
 from taskdistill.storage.image_set import Levels
 from taskdistill.storage.summaries import IngestSummary
@@ -41,7 +42,10 @@ def survey(
         for label, images in sorted(by_class.items())
     }
     if constant:
-        log.warning("%d images are of a single colour, such as %s: they show nothing", len(constant), constant[:5])
+        log.warning(
+            "%s of a single colour, such as %s: nothing is shown there",
+            counted(len(constant), "image is", "images are"), constant[:5],
+        )  # fmt: skip
     _warn_of_flat_classes(by_class, brightness, scale)
     _warn_of_little_range(list(statistics_of.values()), scale)
     summary = IngestSummary(brightness=brightness, constant_images=len(constant), constant_first=constant[:NAMED])
@@ -60,9 +64,10 @@ def _choose_levels(statistics_of: Mapping[str, PixelStatistics], config: IngestC
             brightest = max(largest, key=lambda image_id: largest[image_id])
             whites[kind] = least_white(largest[brightest], black=config.black_level, is_float=kind == "floats")
             log.warning(
-                "%d images hold %s of more than 8 bits: %g becomes black and %g white, the least depth that holds the "
+                "%s %s of more than 8 bits: %g becomes black and %g white, the least depth that holds the "
                 "largest value, %g in %s; data.black_level and data.white_level set others",
-                len(largest), kind, config.black_level, whites[kind], largest[brightest], brightest,
+                counted(len(largest), "image holds", "images hold"), kind, config.black_level, whites[kind],
+                largest[brightest], brightest,
             )  # fmt: skip
     levels = Levels(config.black_level, whites["integers"], whites["floats"])
     _warn_of_what_is_cut(deep, levels)
@@ -79,13 +84,13 @@ def _warn_of_what_is_cut(deep: Mapping[str, PixelStatistics], levels: Levels) ->
     ]
     if below:
         log.warning(
-            "%d images hold values below data.black_level = %g, all of which become black, such as %s: set it to the "
-            "lowest value that matters", len(below), levels.black, below[0],
+            "%s values below data.black_level = %g, all of which become black, such as %s: set it to the "
+            "lowest value that matters", counted(len(below), "image holds", "images hold"), levels.black, below[0],
         )  # fmt: skip
     if above:
         log.warning(
-            "%d images hold values above data.white_level = %g, all of which become white, such as %s",
-            len(above), levels.white, above[0],
+            "%s values above data.white_level = %g, all of which become white, such as %s",
+            counted(len(above), "image holds", "images hold"), levels.white, above[0],
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import UNLABELLED, IngestConfig
 from taskdistill.tasks.data.candidates import Candidate, DatasetError, LeftOut, Listing, dataset_folder
 from taskdistill.tasks.data.left_out import LITTER, NOT_AN_IMAGE, NOT_IN_TABLE, Contents, contents
@@ -176,7 +177,9 @@ def _without_repeated(table: Path, named: Sequence[_Named]) -> tuple[list[_Named
             f"{table} names {contradicting[0].id!r} more than once, with different words ({numbers}); "
             f"{len(contradicting)} such rows in all: keep one row for each image"
         )
-    said = [f"{len(repeated)} rows of {table.name} repeat another one and are left out"] if repeated else []
+    said = (
+        [f"{counted(len(repeated), 'row')} of {table.name} left out: said already by another one"] if repeated else []
+    )
     return list(first.values()), said
 
 

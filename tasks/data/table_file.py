@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.tree import unreadable
 from taskdistill.tasks.data.candidates import DatasetError
 from taskdistill.tasks.data.names import normal
@@ -78,7 +79,8 @@ def read_rows(table: Path, expected: Expected) -> Rows:
     if not numbered:
         raise DatasetError(f"{table} has no rows below its columns: write them below, such as {expected.example}")
     if len(numbered) < len(rows):
-        said.append(f"{len(rows) - len(numbered)} rows of {table.name} are empty and are left out")
+        empty = counted(len(rows) - len(numbered), "row")
+        said.append(f"{empty} of {table.name} left out: nothing is written there")
     return Rows(numbered, said)
 
 

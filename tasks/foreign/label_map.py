@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from taskdistill.configs.counting import counted
 from taskdistill.tasks.models.encoder import ModelError
 
 BELOW_ALL = 16.0
@@ -121,8 +122,10 @@ def _said(
     if dropped:
         some = ", ".join(repr(names[number]) if names else str(number) for number in dropped[:10])
         more = f" and {len(dropped) - 10} more" if len(dropped) > 10 else ""
+        become, are = ("becomes", "is") if len(dropped) == 1 else ("become", "are")
         said.append(
-            f"{len(dropped)} classes of the foreign teacher become none of the task's and are dropped: {some}{more}"
+            f"{counted(len(dropped), 'class', 'classes')} of the foreign teacher {become} none of the task's and {are} "
+            f"dropped: {some}{more}"
         )
     return said
 

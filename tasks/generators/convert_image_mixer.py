@@ -23,6 +23,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from taskdistill.configs.counting import counted
 from taskdistill.storage.files import open_as_others_are, sync, sync_tree
 from taskdistill.storage.weight_formats import check_regular
 from taskdistill.tasks.generators.image_mixer import ImageMixerPipeline
@@ -180,6 +181,8 @@ def _filled(build: Callable[..., M], config: dict[str, Any], tensors: Tensors, w
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
         first = "; ".join(f"{name}: wanted {wanted.get(name)}, found {found.get(name)}" for name in wrong[:5])
-        raise ModelError(f"{len(wrong)} tensors of the {what} do not fit. {first}")
+        raise ModelError(
+            f"{counted(len(wrong), 'tensor')} of the {what} {'does' if len(wrong) == 1 else 'do'} not fit. {first}"
+        )
     network.load_state_dict(tensors, strict=True, assign=True)
     return network

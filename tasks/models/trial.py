@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from taskdistill.configs.choices import GENERATOR_TRIALS, load
+from taskdistill.configs.counting import counted
 from taskdistill.configs.experiment import Experiment
 from taskdistill.configs.generation import GeneratorModel
 from taskdistill.configs.models import Backbone
@@ -161,7 +162,9 @@ def _check_groups(encoder: Encoder, training: TrainingSettings, setting: str, na
         ) from error
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     if left := [name for name, parameter in encoder.named_parameters() if id(parameter) not in grouped]:
-        raise ModelError(f"{setting}: {len(left)} parameters, such as {left[0]}, would not be trained: set it to 1")
+        raise ModelError(
+            f"{setting}: {counted(len(left), 'parameter')}, such as {left[0]}, would not be trained: set it to 1"
+        )
 
 
 @torch.inference_mode()

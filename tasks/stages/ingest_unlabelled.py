@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from taskdistill.configs.counting import counted
 from taskdistill.configs.data import IngestConfig, UnlabelledConfig
 from taskdistill.storage.errors import SourceChangedError
 from taskdistill.storage.files import read_json_if_whole, write_json
@@ -181,9 +182,11 @@ def _said_of(left_out: Sequence[LeftOut]) -> list[str]:
     judged = [one.path for one in left_out if one.reason == IS_HELD_OUT]
     if not judged:
         return []
+    same = counted(len(judged), "unlabelled image is byte for byte one", "unlabelled images are byte for byte images")
+    gone = "it is left out" if len(judged) == 1 else "they are left out"
     return [
-        f"{len(judged)} unlabelled images are byte for byte images of val or test, such as {some(judged)}: they are "
-        "left out, as the student is judged on them. Others that show the same in another file cannot be found so: look"
+        f"{same} of val or test, such as {some(judged)}: {gone}, as the student is judged on those. Others that "
+        "show the same in another file cannot be found so: look"
     ]
 
 

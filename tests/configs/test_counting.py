@@ -5,7 +5,7 @@ import pytest
 from taskdistill.configs.counting import counted
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1200, "1,200 images")])
+@pytest.mark.parametrize(("number", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
 def test_one_thing_is_said_in_the_singular_and_every_other_number_in_the_plural(number: int, said: str) -> None:
     assert counted(number, "image") == said
 

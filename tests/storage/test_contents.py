@@ -68,7 +68,7 @@ def test_a_draft_without_a_declared_file_is_not_committed_and_the_file_is_named(
 @pytest.mark.parametrize("how", ["empty", "half"])
 def test_a_declared_file_that_is_not_whole_is_removed_and_not_committed(store: ArtifactStore, draft: Path, how: str):
     tear(draft / "parts" / "0.json", how)
-    with pytest.raises(DraftError, match=r"1 files of model@ffffffffffff were not whole.*parts/0\.json: it is"):
+    with pytest.raises(DraftError, match=r"1 file of model@ffffffffffff was not whole.*parts/0\.json: it is"):
         commit(store)
     assert REF not in store
     assert not (draft / "parts" / "0.json").exists()

@@ -106,7 +106,7 @@ def test_a_chunk_that_was_damaged_after_it_was_noted_is_found(store: ArtifactSto
     with (draft / CHUNK).open("r+b") as file:
         file.write(b"\xff\xff\xff")
     assert CHUNK not in noted(draft)
-    with pytest.raises(DraftError, match=r"1 files of features@.* were not whole and are removed"):
+    with pytest.raises(DraftError, match=r"1 file of features@.* was not whole and removed"):
         commit(store)
 
 

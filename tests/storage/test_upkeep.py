@@ -130,7 +130,7 @@ def test_everything_made_from_an_artifact_is_known_the_last_made_first(store: Ar
 
 
 def test_discarding_is_refused_while_others_were_made_from_it(store: ArtifactStore, chain: Chain):
-    with pytest.raises(StillNeededError, match=rf"1 artifacts were made from {chain.features.short}: .*logits@"):
+    with pytest.raises(StillNeededError, match=rf"1 artifact was made from {chain.features.short}: .*logits@"):
         discard(store, chain.features)
     assert set(store.references()) == set(chain)
 

@@ -337,5 +337,5 @@ def test_rows_are_joined_by_image_id_whatever_the_order():
 
 
 def test_images_without_cached_outputs_are_counted_and_the_first_is_named():
-    with pytest.raises(CacheMismatchError, match="2 images have no cached outputs, the first is 'x'"):
+    with pytest.raises(CacheMismatchError, match=r"no cached outputs of 2 of 3 images, the first is 'x'"):
         rows_by_id(["a", "b"], ["b", "x", "y"])

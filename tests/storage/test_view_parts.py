@@ -157,7 +157,7 @@ def test_images_in_no_part_are_left_out(tmp_path: Path):
     outputs = ViewOutputs(tmp_path)
     assert (writer.num_rows, writer.num_shown, outputs.ids) == (4, 6, ["a", "b", "c", "d"])
     assert outputs.view(0).tolist() == [[0, 0], [3, 0]]
-    with pytest.raises(CacheMismatchError, match="1 images have no cached outputs, the first is 'e'"):
+    with pytest.raises(CacheMismatchError, match=r"no cached outputs of 1 of \d+ images, the first is 'e'"):
         outputs.rows_of(["e"], 0)
     assert damage_in(tmp_path) == []
 

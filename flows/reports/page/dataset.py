@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from taskdistill.configs.counting import counted
 from taskdistill.flows.pipeline.dataset_words import words_of_results
 from taskdistill.flows.reports.page.blocks import (
     Block,
@@ -57,7 +58,10 @@ def _counts(subject: Subject, images: ImageSet) -> Iterator[Block]:
     yield Table(["class", *SPLITS], rows, f"Images of each class and split{rest}, the smallest first.")
     if absent and any(of_class.get("test") for of_class in counts.values()):
         named = ", ".join(absent[:MAX_FILES])
-        yield Words(f"{len(absent)} classes have no image in test, so nothing is known of them: {named}.")
+        yield Words(
+            f"{counted(len(absent), 'class has', 'classes have')} no image in test, so nothing is known of "
+            f"{'it' if len(absent) == 1 else 'them'}: {named}."
+        )
 
 
 def _counts_of(subject: Subject, images: ImageSet) -> dict[str, dict[str, int]]:
@@ -93,7 +97,7 @@ def _duplicates(subject: Subject, thumbnails: Thumbnails) -> Iterator[Block]:
             if image_id in thumbnails
         ]
         rows.append((_what(group), shown))
-    yield Words(f"{len(groups)} groups of identical files{_some(len(groups), MAX_GROUPS)}:")
+    yield Words(f"{counted(len(groups), 'group')} of identical files{_some(len(groups), MAX_GROUPS)}:")
     yield Pictures(rows)
 
 

@@ -39,7 +39,7 @@ def _shown(
     order = rows[np.argsort(-answers.confidence[rows], kind="stable")][:MAX_IMAGES]
     some = f", the {len(order)} it is surest of" if len(rows) > len(order) else ""
     pictures = [_picture(subject, answers, thumbnails, int(row)) for row in order if answers.ids[row] in thumbnails]
-    return [Pictures([(f"{words}: {len(rows):,} images{some}", pictures)])]
+    return [Pictures([(f"{words}: {len(rows):,} image{'' if len(rows) == 1 else 's'}{some}", pictures)])]
 
 
 def _picture(subject: Subject, answers: Answers, thumbnails: Thumbnails, row: int) -> Picture:

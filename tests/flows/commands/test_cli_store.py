@@ -118,7 +118,7 @@ def test_discard_refuses_what_others_were_made_from_until_told_to_take_them_alon
 ) -> None:
     refused = taskdistill("discard", made["distill-seed0"].short)
     assert refused.code == 1
-    assert f"1 artifacts were made from {made['distill-seed0'].short}" in refused.stderr
+    assert f"1 artifact was made from {made['distill-seed0'].short}" in refused.stderr
     done = taskdistill("discard", made["distill-seed0"].short, "--with-dependents", "--json")
     assert done.json["artifacts"] == [str(made["evaluate-distilled-seed0"]), str(made["distill-seed0"])]
     assert set(made.values()) - set(finished.references()) == {

@@ -41,5 +41,5 @@ def test_an_older_image_set_is_told_as_far_as_it_knows() -> None:
     summary = {"images": 3, "splits": {"train": 2, "test": 1}, "classes": 2, "made_splits": [], "quarantined": 1}
     assert dataset_words(IngestSummary(**summary)) == [
         "3 images of 2 classes: train 2, test 1",
-        "set aside: 1 images that cannot be used",
+        "set aside: 1 image that cannot be used",
     ]

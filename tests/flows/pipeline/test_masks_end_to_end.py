@@ -63,7 +63,7 @@ def refused(done: Done) -> str:
 def test_a_missing_mask_of_val_is_named_with_what_leaves_its_image_out(told: Told, folder: Path) -> None:
     (folder / "masks/val/0.png").unlink()
     said = refused(told("plan"))
-    assert "1 images of val have no mask, such as 'images/val/0.jpg'" in said
+    assert "1 image of val has no mask, such as 'images/val/0.jpg'" in said
     assert "--set data.left_out_images=[images/val/0.jpg]" in said
     assert told("plan", sets=["data.left_out_images=[images/val/0.jpg]"]).code == 0
 
@@ -72,7 +72,7 @@ def test_an_image_of_train_without_a_mask_teaches_without_labels_and_is_said(tol
     (folder / "masks/train/0.png").unlink()
     done = told("plan", sets=["synthetic_images=unlabelled"])
     assert "train 4, val 2, test 2, unlabelled 1" in done.stdout
-    assert "1 images of train have no mask, such as 'images/train/0.jpg'" in done.stdout
+    assert "1 image of train has no mask, such as 'images/train/0.jpg'" in done.stdout
     assert "distill-unlabelled-seed0" in done.stdout
 
 
@@ -147,7 +147,7 @@ def test_16_bits_and_an_opaque_alpha_are_read_as_what_they_hold(
     assert images.classes == ["class 0", "class 1"]
     for row in range(len(images)):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(images.mask(row) or b""))), HALVES)
-    assert "1 masks have an alpha channel that is opaque; it is passed over" in caplog.messages
+    assert "1 mask has an alpha channel that is opaque; it is passed over" in caplog.messages
 
 
 # --- networks and the disk -------------------------------------------------------------------------------------------

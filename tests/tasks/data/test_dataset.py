@@ -46,7 +46,7 @@ def test_only_the_smallest_of_very_many_classes_are_counted_in_a_manifest(
 
 def test_pointers_of_git_lfs_in_place_of_pictures_are_refused_with_the_command(folder: Path) -> None:
     (folder / "train/dog/3.jpg").write_text(POINTER)
-    with pytest.raises(DatasetError, match=r"^1 files are pointers .* as 'train/dog/3.jpg': run 'git lfs pull'"):
+    with pytest.raises(DatasetError, match=r"^1 file is a pointer .* as 'train/dog/3.jpg': run 'git lfs pull'"):
         summary(folder)
     for path in folder.rglob("*.jpg"):
         path.write_text(POINTER)
@@ -61,7 +61,7 @@ def test_one_name_that_is_no_utf8_is_left_out_and_said(folder: Path) -> None:
     dataset = open_dataset(IngestConfig(path=str(folder)))
     assert len(dataset.candidates) == 107
     assert [(one.path, one.reason) for one in dataset.left_out] == [(r"train/cat/caf\xe9.jpg", "name is not UTF-8")]
-    assert dataset.said[0].startswith(r"1 pictures have names that are not UTF-8, such as 'train/cat/caf\\xe9.jpg'")
+    assert dataset.said[0].startswith(r"1 picture has a name that is not UTF-8, such as 'train/cat/caf\\xe9.jpg'")
 
 
 def test_more_such_names_than_may_be_set_aside_are_refused(folder: Path) -> None:

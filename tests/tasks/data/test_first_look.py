@@ -26,7 +26,7 @@ def test_an_empty_file_and_one_of_text_are_named_with_what_becomes_of_the_run(tm
     found = pictures(tmp_path, 50)
     (tmp_path / "007.jpg").write_bytes(b"")
     (said,) = said_of_broken(found, 0.02, "data")
-    assert said == "empty or no images: 1 files, such as '007.jpg'. They will be set aside"
+    assert said == "empty or no images: 1 file, such as '007.jpg'. It will be set aside"
     (tmp_path / "009.jpg").write_text("not found")
     (said,) = said_of_broken(found, 0.02, "data")
     assert said.startswith("empty or no images: 2 files, such as '007.jpg', '009.jpg'. That is more than data.max_q")

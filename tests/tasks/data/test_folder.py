@@ -149,7 +149,7 @@ def test_what_was_decided_about_splits_and_depth_is_said(tmp_path: Path) -> None
     listed(tmp_path, "train/cat/1.jpg", "eval/cat/may/2.jpg", "train/dog/3.jpg")
     assert list_images(IngestConfig(path=str(tmp_path))).said == [
         "'eval' is read as the test split",
-        "1 images lie deeper than their class folder, such as 'eval/cat/may/2.jpg' of the class 'cat': folders in a "
+        "1 image lies deeper than its class folder, such as 'eval/cat/may/2.jpg' of the class 'cat': folders in a "
         "class folder are no classes",
     ]
 

@@ -173,7 +173,7 @@ def test_a_train_split_without_any_mask_is_refused_as_such(tmp_path: Path) -> No
 def test_a_held_out_image_without_a_mask_is_refused_by_name(tmp_path: Path) -> None:
     write_folders(tmp_path)
     write_pictures(tmp_path, ["images/val/bare.jpg"])
-    with pytest.raises(DatasetError, match=r"1 images of val have no mask, such as 'images/val/bare\.jpg': add"):
+    with pytest.raises(DatasetError, match=r"1 image of val has no mask, such as 'images/val/bare\.jpg': add"):
         open_dataset(config(tmp_path))
     assert open_dataset(config(tmp_path, left_out_images=("images/val/bare*",))).summary().splits["val"] == 1
 

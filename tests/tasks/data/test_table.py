@@ -140,9 +140,9 @@ BOTH = [("a.png", "cat"), ("b/c.png", "dog")]
         (b" Path ,LABEL\na.png,cat\nb/c.png,dog\n", ""),
         (b"path,label\na.png , cat\nb/c.png,dog  \n", ""),
         (b"path,label\r\na.png,cat\r\nb/c.png,dog", ""),
-        (b"path,label\na.png,cat\n\n,\nb/c.png,dog\n", "1 rows of t.csv are empty and are left out"),
+        (b"path,label\na.png,cat\n\n,\nb/c.png,dog\n", "1 row of t.csv left out: nothing is written there"),
         (b"path,label\na.png,cat\nb\\c.png,dog\n", "1 paths of t.csv are written with backslashes and read as folders"),
-        (b"path,label\na.png,cat\na.png,cat\nb/c.png,dog\n", "1 rows of t.csv repeat another one and are left out"),
+        (b"path,label\na.png,cat\na.png,cat\nb/c.png,dog\n", "1 row of t.csv left out: said already by another one"),
     ],
     ids=[
         "byte order mark", "UTF-16", "semicolons", "sep= line", "tabs", "capitals", "blanks", "CRLF", "empty rows",

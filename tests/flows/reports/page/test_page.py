@@ -170,7 +170,7 @@ def test_recall_of_each_class_and_its_interval_are_those_of_scikit_learn_and_sta
 
 
 def test_a_class_that_test_lacks_is_named(plain_run: Subject) -> None:
-    assert "1 classes have no image in test, so nothing is known of them: dog." in words(dataset(plain_run))
+    assert "1 class has no image in test, so nothing is known of it: dog." in words(dataset(plain_run))
 
 
 def test_agreement_counts_each_image_once(plain_run: Subject) -> None:
