@@ -36,9 +36,14 @@ def latencies_of(run: StudyRun, store: ArtifactStore) -> dict[ArtifactRef, Study
     students = list(dict.fromkeys(_first_seeds(run)))
     found: dict[ArtifactRef, StudyLatency] = {}
     failed: dict[ArtifactRef, str] = {}
+    of_networks: dict[str, StudyLatency] = {}
     for ref in students:
         try:
-            found[ref] = _latency(ref, store)
+            network = _network(ref, store)
+            name = fingerprint(network)[:16]
+            if name not in of_networks:
+                of_networks[name] = _latency(ref, network, store)
+            found[ref] = of_networks[name]
         except (UserError, OSError) as error:  # a damaged model; its scores are right, and the study is done
             failed[ref] = str(error)
     if failed:
@@ -66,20 +71,23 @@ def architecture_of(description: ModelDescription) -> dict[str, Any]:
     }
 
 
-def _latency(ref: ArtifactRef, store: ArtifactStore) -> StudyLatency:
-    folder = store.path(ref)
-    of_network = {"architecture": architecture_of(ModelDescription.read(folder)), "torch": version_of("torch")}
-    place = store.root / FOLDER / "latencies" / platform.node() / f"{fingerprint(of_network)[:16]}.json"
-    known = _remembered(place, of_network)
+def _network(ref: ArtifactRef, store: ArtifactStore) -> dict[str, Any]:
+    """Return what a latency is of."""
+    return {"architecture": architecture_of(ModelDescription.read(store.path(ref))), "torch": version_of("torch")}
+
+
+def _latency(ref: ArtifactRef, network: Mapping[str, Any], store: ArtifactStore) -> StudyLatency:
+    place = store.root / FOLDER / "latencies" / platform.node() / f"{fingerprint(network)[:16]}.json"
+    known = _remembered(place, network)
     # On a machine that is no less busy now nothing better would come out, for seconds of importing torch.
     if known and (known.is_alone or known.beside <= beside_this()):
         return known
-    found = _measured(folder)
+    found = _measured(store.path(ref))
     if known and known.beside < found.beside:
         return known
     try:
         make_folder(place.parent)
-        write_passing_json(place, of_network | {_MILLISECONDS: found.ms, _BESIDE: found.beside})
+        write_passing_json(place, {**network, _MILLISECONDS: found.ms, _BESIDE: found.beside})
     except OSError as error:  # a store that can only be read
         log.info("%s is not remembered: %s", place, error)
     return found

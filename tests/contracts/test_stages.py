@@ -43,7 +43,7 @@ def test_its_entry_point_takes_config_and_context(stage: Stage[Any]) -> None:
 def test_it_says_nothing_of_its_size_before_its_images_are_counted_and_a_number_after(stage: Stage[Any]) -> None:
     if stage.inputs:  # ingest looks at a folder
         splits = {"train": 60, "val": 20, "test": 20, UNLABELLED: 5}
-        backbone = Backbone(name="vit_tiny")
+        backbone = Backbone(name="vit_tiny_patch16_224")
         known = Known(splits, num_shown=280, num_train=60, num_classes=5, num_outputs=5, backbone=backbone)
         estimate = stage.load_size()(stage.config_type(), known)
         assert estimate.num_bytes

@@ -1,6 +1,7 @@
 """What is printed: names as they are, whole lines in a pipe, and something in place of what a terminal cannot show."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +116,7 @@ def on_a_terminal_of(columns: int) -> list[str]:
     """The lines of a table on a terminal of so many columns."""
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}
     done = subprocess.run([sys.executable, "-c", TABLE], env=environment, capture_output=True, text=True, check=True)
-    return [line.rstrip() for line in done.stdout.splitlines()]
+    return [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in done.stdout.splitlines()]
 
 
 def test_on_a_terminal_that_is_too_narrow_each_row_of_a_table_is_a_paragraph_with_all_that_it_says() -> None:

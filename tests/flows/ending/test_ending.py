@@ -118,6 +118,7 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
     with large.open("wb") as file:
         file.truncate(2**36)
     settings = ["--set", f"data.path={tmp_path / 'images'}"]
+    store.root.mkdir()
     with started(store.root, "plan", "small-cpu", *settings) as process:
         when_it_reads(process, large)
         process.send_signal(signal.SIGINT)
@@ -127,6 +128,7 @@ def test_planning_is_stopped_in_words_too(experiment: Experiment, store: Artifac
 
 @pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8])
 def test_it_is_stopped_in_words_while_it_is_still_starting(store: ArtifactStore, seconds: float) -> None:
+    store.root.mkdir()
     code = "from taskdistill.flows.entry import main\nprint('ready', flush=True)\nmain()"
     command = [sys.executable, "-c", code, "plan", "small-cpu", "--set", "data.path=/dev/null/nothing"]
     process = child(command, stderr=subprocess.PIPE)
@@ -227,6 +229,7 @@ def test_a_store_without_locks_is_refused_before_the_work(store: ArtifactStore, 
 
 
 def test_a_disk_that_fails_is_told_from_one_that_is_full(store: ArtifactStore, preset: str) -> None:
+    store.root.mkdir()
     done = run(failing("fsync", errno.EIO, "plan", preset), store)
     assert done.code == 1
     assert "error: the disk, or the file system, failed ([Errno 5] Input/output error)" in done.stderr
