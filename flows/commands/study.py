@@ -64,12 +64,8 @@ def study(
         int | None,
         typer.Option(min=0, help="One in so many points, the best by the first seed, has the other seeds too; 0: all."),
     ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what there is to do and what it costs; do nothing.")
-    ] = False,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where tables and page are written; study-NAME if not given.")
-    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what there is to do and what it costs.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where tables and page go; study-NAME if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a preset in many variants, each shared step once, and compare what comes out.
